@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Running one administration command, whoever carries it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use thiserror::Error;
+
+/// One command: what the header says and the command-specific data, both exact to the byte. For the
+/// legacy access commands the length of data and result *is* the access width, so nothing is padded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Command<'a> {
+    /// Opcode, see [`super::opcode`].
+    pub opcode: u16,
+    /// Group type: 0 self, 1 SR-IOV.
+    pub group_type: u16,
+    /// Member id: VF number (1..=NumVFs) in the SR-IOV group, 0 where unused.
+    pub member_id: u64,
+    /// Command-specific data, at most 64 bytes.
+    pub data: &'a [u8],
+}
+
+/// How long to wait for a command, and what ends the wait early.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait<'a> {
+    /// When to give up.
+    pub deadline: Instant,
+    /// Set when the VM stops; a waiting vCPU leaves at once.
+    pub cancelled: &'a AtomicBool,
+}
+
+impl Wait<'_> {
+    /// Why to stop waiting now, if there is a reason.
+    pub fn over(&self) -> Option<AdminError> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            Some(AdminError::Cancelled)
+        } else if Instant::now() >= self.deadline {
+            Some(AdminError::Timeout)
+        } else {
+            None
+        }
+    }
+}
+
+/// Why a command has no result.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum AdminError {
+    /// The device answered with an error. Unknown numbers are already mapped as the standard says.
+    #[error("the device refused the command: status {status:#x}, qualifier {qualifier:#x}")]
+    Refused {
+        /// Status, a Linux errno number (22 = EINVAL).
+        status: u16,
+        /// Status qualifier (2 = INVALID_OPCODE, 5 = INVALID_MEMBER, ...).
+        qualifier: u16,
+    },
+    /// The deadline passed. The device may still complete the command: its buffers stay quarantined.
+    #[error("the device did not answer within the deadline")]
+    Timeout,
+    /// The VM is stopping.
+    #[error("the command was cancelled because the virtual machine stops")]
+    Cancelled,
+    /// The device wrote fewer bytes than the command's answer has.
+    #[error("the device answered with {got} bytes where {wanted} are due")]
+    Short {
+        /// Used length the device reported.
+        got: usize,
+        /// Bytes that were due.
+        wanted: usize,
+    },
+    /// All buffers are quarantined or in use past the deadline.
+    #[error("no free slot in the admin virtqueue")]
+    Full,
+    /// The channel is dead: the PF was reset or removed, or broke the protocol.
+    #[error("the admin virtqueue is dead: {0}")]
+    Dead(&'static str),
+}
+
+/// Carries administration commands to a device that owns the group.
+pub trait AdminChannel: Send + Sync {
+    /// Runs one command and waits for its end. On success exactly `result.len()` bytes of
+    /// command-specific result are in `result`. EAGAIN and ENOMEM are retried inside, within the
+    /// deadline. The caller sees to it that one member has one command at a time.
+    fn execute(&self, command: &Command<'_>, result: &mut [u8], wait: &Wait<'_>) -> Result<(), AdminError>;
+}

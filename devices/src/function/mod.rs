@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a driver in this process can do to a PCI function, whatever stands behind it: a software
+//! function in this process, later a function behind vfio-pci or a vfio-user socket.
+//!
+//! Users of [`PciFunction`] may not ask what kind it is.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use thiserror::Error;
+use vm_memory::GuestRegionMmap;
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::bus::Width;
+
+/// A piece of memory that a function may reach by DMA. Its start address is the IOVA.
+pub type DmaRegion = Arc<GuestRegionMmap<()>>;
+
+/// Why an operation on a function failed.
+#[derive(Debug, Error)]
+pub enum FunctionError {
+    /// The access is not inside the region or the configuration space.
+    #[error("{name}: {width}-byte access at {offset:#x} is outside {what}")]
+    OutOfRange {
+        /// The function.
+        name: String,
+        /// "BAR 2" or "configuration space".
+        what: String,
+        /// Offset of the access.
+        offset: u64,
+        /// Its width in bytes.
+        width: usize,
+    },
+    /// The function, or what stands behind it, cannot do this.
+    #[error("{name}: {what} is not supported")]
+    Unsupported {
+        /// The function.
+        name: String,
+        /// The operation.
+        what: &'static str,
+    },
+    /// The function is gone: unplugged, or its VF was disabled.
+    #[error("{name}: the function is gone")]
+    Gone {
+        /// The function.
+        name: String,
+    },
+    /// The system refused.
+    #[error("{name}: cannot {what}")]
+    Io {
+        /// The function.
+        name: String,
+        /// The operation.
+        what: &'static str,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+/// Result of an operation on a function.
+pub type Result<T> = std::result::Result<T, FunctionError>;
+
+/// Size of a memory BAR of the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Bytes; a power of two.
+    pub size: u64,
+    /// Whether the BAR is a 64-bit one.
+    pub is_64bit: bool,
+    /// Whether the BAR is prefetchable.
+    pub prefetchable: bool,
+}
+
+/// Counts the writes that an ioeventfd link made to the function; drop it to end the link.
+pub trait KickLink: Send + Sync {
+    /// Writes made so far, where the function can tell.
+    fn count(&self) -> Option<u64>;
+}
+
+/// One PCI function as its driver sees it. All methods may be called from any thread.
+pub trait PciFunction: Send + Sync + fmt::Debug {
+    /// Address or name for logs, such as `0000:41:00.3` or `soft/vf1`.
+    fn name(&self) -> &str;
+
+    /// Reads configuration space (4096 bytes; little-endian).
+    fn config_read(&self, offset: u16, width: Width) -> Result<u32>;
+    /// Writes configuration space.
+    fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()>;
+
+    /// The BAR `bar` (0..=5), or `None` where the function has none.
+    fn region(&self, bar: u8) -> Option<Region>;
+    /// Reads a BAR; the value has no bits above `width`.
+    fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64>;
+    /// Writes a BAR.
+    fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<()>;
+
+    /// Number of MSI-X vectors the function has; 0 means no MSI-X.
+    fn msix_vectors(&self) -> u16;
+    /// Enables MSI-X on the function with vector `n` signalling `events[n]`; `None` leaves that
+    /// vector silent. Replaces what was set before. The driver does not touch the MSI-X
+    /// capability or table itself.
+    fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()>;
+    /// Disables MSI-X on the function.
+    fn disable_msix(&self) -> Result<()>;
+
+    /// Lets the function reach `region` by DMA, at IOVA `region.start_addr()`.
+    fn dma_map(&self, region: &DmaRegion) -> Result<()>;
+    /// Ends [`Self::dma_map`] of the region that starts at `iova`. No access is made to it afterwards.
+    fn dma_unmap(&self, iova: u64) -> Result<()>;
+
+    /// Function-level reset: everything but the DMA mappings is as after power-on, MSI-X and bus
+    /// mastering are off. No DMA is made any more when this returns.
+    fn reset(&self) -> Result<()>;
+
+    /// From now on a signal on `event` writes the 16-bit `value` at `offset` of `bar`, without the VMM.
+    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>>;
+}

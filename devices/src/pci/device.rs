@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A guest-visible PCI function on the root bus.
+
+use crate::bus::{Access, Effect, Width};
+
+/// What a BAR decodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BarKind {
+    /// I/O ports, 4 to 256 bytes.
+    Io,
+    /// Memory below 4 GiB.
+    Memory32 {
+        /// Reads have no side effects.
+        prefetchable: bool,
+    },
+    /// Memory anywhere; takes two BAR registers.
+    Memory64 {
+        /// Reads have no side effects.
+        prefetchable: bool,
+    },
+}
+
+/// A BAR with the addresses it decodes at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BarWindow {
+    /// BAR number, 0..=5.
+    pub bar: u8,
+    /// I/O or memory.
+    pub kind: BarKind,
+    /// First address. Never 0: a BAR at 0 is not decoded.
+    pub base: u64,
+    /// Bytes; a power of two.
+    pub size: u64,
+}
+
+/// A PCI function of the guest. Called from all vCPUs at once: locking is the function's own.
+pub trait PciDevice: Send + Sync {
+    /// The id from the configuration, for logs and reports.
+    fn name(&self) -> &str;
+
+    /// Reads configuration space; `offset` is aligned to `width` and below 256 (mechanism 1).
+    fn config_read(&self, offset: u16, width: Width) -> u32;
+    /// Writes configuration space. Returns [`Effect::Remap`] when [`Self::windows`] changed.
+    fn config_write(&self, offset: u16, width: Width, value: u32) -> Effect;
+
+    /// The windows that COMMAND and the BARs decode now. Windows can overlap those of others: the
+    /// bus decides, and says so by [`Self::placed`].
+    fn windows(&self) -> Vec<BarWindow>;
+    /// Which windows the bus really decodes. Called after each remap, one call at a time.
+    fn placed(&self, windows: &[BarWindow]);
+
+    /// Sets a BAR's base as firmware would; the machine does this before the guest starts.
+    fn place_bar(&self, bar: u8, base: u64);
+    /// All BARs of the function with base 0, whether decoded or not: what there is to place.
+    fn bars(&self) -> Vec<BarWindow>;
+
+    /// Reads a BAR.
+    fn bar_read(&self, bar: u8, access: Access) -> u64;
+    /// Writes a BAR.
+    fn bar_write(&self, bar: u8, access: Access, value: u64) -> Effect;
+}

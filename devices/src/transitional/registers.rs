@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One legacy register field of one device, whoever keeps it.
+
+use thiserror::Error;
+
+use crate::admin::{AdminError, Wait};
+use crate::bus::Width;
+
+/// The two parts of the legacy register space (virtio 1.3, "Legacy Interfaces: A Note on PCI Device
+/// Layout"). Offsets are relative to their part, so MSI-X on or off does not move them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Area {
+    /// Virtio header: offsets 0..=19, and the MSI-X vectors at 20 and 22.
+    Common,
+    /// Device-specific configuration, from 0.
+    Device,
+}
+
+/// Where a 16-bit store of a queue index kicks that queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotifyAddress {
+    /// In a BAR of the VF itself.
+    Member {
+        /// BAR number, 1..=5.
+        bar: u8,
+        /// Bytes into the BAR; even, and inside.
+        offset: u64,
+    },
+    /// In a BAR of the PF. Never handed to a guest: the page may hold other VFs' doorbells.
+    Owner {
+        /// BAR number, 0..=5.
+        bar: u8,
+        /// Bytes into the BAR; even, and inside.
+        offset: u64,
+    },
+}
+
+/// Why a register access has no result.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum RegisterError {
+    /// The admin command behind it failed.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The back end has no such register.
+    #[error("the back end has no {width}-byte register at {area:?} offset {offset}")]
+    NoSuchRegister {
+        /// Part of the register space.
+        area: Area,
+        /// Offset in it.
+        offset: u8,
+        /// Bytes.
+        width: usize,
+    },
+    /// A device function refused, as text because its cause cannot be cloned.
+    #[error("{0}")]
+    Function(String),
+}
+
+/// Reads and writes legacy register fields of one device. Callers pass accesses that lie inside one
+/// field, and one access at a time for each device.
+pub trait LegacyRegisters: Send + Sync {
+    /// Reads a field or a part of it.
+    fn read(&self, area: Area, offset: u8, width: Width, wait: &Wait<'_>) -> Result<u32, RegisterError>;
+    /// Writes a field or a part of it. The device has acted on it when this returns.
+    fn write(&self, area: Area, offset: u8, width: Width, value: u32, wait: &Wait<'_>) -> Result<(), RegisterError>;
+    /// Where to store a queue index to kick that queue; `None` means a write to Common offset 16.
+    fn notify_address(&self) -> Option<NotifyAddress>;
+}
