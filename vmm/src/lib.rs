@@ -1,2 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-//! vmm.
+//! The virtual machine monitor: everything between the command line and the device model.
+
+pub mod cli;
