@@ -13,8 +13,8 @@ pub struct TestDisk {
 
 impl TestDisk {
     /// An image of `size` bytes.
-    pub fn new(size: usize, seed: u32) -> std::io::Result<Self> {
-        let dir = TempDir::new()?;
+    pub fn new(size: usize, seed: u32) -> Result<Self, String> {
+        let dir = TempDir::new().map_err(|e| e.to_string())?;
         let mut state = seed | 1;
         let bytes: Vec<u8> = (0..size)
             .map(|_| {
@@ -25,7 +25,7 @@ impl TestDisk {
                 state as u8
             })
             .collect();
-        fs::write(dir.path().join("disk.img"), bytes)?;
+        fs::write(dir.path().join("disk.img"), bytes).map_err(|e| e.to_string())?;
         Ok(Self { dir })
     }
 
@@ -40,12 +40,12 @@ impl TestDisk {
     }
 
     /// Its bytes now.
-    pub fn bytes(&self) -> std::io::Result<Vec<u8>> {
-        fs::read(self.path())
+    pub fn bytes(&self) -> Result<Vec<u8>, String> {
+        fs::read(self.path()).map_err(|e| e.to_string())
     }
 
     /// FNV-1a over its bytes, as the small guest computes it.
-    pub fn fnv1a(&self) -> std::io::Result<u32> {
+    pub fn fnv1a(&self) -> Result<u32, String> {
         Ok(self.bytes()?.iter().fold(2_166_136_261, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(16_777_619)))
     }
 }

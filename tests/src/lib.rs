@@ -6,6 +6,7 @@
 mod disk;
 mod host;
 mod machine;
+pub mod report;
 
 pub use disk::TestDisk;
 pub use host::{Kvm, small_guest, workspace};

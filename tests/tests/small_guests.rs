@@ -2,13 +2,12 @@
 //! The bare-metal guest of `tests/guests` on `/dev/kvm`, however slow that is: legacy block and net
 //! drivers of our own over the software PF's virtual functions.
 
-use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
+use tests::report::{all_commands, check, device, last_boot, number};
 use tests::{Finished, Heirloom, Kvm, TestDisk, small_guest};
 
 static GUEST: LazyLock<Result<std::path::PathBuf, String>> = LazyLock::new(small_guest);
@@ -27,7 +26,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(cmdline: &str) -> Result<Self, Failed> {
+    fn new(cmdline: &str) -> Result<Self, String> {
         let words = vec![format!("--cmdline={cmdline}"), "--memory=64M".into(), "--cpu=legacy".into()];
         Ok(Self { disk: TestDisk::new(64 << 10, 7)?, disk_keys: "", net_keys: "", words })
     }
@@ -44,7 +43,7 @@ impl Bench {
         self
     }
 
-    fn start(&self) -> Result<Heirloom, Failed> {
+    fn start(&self) -> Result<Heirloom, String> {
         let guest = GUEST.as_ref().map_err(|e| e.as_str())?;
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         Ok(Heirloom::run(&words)
@@ -61,46 +60,14 @@ impl Bench {
     }
 
     /// Runs to a clean end, with `GUEST-OK` printed. Returns the output and the last boot's report.
-    fn run(&self) -> Result<(Finished, Value), Failed> {
+    fn run(&self) -> Result<(Finished, Value), String> {
         let finished = self.start()?.finish()?.expect_code(0)?.expect_output("GUEST-OK")?;
-        Ok((finished, read_report(&self.report_path())?))
+        Ok((finished, last_boot(&self.report_path())?))
     }
 }
 
-fn read_report(path: &Path) -> Result<Value, Failed> {
-    let report: Value = serde_json::from_slice(&fs::read(path)?)?;
-    let boots = report["boots"].as_array().ok_or("the report has no boots")?;
-    Ok(boots.last().ok_or("the report has no boot")?.clone())
-}
-
-fn device<'a>(report: &'a Value, id: &str) -> Result<&'a Value, Failed> {
-    let devices = report["devices"].as_array().ok_or("the report has no devices")?;
-    Ok(devices.iter().find(|d| d["id"] == id).ok_or_else(|| format!("no device {id} in {report}"))?)
-}
-
-fn number(value: &Value) -> Result<u64, Failed> {
-    Ok(value.as_u64().ok_or_else(|| format!("{value} is no number"))?)
-}
-
-fn check(condition: bool, what: &str, context: &Value) -> Result<(), Failed> {
-    if condition { Ok(()) } else { Err(format!("{what}\n{context:#}").into()) }
-}
-
-/// Admin commands of one kind, by name.
-fn commands(device: &Value, opcode: &str) -> u64 {
-    let list = device["admin"]["commands"].as_array().map(Vec::as_slice).unwrap_or_default();
-    list.iter().filter(|c| c["opcode"] == opcode).filter_map(|c| c["count"].as_u64()).sum()
-}
-
-fn all_commands(device: &Value) -> u64 {
-    ["LEGACY_COMMON_CFG_WRITE", "LEGACY_COMMON_CFG_READ", "LEGACY_DEV_CFG_WRITE", "LEGACY_DEV_CFG_READ"]
-        .iter()
-        .map(|opcode| commands(device, opcode))
-        .sum()
-}
-
 /// Every register access is an admin command, and no kick is one.
-fn check_disk_path(report: &Value) -> Result<(), Failed> {
+fn check_disk_path(report: &Value) -> Result<(), String> {
     let disk = device(report, "disk")?;
     check(all_commands(disk) >= 15, "too few admin commands for a probe", disk)?;
     check(disk["kicks"]["admin"] == 0, "a kick went as an admin command", disk)?;
@@ -109,20 +76,20 @@ fn check_disk_path(report: &Value) -> Result<(), Failed> {
     check(disk["faulted"].is_null(), "the disk is out of service", disk)
 }
 
-fn disk_works(bench: &Bench) -> Result<(Finished, Value), Failed> {
+fn disk_works(bench: &Bench) -> Result<(Finished, Value), String> {
     let before = bench.disk.fnv1a()?;
     let (finished, report) = bench.run()?;
     let finished = finished.expect_output(&format!("GUEST disk sectors=128 fnv1a={before:08x}"))?;
     let after = bench.disk.bytes()?;
     let written = &after[3 * 512..4 * 512];
     if let Some(offset) = (0..512).find(|&o| written[o] != pattern(o)) {
-        return Err(format!("byte {offset} of sector 3 is {:#x} in the file", written[offset]).into());
+        return Err(format!("byte {offset} of sector 3 is {:#x} in the file", written[offset]));
     }
     check_disk_path(&report)?;
     Ok((finished, report))
 }
 
-fn blk(irq: &str, keys: &'static str) -> Result<(), Failed> {
+fn blk(irq: &str, keys: &'static str) -> Result<(), String> {
     let (_, report) = disk_works(&Bench::new(&format!("test=blk irq={irq}"))?.disk_keys(keys))?;
     let disk = device(&report, "disk")?;
     let intx = number(&disk["intx"]["queue"])?;
@@ -133,7 +100,7 @@ fn blk(irq: &str, keys: &'static str) -> Result<(), Failed> {
     }
 }
 
-fn net(irq: &str, keys: &'static str) -> Result<(), Failed> {
+fn net(irq: &str, keys: &'static str) -> Result<(), String> {
     let (finished, report) = Bench::new(&format!("test=net irq={irq} count=5"))?.net_keys(keys).run()?;
     finished.expect_output("GUEST net pings=5")?;
     let net = device(&report, "net")?;
@@ -141,39 +108,39 @@ fn net(irq: &str, keys: &'static str) -> Result<(), Failed> {
     check(number(&net["kicks"]["replayed"])? >= 1, "the early kick was not replayed", net)
 }
 
-fn scenario(cmdline: &str, output: &str) -> Result<(), Failed> {
+fn scenario(cmdline: &str, output: &str) -> Result<(), String> {
     Bench::new(cmdline)?.run()?.0.expect_output(output)?;
     Ok(())
 }
 
-fn sweep() -> Result<(), Failed> {
+fn sweep() -> Result<(), String> {
     let (_, report) = Bench::new("test=sweep")?.run()?;
     let disk = device(&report, "disk")?;
     check(number(&disk["kicks"]["dropped"])? >= 1, "kicks of queues that are not set up are not counted", disk)
 }
 
-fn smp() -> Result<(), Failed> {
+fn smp() -> Result<(), String> {
     scenario_with("test=smp cpus=4 count=100", &["--cpus=4"], "GUEST smp processors=4")
 }
 
-fn scenario_with(cmdline: &str, words: &[&str], output: &str) -> Result<(), Failed> {
+fn scenario_with(cmdline: &str, words: &[&str], output: &str) -> Result<(), String> {
     let bench = words.iter().fold(Bench::new(cmdline)?, |bench, word| bench.word(word));
     bench.run()?.0.expect_output(output)?;
     Ok(())
 }
 
-fn read_only_disk() -> Result<(), Failed> {
+fn read_only_disk() -> Result<(), String> {
     let bench = Bench::new("test=blk")?.disk_keys(",readonly=on");
     let before = bench.disk.bytes()?;
     // The guest's write must fail with an error status, and the guest says so.
     bench.start()?.finish()?.expect_code(0)?.expect_output("GUEST-FAIL blk: status of a write: 0x1")?;
     if bench.disk.bytes()? != before {
-        return Err("a read-only disk was written".into());
+        return Err("a read-only disk was written".to_owned());
     }
     Ok(())
 }
 
-fn crash() -> Result<(), Failed> {
+fn crash() -> Result<(), String> {
     let finished = Bench::new("test=crash")?.start()?.finish()?;
     // What KVM makes of it differs: an emulation failure, or a triple fault and so a reset.
     match finished.code {
@@ -181,32 +148,32 @@ fn crash() -> Result<(), Failed> {
             finished.expect_error("rip")?;
             Ok(())
         }
-        code => Err(format!("exit code {code:?}\n{finished}").into()),
+        code => Err(format!("exit code {code:?}\n{finished}")),
     }
 }
 
-fn reset_ends_with_no_reboot() -> Result<(), Failed> {
+fn reset_ends_with_no_reboot() -> Result<(), String> {
     Bench::new("test=reset")?.word("--no-reboot").start()?.finish()?.expect_code(6)?;
     Ok(())
 }
 
-fn sigterm_ends_a_running_guest() -> Result<(), Failed> {
+fn sigterm_ends_a_running_guest() -> Result<(), String> {
     let bench = Bench::new("test=smp cpus=1 count=100000000")?;
     let mut child = bench.start()?.start()?;
     std::thread::sleep(std::time::Duration::from_millis(1500));
-    let kill = std::process::Command::new("kill").arg(child.id().to_string()).status()?;
+    let kill = std::process::Command::new("kill").arg(child.id().to_string()).status().map_err(|e| e.to_string())?;
     if !kill.success() {
-        return Err("kill failed".into());
+        return Err("kill failed".to_owned());
     }
-    let status = child.wait()?;
+    let status = child.wait().map_err(|e| e.to_string())?;
     if status.code() != Some(128 + 15) {
-        return Err(format!("exit status {status:?}").into());
+        return Err(format!("exit status {status:?}"));
     }
-    read_report(&bench.report_path())?;
+    last_boot(&bench.report_path())?;
     Ok(())
 }
 
-type Test = fn() -> Result<(), Failed>;
+type Test = fn() -> Result<(), String>;
 
 const TESTS: &[(&str, Test)] = &[
     ("hello_and_power_off", || scenario("test=hello", "GUEST-OK hello")),
@@ -236,7 +203,7 @@ const TESTS: &[(&str, Test)] = &[
 fn main() -> ExitCode {
     let missing = Kvm::find() == Kvm::Missing;
     let trials = TESTS.iter().map(|(name, test)| {
-        let trial = Trial::test(*name, test).with_ignored_flag(missing);
+        let trial = Trial::test(*name, || test().map_err(Failed::from)).with_ignored_flag(missing);
         if missing { trial.with_kind("skipped: no usable /dev/kvm") } else { trial }
     });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
