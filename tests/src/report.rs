@@ -33,7 +33,7 @@ pub fn check(condition: bool, what: &str, context: &Value) -> Result<(), String>
 /// Admin commands of one kind that a device cost, by the opcode's name.
 pub fn commands(device: &Value, opcode: &str) -> u64 {
     let list = device["admin"]["commands"].as_array().map(Vec::as_slice).unwrap_or_default();
-    list.iter().filter(|c| c["opcode"] == opcode).filter_map(|c| c["count"].as_u64()).sum()
+    list.iter().filter(|c| c["command"] == opcode).filter_map(|c| c["count"].as_u64()).sum()
 }
 
 /// Register accesses by admin command.
