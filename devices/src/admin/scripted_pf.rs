@@ -253,9 +253,14 @@ impl ScriptedPf {
     pub(super) fn release(&self) {
         let mut state = self.state();
         let held = state.held.pop_front().unwrap();
-        let memory = state.memory();
-        let used = held.write(&memory);
-        state.queue.add_used(&memory, held.head, used).unwrap();
+        state.give_back(&held);
+    }
+
+    /// Answers the newest command held back.
+    pub(super) fn release_newest(&self) {
+        let mut state = self.state();
+        let held = state.held.pop_back().unwrap();
+        state.give_back(&held);
     }
 
     fn inside(&self, bar: u8, offset: u64, width: Width) -> Result<usize> {
@@ -283,6 +288,12 @@ impl Held {
 impl State {
     fn memory(&self) -> GuestMemoryMmap<()> {
         GuestMemoryMmap::from_arc_regions(self.regions.clone()).unwrap()
+    }
+
+    fn give_back(&mut self, held: &Held) {
+        let memory = self.memory();
+        let used = held.write(&memory);
+        self.queue.add_used(&memory, held.head, used).unwrap();
     }
 
     fn word(&self, at: usize) -> u16 {
