@@ -39,7 +39,7 @@ impl Backoff {
             }
         } else {
             thread::yield_now();
-            if self.rounds % YIELDS == 0 {
+            if self.rounds.is_multiple_of(YIELDS) {
                 let since = *self.yielding_since.get_or_insert_with(Instant::now);
                 self.napping = since.elapsed() > PATIENCE;
             }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which command each register access becomes, and what is counted.
+use super::super::{ErrorCounts, Latency};
 use super::*;
 use proptest::prelude::*;
 use std::sync::Mutex;
@@ -8,9 +9,12 @@ use std::time::Duration;
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
-/// Records commands; reads give `fill` in every byte or the error.
+/// Opcode, group type, member id, data, length of the result.
+type Seen = (u16, u16, u64, Vec<u8>, usize);
+
+/// Records commands; reads give a0, a1, a2, ... or the error.
 struct Channel {
-    seen: Mutex<Vec<(u16, u16, u64, Vec<u8>, usize)>>,
+    seen: Mutex<Vec<Seen>>,
     error: Mutex<Option<AdminError>>,
     delay: Duration,
 }
@@ -81,8 +85,7 @@ fn errors_are_passed_on_and_counted_by_kind() {
     let stats = device.stats();
     assert_eq!(stats.member, 3);
     let reads = stats.commands.iter().find(|stats| stats.command == "LEGACY_COMMON_CFG_READ").unwrap();
-    let one_each =
-        super::super::ErrorCounts { refused: 1, timeout: 2, cancelled: 1, short: 1, full: 1, dead: 1, too_long: 0 };
+    let one_each = ErrorCounts { refused: 1, timeout: 2, cancelled: 1, short: 1, full: 1, dead: 1, too_long: 0 };
     assert_eq!((reads.count, reads.errors), (0, one_each));
     assert!(stats.commands.iter().filter(|other| *other != reads).all(|other| other.errors == Default::default()));
 }
@@ -101,8 +104,6 @@ fn latencies_are_those_of_the_channel() {
     assert!(p50 >= 4_900_000 && p50 <= p90 && p90 <= p99 && p99 <= max, "{writes:?}");
     assert!(max < 5_000_000_000, "{writes:?}");
 }
-
-use super::super::Latency;
 
 proptest! {
     /// No access chooses another opcode, group or member than its own, or reaches outside its area.

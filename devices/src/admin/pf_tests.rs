@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Bring-up, command lists, VFs and shutdown, with functions that do each step wrong.
 use super::*;
-use crate::admin::scripted_pf::{Answer, BAR, Quirks, Script, ScriptedPf, Seen, legacy_device, reply};
+use crate::admin::scripted_pf::{BAR, Quirks, ScriptedPf};
+use crate::admin::scripts::{Answer, Script, Seen, legacy_device, reply};
 use crate::bus::Width;
 use std::sync::atomic::AtomicBool;
 

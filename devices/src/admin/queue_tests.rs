@@ -2,7 +2,8 @@
 //! Commands on the virtqueue of a device that answers well, badly, late or never.
 use super::*;
 use crate::admin::PfDriver;
-use crate::admin::scripted_pf::{Answer, Quirks, Script, ScriptedPf, Seen, legacy_device, reply};
+use crate::admin::scripted_pf::{Quirks, ScriptedPf};
+use crate::admin::scripts::{Answer, Script, Seen, legacy_device, reply};
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread;
