@@ -40,7 +40,9 @@ impl QueueSet {
 
     /// Takes all out.
     pub fn clear(&self) {
-        self.take();
+        for word in &self.words {
+            word.store(0, Ordering::SeqCst);
+        }
     }
 
     /// Takes all out and says which were in, in ascending order.

@@ -61,11 +61,6 @@ impl Shadow {
         self.queues.get_mut(usize::from(self.queue_select))
     }
 
-    /// The queue `index`.
-    pub fn queue(&mut self, index: u16) -> Option<&mut Queue> {
-        self.queues.get_mut(usize::from(index))
-    }
-
     /// Indices and states of all queues.
     pub fn queues(&self) -> impl Iterator<Item = (u16, &Queue)> {
         (0..MAX_QUEUES).zip(self.queues.iter())
