@@ -1,8 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
 //! legacy-virtio-passthrough: the guest's transitional PCI function over a modern-only virtual
 //! function. It knows registers, decode, interrupts and resets, and nothing of KVM or VFIO.
+//!
+//! | module | what it is | pure |
+//! | --- | --- | --- |
+//! | `identity` | transitional ids and classes | yes |
+//! | `fields`, `decode` | which register a guest's access is for | yes |
+//! | `features` | which features are hidden from a legacy guest | yes |
+//! | `shadow`, `bus_master` | what the guest did that the VMM must remember | yes |
+//! | `registers` | the trait of the registers below | yes |
+//! | `vf`, `config` | the guest's configuration space from the VF's | |
+//! | `front` | configuration space, software interrupt status, INTx pin | |
+//! | `back_end`, `fault` | register accesses with deadlines, and their failures | |
+//! | `notify`, `links`, `queue_set` | kicks, with and without exits | |
+//! | `hidden`, `interrupts` | INTx made from the VF's MSI-X, and the switch to MSI-X | |
+//! | `bar0`, `reset` | what the guest's accesses do | |
+//! | `device` | the function as a whole; locks | |
+//! | `stats`, `report` | counters | |
 #![forbid(unsafe_code)]
 
+mod back_end;
+#[cfg(test)]
+mod bench;
+mod bar0;
+mod bus_master;
+mod config;
+mod decode;
+mod device;
+mod fault;
+mod features;
+mod fields;
+mod front;
+mod hidden;
+mod identity;
+mod interrupts;
+mod links;
+mod notify;
+mod queue_set;
 mod registers;
+mod report;
+mod reset;
+mod shadow;
+mod stats;
+mod vf;
 
+pub use decode::{CONFIG_START, CONFIG_START_MSIX, Direction, Layout, Register, Target};
+pub use device::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalDevice, TransitionalError};
+pub use fault::ErrorCounts;
+pub use fields::{Piece, Split};
+pub use hidden::InterruptPump;
+pub use identity::{DeviceType, VIRTIO_VENDOR_ID};
+pub use queue_set::MAX_QUEUES;
 pub use registers::{Area, LegacyRegisters, NotifyAddress, RegisterError};
+pub use stats::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};

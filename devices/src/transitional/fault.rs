@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Failures of the register path: what kind, how many, and which of them end the function's service.
+//! Reset brings a function back; nothing else does.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::registers::RegisterError;
+use super::stats::Counter;
+use crate::admin::AdminError;
+
+/// Status qualifiers that say that the group or the member is gone.
+const INVALID_GROUP: u16 = 4;
+const INVALID_MEMBER: u16 = 5;
+
+/// Kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The device refused the access.
+    Refused,
+    /// No answer in time.
+    Timeout,
+    /// The VM stops.
+    Cancelled,
+    /// The answer was too short.
+    Short,
+    /// No room in the admin queue.
+    Full,
+    /// The admin queue is dead.
+    Dead,
+    /// The back end has no such register.
+    NoRegister,
+    /// An operation on the function failed.
+    Function,
+}
+
+impl From<&RegisterError> for Kind {
+    fn from(error: &RegisterError) -> Self {
+        match error {
+            RegisterError::Admin(AdminError::Refused { .. }) => Self::Refused,
+            RegisterError::Admin(AdminError::Timeout) => Self::Timeout,
+            RegisterError::Admin(AdminError::Cancelled) => Self::Cancelled,
+            RegisterError::Admin(AdminError::Short { .. }) => Self::Short,
+            RegisterError::Admin(AdminError::Full) => Self::Full,
+            RegisterError::Admin(AdminError::Dead(_)) => Self::Dead,
+            RegisterError::NoSuchRegister { .. } => Self::NoRegister,
+            RegisterError::Function(_) => Self::Function,
+        }
+    }
+}
+
+/// Whether no access after this failure makes sense: each would wait for its deadline again, or go
+/// to a function that is not there.
+fn is_fatal(error: &RegisterError) -> bool {
+    match error {
+        RegisterError::Admin(AdminError::Timeout | AdminError::Dead(_) | AdminError::Full) => true,
+        RegisterError::Admin(AdminError::Refused { qualifier, .. }) => {
+            matches!(*qualifier, INVALID_GROUP | INVALID_MEMBER)
+        }
+        _ => false,
+    }
+}
+
+/// Failures by kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ErrorCounts {
+    /// Refused by the device.
+    pub refused: u64,
+    /// Past the deadline.
+    pub timeout: u64,
+    /// Given up because the VM stops.
+    pub cancelled: u64,
+    /// Answers too short.
+    pub short: u64,
+    /// No room in the admin queue.
+    pub full: u64,
+    /// Admin queue dead.
+    pub dead: u64,
+    /// No such register below.
+    pub no_register: u64,
+    /// Operations on the function that failed.
+    pub function: u64,
+}
+
+/// The failures of one function.
+#[derive(Debug)]
+pub struct Faults {
+    name: String,
+    counters: [Counter; 8],
+    logged: AtomicU32,
+    faulted: AtomicBool,
+    reason: Mutex<Option<String>>,
+}
+
+impl Faults {
+    /// None so far; `name` is for logs.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            counters: Default::default(),
+            logged: AtomicU32::new(0),
+            faulted: AtomicBool::new(false),
+            reason: Mutex::new(None),
+        }
+    }
+
+    /// Counts a failed register access, and takes the function out of service if it was fatal.
+    pub fn register(&self, error: &RegisterError) {
+        self.count(error.into(), error);
+        if is_fatal(error) {
+            self.fault(error.to_string());
+        }
+    }
+
+    /// Counts a failed operation on the function.
+    pub fn function(&self, error: &dyn std::fmt::Display) {
+        self.count(Kind::Function, error);
+    }
+
+    /// A guest can cause failures at will, so each kind is logged once in the function's life.
+    fn count(&self, kind: Kind, error: &dyn std::fmt::Display) {
+        if let Some(counter) = self.counters.get(kind as usize) {
+            counter.add();
+        }
+        let bit = 1 << kind as u32;
+        if self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0 && kind != Kind::Cancelled {
+            tracing::warn!(device = self.name, %error, "register access failed; more of this kind are counted, not logged");
+        }
+    }
+
+    /// Takes the function out of service. The first reason stays.
+    pub fn fault(&self, reason: String) {
+        let mut slot = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            tracing::error!(device = self.name, reason, "function is out of service until the guest resets it");
+            *slot = Some(reason);
+        }
+        self.faulted.store(true, Ordering::Release);
+    }
+
+    /// Back in service, after a reset that worked.
+    pub fn recover(&self) {
+        if self.faulted.swap(false, Ordering::AcqRel) {
+            *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            tracing::info!(device = self.name, "function is back in service after a reset");
+        }
+    }
+
+    /// Whether the function is out of service.
+    pub fn is_faulted(&self) -> bool {
+        self.faulted.load(Ordering::Acquire)
+    }
+
+    /// Why the function is out of service, if it is.
+    pub fn reason(&self) -> Option<String> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Failures so far.
+    pub fn counts(&self) -> ErrorCounts {
+        let of = |kind: Kind| self.counters.get(kind as usize).map_or(0, Counter::get);
+        ErrorCounts {
+            refused: of(Kind::Refused),
+            timeout: of(Kind::Timeout),
+            cancelled: of(Kind::Cancelled),
+            short: of(Kind::Short),
+            full: of(Kind::Full),
+            dead: of(Kind::Dead),
+            no_register: of(Kind::NoRegister),
+            function: of(Kind::Function),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "fault_tests.rs"]
+mod tests;

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Hidden vectors in the device's registers, and the switch between them and the guest's MSI-X
+//! (hazards H1 and H3). Called with the function's lock held.
+
+use super::decode::Register;
+use super::device::{Core, TransitionalDevice, VfMsix};
+use super::front::ISR_QUEUE;
+use super::shadow::{NO_VECTOR, STATUS_DRIVER_OK};
+use crate::pci::Msix;
+
+impl TransitionalDevice {
+    /// While the guest has INTx: gives the selected queue a hidden vector, which the device has before
+    /// it has the queue's address. The first device that signals "used" finds the vector in place.
+    pub(super) fn arm_selected_queue(&self, core: &mut Core) {
+        if !self.use_hidden_vectors(core) {
+            return;
+        }
+        let candidates = self.vectors.candidates(core.shadow.queue_select);
+        let armed = self.program(Register::QueueVector, candidates).is_some();
+        if let Some(queue) = core.shadow.selected() {
+            queue.has_hidden_vector = armed;
+        }
+    }
+
+    /// While the guest has INTx: gives configuration changes a hidden vector. There are none before
+    /// DRIVER_OK, so that is early enough.
+    pub(super) fn arm_config(&self, core: &mut Core) {
+        if core.config_armed || !self.use_hidden_vectors(core) {
+            return;
+        }
+        if let Some(vector) = self.program(Register::ConfigVector, self.vectors.config_candidates()) {
+            self.vectors.set_config(vector);
+            core.config_armed = true;
+        }
+    }
+
+    /// Whether the guest gets INTx made from hidden vectors now; if so, the VF has them enabled. The
+    /// vector registers are only there while the VF's MSI-X is on.
+    fn use_hidden_vectors(&self, core: &mut Core) -> bool {
+        if !self.intx || core.guest_msix {
+            return false;
+        }
+        if core.vf_msix != VfMsix::Hidden {
+            match self.vf.set_msix(&self.vectors.events()) {
+                Ok(()) => core.vf_msix = VfMsix::Hidden,
+                Err(error) => self.faults.function(&error),
+            }
+        }
+        core.vf_msix == VfMsix::Hidden
+    }
+
+    /// Writes vectors until the device keeps one: it answers 0xffff where it has no room. Several
+    /// queues can share one.
+    fn program(&self, register: Register, candidates: impl Iterator<Item = u16>) -> Option<u16> {
+        for vector in candidates {
+            if !self.back_end.write(register, vector.into()) {
+                continue;
+            }
+            if self.back_end.read(register) == Some(vector.into()) {
+                return Some(vector);
+            }
+        }
+        self.faults.function(&format_args!("the device accepts no interrupt vector for {register:?}"));
+        None
+    }
+
+    /// The guest switched MSI-X on: the line goes low, the guest finds the vector registers as after
+    /// a reset, and the VF signals the guest's vectors.
+    pub(super) fn guest_msix_on(&self, core: &mut Core, msix: &Msix) {
+        self.front.set_intx_active(false);
+        self.disarm(core);
+        core.guest_msix = true;
+        self.give_vectors_to_guest(core, msix);
+        self.vectors.drain();
+    }
+
+    /// Points the VF's MSI-X at the guest's vectors.
+    pub(super) fn give_vectors_to_guest(&self, core: &mut Core, msix: &Msix) {
+        let events: Vec<_> = (0..msix.vectors()).map(|vector| msix.event(vector)).collect();
+        match self.vf.set_msix(&events) {
+            Ok(()) => core.vf_msix = VfMsix::Guest,
+            Err(error) => self.faults.function(&error),
+        }
+    }
+
+    /// Takes back all hidden vectors. The guest's queue selection is as before afterwards (hazard
+    /// F19: nothing may come between it and the access it is for).
+    fn disarm(&self, core: &mut Core) {
+        if core.config_armed {
+            self.back_end.write(Register::ConfigVector, NO_VECTOR.into());
+            core.config_armed = false;
+        }
+        self.for_queues(core, |queue| queue.has_hidden_vector, |device, core| {
+            device.back_end.write(Register::QueueVector, NO_VECTOR.into());
+            if let Some(queue) = core.shadow.selected() {
+                queue.has_hidden_vector = false;
+            }
+        });
+    }
+
+    /// The guest switched MSI-X off. Queues that are set up get their hidden vectors, and one
+    /// interrupt is raised that perhaps nothing is behind: a signal may have got lost in the switch,
+    /// and a driver that finds nothing to do is none the worse.
+    pub(super) fn guest_msix_off(&self, core: &mut Core) {
+        core.guest_msix = false;
+        self.front.set_intx_active(true);
+        let runs = core.shadow.queues().any(|(_, queue)| queue.pfn != 0);
+        if !(self.intx && runs && self.use_hidden_vectors(core)) {
+            return self.silence_vf(core);
+        }
+        self.for_queues(core, |queue| queue.pfn != 0, Self::arm_selected_queue);
+        if core.shadow.status & STATUS_DRIVER_OK != 0 {
+            self.arm_config(core);
+        }
+        if self.front.raise_if(ISR_QUEUE, || true) {
+            self.stats.spurious_interrupts.add();
+        }
+    }
+
+    fn silence_vf(&self, core: &mut Core) {
+        match self.vf.disable_msix() {
+            Ok(()) => core.vf_msix = VfMsix::Off,
+            Err(error) => self.faults.function(&error),
+        }
+    }
+
+    /// Runs `act` with each queue that `matches` selected, and selects the guest's queue again.
+    fn for_queues(
+        &self,
+        core: &mut Core,
+        matches: impl Fn(&super::shadow::Queue) -> bool,
+        act: impl Fn(&Self, &mut Core),
+    ) {
+        let guests = core.shadow.queue_select;
+        let queues: Vec<u16> =
+            core.shadow.queues().filter(|(_, queue)| matches(queue)).map(|(index, _)| index).collect();
+        for queue in &queues {
+            core.shadow.queue_select = *queue;
+            if self.back_end.write(Register::QueueSelect, (*queue).into()) {
+                act(self, core);
+            }
+        }
+        core.shadow.queue_select = guests;
+        if !queues.is_empty() {
+            self.back_end.write(Register::QueueSelect, guests.into());
+        }
+    }
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Kicks: from the guest's write to BAR0 offset 16 to the function's notify address, without the
+//! function's lock. A slow register access on one vCPU never holds up another vCPU's kick.
+//!
+//! It touches the notify address of its function and nothing else.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::fault::Faults;
+use super::links::Links;
+use super::queue_set::QueueSet;
+use super::registers::NotifyAddress;
+use super::stats::Stats;
+use crate::bus::Width;
+use crate::function::PciFunction;
+
+/// Where kicks are stored.
+#[derive(Clone)]
+pub struct Doorbell {
+    /// The function that has the BAR: the VF, or the PF.
+    pub function: Arc<dyn PciFunction>,
+    /// BAR number.
+    pub bar: u8,
+    /// Bytes into the BAR.
+    pub offset: u64,
+    /// Whether it is the PF's.
+    pub of_owner: bool,
+}
+
+impl Doorbell {
+    /// The doorbell at `address`, if this process can reach it: an address in the PF's BAR needs
+    /// the PF, and an address outside its BAR is nobody's. Without one, kicks are register writes.
+    pub fn find(
+        address: Option<NotifyAddress>,
+        vf: &Arc<dyn PciFunction>,
+        owner: Option<&Arc<dyn PciFunction>>,
+    ) -> Option<Self> {
+        let (function, bar, offset, of_owner) = match address? {
+            NotifyAddress::Member { bar, offset } => (vf, bar, offset, false),
+            NotifyAddress::Owner { bar, offset } => (owner?, bar, offset, true),
+        };
+        let size = function.region(bar)?.size;
+        let fits = offset % 2 == 0 && offset.checked_add(2).is_some_and(|end| end <= size);
+        fits.then(|| Self { function: Arc::clone(function), bar, offset, of_owner })
+    }
+
+    fn ring(&self, queue: u16) -> crate::function::Result<()> {
+        self.function.region_write(self.bar, self.offset, Width::B2, queue.into())
+    }
+}
+
+impl std::fmt::Display for Doorbell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let whose = if self.of_owner { "owner" } else { "member" };
+        write!(f, "{whose} BAR {} + {:#x}", self.bar, self.offset)
+    }
+}
+
+/// What became of a kick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Kick {
+    /// It is done with: stored, or dropped.
+    Done,
+    /// There is no doorbell: the caller has to write the register.
+    Command,
+}
+
+/// The kick state of one function.
+pub struct Notifier {
+    doorbell: Option<Doorbell>,
+    /// Queues with a non-zero address: the others' kicks are dropped (hazard H13).
+    configured: QueueSet,
+    /// Queues kicked before DRIVER_OK, to be kicked again then: a device made for the modern
+    /// interface may ignore early ones (hazard H12).
+    early: QueueSet,
+    driver_ok: AtomicBool,
+    links: Mutex<Links>,
+    faults: Arc<Faults>,
+    stats: Arc<Stats>,
+}
+
+impl Notifier {
+    /// No queue is set up. `links` makes the route without exits, if there is to be one.
+    pub fn new(doorbell: Option<Doorbell>, links: Links, faults: Arc<Faults>, stats: Arc<Stats>) -> Self {
+        Self {
+            doorbell,
+            configured: QueueSet::default(),
+            early: QueueSet::default(),
+            driver_ok: AtomicBool::new(false),
+            links: Mutex::new(links),
+            faults,
+            stats,
+        }
+    }
+
+    /// A guest's kick. Lock-free.
+    pub fn kick(&self, queue: u16) -> Kick {
+        if !self.configured.contains(queue) {
+            self.stats.kicks_dropped.add();
+            return Kick::Done;
+        }
+        // Remember first, ring after. If DRIVER_OK comes between the test and the insertion, the
+        // replay may miss this queue, but then the ring below comes after DRIVER_OK and counts.
+        if !self.driver_ok.load(Ordering::SeqCst) {
+            self.stats.kicks_early.add();
+            self.early.insert(queue);
+        }
+        self.ring(queue)
+    }
+
+    /// Rings for `queue` by whatever is cheapest.
+    pub fn ring(&self, queue: u16) -> Kick {
+        let Some(doorbell) = &self.doorbell else { return Kick::Command };
+        match doorbell.ring(queue) {
+            Ok(()) => self.stats.kicks_stored.add(),
+            Err(error) => self.faults.function(&error),
+        }
+        Kick::Done
+    }
+
+    /// `queue` has an address now.
+    pub fn queue_ready(&self, queue: u16) {
+        self.configured.insert(queue);
+        self.sync_links();
+    }
+
+    /// `queue` has none any more. No kick is made for it after this, but for one that a vCPU is in
+    /// the middle of; the device drops that one like any for a disabled queue.
+    pub fn queue_gone(&self, queue: u16) {
+        self.configured.remove(queue);
+        self.early.remove(queue);
+        self.sync_links();
+    }
+
+    /// The device acted on a status with or without DRIVER_OK. Returns the queues to ring again.
+    pub fn set_driver_ok(&self, driver_ok: bool) -> impl Iterator<Item = u16> + use<> {
+        self.driver_ok.store(driver_ok, Ordering::SeqCst);
+        let early = driver_ok.then(|| self.early.take());
+        self.sync_links();
+        early.into_iter().flatten()
+    }
+
+    /// All queues are gone: before a reset begins.
+    pub fn reset(&self) {
+        self.configured.clear();
+        self.driver_ok.store(false, Ordering::SeqCst);
+        self.early.clear();
+        self.sync_links();
+    }
+
+    /// BAR0 is decoded at this port now, or nowhere.
+    pub fn set_base(&self, base: Option<u16>) {
+        self.links().set_base(base);
+        self.sync_links();
+    }
+
+    /// Links exactly the queues that can do without exits: set up, and after DRIVER_OK. Before it,
+    /// kicks have to be seen, to be repeated. Called after each change of what it reads, and it
+    /// reads under the lock, so the last of several callers leaves it right.
+    fn sync_links(&self) {
+        let Some(doorbell) = &self.doorbell else { return };
+        let wanted = |queue| self.driver_ok.load(Ordering::SeqCst) && self.configured.contains(queue);
+        let late = self.links().sync(doorbell, self.configured.iter(), wanted);
+        // A signal that nobody took before the link ended is a kick that nobody made.
+        for queue in late.iter().filter(|queue| self.configured.contains(*queue)) {
+            let _ = self.ring(queue);
+        }
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues that are set up.
+    pub fn configured(&self) -> Vec<u16> {
+        self.configured.iter().collect()
+    }
+
+    /// Kicks made without an exit, and queues that can be kicked so now.
+    pub fn linked(&self) -> (u64, usize) {
+        self.links().counts()
+    }
+
+    /// Where kicks go, for reports.
+    pub fn describe(&self) -> String {
+        self.doorbell.as_ref().map_or_else(|| "register".to_owned(), Doorbell::to_string)
+    }
+}
+
+#[cfg(test)]
+#[path = "notify_tests.rs"]
+mod tests;

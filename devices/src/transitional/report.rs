@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The report of one function, for `vm.info`.
+
+use super::device::TransitionalDevice;
+use super::stats::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
+
+impl TransitionalDevice {
+    /// The state of the function and what it counted. Waits for a register access under way.
+    pub fn report(&self) -> DeviceReport {
+        let (guest_msix, status) = {
+            let core = self.lock();
+            (core.guest_msix, core.shadow.status)
+        };
+        let stats = &self.stats;
+        let (ioeventfd, ioeventfd_queues) = self.notifier.linked();
+        DeviceReport {
+            id: self.config.id.clone(),
+            device: self.layout.device,
+            function: self.vf.name().to_owned(),
+            interrupts: match (guest_msix, self.intx) {
+                (true, _) => InterruptReport::Msix,
+                (false, true) => InterruptReport::Intx,
+                (false, false) => InterruptReport::None,
+            },
+            status,
+            queues: self.notifier.configured(),
+            notify: self.notifier.describe(),
+            kicks: KickReport {
+                store: stats.kicks_stored.get(),
+                ioeventfd,
+                ioeventfd_queues,
+                admin: stats.kicks_commanded.get(),
+                dropped: stats.kicks_dropped.get(),
+                early: stats.kicks_early.get(),
+                replayed: stats.kicks_replayed.get(),
+            },
+            intx: IntxReport {
+                queue: stats.queue_interrupts.get(),
+                config: stats.config_interrupts.get(),
+                spurious: stats.spurious_interrupts.get(),
+            },
+            accesses: AccessReport {
+                reads: stats.reads.get(),
+                writes: stats.writes.get(),
+                commands: stats.commands.get(),
+            },
+            resets: stats.resets.get(),
+            function_resets: stats.function_resets.get(),
+            errors: self.faults.counts(),
+            faulted: self.faults.reason(),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Resets: of the device by its guest, of the function when that does not end, of the machine, and
+//! the last one at the end (hazards H6 to H10).
+//!
+//! A reset is complete before the guest's port write is: drivers that do not read the status back
+//! free the memory of their rings at once. Called with the function's lock held.
+
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::decode::Register;
+use super::device::{Core, TransitionalDevice};
+use super::registers::{Area, RegisterError};
+use crate::admin::Wait;
+use crate::bus::{Effect, Width};
+
+/// First and longest pause between two looks at the status.
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+
+const STATUS: u8 = Register::Status.offset();
+
+impl TransitionalDevice {
+    /// The guest wrote status 0. Kicks and DMA end first, so that nothing of the guest's old rings is
+    /// touched once this returns, whatever becomes of the device.
+    pub(super) fn reset_device(&self, core: &mut Core) {
+        self.stats.resets.add();
+        self.notifier.reset();
+        self.set_vf_bus_master(core, false);
+        if self.device_became_reset() {
+            self.faults.recover();
+        } else if !self.is_stopping() {
+            self.reset_function(core);
+        }
+        self.forget(core);
+        core.bus_master.device_reset();
+        self.apply_bus_master(core);
+    }
+
+    /// Writes 0 and waits until the device reads 0. Tried also while out of service: it is the one
+    /// way back.
+    fn device_became_reset(&self) -> bool {
+        let registers = &self.back_end.registers;
+        let limit = self.config.reset_deadline;
+        self.back_end
+            .counted(
+                |wait| {
+                    registers.write(Area::Common, STATUS, Width::B1, 0, wait)?;
+                    self.stats.commands.add();
+                    let mut pause = FIRST_PAUSE;
+                    while registers.read(Area::Common, STATUS, Width::B1, wait)? & 0xff != 0 {
+                        sleep(pause, wait)?;
+                        self.stats.commands.add();
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
+                    Ok(())
+                },
+                limit,
+            )
+            .is_ok()
+    }
+
+    /// A function-level reset. The device is back in service if it answers and its status is 0.
+    fn reset_function(&self, core: &mut Core) {
+        self.stats.function_resets.add();
+        if let Err(error) = self.vf.reset() {
+            self.faults.function(&error);
+            // Bus mastering is off already: it may hang, but it does not write to guest memory.
+            self.faults.fault(format!("the function cannot be reset: {error}"));
+            return;
+        }
+        self.vf_was_reset(core);
+        if let (true, Some(msix)) = (core.guest_msix, &self.msix) {
+            self.give_vectors_to_guest(core, msix);
+        }
+        let registers = &self.back_end.registers;
+        let status = self.back_end.counted(
+            |wait| registers.read(Area::Common, STATUS, Width::B1, wait),
+            self.config.deadline,
+        );
+        match status.map(|status| status & 0xff) {
+            Ok(0) => self.faults.recover(),
+            Ok(status) => self.faults.fault(format!("status is {status:#x} after a function-level reset")),
+            // Counted, and out of service if it was a fatal one.
+            Err(_) => {}
+        }
+    }
+
+    /// Forgets what the device forgot: shadow, vectors, pending interrupts. Hidden vectors are given
+    /// again when the guest sets queues up again.
+    fn forget(&self, core: &mut Core) {
+        core.shadow.reset();
+        core.config_armed = false;
+        self.front.clear_isr(|| self.vectors.drain());
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.back_end.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// The machine resets while vCPUs stand still: the function is as after power-on, MSI-X and bus
+    /// mastering included, but BARs keep their places. COMMAND is 0, so they are not decoded.
+    pub fn machine_reset(&self) -> Effect {
+        let mut core = self.lock();
+        self.power_on_state(&mut core);
+        Effect::Remap
+    }
+
+    /// The VM ends, or lets the function go: no kick, no interrupt and no DMA after this.
+    pub fn shutdown(&self) {
+        let mut core = self.lock();
+        self.power_on_state(&mut core);
+        self.notifier.set_base(None);
+    }
+
+    fn power_on_state(&self, core: &mut Core) {
+        self.notifier.reset();
+        self.set_vf_bus_master(core, false);
+        if let Err(error) = self.vf.disable_msix() {
+            self.faults.function(&error);
+        }
+        match self.vf.reset() {
+            Ok(()) => self.faults.recover(),
+            Err(error) => {
+                self.faults.function(&error);
+                self.faults.fault(format!("the function cannot be reset: {error}"));
+            }
+        }
+        if let Some(msix) = &self.msix {
+            msix.reset();
+        }
+        core.guest_msix = false;
+        core.bus_master = super::bus_master::BusMaster::default();
+        self.forget(core);
+        self.front.reset();
+        self.vf_was_reset(core);
+    }
+}
+
+/// Sleeps, but not past the deadline.
+fn sleep(pause: Duration, wait: &Wait<'_>) -> Result<(), RegisterError> {
+    match wait.over() {
+        Some(error) => Err(RegisterError::Admin(error)),
+        None => {
+            let left = wait.deadline.saturating_duration_since(Instant::now());
+            thread::sleep(pause.min(left));
+            Ok(())
+        }
+    }
+}
