@@ -103,3 +103,9 @@ impl TestGuest {
         vcpu
     }
 }
+
+/// Sends `signal` to the calling thread; it has been handled when this returns.
+pub(crate) fn raise(signal: i32) {
+    // SAFETY: only a signal number goes in; the handler is async-signal-safe.
+    assert_eq!(unsafe { libc::raise(signal) }, 0);
+}

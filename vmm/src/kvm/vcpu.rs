@@ -51,13 +51,15 @@ pub struct KvmVcpu {
     fd: VcpuFd,
     page: RunPage,
     vm: Vm,
+    /// Whether KVM_RUN was ever called.
+    has_run: bool,
 }
 
 impl KvmVcpu {
     pub(super) fn new(fd: VcpuFd, index: u16, run_size: usize, vm: Vm) -> Result<Self, KvmError> {
         let page = RunPage::map(&fd, run_size)
             .map_err(|source| KvmError::Call { what: "map the vCPU's shared pages", source })?;
-        Ok(Self { index, fd, page, vm })
+        Ok(Self { index, fd, page, vm, has_run: false })
     }
 
     /// Index in the guest, and local APIC id.
@@ -66,12 +68,15 @@ impl KvmVcpu {
     }
 
     /// Puts the vCPU into the state of `setup`, and drops exceptions and interrupts that were in flight; so it
-    /// also serves to start a vCPU again that has run.
+    /// also serves to start a vCPU again that has run. Such a vCPU keeps its CPUID: KVM allows no change then, and
+    /// not even two calls of [`Vm::supported_cpuid`] agree on the host's APIC ids.
     ///
     /// # Errors
     /// When KVM does not accept the state.
     pub fn configure(&self, setup: &VcpuSetup) -> Result<(), KvmError> {
-        self.fd.set_cpuid2(&setup.cpuid).map_err(KvmError::call("set the vCPU's CPUID"))?;
+        if !self.has_run {
+            self.fd.set_cpuid2(&setup.cpuid).map_err(KvmError::call("set the vCPU's CPUID"))?;
+        }
         self.fd.set_vcpu_events(&Default::default()).map_err(KvmError::call("clear the vCPU's pending events"))?;
         if let Some(sregs) = &setup.sregs {
             self.fd.set_sregs(sregs).map_err(KvmError::call("set the vCPU's segments and control registers"))?;
@@ -82,14 +87,22 @@ impl KvmVcpu {
         if let Some(fpu) = &setup.fpu {
             self.fd.set_fpu(fpu).map_err(KvmError::call("set the vCPU's floating-point state"))?;
         }
-        if let Some(lapic) = &setup.lapic {
-            self.fd.set_lapic(lapic).map_err(KvmError::call("set the vCPU's local APIC"))?;
-        }
+        self.set_lapic(setup.lapic.as_ref())?;
         if let Some(msrs) = &setup.msrs {
             self.set_msrs(msrs)?;
         }
         let mp_state = if setup.waits_for_startup { KVM_MP_STATE_UNINITIALIZED } else { KVM_MP_STATE_RUNNABLE };
         self.fd.set_mp_state(kvm_mp_state { mp_state }).map_err(KvmError::call("set the vCPU's start state"))
+    }
+
+    /// KVM finds the target of an interrupt message in a table that it makes when a local APIC changes, and a new vCPU
+    /// is not in it yet. So the local APIC is always written: else a start-up message may find nobody.
+    fn set_lapic(&self, lapic: Option<&kvm_lapic_state>) -> Result<(), KvmError> {
+        let lapic = match lapic {
+            Some(lapic) => *lapic,
+            None => self.fd.get_lapic().map_err(KvmError::call("read the vCPU's local APIC"))?,
+        };
+        self.fd.set_lapic(&lapic).map_err(KvmError::call("set the vCPU's local APIC"))
     }
 
     fn set_msrs(&self, msrs: &Msrs) -> Result<(), KvmError> {
@@ -112,6 +125,7 @@ impl KvmVcpu {
     /// # Errors
     /// When KVM cannot run the vCPU at all.
     pub fn run(&mut self) -> io::Result<Exit<'_>> {
+        self.has_run = true;
         match self.fd.run() {
             Ok(_) => Ok(self.page.exit()),
             Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {

@@ -18,7 +18,7 @@ mod stats;
 mod thread;
 
 #[cfg(test)]
-mod test_board;
+pub(crate) mod test_board;
 
 pub use crash::{CrashCause, CrashReport};
 pub use exit::{ExitContext, Outcome, Remap, handle_exit};
