@@ -44,6 +44,9 @@ const IIR_TRANSMITTED: u8 = 0x02;
 const IIR_RECEIVED: u8 = 0x04;
 /// LCR: the first two registers are the divisor.
 const LCR_DIVISOR: u8 = 1 << 7;
+/// LCR and MCR at reset, as vm-superio has them: 8 data bits; interrupts get through to the line.
+const LCR_DEFAULT: u8 = 0x03;
+const MCR_DEFAULT: u8 = 0x08;
 /// MCR: loopback; nothing comes in from outside.
 const MCR_LOOPBACK: u8 = 1 << 4;
 /// LSR: there is data.
@@ -118,6 +121,18 @@ impl SerialPort {
     /// have stopped, for their accesses would wait too.
     pub fn drain(&self, timeout: Duration) -> bool {
         self.lock().uart.writer().drain(timeout)
+    }
+
+    /// Reset of the machine: no interrupts, no divisor access, no loopback. Input that waits is kept, for
+    /// whoever typed it does not know of the reset.
+    pub fn reset(&self) {
+        let mut port = self.lock();
+        for (register, value) in [(register::LCR, LCR_DEFAULT), (register::IER, 0), (register::MCR, MCR_DEFAULT)] {
+            port.write(register, value);
+        }
+        let _ = port.uart.read(register::IIR);
+        port.transmitted = false;
+        self.tell_room(&mut port);
     }
 
     fn lock(&self) -> MutexGuard<'_, Port> {

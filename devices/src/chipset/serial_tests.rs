@@ -178,6 +178,17 @@ fn loopback_keeps_outside_input_out_until_it_ends() {
 }
 
 #[test]
+fn machine_reset_leaves_the_port_as_it_was_found() {
+    let rig = Rig::new();
+    for (register, value) in [(1, 0x03), (4, 0x1f), (3, 0x9f)] {
+        rig.write(register, value);
+    }
+    rig.port.reset();
+    assert_eq!(rig.port.enqueue(b"a"), 1, "loopback is over");
+    assert_eq!([1, 2, 3, 4, 5].map(|register| rig.read(register)), [0x00, 0xc1, 0x03, 0x08, 0x61]);
+}
+
+#[test]
 fn wide_accesses_are_bytes() {
     let rig = Rig::new();
     let access = |offset, width| Access { offset, width, vcpu: 0 };
