@@ -199,3 +199,7 @@ impl Model for Blk {
 
     fn reset(&mut self) {}
 }
+
+#[cfg(test)]
+#[path = "blk_tests.rs"]
+mod tests;

@@ -186,3 +186,7 @@ fn notify_info(quirks: &Quirks, index: u64) -> NotifyInfo {
     };
     info
 }
+
+#[cfg(test)]
+#[path = "commands_tests.rs"]
+mod tests;

@@ -36,6 +36,8 @@ mod queue;
 mod quirks;
 mod sriov;
 mod vf;
+#[cfg(test)]
+mod testing;
 mod worker;
 
 use std::fs::File;

@@ -123,7 +123,8 @@ impl PciFunction for Pf {
             self.settle_vfs();
         }
         if write.bus_master_on {
-            (0..self.function.device().queues.len() as u16).for_each(|queue| self.doorbell(queue));
+            let queues = self.function.device().queues.len() as u16;
+            (0..queues).for_each(|queue| self.doorbell(queue));
         }
         Ok(())
     }
