@@ -106,7 +106,7 @@ impl Blk {
     /// Puts the file at `sector`, if `len` bytes from there are whole sectors of the device.
     fn seek(&mut self, sector: u64, len: u64) -> Option<()> {
         let end = sector.checked_add(len / SECTOR)?;
-        if len % SECTOR != 0 || len > MAX_DATA || end > self.sectors {
+        if !len.is_multiple_of(SECTOR) || len > MAX_DATA || end > self.sectors {
             return None;
         }
         self.file.seek(SeekFrom::Start(sector * SECTOR)).ok().map(drop)

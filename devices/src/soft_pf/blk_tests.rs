@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use super::super::VfSpec;
 use super::super::testing::{
-    Bench, Ram, Vring, device_config, disk, driver_ok, eventually, kick, modern_queue, negotiate, offered, read,
-    settle,
+    Bench, Ram, Vring, device_config, disk, driver_ok, eventually, kick, modern_queue, negotiate, offered, read, settle,
 };
 use crate::bus::Width;
 use crate::function::PciFunction;

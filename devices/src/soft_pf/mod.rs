@@ -35,9 +35,9 @@ mod pf_model;
 mod queue;
 mod quirks;
 mod sriov;
-mod vf;
 #[cfg(test)]
 mod testing;
+mod vf;
 mod worker;
 
 use std::fs::File;
@@ -179,9 +179,9 @@ impl Drop for SoftPf {
 
 fn model(spec: VfSpec, member: usize) -> Result<Box<dyn model::Model>, SoftPfError> {
     Ok(match spec {
-        VfSpec::Blk { file, read_only, id } => Box::new(
-            blk::Blk::new(file, read_only, &id).map_err(|source| SoftPfError::Disk { member, source })?,
-        ),
+        VfSpec::Blk { file, read_only, id } => {
+            Box::new(blk::Blk::new(file, read_only, &id).map_err(|source| SoftPfError::Disk { member, source })?)
+        }
         VfSpec::Net { backend, mac } => Box::new(net::Net::new(backend, mac)),
     })
 }
