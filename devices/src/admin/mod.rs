@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`opcode`], [`wire`] | numbers and bytes of commands, for drivers and device models |
 //! | `channel` | [`AdminChannel`]: run one command with a deadline |
-//! | `dma`, `ring`, `queue` | the admin virtqueue: memory, virtqueue, running commands |
+//! | `dma`, `ring`, `slots`, `queue` | the admin virtqueue: memory, virtqueue, running commands |
 //! | `pf_*`, `sriov`, `pf` | bring-up of a PF, its VFs, its command list |
 //! | `notify` | which notify addresses of a device can be used |
 //! | `over_admin`, `stats` | a VF's legacy registers over a channel, and their statistics |
@@ -28,12 +28,15 @@ mod pf_error;
 mod pf_init;
 mod queue;
 mod ring;
+mod slots;
 mod sriov;
 mod stats;
 pub mod wire;
 
 #[cfg(test)]
 mod scripted_pf;
+#[cfg(test)]
+mod scripts;
 
 pub use channel::{AdminChannel, AdminError, Command, Wait};
 pub use notify::usable_addresses;

@@ -14,7 +14,8 @@ use super::backoff::{self, Backoff};
 use super::dma::{AdminMemory, OutsideRegion};
 use super::opcode::{self, status};
 use super::ring::{RingFault, SplitRing};
-use super::wire::{MAX_DATA, MAX_RESULT, REPLY_LEN, ReplyHeader, Request};
+use super::slots::SlotTable;
+use super::wire::{self, MAX_DATA, MAX_RESULT, REPLY_LEN, Request};
 use super::{AdminChannel, AdminError, Command, Wait};
 use crate::bus::Width;
 use crate::function::PciFunction;
@@ -25,12 +26,6 @@ const RETRY_LAST: Duration = Duration::from_millis(10);
 /// device_status bits (virtio 1.4, "Device Status Field").
 const DRIVER_OK: u64 = 0x04;
 const NEEDS_RESET: u64 = 0x40;
-
-/// A slot's state; `DONE` carries the used length in its upper half.
-const FREE: u64 = 0;
-const IN_FLIGHT: u64 = 1;
-const QUARANTINED: u64 = 2;
-const DONE: u64 = 3;
 
 /// Registers of the PF that the queue needs, checked to lie inside their BARs.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +60,6 @@ struct Counters {
     submitted: AtomicU64,
     retries: AtomicU64,
     abandoned: AtomicU64,
-    quarantined: AtomicU64,
 }
 
 /// Who may add commands. LIST_USE must run alone (virtio 1.4, driver normative of the list
@@ -93,7 +87,7 @@ pub struct PfQueue {
     registers: QueueRegisters,
     memory: AdminMemory,
     inner: Mutex<Inner>,
-    slots: Box<[AtomicU64]>,
+    slots: SlotTable,
     dead: OnceLock<&'static str>,
     counters: Counters,
 }
@@ -116,7 +110,7 @@ impl PfQueue {
         memory: AdminMemory,
         ring: SplitRing,
     ) -> Self {
-        let slots = (0..ring.slots()).map(|_| AtomicU64::new(FREE)).collect();
+        let slots = SlotTable::new(ring.slots());
         let inner = Mutex::new(Inner { ring, gate: Gate::Open });
         Self { function, registers, memory, inner, slots, dead: OnceLock::new(), counters: Counters::default() }
     }
@@ -137,7 +131,7 @@ impl PfQueue {
             submitted: self.counters.submitted.load(Ordering::Relaxed),
             retries: self.counters.retries.load(Ordering::Relaxed),
             abandoned: self.counters.abandoned.load(Ordering::Relaxed),
-            quarantined: self.counters.quarantined.load(Ordering::Relaxed),
+            quarantined: self.slots.quarantined(),
         }
     }
 
@@ -179,15 +173,8 @@ impl PfQueue {
     fn reap(&self, inner: &mut Inner) {
         let Inner { ring, gate } = inner;
         let outcome = ring.reap(|slot, used| {
-            let Some(state) = self.slots.get(usize::from(slot)) else { return };
-            if state.load(Ordering::Relaxed) == QUARANTINED {
-                state.store(FREE, Ordering::Release);
-                self.counters.quarantined.fetch_sub(1, Ordering::Relaxed);
-                if *gate == Gate::Lost(slot) {
-                    *gate = Gate::Open;
-                }
-            } else {
-                state.store(DONE | u64::from(used) << 32, Ordering::Release);
+            if self.slots.returned(slot, used) && *gate == Gate::Lost(slot) {
+                *gate = Gate::Open;
             }
         });
         if let Err(fault) = outcome {
@@ -201,18 +188,6 @@ impl PfQueue {
             Ok(mut inner) => self.reap(&mut inner),
             Err(TryLockError::Poisoned(poisoned)) => self.reap(&mut poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => {}
-        }
-    }
-
-    /// The used length of `slot`, once the device has returned it.
-    fn done(&self, slot: u16) -> Option<u32> {
-        let state = self.slots.get(usize::from(slot))?.load(Ordering::Acquire);
-        (state & 0xffff_ffff == DONE).then_some((state >> 32) as u32)
-    }
-
-    fn set_state(&self, slot: u16, state: u64) {
-        if let Some(slot) = self.slots.get(usize::from(slot)) {
-            slot.store(state, Ordering::Release);
         }
     }
 
@@ -272,11 +247,10 @@ impl PfQueue {
         if inner.gate != Gate::Open && !run.exclusive {
             return Ok(None);
         }
-        let free = (0u16..).zip(&self.slots).find(|(_, state)| state.load(Ordering::Acquire) == FREE);
-        let Some((slot, _)) = free else { return Ok(None) };
+        let Some(slot) = self.slots.find_free() else { return Ok(None) };
         self.fill(slot, run).map_err(|error| self.fault(error))?;
         // Before the device can return it: a reaper must find the slot in flight.
-        self.set_state(slot, IN_FLIGHT);
+        self.slots.start(slot);
         inner.ring.publish(slot, run.request.as_bytes().len(), run.writable).map_err(|fault| self.fault(fault))?;
         self.counters.submitted.fetch_add(1, Ordering::Relaxed);
         Ok(Some(slot))
@@ -302,11 +276,11 @@ impl PfQueue {
     /// Polls until the device returns `slot`.
     fn poll(&self, slot: u16, run: &Run<'_>, wait: &Wait<'_>) -> Result<u32, AdminError> {
         let polled = self.wait_for(wait, || {
-            if let Some(used) = self.done(slot) {
+            if let Some(used) = self.slots.done(slot) {
                 return Ok(Some(used));
             }
             self.try_reap();
-            Ok(self.done(slot))
+            Ok(self.slots.done(slot))
         });
         match polled {
             Err(reason @ (AdminError::Timeout | AdminError::Cancelled)) => self.abandon(slot, run, reason),
@@ -319,11 +293,10 @@ impl PfQueue {
         {
             let mut inner = self.lock();
             self.reap(&mut inner);
-            if let Some(used) = self.done(slot) {
+            if let Some(used) = self.slots.done(slot) {
                 return Ok(used);
             }
-            self.set_state(slot, QUARANTINED);
-            self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
+            self.slots.quarantine(slot);
             if run.exclusive {
                 inner.gate = Gate::Lost(slot);
             }
@@ -343,8 +316,8 @@ impl PfQueue {
         let mut bytes = [0; REPLY_LEN + MAX_RESULT];
         let written = bytes.get_mut(..used.min(run.writable)).unwrap_or_default();
         self.memory.read(AdminMemory::writable(slot), written).map_err(|error| self.fault(error))?;
-        self.set_state(slot, FREE);
-        take_reply(written, used, result)
+        self.slots.free(slot);
+        wire::take_reply(written, used, result)
     }
 
     fn run(&self, run: &Run<'_>, result: &mut [u8], wait: &Wait<'_>) -> Result<(), AdminError> {
@@ -377,26 +350,6 @@ struct Run<'a> {
 /// A deadline that passes before the device got the command: there was no room.
 fn never_sent(error: AdminError) -> AdminError {
     if error == AdminError::Timeout { AdminError::Full } else { error }
-}
-
-/// Splits what the device wrote into status and result.
-fn take_reply(written: &[u8], used: usize, result: &mut [u8]) -> Result<(), AdminError> {
-    let short = AdminError::Short { got: used, wanted: REPLY_LEN + result.len() };
-    // Without a status there is no answer; bytes that read as zero would spell OK.
-    if used < 4 {
-        return Err(short);
-    }
-    let reply = ReplyHeader::parse(written);
-    if reply.status != status::OK {
-        let (status, qualifier) = opcode::normalize(reply.status, reply.qualifier);
-        return Err(AdminError::Refused { status, qualifier });
-    }
-    let from = written.get(REPLY_LEN..).unwrap_or_default();
-    result.fill(0);
-    for (to, from) in result.iter_mut().zip(from) {
-        *to = *from;
-    }
-    if from.len() < result.len() { Err(short) } else { Ok(()) }
 }
 
 impl AdminChannel for PfQueue {

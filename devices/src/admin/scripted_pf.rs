@@ -13,8 +13,7 @@ use virtio_queue::{Queue, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::opcode::{self, qualifier, status};
-use super::wire::{CommandList, LegacyRead, LegacyWrite, ReplyHeader, RequestHeader};
+use super::scripts::{Answer, Script, Seen};
 use crate::bus::Width;
 use crate::function::{DmaRegion, FunctionError, KickLink, PciFunction, Region, Result};
 
@@ -35,6 +34,7 @@ pub(super) struct Quirks {
     pub capability_loop: bool,
     pub queue_size: u16,
     pub notify_off: u16,
+    pub notify_len: u32,
     pub keep_queue_enable: bool,
     pub refuse_driver_ok: bool,
     pub vf_registers_read_only: bool,
@@ -52,51 +52,13 @@ impl Default for Quirks {
             capability_loop: false,
             queue_size: 256,
             notify_off: 3,
+            notify_len: 0x1000,
             keep_queue_enable: true,
             refuse_driver_ok: false,
             vf_registers_read_only: false,
         }
     }
 }
-
-/// What to do with a command.
-#[derive(Clone, Debug)]
-pub(super) enum Answer {
-    /// Write these bytes, as far as they fit, and return the buffer.
-    Reply(Vec<u8>),
-    /// The same with a false used length.
-    Lie(Vec<u8>, u32),
-    /// Keep the buffer until [`ScriptedPf::release`], which writes these bytes.
-    Hold(Vec<u8>),
-    /// Return the buffer under another descriptor number.
-    WrongId(u32),
-    /// Return the buffer, and once more.
-    Twice(Vec<u8>),
-    /// Set used.idx to this.
-    UsedIndex(u16),
-}
-
-/// A reply with status, qualifier and result.
-pub(super) fn reply(status: u16, qualifier: u16, result: &[u8]) -> Vec<u8> {
-    let mut bytes = ReplyHeader { status, qualifier }.encode().to_vec();
-    bytes.extend_from_slice(result);
-    bytes
-}
-
-/// One command as the device got it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub readable: Vec<u8>,
-    pub writable: usize,
-}
-
-impl Seen {
-    pub(super) fn header(&self) -> RequestHeader {
-        RequestHeader::parse(&self.readable).0
-    }
-}
-
-pub(super) type Script = Box<dyn FnMut(&Seen) -> Answer + Send>;
 
 struct Held {
     head: u16,
@@ -142,51 +104,11 @@ fn config_space(quirks: &Quirks) -> Vec<u8> {
     put(0x50, &[0x11, 0x60, 0, 0]);
     put(0x60, &[0x09, if quirks.capability_loop { 0x40 } else { 0 }, 20, 2, BAR]);
     put(0x68, &(NOTIFY_AT as u32).to_le_bytes());
-    put(0x6c, &0x1000u32.to_le_bytes());
+    put(0x6c, &quirks.notify_len.to_le_bytes());
     put(0x70, &NOTIFY_MULTIPLIER.to_le_bytes());
     put(SRIOV, &0x0001_0010u32.to_le_bytes());
     put(SRIOV + 0x0e, &8u16.to_le_bytes());
     config
-}
-
-/// A tiny device that knows the list commands and the legacy ones, of members 1 to 8, each with 24 and
-/// 256 bytes of registers.
-pub(super) fn legacy_device() -> Script {
-    let mut registers = vec![[[0u8; 256]; 2]; 9];
-    let mut used = CommandList::from_word(3);
-    Box::new(move |seen| {
-        let (header, data) = RequestHeader::parse(&seen.readable);
-        let invalid = |qualifier| Answer::Reply(reply(status::EINVAL, qualifier, &[]));
-        if !used.contains(header.opcode) {
-            return invalid(qualifier::INVALID_OPCODE);
-        }
-        if header.opcode == opcode::LIST_QUERY {
-            return Answer::Reply(reply(0, 0, &CommandList::from_word(0x3_007f).encode()[..8]));
-        }
-        if header.opcode == opcode::LIST_USE {
-            used = CommandList::parse(data).unwrap();
-            return Answer::Reply(reply(0, 0, &[]));
-        }
-        let area = usize::from(header.opcode >= opcode::LEGACY_DEV_CFG_WRITE);
-        let member = usize::try_from(header.member_id).ok().filter(|member| *member != 0);
-        let Some(registers) = member.and_then(|member| registers.get_mut(member)) else {
-            return invalid(qualifier::INVALID_MEMBER);
-        };
-        let registers = &mut registers[area];
-        match header.opcode {
-            opcode::LEGACY_COMMON_CFG_WRITE | opcode::LEGACY_DEV_CFG_WRITE => {
-                let LegacyWrite { offset, data } = LegacyWrite::parse(data);
-                let at = usize::from(offset);
-                registers[at..at + data.len()].copy_from_slice(data);
-                Answer::Reply(reply(0, 0, &[]))
-            }
-            opcode::LEGACY_COMMON_CFG_READ | opcode::LEGACY_DEV_CFG_READ => {
-                let at = usize::from(LegacyRead::parse(data).offset);
-                Answer::Reply(reply(0, 0, &registers[at..at + seen.writable - 8]))
-            }
-            _ => Answer::Reply(reply(0, 0, &[0; 64])),
-        }
-    })
 }
 
 impl ScriptedPf {
@@ -253,9 +175,14 @@ impl ScriptedPf {
     pub(super) fn release(&self) {
         let mut state = self.state();
         let held = state.held.pop_front().unwrap();
-        let memory = state.memory();
-        let used = held.write(&memory);
-        state.queue.add_used(&memory, held.head, used).unwrap();
+        state.give_back(&held);
+    }
+
+    /// Answers the newest command held back.
+    pub(super) fn release_newest(&self) {
+        let mut state = self.state();
+        let held = state.held.pop_back().unwrap();
+        state.give_back(&held);
     }
 
     fn inside(&self, bar: u8, offset: u64, width: Width) -> Result<usize> {
@@ -283,6 +210,12 @@ impl Held {
 impl State {
     fn memory(&self) -> GuestMemoryMmap<()> {
         GuestMemoryMmap::from_arc_regions(self.regions.clone()).unwrap()
+    }
+
+    fn give_back(&mut self, held: &Held) {
+        let memory = self.memory();
+        let used = held.write(&memory);
+        self.queue.add_used(&memory, held.head, used).unwrap();
     }
 
     fn word(&self, at: usize) -> u16 {

@@ -7,8 +7,8 @@
 //! little-endian. Missing bytes of either part read as zero (virtio 1.4, "Group administration
 //! commands"), so no parser here can fail on a short part.
 
-use super::Command;
 use super::opcode;
+use super::{AdminError, Command};
 
 /// Bytes of the request header.
 pub const HEADER_LEN: usize = 24;
@@ -120,6 +120,28 @@ impl ReplyHeader {
     pub fn parse(written: &[u8]) -> Self {
         Self { status: u16::from_le_bytes(padded(written, 0)), qualifier: u16::from_le_bytes(padded(written, 2)) }
     }
+}
+
+/// Splits what the device wrote into status and result. `written` is cut at the used length and at
+/// the length of the buffer; `used` is the used length as reported. Result bytes that did not come
+/// are zero, and the answer then is [`AdminError::Short`].
+pub(super) fn take_reply(written: &[u8], used: usize, result: &mut [u8]) -> Result<(), AdminError> {
+    let short = AdminError::Short { got: used, wanted: REPLY_LEN + result.len() };
+    // Without a status there is no answer; bytes that read as zero would spell OK.
+    if used < 4 {
+        return Err(short);
+    }
+    let reply = ReplyHeader::parse(written);
+    if reply.status != opcode::status::OK {
+        let (status, qualifier) = opcode::normalize(reply.status, reply.qualifier);
+        return Err(AdminError::Refused { status, qualifier });
+    }
+    let from = written.get(REPLY_LEN..).unwrap_or_default();
+    result.fill(0);
+    for (to, from) in result.iter_mut().zip(from) {
+        *to = *from;
+    }
+    if from.len() < result.len() { Err(short) } else { Ok(()) }
 }
 
 /// Data of LEGACY_COMMON_CFG_WRITE and LEGACY_DEV_CFG_WRITE.
