@@ -82,9 +82,12 @@ impl Blk {
         let [k0, k1, k2, k3, _, _, _, _, sector @ ..] = header;
         let header = Header { kind: u32::from_le_bytes([k0, k1, k2, k3]), sector: u64::from_le_bytes(sector) };
 
+        // The used length covers the status, so it covers all before it, which must be written.
+        if header.kind != TYPE_IN {
+            blank(chain, memory, data_room)?;
+        }
         let status = if complete { self.execute(&header, chain, memory, data_room) } else { STATUS_IOERR };
-        if status != STATUS_OK {
-            // The used length covers the status, so it covers all before it, which must be written.
+        if header.kind == TYPE_IN && status != STATUS_OK {
             blank(chain, memory, data_room)?;
         }
         chain.write(memory, data_room, &[status])?;

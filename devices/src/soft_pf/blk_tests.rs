@@ -119,6 +119,9 @@ fn reads_and_writes(mut disk: Disk) {
     assert_eq!(disk.request(4, 0, 0, true), (OK, 1));
     assert_eq!(disk.request(8, 0, 20, false), (OK, 21));
     assert_eq!(disk.ram.get(DATA, 20), b"serial-0123456789abc");
+    disk.ram.put(DATA, &[0x77; 32]);
+    assert_eq!(disk.request(8, 0, 32, false), (OK, 33));
+    assert_eq!(disk.ram.get(DATA + 20, 12), [0; 12], "the used length covers zeroes, not what was there");
 }
 
 #[test]

@@ -23,6 +23,8 @@ mod chain;
 mod commands;
 mod device;
 mod function;
+#[cfg(test)]
+mod hostile_tests;
 mod layout;
 mod legacy;
 mod loopback;
