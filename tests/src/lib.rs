@@ -1,2 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! tests.
+//! What the integration tests share: running `heirloom` with a time limit, and reading what it says.
+//!
+//! A test that this machine cannot run is listed as ignored, with the reason as its kind.
+
+mod disk;
+mod host;
+mod machine;
+pub mod report;
+
+pub use disk::TestDisk;
+pub use host::{Kvm, small_guest, workspace};
+pub use machine::{Finished, Heirloom};

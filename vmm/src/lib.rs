@@ -1,2 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-//! vmm.
+//! The virtual machine monitor: everything between the command line and the device model.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`cli`] | words into a configuration |
+//! | [`config`] | a configuration into a checked plan with open files |
+//! | [`run`] | machines one after the other, until somebody has enough |
+//! | [`machine`] | one machine: how its parts are put together |
+//! | [`kvm`] | the kernel's objects: VM, memory, vCPUs, interrupts |
+//! | [`vcpu`] | the threads that run guest code, and what its exits mean |
+//! | [`console`], [`terminal`], [`signals`] | the operator |
+//! | [`report`] | what the devices did |
+
+pub mod cli;
+pub mod config;
+pub mod console;
+pub mod kvm;
+pub mod machine;
+pub mod report;
+pub mod run;
+pub mod signals;
+pub mod terminal;
+pub mod vcpu;

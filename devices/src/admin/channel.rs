@@ -70,6 +70,14 @@ pub enum AdminError {
     /// All buffers are quarantined or in use past the deadline.
     #[error("no free slot in the admin virtqueue")]
     Full,
+    /// The command does not fit the buffers of the channel. Nothing was sent.
+    #[error("{data} bytes of data or {result} bytes of result exceed the channel's limits of 64 and 128")]
+    TooLong {
+        /// Bytes of command-specific data.
+        data: usize,
+        /// Bytes of command-specific result.
+        result: usize,
+    },
     /// The channel is dead: the PF was reset or removed, or broke the protocol.
     #[error("the admin virtqueue is dead: {0}")]
     Dead(&'static str),

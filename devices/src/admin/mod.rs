@@ -2,10 +2,46 @@
 //! Group administration commands (virtio 1.3, "Group administration commands" and "Legacy
 //! Interface" commands), and the driver of a PF's admin virtqueue.
 //!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`opcode`], [`wire`] | numbers and bytes of commands, for drivers and device models |
+//! | `channel` | [`AdminChannel`]: run one command with a deadline |
+//! | `dma`, `ring`, `slots`, `queue` | the admin virtqueue: memory, virtqueue, running commands |
+//! | `pf_*`, `sriov`, `pf` | bring-up of a PF, its VFs, its command list |
+//! | `notify` | which notify addresses of a device can be used |
+//! | `over_admin`, `stats` | a VF's legacy registers over a channel, and their statistics |
+//!
 //! The wire format is pure. The PF driver touches its function only through
 //! [`crate::function::PciFunction`] and never learns whether that is hardware.
 #![forbid(unsafe_code)]
 
+mod backoff;
 mod channel;
+mod dma;
+mod notify;
+pub mod opcode;
+mod over_admin;
+mod pf;
+mod pf_caps;
+mod pf_common;
+mod pf_error;
+mod pf_init;
+mod queue;
+mod ring;
+mod slots;
+mod sriov;
+mod stats;
+pub mod wire;
+
+#[cfg(test)]
+mod scripted_pf;
+#[cfg(test)]
+mod scripts;
 
 pub use channel::{AdminChannel, AdminError, Command, Wait};
+pub use notify::usable_addresses;
+pub use over_admin::OverAdmin;
+pub use pf::{Negotiation, PfDriver};
+pub use pf_error::{PfCause, PfError};
+pub use queue::{PfQueue, QueueStats};
+pub use stats::{AdminStats, ErrorCounts, Latency, OpcodeStats};

@@ -4,6 +4,8 @@
 //!
 //! Users of [`PciFunction`] may not ask what kind it is.
 
+pub mod tap;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;

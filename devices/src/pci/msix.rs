@@ -125,7 +125,8 @@ impl Msix {
         self.lock().enabled
     }
 
-    /// Takes message control as the guest has written it to configuration space.
+    /// Takes message control as the guest has written it to configuration space. Call it with the
+    /// lock held under which configuration space was written, so that the last write counts last.
     pub fn set_control(&self, control: u16) -> MsixChange {
         let mut state = self.lock();
         let before = state.enabled;
@@ -154,14 +155,16 @@ impl Msix {
     /// Reads table or PBA; `None` if the access does not lie in one of them with all its bytes. Any
     /// width and alignment.
     pub fn bar_read(&self, bar: u8, offset: u64, width: Width) -> Option<u64> {
-        let (base, dword): (u64, &dyn Fn(&State, u64) -> u32) = match self.layout.part(bar, offset, width)? {
-            MsixPart::Table(offset) => (offset, &Self::table_dword),
-            MsixPart::Pending(offset) => (offset, &|state, index| self.pending_dword(state, index)),
-        };
+        let part = self.layout.part(bar, offset, width)?;
+        let (MsixPart::Table(base) | MsixPart::Pending(base)) = part;
         let state = self.lock();
         let mut value = 0_u128;
         for (position, index) in dwords(base, width).enumerate() {
-            value |= u128::from(dword(&state, index)) << (32 * position);
+            let dword = match part {
+                MsixPart::Table(_) => Self::table_dword(&state, index),
+                MsixPart::Pending(_) => self.pending_dword(&state, index),
+            };
+            value |= u128::from(dword) << (32 * position);
         }
         Some(width.truncate((value >> (8 * (base % 4))) as u64))
     }

@@ -52,7 +52,7 @@ impl MsixLayout {
             return Err(MsixLayoutError::Vectors(vectors));
         }
         let place = |(bar, offset): (u8, u64)| match u32::try_from(offset) {
-            Ok(low) if bar < 6 && low % 8 == 0 => Ok((bar, low)),
+            Ok(low) if bar < 6 && low.is_multiple_of(8) => Ok((bar, low)),
             _ => Err(MsixLayoutError::Place { bar, offset }),
         };
         Ok(Self { vectors, table: place(table)?, pba: place(pba)? })

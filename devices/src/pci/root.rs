@@ -151,7 +151,7 @@ impl PciRoot {
 
     fn data_read(&self, port: u64, width: Width) -> u64 {
         let read = |device: &dyn PciDevice, register: u16| -> u32 {
-            if register % width.bytes() as u16 == 0 {
+            if register.is_multiple_of(width.bytes() as u16) {
                 return device.config_read(register, width);
             }
             // A word at 0xcfd is one access with two byte enables; functions take aligned ones only.
@@ -164,7 +164,7 @@ impl PciRoot {
 
     fn data_write(&self, port: u64, width: Width, value: u32) -> Effect {
         let write = |device: &dyn PciDevice, register: u16| -> Effect {
-            if register % width.bytes() as u16 == 0 {
+            if register.is_multiple_of(width.bytes() as u16) {
                 return device.config_write(register, width, value);
             }
             (0..width.bytes() as u16).fold(Effect::None, |effect, byte| {

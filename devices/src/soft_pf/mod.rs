@@ -1,3 +1,185 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Placeholder.
+//! A software PF with an administration virtqueue, and its virtual functions: what a DPU offers,
+//! without the DPU.
+//!
+//! Everything is driven through [`PciFunction`] and nothing else, so that a driver that works here
+//! has no reason to work differently on hardware. The device is strict: what the standard forbids
+//! a driver does not work. [`Quirks`] say where to be more like this or that real device.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | `layout` | BARs and configuration space of all functions |
+//! | `function`, `pf`, `vf` | PCI functions |
+//! | `sriov` | SR-IOV capability |
+//! | `device` | state of a virtio device; `modern` and `legacy` are its registers |
+//! | `queue`, `chain`, `memory` | virtqueues, buffers, memory for DMA |
+//! | `model` | what a device type is: `blk`, `net` (and its `loopback` host), `pf_model` |
+//! | `commands` | administration commands |
+//! | `worker` | a VF's thread |
 #![forbid(unsafe_code)]
+
+mod blk;
+mod chain;
+mod commands;
+mod device;
+mod function;
+mod layout;
+mod legacy;
+mod loopback;
+mod memory;
+mod model;
+mod modern;
+mod net;
+mod pf;
+mod pf_model;
+mod queue;
+mod quirks;
+mod sriov;
+mod vf;
+mod worker;
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+
+use crate::function::{PciFunction, Result as FunctionResult};
+use crate::pci::ConfigError;
+pub use net::NetBackend;
+pub use quirks::Quirks;
+
+/// What a virtual function is.
+#[derive(Debug)]
+pub enum VfSpec {
+    /// A disk.
+    Blk {
+        /// Its content, all whole 512-byte sectors. The file's position is the VF's: no other user
+        /// may share it.
+        file: File,
+        /// Refuses writes, and says so to the driver. The file need not be writable.
+        read_only: bool,
+        /// Serial number; the first 20 bytes count.
+        id: String,
+    },
+    /// A network interface.
+    Net {
+        /// What is at the other end.
+        backend: NetBackend,
+        /// Its address.
+        mac: [u8; 6],
+    },
+}
+
+/// Why a software PF could not be made.
+#[derive(Debug, Error)]
+pub enum SoftPfError {
+    /// Too many VFs.
+    #[error("a software PF has at most {most} VFs, not {wanted}")]
+    TooMany {
+        /// How many were asked for.
+        wanted: usize,
+        /// How many there can be.
+        most: usize,
+    },
+    /// The size of a disk's file cannot be found.
+    #[error("VF {member}: cannot find the size of the disk's file: {source}")]
+    Disk {
+        /// Member id, from 1.
+        member: usize,
+        /// The reason.
+        source: io::Error,
+    },
+    /// No eventfd.
+    #[error("cannot make an eventfd: {0}; the limit of open files may be too low")]
+    Event(io::Error),
+    /// No event loop.
+    #[error("cannot make an event loop: {0:?}; the limit of open files may be too low")]
+    Loop(event_manager::Error),
+    /// No thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+    /// The configuration space does not fit; a mistake in this module.
+    #[error("configuration space: {0}")]
+    Config(#[from] ConfigError),
+    /// A queue has an impossible size; a mistake in this module.
+    #[error("virtqueue: {0}")]
+    Queue(#[from] virtio_queue::Error),
+}
+
+/// A software PF and its VFs. Dropping it stops all VF threads; its functions are gone then, even
+/// for those who still hold one.
+pub struct SoftPf {
+    pf: Arc<pf::Pf>,
+    vfs: Vec<Arc<vf::Vf>>,
+    workers: Vec<worker::Worker>,
+    quirks: quirks::SharedQuirks,
+}
+
+impl SoftPf {
+    /// Makes a PF named `name` with these VFs, which get the names `name/vf0`, `name/vf1`, ... No VF
+    /// exists before the PF's SR-IOV capability enables it; [`Self::enable_vfs`] does that. The VF
+    /// Device ID of that capability is the first VF's, each VF's own id is right.
+    pub fn new(name: &str, specs: Vec<VfSpec>) -> Result<Self, SoftPfError> {
+        if specs.len() > layout::MAX_VFS {
+            return Err(SoftPfError::TooMany { wanted: specs.len(), most: layout::MAX_VFS });
+        }
+        let quirks = quirks::SharedQuirks::new(ArcSwap::default());
+        let (mut vfs, mut workers) = (Vec::new(), Vec::new());
+        for (index, spec) in specs.into_iter().enumerate() {
+            let events = worker::Loop::new().map_err(SoftPfError::Loop)?;
+            let name = format!("{name}/vf{index}");
+            let endpoint = events.remote_endpoint();
+            let vf = Arc::new(vf::Vf::new(name, model(spec, index + 1)?, quirks.clone(), endpoint)?);
+            workers.push(worker::Worker::spawn(events, vf.clone())?);
+            vfs.push(vf);
+        }
+        let pf = Arc::new(pf::Pf::new(format!("{name}/pf"), vfs.clone(), quirks.clone())?);
+        Ok(Self { pf, vfs, workers, quirks })
+    }
+
+    /// The PF.
+    pub fn pf(&self) -> Arc<dyn PciFunction> {
+        self.pf.clone()
+    }
+
+    /// The VF with this index, from 0; its member id is one more.
+    pub fn vf(&self, index: usize) -> Option<Arc<dyn PciFunction>> {
+        let vf = self.vfs.get(index)?;
+        Some(Arc::new(vf::VfHandle(vf.clone())))
+    }
+
+    /// How many VFs there are, enabled or not.
+    pub fn vf_count(&self) -> usize {
+        self.vfs.len()
+    }
+
+    /// What a host does with `sriov_numvfs`: enables the first `count` VFs with memory decoding, or
+    /// disables all with 0. Made of nothing but configuration writes.
+    pub fn enable_vfs(&self, count: u16) -> FunctionResult<()> {
+        self.pf.write_num_vfs(count)
+    }
+
+    /// Changes how the device deviates from the standard, from the next register access or command.
+    pub fn set_quirks(&self, quirks: Quirks) {
+        self.quirks.store(Arc::new(quirks));
+    }
+}
+
+impl Drop for SoftPf {
+    fn drop(&mut self) {
+        // VFs first, so that no thread finds work while it is told to stop.
+        self.pf.remove();
+        self.workers.clear();
+    }
+}
+
+fn model(spec: VfSpec, member: usize) -> Result<Box<dyn model::Model>, SoftPfError> {
+    Ok(match spec {
+        VfSpec::Blk { file, read_only, id } => Box::new(
+            blk::Blk::new(file, read_only, &id).map_err(|source| SoftPfError::Disk { member, source })?,
+        ),
+        VfSpec::Net { backend, mac } => Box::new(net::Net::new(backend, mac)),
+    })
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Legacy registers of one VF, each access one admin command to the PF. Opcode and width follow from
+//! the access; group and member are fixed at construction and no access can change them.
+
+use std::fmt;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::stats::Recorder;
+use super::wire::{LegacyRead, LegacyWrite};
+use super::{AdminChannel, AdminError, AdminStats, Command, Wait, opcode};
+use crate::bus::Width;
+use crate::transitional::{Area, LegacyRegisters, NotifyAddress, RegisterError};
+
+/// Bytes of the legacy common configuration, with both MSI-X vectors (virtio 1.4, "Legacy Interfaces:
+/// A Note on PCI Device Layout").
+const COMMON_LEN: u16 = 24;
+/// Bytes of device configuration that the 8-bit offset of a command reaches.
+const DEVICE_LEN: u16 = 256;
+
+/// The legacy registers of VF `member` of the PF behind a channel.
+pub struct OverAdmin {
+    channel: Arc<dyn AdminChannel>,
+    member: NonZeroU16,
+    notify: Option<NotifyAddress>,
+    recorder: Recorder,
+}
+
+impl fmt::Debug for OverAdmin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OverAdmin").field("member", &self.member).field("notify", &self.notify).finish_non_exhaustive()
+    }
+}
+
+impl OverAdmin {
+    /// Registers of the VF with SR-IOV number `member` (1..=NumVFs). `notify` is the address chosen
+    /// from the device's LEGACY_NOTIFY_INFO, if any.
+    pub fn new(channel: Arc<dyn AdminChannel>, member: NonZeroU16, notify: Option<NotifyAddress>) -> Self {
+        Self { channel, member, notify, recorder: Recorder::new() }
+    }
+
+    /// Counts, errors and latencies so far.
+    pub fn stats(&self) -> AdminStats {
+        self.recorder.snapshot(self.member.get())
+    }
+
+    fn execute(&self, opcode: u16, data: &[u8], result: &mut [u8], wait: &Wait<'_>) -> Result<(), AdminError> {
+        let member_id = u64::from(self.member.get());
+        let command = Command { opcode, group_type: opcode::GROUP_SRIOV, member_id, data };
+        let begun = Instant::now();
+        let outcome = self.channel.execute(&command, result, wait);
+        self.recorder.record(opcode, begun.elapsed(), &outcome);
+        outcome
+    }
+}
+
+/// The number of bytes, if the access is one that a command can carry.
+fn checked_width(area: Area, offset: u8, width: Width) -> Result<usize, RegisterError> {
+    let len = match area {
+        Area::Common => COMMON_LEN,
+        Area::Device => DEVICE_LEN,
+    };
+    let bytes = width.bytes();
+    if bytes > 4 || usize::from(offset) + bytes > usize::from(len) {
+        return Err(RegisterError::NoSuchRegister { area, offset, width: bytes });
+    }
+    Ok(bytes)
+}
+
+impl LegacyRegisters for OverAdmin {
+    fn read(&self, area: Area, offset: u8, width: Width, wait: &Wait<'_>) -> Result<u32, RegisterError> {
+        let bytes = checked_width(area, offset, width)?;
+        let opcode = match area {
+            Area::Common => opcode::LEGACY_COMMON_CFG_READ,
+            Area::Device => opcode::LEGACY_DEV_CFG_READ,
+        };
+        let mut value = [0; 4];
+        let result = value.get_mut(..bytes).unwrap_or_default();
+        self.execute(opcode, &LegacyRead { offset }.encode(), result, wait)?;
+        Ok(u32::from_le_bytes(value))
+    }
+
+    fn write(&self, area: Area, offset: u8, width: Width, value: u32, wait: &Wait<'_>) -> Result<(), RegisterError> {
+        let bytes = checked_width(area, offset, width)?;
+        let opcode = match area {
+            Area::Common => opcode::LEGACY_COMMON_CFG_WRITE,
+            Area::Device => opcode::LEGACY_DEV_CFG_WRITE,
+        };
+        let value = value.to_le_bytes();
+        let write = LegacyWrite { offset, data: value.get(..bytes).unwrap_or_default() };
+        let no_register = RegisterError::NoSuchRegister { area, offset, width: bytes };
+        let (data, len) = write.encode().ok_or(no_register)?;
+        self.execute(opcode, data.get(..len).unwrap_or_default(), &mut [], wait)?;
+        Ok(())
+    }
+
+    fn notify_address(&self) -> Option<NotifyAddress> {
+        self.notify
+    }
+}
+
+#[cfg(test)]
+#[path = "over_admin_tests.rs"]
+mod tests;

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which command each register access becomes, and what is counted.
+use super::super::{ErrorCounts, Latency};
+use super::*;
+use proptest::prelude::*;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+/// Opcode, group type, member id, data, length of the result.
+type Seen = (u16, u16, u64, Vec<u8>, usize);
+
+/// Records commands; reads give a0, a1, a2, ... or the error.
+struct Channel {
+    seen: Mutex<Vec<Seen>>,
+    error: Mutex<Option<AdminError>>,
+    delay: Duration,
+}
+
+impl AdminChannel for Channel {
+    fn execute(&self, command: &Command<'_>, result: &mut [u8], _: &Wait<'_>) -> Result<(), AdminError> {
+        let Command { opcode, group_type, member_id, data } = *command;
+        self.seen.lock().unwrap().push((opcode, group_type, member_id, data.to_vec(), result.len()));
+        std::thread::sleep(self.delay);
+        for (at, byte) in result.iter_mut().enumerate() {
+            *byte = 0xa0 + at as u8;
+        }
+        self.error.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+}
+
+fn registers(delay: Duration) -> (Arc<Channel>, OverAdmin) {
+    let channel = Arc::new(Channel { seen: Mutex::default(), error: Mutex::default(), delay });
+    let member = NonZeroU16::new(3).unwrap();
+    (channel.clone(), OverAdmin::new(channel, member, Some(NotifyAddress::Member { bar: 2, offset: 0x1000 })))
+}
+
+fn wait() -> Wait<'static> {
+    Wait { deadline: Instant::now() + Duration::from_secs(1), cancelled: &NEVER }
+}
+
+#[test]
+fn accesses_become_commands() {
+    let (channel, device) = registers(Duration::ZERO);
+    assert_eq!(device.read(Area::Common, 0, Width::B4, &wait()), Ok(0xa3a2_a1a0));
+    assert_eq!(device.read(Area::Device, 4, Width::B2, &wait()), Ok(0xa1a0));
+    assert_eq!(device.read(Area::Common, 18, Width::B1, &wait()), Ok(0xa0));
+    device.write(Area::Common, 4, Width::B4, 0x1003_9823, &wait()).unwrap();
+    device.write(Area::Device, 0, Width::B1, 0xffff_ff02, &wait()).unwrap();
+    device.write(Area::Common, 14, Width::B2, 1, &wait()).unwrap();
+    let seen = channel.seen.lock().unwrap().clone();
+    let z = [0u8; 7];
+    let expected: [(u16, Vec<u8>, usize); 6] = [
+        (3, vec![0], 4),
+        (5, vec![4], 2),
+        (3, vec![18], 1),
+        (2, [&[4][..], &z, &[0x23, 0x98, 0x03, 0x10]].concat(), 0),
+        (4, [&[0][..], &z, &[2]].concat(), 0),
+        (2, [&[14][..], &z, &[1, 0]].concat(), 0),
+    ];
+    for (seen, (opcode, data, result)) in seen.into_iter().zip(expected) {
+        assert_eq!(seen, (opcode, 1, 3, data, result));
+    }
+    assert_eq!(device.notify_address(), Some(NotifyAddress::Member { bar: 2, offset: 0x1000 }));
+}
+
+#[test]
+fn errors_are_passed_on_and_counted_by_kind() {
+    let (channel, device) = registers(Duration::ZERO);
+    let errors = [
+        AdminError::Timeout,
+        AdminError::Timeout,
+        AdminError::Refused { status: 22, qualifier: 3 },
+        AdminError::Cancelled,
+        AdminError::Short { got: 0, wanted: 9 },
+        AdminError::Full,
+        AdminError::Dead("test"),
+    ];
+    for error in errors {
+        *channel.error.lock().unwrap() = Some(error.clone());
+        assert_eq!(device.read(Area::Common, 18, Width::B1, &wait()), Err(RegisterError::Admin(error)));
+    }
+    let stats = device.stats();
+    assert_eq!(stats.member, 3);
+    let reads = stats.commands.iter().find(|stats| stats.command == "LEGACY_COMMON_CFG_READ").unwrap();
+    let one_each = ErrorCounts { refused: 1, timeout: 2, cancelled: 1, short: 1, full: 1, dead: 1, too_long: 0 };
+    assert_eq!((reads.count, reads.errors), (0, one_each));
+    assert!(stats.commands.iter().filter(|other| *other != reads).all(|other| other.errors == Default::default()));
+}
+
+#[test]
+fn latencies_are_those_of_the_channel() {
+    let (_, device) = registers(Duration::from_millis(5));
+    for _ in 0..4 {
+        device.write(Area::Device, 0, Width::B1, 1, &wait()).unwrap();
+    }
+    let stats = device.stats();
+    assert_eq!(stats.commands.len(), 4, "one entry for each access command");
+    let writes = stats.commands.iter().find(|stats| stats.command == "LEGACY_DEV_CFG_WRITE").unwrap();
+    assert_eq!(writes.count, 4);
+    let Latency { p50, p90, p99, max } = writes.latency_ns;
+    assert!(p50 >= 4_900_000 && p50 <= p90 && p90 <= p99 && p99 <= max, "{writes:?}");
+    assert!(max < 5_000_000_000, "{writes:?}");
+}
+
+proptest! {
+    /// No access chooses another opcode, group or member than its own, or reaches outside its area.
+    #[test]
+    fn accesses_stay_inside(
+        common in any::<bool>(), offset in any::<u8>(), size in 0usize..4, write in any::<bool>(), value in any::<u32>(),
+    ) {
+        let (channel, device) = registers(Duration::ZERO);
+        let width = [Width::B1, Width::B2, Width::B4, Width::B8][size];
+        let (area, len) = if common { (Area::Common, 24) } else { (Area::Device, 256) };
+        let legal = width != Width::B8 && usize::from(offset) + width.bytes() <= len;
+        let outcome = if write {
+            device.write(area, offset, width, value, &wait())
+        } else {
+            device.read(area, offset, width, &wait()).map(|_| ())
+        };
+        let seen = channel.seen.lock().unwrap().clone();
+        prop_assert_eq!(outcome.is_ok(), legal);
+        prop_assert_eq!(seen.len(), usize::from(legal));
+        for (opcode, group, member, data, result) in seen {
+            let expected = match (common, write) { (true, true) => 2, (true, false) => 3, (false, true) => 4, _ => 5 };
+            prop_assert_eq!((opcode, group, member, data[0]), (expected, 1, 3, offset));
+            prop_assert_eq!(if write { data.len() - 8 } else { result }, width.bytes());
+        }
+    }
+}

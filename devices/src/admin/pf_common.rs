@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Registers of the modern common configuration (virtio 1.4, "Common configuration structure
+//! layout"), each accessed with its own width, 64-bit ones as two halves.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::pf_caps::Structure;
+use super::pf_error::PfCause;
+use crate::bus::Width;
+use crate::function::PciFunction;
+
+/// Length that covers admin_queue_index and admin_queue_num.
+pub(super) const LEN_WITH_ADMIN: u32 = 64;
+
+pub(super) const DEVICE_FEATURE_SELECT: u64 = 0;
+pub(super) const DEVICE_FEATURE: u64 = 4;
+pub(super) const DRIVER_FEATURE_SELECT: u64 = 8;
+pub(super) const DRIVER_FEATURE: u64 = 12;
+pub(super) const CONFIG_MSIX_VECTOR: u64 = 16;
+pub(super) const NUM_QUEUES: u64 = 18;
+pub(super) const DEVICE_STATUS: u64 = 20;
+pub(super) const QUEUE_SELECT: u64 = 22;
+pub(super) const QUEUE_SIZE: u64 = 24;
+pub(super) const QUEUE_MSIX_VECTOR: u64 = 26;
+pub(super) const QUEUE_ENABLE: u64 = 28;
+pub(super) const QUEUE_NOTIFY_OFF: u64 = 30;
+pub(super) const QUEUE_DESC: u64 = 32;
+pub(super) const QUEUE_DRIVER: u64 = 40;
+pub(super) const QUEUE_DEVICE: u64 = 48;
+pub(super) const ADMIN_QUEUE_INDEX: u64 = 60;
+pub(super) const ADMIN_QUEUE_NUM: u64 = 62;
+
+/// device_status bits.
+pub(super) mod device_status {
+    pub(in super::super) const ACKNOWLEDGE: u8 = 0x01;
+    pub(in super::super) const DRIVER: u8 = 0x02;
+    pub(in super::super) const DRIVER_OK: u8 = 0x04;
+    pub(in super::super) const FEATURES_OK: u8 = 0x08;
+    pub(in super::super) const NEEDS_RESET: u8 = 0x40;
+    pub(in super::super) const FAILED: u8 = 0x80;
+}
+
+/// Between two looks at a device that resets.
+const RESET_POLL: Duration = Duration::from_micros(100);
+
+/// The common configuration of one function.
+#[derive(Clone, Debug)]
+pub(super) struct CommonConfig {
+    function: Arc<dyn PciFunction>,
+    place: Structure,
+}
+
+impl CommonConfig {
+    /// The structure at `place`, which lies inside its BAR and has at least [`LEN_WITH_ADMIN`] bytes.
+    pub(super) fn new(function: Arc<dyn PciFunction>, place: Structure) -> Result<Self, PfCause> {
+        if place.length < LEN_WITH_ADMIN {
+            return Err(PfCause::CommonTooShort { length: place.length });
+        }
+        Ok(Self { function, place })
+    }
+
+    /// BAR and offset of a register.
+    pub(super) fn locate(&self, register: u64) -> (u8, u64) {
+        (self.place.bar, u64::from(self.place.offset) + register)
+    }
+
+    fn read(&self, register: u64, width: Width) -> Result<u64, PfCause> {
+        let (bar, offset) = self.locate(register);
+        Ok(width.truncate(self.function.region_read(bar, offset, width)?))
+    }
+
+    fn write(&self, register: u64, width: Width, value: u64) -> Result<(), PfCause> {
+        let (bar, offset) = self.locate(register);
+        Ok(self.function.region_write(bar, offset, width, value)?)
+    }
+
+    pub(super) fn read16(&self, register: u64) -> Result<u16, PfCause> {
+        Ok(self.read(register, Width::B2)? as u16)
+    }
+
+    pub(super) fn write16(&self, register: u64, value: u16) -> Result<(), PfCause> {
+        self.write(register, Width::B2, value.into())
+    }
+
+    pub(super) fn write64(&self, register: u64, value: u64) -> Result<(), PfCause> {
+        self.write(register, Width::B4, value & 0xffff_ffff)?;
+        self.write(register + 4, Width::B4, value >> 32)
+    }
+
+    pub(super) fn status(&self) -> Result<u8, PfCause> {
+        Ok(self.read(DEVICE_STATUS, Width::B1)? as u8)
+    }
+
+    pub(super) fn set_status(&self, status: u8) -> Result<(), PfCause> {
+        self.write(DEVICE_STATUS, Width::B1, status.into())
+    }
+
+    /// Resets the device and waits until it says so.
+    pub(super) fn reset(&self, deadline: Instant) -> Result<(), PfCause> {
+        self.set_status(0)?;
+        loop {
+            let status = self.status()?;
+            if status == 0 {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(PfCause::ResetStuck { status });
+            }
+            thread::sleep(RESET_POLL);
+        }
+    }
+
+    /// All 64 offered features.
+    pub(super) fn device_features(&self) -> Result<u64, PfCause> {
+        self.write(DEVICE_FEATURE_SELECT, Width::B4, 0)?;
+        let low = self.read(DEVICE_FEATURE, Width::B4)?;
+        self.write(DEVICE_FEATURE_SELECT, Width::B4, 1)?;
+        let high = self.read(DEVICE_FEATURE, Width::B4)?;
+        Ok(high << 32 | low)
+    }
+
+    /// Chooses features.
+    pub(super) fn set_driver_features(&self, features: u64) -> Result<(), PfCause> {
+        for (select, word) in [(0, features & 0xffff_ffff), (1, features >> 32)] {
+            self.write(DRIVER_FEATURE_SELECT, Width::B4, select)?;
+            self.write(DRIVER_FEATURE, Width::B4, word)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Brings a PF up for its admin virtqueue and nothing else (virtio 1.4, "Device Initialization" and
+//! "Administration Virtqueues"), and takes it down again. It works through [`PciFunction`] alone and
+//! never learns what the function is.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::dma::{AVAIL, AdminMemory, DESCRIPTORS, MAX_RING, USED};
+use super::pf_caps::{self, Structure, VirtioStructures};
+use super::pf_common::device_status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FAILED, FEATURES_OK, NEEDS_RESET};
+use super::pf_common::{self as common, CommonConfig};
+use super::pf_error::{AtStep, PfCause, PfError};
+use super::queue::{PfQueue, QueueRegisters};
+use super::ring::{RingFault, SplitRing};
+use crate::bus::Width;
+use crate::function::PciFunction;
+
+const COMMAND: u16 = 0x04;
+const COMMAND_MEMORY: u32 = 1 << 1;
+const COMMAND_BUS_MASTER: u32 = 1 << 2;
+
+const VECTOR_NONE: u16 = 0xffff;
+
+/// Features that the driver cannot do without.
+const NEEDED: [(u32, &str); 3] = [(32, "VERSION_1"), (37, "SR_IOV"), (41, "ADMIN_VQ")];
+/// Features that are taken where offered: ACCESS_PLATFORM and ORDER_PLATFORM tell that DMA goes
+/// through an IOMMU and obeys the platform's ordering, as it does here.
+const WELCOME: u64 = 1 << 33 | 1 << 36;
+
+/// How long a stopping driver waits for the device's reset.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A PF that this driver holds. Resets the device when dropped.
+#[derive(Debug)]
+pub(super) struct PfDevice {
+    pub(super) function: Arc<dyn PciFunction>,
+    common: CommonConfig,
+    /// Mapped for the function; freed when the device is known not to use it.
+    memory: Option<AdminMemory>,
+    stopped: bool,
+}
+
+/// Brings `function` up to DRIVER_OK with a running admin virtqueue.
+pub(super) fn start(function: Arc<dyn PciFunction>, deadline: Instant) -> Result<(PfDevice, Arc<PfQueue>), PfError> {
+    let name = function.name().to_owned();
+    enable_bus_master(&*function).at(&name, "switching memory decode and bus mastering on")?;
+    let structures = pf_caps::find(&*function).at(&name, "looking for the virtio structures")?;
+    let common =
+        CommonConfig::new(Arc::clone(&function), structures.common).at(&name, "looking for the admin queue fields")?;
+    let mut device = PfDevice { function, common, memory: None, stopped: false };
+    device.common.reset(deadline).at(&name, "resetting the device")?;
+    device.negotiate_features().at(&name, "choosing features")?;
+    let queue_index = device.find_admin_queue().at(&name, "looking for the admin virtqueue")?;
+    let memory = device.map_memory().at(&name, "mapping DMA memory")?;
+    let (ring, registers) =
+        device.set_up_queue(&memory, &structures, queue_index).at(&name, "setting up the admin virtqueue")?;
+    device.go().at(&name, "starting the device")?;
+    let queue = PfQueue::new(Arc::clone(&device.function), registers, memory, ring);
+    tracing::info!(function = name, queue_index, slots = queue.slots(), "PF admin virtqueue runs");
+    Ok((device, Arc::new(queue)))
+}
+
+fn enable_bus_master(function: &dyn PciFunction) -> Result<(), PfCause> {
+    let wanted = COMMAND_MEMORY | COMMAND_BUS_MASTER;
+    let command = function.config_read(COMMAND, Width::B2)? | wanted;
+    function.config_write(COMMAND, Width::B2, command)?;
+    let seen = function.config_read(COMMAND, Width::B2)?;
+    // All ones is a function that is not there.
+    if seen & wanted != wanted || seen == 0xffff {
+        return Err(PfCause::NotKept { register: "COMMAND", written: command.into(), seen: seen.into() });
+    }
+    Ok(())
+}
+
+impl PfDevice {
+    fn negotiate_features(&self) -> Result<(), PfCause> {
+        self.common.set_status(ACKNOWLEDGE)?;
+        self.common.set_status(ACKNOWLEDGE | DRIVER)?;
+        let offered = self.common.device_features()?;
+        let mut features = offered & WELCOME;
+        for (bit, name) in NEEDED {
+            if offered >> bit & 1 == 0 {
+                return Err(PfCause::MissingFeature { bit, name, offered });
+            }
+            features |= 1 << bit;
+        }
+        self.common.set_driver_features(features)?;
+        self.common.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK)?;
+        let status = self.common.status()?;
+        if status & FEATURES_OK == 0 || status & (FAILED | NEEDS_RESET) != 0 {
+            return Err(PfCause::FeaturesRefused { features, status });
+        }
+        Ok(())
+    }
+
+    /// Index of the earliest admin virtqueue. The fields mean something from FEATURES_OK on.
+    fn find_admin_queue(&self) -> Result<u16, PfCause> {
+        let queues = self.common.read16(common::NUM_QUEUES)?;
+        let index = self.common.read16(common::ADMIN_QUEUE_INDEX)?;
+        let count = self.common.read16(common::ADMIN_QUEUE_NUM)?;
+        if count == 0 || index < queues || u32::from(index) + u32::from(count) > 0x1_0000 {
+            return Err(PfCause::NoAdminQueue { index, count, queues });
+        }
+        Ok(index)
+    }
+
+    fn map_memory(&mut self) -> Result<AdminMemory, PfCause> {
+        let memory = AdminMemory::allocate()?;
+        self.function.dma_map(memory.region())?;
+        self.memory = Some(memory.clone());
+        Ok(memory)
+    }
+
+    fn set_up_queue(
+        &self,
+        memory: &AdminMemory,
+        structures: &VirtioStructures,
+        queue_index: u16,
+    ) -> Result<(SplitRing, QueueRegisters), PfCause> {
+        let config = &self.common;
+        config.write16(common::CONFIG_MSIX_VECTOR, VECTOR_NONE)?;
+        config.write16(common::QUEUE_SELECT, queue_index)?;
+        let most = config.read16(common::QUEUE_SIZE)?;
+        let size = most.min(MAX_RING).checked_ilog2().map_or(0, |power| 1 << power);
+        if size < 2 {
+            return Err(PfCause::QueueTooSmall { size: most });
+        }
+        if size != most {
+            self.write_kept("queue_size", common::QUEUE_SIZE, size)?;
+        }
+        config.write16(common::QUEUE_MSIX_VECTOR, VECTOR_NONE)?;
+        let ring = SplitRing::new(memory.clone(), size).ok_or(super::AdminError::Dead(RingFault::Memory.reason()))?;
+        config.write64(common::QUEUE_DESC, memory.iova(DESCRIPTORS))?;
+        config.write64(common::QUEUE_DRIVER, memory.iova(AVAIL))?;
+        config.write64(common::QUEUE_DEVICE, memory.iova(USED))?;
+        let notify_off = config.read16(common::QUEUE_NOTIFY_OFF)?;
+        let doorbell_offset = doorbell(structures.notify, notify_off, structures.notify_off_multiplier)?;
+        self.write_kept("queue_enable", common::QUEUE_ENABLE, 1)?;
+        let (status_bar, status_offset) = config.locate(common::DEVICE_STATUS);
+        let doorbell_bar = structures.notify.bar;
+        Ok((ring, QueueRegisters { doorbell_bar, doorbell_offset, queue_index, status_bar, status_offset }))
+    }
+
+    fn write_kept(&self, register: &'static str, at: u64, value: u16) -> Result<(), PfCause> {
+        self.common.write16(at, value)?;
+        let seen = self.common.read16(at)?;
+        if seen == value {
+            return Ok(());
+        }
+        Err(PfCause::NotKept { register, written: value.into(), seen: seen.into() })
+    }
+
+    /// From here on the device may use buffers.
+    fn go(&self) -> Result<(), PfCause> {
+        self.common.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK)?;
+        let status = self.common.status()?;
+        if status & DRIVER_OK == 0 || status & (FAILED | NEEDS_RESET) != 0 {
+            return Err(PfCause::NotStarted { status });
+        }
+        Ok(())
+    }
+
+    /// Resets the device and gives its memory back. Memory that the device may still write is never
+    /// freed: without a confirmed reset it stays mapped until the process ends.
+    pub(super) fn stop(&mut self) -> Result<(), PfCause> {
+        if std::mem::replace(&mut self.stopped, true) {
+            return Ok(());
+        }
+        let memory = self.memory.take();
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        let stopped = self.common.reset(deadline).and_then(|()| match &memory {
+            Some(memory) => Ok(self.function.dma_unmap(memory.iova(0))?),
+            None => Ok(()),
+        });
+        match stopped {
+            Ok(()) => self.disable_bus_master(),
+            Err(error) => {
+                std::mem::forget(memory);
+                Err(error)
+            }
+        }
+    }
+
+    fn disable_bus_master(&self) -> Result<(), PfCause> {
+        let command = self.function.config_read(COMMAND, Width::B2)?;
+        Ok(self.function.config_write(COMMAND, Width::B2, command & !COMMAND_BUS_MASTER)?)
+    }
+}
+
+impl Drop for PfDevice {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            tracing::warn!(function = self.function.name(), %error, "PF did not stop; its DMA memory is kept");
+        }
+    }
+}
+
+/// Offset in the BAR of a queue's 16-bit doorbell, which lies inside the notification structure.
+fn doorbell(notify: Structure, notify_off: u16, multiplier: u32) -> Result<u64, PfCause> {
+    // At most 2^48: no overflow.
+    let within = u64::from(notify_off) * u64::from(multiplier);
+    let offset = u64::from(notify.offset) + within;
+    if within + 2 > u64::from(notify.length) || offset % 2 != 0 {
+        return Err(PfCause::Doorbell { offset: notify.offset, notify_off, multiplier });
+    }
+    Ok(offset)
+}

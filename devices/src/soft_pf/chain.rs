@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One buffer of a virtqueue as two byte streams: what the driver wrote, then what the device
+//! writes. How the driver cut it into descriptors does not show. Touches memory only through
+//! [`Memory`], so an address outside of what is mapped is an error and nothing else.
+
+use thiserror::Error;
+use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
+use vm_memory::{Bytes, GuestAddress};
+
+use super::memory::Memory;
+
+/// Most descriptors of one buffer. Nobody has a use for more, and the device copies them.
+const MAX_DESCRIPTORS: usize = 1024;
+
+/// What a driver did that ends the life of a queue until the next reset.
+#[derive(Debug, Error)]
+pub(super) enum RingError {
+    /// The chain ends at an index outside the table, in a loop, or in a broken indirect table.
+    #[error("a descriptor chain is broken, too long, or loops")]
+    Chain,
+    /// Virtio 1.3, 2.7.4.2: device-writable descriptors come after all device-readable ones.
+    #[error("a device-readable descriptor follows a device-writable one")]
+    Order,
+    /// A ring or a buffer is not in the memory mapped for DMA.
+    #[error("an address of the queue is not mapped for DMA")]
+    Unmapped,
+    /// The available index is further ahead than the queue is long.
+    #[error("the available index moved by more than the queue size")]
+    Index,
+    /// The buffer has no room for the answer's fixed part, or more room than a request can have.
+    #[error("a buffer is too small or too large for its request")]
+    Size,
+}
+
+/// A piece of one stream: first address and bytes.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    address: GuestAddress,
+    len: u32,
+}
+
+/// One buffer. Reused for all buffers of a device, so that nothing is allocated in the long run.
+#[derive(Default)]
+pub(super) struct Chain {
+    head: u16,
+    readable: Vec<Segment>,
+    writable: Vec<Segment>,
+}
+
+impl Chain {
+    fn load(&mut self, descriptors: DescriptorChain<&Memory>) -> Result<(), RingError> {
+        self.head = descriptors.head_index();
+        self.readable.clear();
+        self.writable.clear();
+        let mut open = true;
+        for descriptor in descriptors {
+            if self.readable.len() + self.writable.len() == MAX_DESCRIPTORS {
+                return Err(RingError::Chain);
+            }
+            open = descriptor.has_next();
+            let segment = Segment { address: descriptor.addr(), len: descriptor.len() };
+            if descriptor.is_write_only() {
+                self.writable.push(segment);
+            } else if self.writable.is_empty() {
+                self.readable.push(segment);
+            } else {
+                return Err(RingError::Order);
+            }
+        }
+        // The iterator just stops at a broken link, so the last descriptor says whether it was one.
+        if open { Err(RingError::Chain) } else { Ok(()) }
+    }
+
+    /// Bytes the driver wrote.
+    pub(super) fn readable_len(&self) -> u64 {
+        self.readable.iter().map(|s| u64::from(s.len)).sum()
+    }
+
+    /// Bytes the device can write.
+    pub(super) fn writable_len(&self) -> u64 {
+        self.writable.iter().map(|s| u64::from(s.len)).sum()
+    }
+
+    /// The pieces of `len` bytes from `offset` of the readable stream; less if it is shorter.
+    pub(super) fn readable(&self, offset: u64, len: u64) -> impl Iterator<Item = (GuestAddress, usize)> + use<'_> {
+        pieces(&self.readable, offset, len)
+    }
+
+    /// The pieces of `len` bytes from `offset` of the writable stream; less if it is shorter.
+    pub(super) fn writable(&self, offset: u64, len: u64) -> impl Iterator<Item = (GuestAddress, usize)> + use<'_> {
+        pieces(&self.writable, offset, len)
+    }
+
+    /// Fills `out` from `offset` of the readable stream; returns how many bytes there were.
+    pub(super) fn read(&self, memory: &Memory, offset: u64, out: &mut [u8]) -> Result<usize, RingError> {
+        let mut done = 0;
+        for (address, len) in self.readable(offset, out.len() as u64) {
+            let part = out.get_mut(done..done + len).ok_or(RingError::Size)?;
+            memory.read_slice(part, address).map_err(|_| RingError::Unmapped)?;
+            done += len;
+        }
+        Ok(done)
+    }
+
+    /// Writes `bytes` at `offset` of the writable stream; what does not fit is dropped. Returns how
+    /// many bytes were written.
+    pub(super) fn write(&self, memory: &Memory, offset: u64, bytes: &[u8]) -> Result<usize, RingError> {
+        let mut done = 0;
+        for (address, len) in self.writable(offset, bytes.len() as u64) {
+            let part = bytes.get(done..done + len).ok_or(RingError::Size)?;
+            memory.write_slice(part, address).map_err(|_| RingError::Unmapped)?;
+            done += len;
+        }
+        Ok(done)
+    }
+}
+
+fn pieces(segments: &[Segment], offset: u64, len: u64) -> impl Iterator<Item = (GuestAddress, usize)> + use<'_> {
+    let (mut skip, mut left) = (offset, len);
+    segments.iter().filter_map(move |segment| {
+        let have = u64::from(segment.len);
+        let from = skip.min(have);
+        skip -= from;
+        let take = (have - from).min(left);
+        left -= take;
+        // An address that wraps is in no mapping, so it fails where it is used.
+        (take > 0).then(|| (GuestAddress(segment.address.0.wrapping_add(from)), take as usize))
+    })
+}
+
+/// The device's side of one running queue.
+pub(super) struct Ring<'a> {
+    /// The queue.
+    pub queue: &'a mut Queue,
+    /// What its addresses mean.
+    pub memory: &'a Memory,
+    /// The buffer that [`Self::pop`] took.
+    pub chain: &'a mut Chain,
+    /// How many more buffers may be taken before the device's lock is let go.
+    pub budget: u32,
+}
+
+impl Ring<'_> {
+    /// Takes the next buffer; `false` if there is none.
+    pub(super) fn pop(&mut self) -> Result<bool, RingError> {
+        // Not `pop_descriptor_chain`: that logs an error each time a driver gets the index wrong.
+        let next = self.queue.iter(self.memory).map_err(|_| RingError::Index)?.next();
+        let Some(descriptors) = next else { return Ok(false) };
+        self.budget = self.budget.saturating_sub(1);
+        self.chain.load(descriptors)?;
+        Ok(true)
+    }
+
+    /// Where the queue stands, for [`Self::rewind`].
+    pub(super) fn position(&self) -> u16 {
+        self.queue.next_avail()
+    }
+
+    /// Puts back the buffers that were taken after the queue stood at `position`.
+    pub(super) fn rewind(&mut self, position: u16) {
+        self.queue.set_next_avail(position);
+    }
+
+    /// Returns the buffer with `written` bytes.
+    pub(super) fn complete(&mut self, written: u32) -> Result<(), RingError> {
+        self.queue.add_used(self.memory, self.chain.head, written).map_err(|_| RingError::Unmapped)
+    }
+}
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

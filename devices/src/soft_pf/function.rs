@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What PF and VF have in common as PCI functions: configuration space, register BAR, MSI-X, DMA
+//! mappings, function level reset. Locks are taken in the order configuration, device.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use vmm_sys_util::eventfd::EventFd;
+
+use super::device::VirtioDevice;
+use super::layout::{
+    COMMON, Config, DEVICE, EXPRESS_DEVICE_CONTROL, INITIATE_FLR, ISR, MSIX_BAR, MSIX_BAR_SIZE, NOTIFY, REGISTER_BAR,
+    REGISTER_BAR_SIZE, Traits,
+};
+use super::memory::DmaSpace;
+use super::model::Model;
+use super::SoftPfError;
+use crate::bus::Width;
+use crate::function::{DmaRegion, FunctionError, Result};
+use crate::pci::{CONFIG_SPACE_SIZE, Changed, Command};
+
+/// A configuration write that its function has to act on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ConfigWrite {
+    /// "Initiate function level reset" was written.
+    pub function_reset: bool,
+    /// COMMAND.BUS_MASTER went from 0 to 1.
+    pub bus_master_on: bool,
+}
+
+/// One function.
+pub(super) struct Function {
+    pub name: String,
+    config: Mutex<Config>,
+    device: Mutex<VirtioDevice>,
+    pub dma: DmaSpace,
+    vectors: u16,
+    /// The function exists. A VF does while its PF has VF Enable.
+    pub present: AtomicBool,
+    /// The BARs are decoded: COMMAND.MEMORY of a PF, VF Memory Space Enable for a VF.
+    pub decoded: AtomicBool,
+}
+
+impl Function {
+    /// A function with one MSI-X vector for each queue and one for the configuration.
+    pub(super) fn new(name: String, model: Box<dyn Model>) -> std::result::Result<Self, SoftPfError> {
+        let queues = model.queue_sizes().len() as u16;
+        let vectors = queues + 1;
+        let traits =
+            Traits { device_type: model.device_type(), queues, config_len: model.config().len(), vectors };
+        Ok(Self {
+            config: Mutex::new(Config::new(&traits)?),
+            device: Mutex::new(VirtioDevice::new(name.clone(), model, vectors)?),
+            name,
+            dma: DmaSpace::default(),
+            vectors,
+            present: AtomicBool::new(false),
+            decoded: AtomicBool::new(false),
+        })
+    }
+
+    /// The device, locked. No lock of another function may be taken for a VF's device lock.
+    pub(super) fn device(&self) -> MutexGuard<'_, VirtioDevice> {
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The configuration space, locked.
+    pub(super) fn config(&self) -> MutexGuard<'_, Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses to work for a function that is not there.
+    pub(super) fn check_present(&self) -> Result<()> {
+        if self.present.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err(FunctionError::Gone { name: self.name.clone() })
+        }
+    }
+
+    fn out_of_range(&self, what: String, offset: u64, width: Width) -> FunctionError {
+        FunctionError::OutOfRange { name: self.name.clone(), what, offset, width: width.bytes() }
+    }
+
+    /// An operation this function does not have.
+    pub(super) fn unsupported(&self, what: &'static str) -> FunctionError {
+        FunctionError::Unsupported { name: self.name.clone(), what }
+    }
+
+    fn check_config(&self, offset: u16, width: Width) -> Result<()> {
+        self.check_present()?;
+        if width <= Width::B4 && usize::from(offset) + width.bytes() <= CONFIG_SPACE_SIZE {
+            Ok(())
+        } else {
+            Err(self.out_of_range("configuration space".to_owned(), offset.into(), width))
+        }
+    }
+
+    /// Reads configuration space.
+    pub(super) fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
+        self.check_config(offset, width)?;
+        Ok(self.config().space.read(offset, width))
+    }
+
+    /// Writes configuration space. Bus mastering has changed when this returns; a reset is the
+    /// caller's.
+    pub(super) fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<ConfigWrite> {
+        self.check_config(offset, width)?;
+        let mut config = self.config();
+        let control = usize::from(config.express + EXPRESS_DEVICE_CONTROL + 1);
+        let initiate = control
+            .checked_sub(offset.into())
+            .filter(|byte| *byte < width.bytes())
+            .is_some_and(|byte| value.to_le_bytes()[byte] & (INITIATE_FLR >> 8) as u8 != 0);
+        let before = config.space.command();
+        let changed = config.space.write(offset, width, value);
+        let command = config.space.command();
+        if changed.contains(Changed::COMMAND) {
+            // Under the device lock, so no DMA is made after bus mastering is off.
+            self.device().set_bus_master(command.contains(Command::BUS_MASTER));
+        }
+        Ok(ConfigWrite {
+            function_reset: initiate,
+            bus_master_on: (command - before).contains(Command::BUS_MASTER),
+        })
+    }
+
+    /// COMMAND.MEMORY.
+    pub(super) fn memory_enabled(&self) -> bool {
+        self.config().space.command().contains(Command::MEMORY)
+    }
+
+    /// Function level reset. DMA mappings stay.
+    pub(super) fn reset(&self) {
+        let mut config = self.config();
+        config.space.reset();
+        config.show_msix(false);
+        self.device().function_reset();
+    }
+
+    fn check_region(&self, bar: u8, offset: u64, width: Width) -> Result<()> {
+        self.check_present()?;
+        let size = match bar {
+            REGISTER_BAR => REGISTER_BAR_SIZE,
+            MSIX_BAR => MSIX_BAR_SIZE,
+            _ => 0,
+        };
+        match offset.checked_add(width.bytes() as u64) {
+            Some(end) if end <= size => Ok(()),
+            _ => Err(self.out_of_range(format!("BAR {bar}"), offset, width)),
+        }
+    }
+
+    /// Reads a BAR; all ones while it is not decoded. The MSI-X table reads as 0: what it would
+    /// hold was given by [`Self::set_msix`].
+    pub(super) fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
+        self.check_region(bar, offset, width)?;
+        if !self.decoded.load(Ordering::Acquire) {
+            return Ok(width.all_ones());
+        }
+        Ok(match (bar, offset) {
+            (REGISTER_BAR, COMMON..ISR) => self.device().common_read(offset - COMMON, width),
+            (REGISTER_BAR, ISR) => self.device().take_isr().into(),
+            (REGISTER_BAR, DEVICE..NOTIFY) => self.device().config_read(offset - DEVICE, width),
+            _ => 0,
+        })
+    }
+
+    /// Writes a BAR; returns whether the write was decoded and is not a register's, so that it may
+    /// be a doorbell's.
+    pub(super) fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<bool> {
+        self.check_region(bar, offset, width)?;
+        if !self.decoded.load(Ordering::Acquire) || bar != REGISTER_BAR {
+            return Ok(false);
+        }
+        if (COMMON..ISR).contains(&offset) {
+            self.device().common_write(offset - COMMON, width, value);
+        }
+        Ok(offset >= NOTIFY && width == Width::B2)
+    }
+
+    /// Number of MSI-X vectors.
+    pub(super) fn msix_vectors(&self) -> u16 {
+        self.vectors
+    }
+
+    /// Enables MSI-X.
+    pub(super) fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
+        self.check_present()?;
+        if events.len() > usize::from(self.vectors) {
+            return Err(self.unsupported("more MSI-X vectors than it has"));
+        }
+        let io = |source| FunctionError::Io { name: self.name.clone(), what: "take an interrupt's eventfd", source };
+        let events = events.iter().map(|event| event.map(EventFd::try_clone).transpose().map_err(io));
+        let events = events.collect::<Result<Vec<_>>>()?;
+        let mut config = self.config();
+        config.show_msix(true);
+        self.device().set_msix(Some(events));
+        Ok(())
+    }
+
+    /// Disables MSI-X. No eventfd is signalled after this returns.
+    pub(super) fn disable_msix(&self) -> Result<()> {
+        self.check_present()?;
+        let mut config = self.config();
+        config.show_msix(false);
+        self.device().set_msix(None);
+        Ok(())
+    }
+
+    /// Maps memory for DMA.
+    pub(super) fn dma_map(&self, region: &DmaRegion) -> Result<()> {
+        if self.dma.map(region) {
+            return Ok(());
+        }
+        let source = std::io::Error::new(std::io::ErrorKind::AlreadyExists, "the range overlaps one that is mapped");
+        Err(FunctionError::Io { name: self.name.clone(), what: "map memory for DMA", source })
+    }
+
+    /// Ends a mapping.
+    pub(super) fn dma_unmap(&self, iova: u64) -> Result<()> {
+        if self.dma.unmap(iova) {
+            // Whoever uses an older snapshot holds the device lock.
+            drop(self.device());
+            return Ok(());
+        }
+        let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no mapping starts at this address");
+        Err(FunctionError::Io { name: self.name.clone(), what: "unmap memory for DMA", source })
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The legacy registers over a [`VirtioDevice`], as the legacy administration commands reach them
+//! (virtio 1.3, "Legacy Interface" commands; register layout: "Legacy Interfaces: A Note on PCI
+//! Device Layout"). A refused access changes nothing.
+
+use super::device::{VirtioDevice, status};
+use super::model::{Field, find_field};
+use super::queue::NO_VECTOR;
+
+/// Offsets of the registers in the common part.
+mod at {
+    pub const DEVICE_FEATURES: u8 = 0;
+    pub const DRIVER_FEATURES: u8 = 4;
+    pub const QUEUE_ADDRESS: u8 = 8;
+    pub const QUEUE_SIZE: u8 = 12;
+    pub const QUEUE_SELECT: u8 = 14;
+    pub const QUEUE_NOTIFY: u8 = 16;
+    pub const STATUS: u8 = 18;
+    pub const ISR: u8 = 19;
+    pub const CONFIG_VECTOR: u8 = 20;
+    pub const QUEUE_VECTOR: u8 = 22;
+}
+
+/// Registers of the common part. The last two are there while MSI-X is enabled.
+const COMMON: [Field; 10] = [
+    Field::at(at::DEVICE_FEATURES, 4),
+    Field::at(at::DRIVER_FEATURES, 4),
+    Field::at(at::QUEUE_ADDRESS, 4),
+    Field::at(at::QUEUE_SIZE, 2),
+    Field::at(at::QUEUE_SELECT, 2),
+    Field::at(at::QUEUE_NOTIFY, 2),
+    Field::at(at::STATUS, 1),
+    Field::at(at::ISR, 1),
+    Field::at(at::CONFIG_VECTOR, 2),
+    Field::at(at::QUEUE_VECTOR, 2),
+];
+const WITHOUT_MSIX: usize = 8;
+
+/// Status bits that legacy drivers know.
+const STATUS_BITS: u8 = status::ACKNOWLEDGE | status::DRIVER | status::DRIVER_OK | status::FAILED;
+
+/// The access does not lie inside one field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NoSuchField;
+
+/// What a write asks of the function besides what it did to the registers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LegacyWrite {
+    /// The driver kicked this queue.
+    pub kick: Option<u16>,
+}
+
+impl VirtioDevice {
+    fn legacy_field(&self, offset: u8, len: u64) -> Result<Field, NoSuchField> {
+        let known = if self.msix_enabled() { COMMON.len() } else { WITHOUT_MSIX };
+        find_field(&COMMON[..known], offset, len).ok_or(NoSuchField)
+    }
+
+    /// Reads `out.len()` bytes of the common part. Reading the ISR clears it.
+    pub(super) fn legacy_read(&mut self, offset: u8, out: &mut [u8]) -> Result<(), NoSuchField> {
+        let field = self.legacy_field(offset, out.len() as u64)?;
+        let value = if field.offset == at::ISR { self.take_isr().into() } else { self.legacy_value(field) };
+        let bytes = value.to_le_bytes();
+        let skip = usize::from(offset - field.offset);
+        out.iter_mut().zip(bytes.iter().skip(skip)).for_each(|(to, from)| *to = *from);
+        Ok(())
+    }
+
+    /// A register's value, but for the ISR.
+    fn legacy_value(&self, field: Field) -> u32 {
+        let queue = self.queues.get(usize::from(self.legacy_queue));
+        match field.offset {
+            at::DEVICE_FEATURES => self.offered_legacy(),
+            at::DRIVER_FEATURES => self.driver_features as u32,
+            at::QUEUE_ADDRESS => queue.map_or(0, |q| q.pfn()),
+            at::QUEUE_SIZE => queue.map_or(0, |q| q.max_size().into()),
+            at::QUEUE_SELECT => self.legacy_queue.into(),
+            at::STATUS => (self.status & STATUS_BITS).into(),
+            at::CONFIG_VECTOR => self.config_vector.into(),
+            at::QUEUE_VECTOR => queue.map_or(NO_VECTOR, |q| q.vector).into(),
+            _ => 0,
+        }
+    }
+
+    /// Writes bytes of the common part; bytes of the same field that are not written keep their
+    /// value. `pfn_zero_resets` is a quirk of well-known devices.
+    pub(super) fn legacy_write(
+        &mut self,
+        offset: u8,
+        bytes: &[u8],
+        pfn_zero_resets: bool,
+    ) -> Result<LegacyWrite, NoSuchField> {
+        let field = self.legacy_field(offset, bytes.len() as u64)?;
+        let mut merged = self.legacy_value(field).to_le_bytes();
+        let skip = usize::from(offset - field.offset);
+        merged.iter_mut().skip(skip).zip(bytes).for_each(|(to, from)| *to = *from);
+        let value = u32::from_le_bytes(merged);
+        let vector = self.checked_vector(value as u16);
+        let offered = self.offered_legacy();
+        let queue = self.queues.get_mut(usize::from(self.legacy_queue));
+        match field.offset {
+            // Bits from 32 on are not there for a legacy driver, whoever set them before.
+            at::DRIVER_FEATURES => self.driver_features = (value & offered).into(),
+            at::QUEUE_ADDRESS if value == 0 && pfn_zero_resets => self.reset(),
+            at::QUEUE_ADDRESS => queue.into_iter().for_each(|q| q.set_pfn(value)),
+            at::QUEUE_SELECT => self.legacy_queue = value as u16,
+            at::QUEUE_NOTIFY => return Ok(LegacyWrite { kick: Some(value as u16) }),
+            at::STATUS if value == 0 => self.reset(),
+            at::STATUS => self.status = self.status & !STATUS_BITS | value as u8 & STATUS_BITS,
+            at::CONFIG_VECTOR => self.config_vector = vector,
+            at::QUEUE_VECTOR => queue.into_iter().for_each(|q| q.vector = vector),
+            _ => {}
+        }
+        Ok(LegacyWrite::default())
+    }
+
+    /// Reads `out.len()` bytes of the device configuration.
+    pub(super) fn legacy_config_read(&self, offset: u8, out: &mut [u8]) -> Result<(), NoSuchField> {
+        find_field(self.model.fields(), offset, out.len() as u64).ok_or(NoSuchField)?;
+        let start = usize::from(offset);
+        let bytes = self.model.config().get(start..start + out.len()).ok_or(NoSuchField)?;
+        out.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Writes bytes of the device configuration; fields that cannot be written stay as they are.
+    pub(super) fn legacy_config_write(&mut self, offset: u8, bytes: &[u8]) -> Result<(), NoSuchField> {
+        find_field(self.model.fields(), offset, bytes.len() as u64).ok_or(NoSuchField)?;
+        if self.model.write_config(offset, bytes) {
+            // The driver changed it itself and needs no interrupt.
+            self.generation = self.generation.wrapping_add(1);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "legacy_tests.rs"]
+mod tests;

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Network device with one queue pair and a control queue (virtio 1.3, 5.1), on a tap device or on
+//! the loopback host.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+
+use super::chain::{Ring, RingError};
+use super::device::feature;
+use super::loopback;
+use super::model::{Field, Model, Progress};
+use crate::function::tap::Tap;
+
+const RX: usize = 0;
+const TX: usize = 1;
+const CONTROL: usize = 2;
+const QUEUE_SIZES: [u16; 3] = [RX_BUFFERS, 256, 64];
+const RX_BUFFERS: u16 = 256;
+
+pub(super) const F_CSUM: u64 = 1 << 0;
+pub(super) const F_MAC: u64 = 1 << 5;
+const F_HOST_TSO4: u64 = 1 << 11;
+const F_HOST_TSO6: u64 = 1 << 12;
+const F_MRG_RXBUF: u64 = 1 << 15;
+pub(super) const F_STATUS: u64 = 1 << 16;
+const F_CTRL_VQ: u64 = 1 << 17;
+const F_CTRL_RX: u64 = 1 << 18;
+
+/// mac, status
+pub(super) const FIELDS: [Field; 2] = [Field::at(0, 6), Field::at(6, 2)];
+const LINK_UP: u16 = 1;
+
+/// `virtio_net_hdr` without and with `num_buffers` (virtio 1.3, 5.1.6.1).
+const HEADER_LEN: usize = 10;
+const HEADER_LEN_MERGEABLE: usize = 12;
+/// A segmentation offload frame with its headers; anything longer is no frame.
+const MAX_FRAME: usize = 65536 + 64;
+/// Frames of the loopback host that wait for a buffer; the oldest go.
+const MAX_WAITING: usize = 64;
+
+const CTRL_CLASS_RX: u8 = 0;
+const CTRL_RX_ALLMULTI: u8 = 1;
+const CTRL_OK: u8 = 0;
+const CTRL_ERR: u8 = 1;
+
+/// What the frames go to.
+#[derive(Debug)]
+pub enum NetBackend {
+    /// A tap device, opened by [`crate::function::tap::open`].
+    Tap(Tap),
+    /// A host in this process that answers ARP and ping for every IPv4 address.
+    Loopback,
+}
+
+enum Wire {
+    Tap { file: File, vnet_hdr: bool },
+    Loopback { waiting: VecDeque<Vec<u8>> },
+}
+
+/// A network device.
+pub(super) struct Net {
+    wire: Wire,
+    power_on_mac: [u8; 6],
+    config: [u8; 8],
+    /// One frame of the tap device, with the tap's header where it has one.
+    frame: Vec<u8>,
+    /// The tap is gone: reading it failed for good.
+    wire_dead: bool,
+}
+
+impl Net {
+    /// A device with its link up.
+    pub(super) fn new(backend: NetBackend, mac: [u8; 6]) -> Self {
+        let wire = match backend {
+            NetBackend::Tap(Tap { file, vnet_hdr }) => Wire::Tap { file, vnet_hdr },
+            NetBackend::Loopback => Wire::Loopback { waiting: VecDeque::with_capacity(MAX_WAITING) },
+        };
+        let frame = vec![0; HEADER_LEN + MAX_FRAME];
+        Self { wire, power_on_mac: mac, config: config(mac, LINK_UP), frame, wire_dead: false }
+    }
+
+    /// Bytes of the header in front of each frame. A legacy driver has the short one unless it
+    /// accepted mergeable buffers; VERSION_1 always means the long one.
+    fn header_len(features: u64) -> usize {
+        if features & (feature::VERSION_1 | F_MRG_RXBUF) != 0 { HEADER_LEN_MERGEABLE } else { HEADER_LEN }
+    }
+
+    fn transmit(&mut self, ring: &mut Ring<'_>, features: u64) -> Result<Progress, RingError> {
+        while ring.budget > 0 {
+            if !ring.pop()? {
+                return Ok(Progress::Drained);
+            }
+            let header_len = Self::header_len(features) as u64;
+            let frame_len = ring.chain.readable_len().saturating_sub(header_len) as usize;
+            // What is no frame is dropped, as a wire would.
+            if frame_len > 0 && frame_len <= MAX_FRAME {
+                // The tap's header goes where the short virtio header fits: they are the same.
+                let mut header = [0; HEADER_LEN];
+                ring.chain.read(ring.memory, 0, &mut header)?;
+                if features & F_CSUM == 0 {
+                    header.fill(0);
+                }
+                self.frame[..HEADER_LEN].copy_from_slice(&header);
+                let room = &mut self.frame[HEADER_LEN..HEADER_LEN + frame_len];
+                ring.chain.read(ring.memory, header_len, room)?;
+                self.send(frame_len);
+            }
+            ring.complete(0)?;
+        }
+        Ok(Progress::More)
+    }
+
+    /// Sends `frame`, which starts after the header.
+    fn send(&mut self, frame_len: usize) {
+        let end = HEADER_LEN + frame_len;
+        match &mut self.wire {
+            Wire::Tap { file, vnet_hdr } => {
+                let start = if *vnet_hdr { 0 } else { HEADER_LEN };
+                // A tap refuses frames whose header makes no sense, and drops when it is full or
+                // down; to the guest all that is a lossy wire.
+                if let Err(error) = file.write(&self.frame[start..end]) {
+                    tracing::debug!(%error, "tap did not take a frame");
+                }
+            }
+            Wire::Loopback { waiting } => {
+                if let Some(reply) = loopback::answer(&self.frame[HEADER_LEN..end]) {
+                    if waiting.len() == MAX_WAITING {
+                        waiting.pop_front();
+                    }
+                    waiting.push_back(reply);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, ring: &mut Ring<'_>, features: u64) -> Result<Progress, RingError> {
+        while ring.budget > 0 {
+            // Look for a buffer before taking a frame, so that frames wait where they are.
+            let position = ring.position();
+            if !ring.pop()? {
+                return Ok(Progress::Drained);
+            }
+            ring.rewind(position);
+            let Some(frame_len) = self.next_frame() else { return Ok(Progress::Waiting) };
+            self.deliver(frame_len, ring, features)?;
+        }
+        Ok(Progress::More)
+    }
+
+    /// Puts the next frame into `frame`, after a header; returns its length.
+    fn next_frame(&mut self) -> Option<usize> {
+        match &mut self.wire {
+            Wire::Tap { file, vnet_hdr } => {
+                let start = if *vnet_hdr { 0 } else { HEADER_LEN };
+                self.frame[..HEADER_LEN].fill(0);
+                match file.read(&mut self.frame[start..]) {
+                    Ok(len) => (start + len).checked_sub(HEADER_LEN).filter(|len| *len > 0),
+                    Err(error) => {
+                        let passing = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted);
+                        if !passing && !std::mem::replace(&mut self.wire_dead, true) {
+                            tracing::warn!(%error, "tap device is gone; the guest receives nothing more from it");
+                        }
+                        None
+                    }
+                }
+            }
+            Wire::Loopback { waiting } => {
+                let reply = waiting.pop_front()?;
+                self.frame[..HEADER_LEN].fill(0);
+                self.frame.get_mut(HEADER_LEN..HEADER_LEN + reply.len())?.copy_from_slice(&reply);
+                Some(reply.len())
+            }
+        }
+    }
+
+    /// Writes header and frame into one buffer, or into several if the driver merges them. A frame
+    /// that does not fit is dropped and the buffers stay where they are.
+    fn deliver(&mut self, frame_len: usize, ring: &mut Ring<'_>, features: u64) -> Result<(), RingError> {
+        let header_len = Self::header_len(features);
+        let total = header_len as u64 + frame_len as u64;
+        let most = if features & F_MRG_RXBUF == 0 { 1 } else { RX_BUFFERS };
+        // The header says how many buffers there are, so they are counted before it is written.
+        let position = ring.position();
+        let buffers = count_buffers(ring, header_len as u64, total, most)?;
+        ring.rewind(position);
+        let Some(buffers) = buffers else { return Ok(()) };
+
+        let mut packet = [0; HEADER_LEN_MERGEABLE];
+        packet[..HEADER_LEN].copy_from_slice(&self.frame[..HEADER_LEN]);
+        packet[HEADER_LEN..].copy_from_slice(&buffers.to_le_bytes());
+        let header = &packet[..header_len];
+        let mut frame = &self.frame[HEADER_LEN..HEADER_LEN + frame_len];
+        for index in 0..buffers {
+            // The driver may have changed the ring since it was counted; then the frame is cut.
+            if !ring.pop()? {
+                return Ok(());
+            }
+            let mut written = if index == 0 { ring.chain.write(ring.memory, 0, header)? } else { 0 };
+            let body = ring.chain.write(ring.memory, written as u64, frame)?;
+            frame = frame.get(body..).unwrap_or(&[]);
+            written += body;
+            ring.complete(written as u32)?;
+        }
+        Ok(())
+    }
+
+    /// Carries out the command in the buffer; returns the bytes written. All frames are delivered
+    /// whatever the receive mode is, which is what a mode that filters nothing asks for.
+    fn control(ring: &Ring<'_>) -> Result<u32, RingError> {
+        let mut command = [0xff; 3];
+        let complete = ring.chain.read(ring.memory, 0, &mut command)? == command.len();
+        let known = command[0] == CTRL_CLASS_RX && command[1] <= CTRL_RX_ALLMULTI && command[2] <= 1;
+        let ack = if complete && known { CTRL_OK } else { CTRL_ERR };
+        Ok(ring.chain.write(ring.memory, 0, &[ack])? as u32)
+    }
+}
+
+/// How many of the next buffers take `total` bytes, the first of which holds the header whole; `None`
+/// if there are not that many, or more than `most`.
+fn count_buffers(ring: &mut Ring<'_>, header_len: u64, total: u64, most: u16) -> Result<Option<u16>, RingError> {
+    let mut room = 0;
+    for index in 0..most {
+        if !ring.pop()? {
+            return Ok(None);
+        }
+        let len = ring.chain.writable_len();
+        if len == 0 || (index == 0 && len < header_len) {
+            return Err(RingError::Size);
+        }
+        room += len;
+        if room >= total {
+            return Ok(Some(index + 1));
+        }
+    }
+    Ok(None)
+}
+
+fn config(mac: [u8; 6], status: u16) -> [u8; 8] {
+    let [s0, s1] = status.to_le_bytes();
+    let [a, b, c, d, e, f] = mac;
+    [a, b, c, d, e, f, s0, s1]
+}
+
+impl Model for Net {
+    fn device_type(&self) -> u16 {
+        1
+    }
+
+    fn features(&self) -> u64 {
+        let offload = match &self.wire {
+            Wire::Tap { vnet_hdr: true, .. } => F_CSUM | F_HOST_TSO4 | F_HOST_TSO6,
+            _ => 0,
+        };
+        offload | F_MAC | F_MRG_RXBUF | F_STATUS | F_CTRL_VQ | F_CTRL_RX | feature::EVENT_IDX
+    }
+
+    fn queue_sizes(&self) -> &'static [u16] {
+        &QUEUE_SIZES
+    }
+
+    fn config(&self) -> &[u8] {
+        &self.config
+    }
+
+    fn fields(&self) -> &'static [Field] {
+        &FIELDS
+    }
+
+    /// The MAC address is writable for legacy drivers (virtio 1.3, 5.1.4.1).
+    fn write_config(&mut self, offset: u8, bytes: &[u8]) -> bool {
+        let start = usize::from(offset);
+        match self.config[..6].get_mut(start..start + bytes.len()) {
+            Some(mac) => {
+                mac.copy_from_slice(bytes);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn process(&mut self, queue: usize, ring: &mut Ring<'_>, features: u64) -> Result<Progress, RingError> {
+        match queue {
+            RX => self.receive(ring, features),
+            TX => self.transmit(ring, features),
+            CONTROL => {
+                while ring.budget > 0 {
+                    if !ring.pop()? {
+                        return Ok(Progress::Drained);
+                    }
+                    let written = Self::control(ring)?;
+                    ring.complete(written)?;
+                }
+                Ok(Progress::More)
+            }
+            _ => Ok(Progress::Waiting),
+        }
+    }
+
+    fn follow_up(&self) -> Option<usize> {
+        matches!(&self.wire, Wire::Loopback { waiting } if !waiting.is_empty()).then_some(RX)
+    }
+
+    fn source(&self) -> Option<RawFd> {
+        match &self.wire {
+            Wire::Tap { file, .. } if !self.wire_dead => Some(file.as_raw_fd()),
+            _ => None,
+        }
+    }
+
+    fn reset(&mut self) {
+        self.config = config(self.power_on_mac, LINK_UP);
+        if let Wire::Loopback { waiting } = &mut self.wire {
+            waiting.clear();
+        }
+    }
+}

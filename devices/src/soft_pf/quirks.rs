@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where real devices differ, or misbehave. Drivers are tested against all of it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+/// How the software PF and its VFs deviate from the strictest reading of the standard. The default
+/// deviates nowhere. May be changed at any time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// VFs honour kicks of legacy queues before DRIVER_OK; otherwise such kicks are lost.
+    pub early_kicks: bool,
+    /// Writing 0 to the legacy queue address resets the whole VF, as QEMU's devices do.
+    pub pfn_zero_resets: bool,
+    /// LIST_QUERY and LIST_USE of the SR-IOV group work while VF Enable is clear. Shipping devices
+    /// must do this, as Linux asks before it enables VFs.
+    pub list_before_vf_enable: bool,
+    /// LEGACY_NOTIFY_INFO is not supported.
+    pub no_notify_info: bool,
+    /// LEGACY_NOTIFY_INFO names a doorbell in a BAR of the PF.
+    pub owner_doorbells: bool,
+    /// One more opcode (below 1024) that is supported and does nothing, to make command lists longer.
+    pub extra_opcode: Option<u16>,
+    /// Every n-th command for a member is answered EAGAIN / TRYAGAIN and not carried out; 0 is never.
+    pub busy_every: u32,
+    /// Commands for a member are not carried out but answered with this status and qualifier.
+    pub answer: Option<(u16, u16)>,
+    /// Commands are returned with nothing written.
+    pub empty_replies: bool,
+    /// Commands are taken and never returned, until the PF is reset.
+    pub hang: bool,
+}
+
+/// Quirks that several functions look at.
+pub(super) type SharedQuirks = Arc<ArcSwap<Quirks>>;

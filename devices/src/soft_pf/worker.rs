@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The thread of one VF: waits for kicks, for linked ioeventfds and for the tap device, and
+//! processes queues.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use event_manager::{
+    EventManager, EventOps, EventSet, Events, MutEventSubscriber, RemoteEndpoint, SubscriberId, SubscriberOps,
+};
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use super::SoftPfError;
+use super::vf::Vf;
+use crate::function::KickLink;
+
+type Subscriber = Arc<Mutex<dyn MutEventSubscriber + Send>>;
+/// The event loop of one VF.
+pub(super) type Loop = EventManager<Subscriber>;
+/// Reaches the event loop from other threads.
+pub(super) type Endpoint = RemoteEndpoint<Subscriber>;
+
+/// Event data: queue indices, and these.
+const SOURCE: u32 = 0x1_0000;
+const STOP: u32 = 0x1_0001;
+
+/// A running thread. Dropping it stops the thread and waits for its end.
+pub(super) struct Worker {
+    stop: EventFd,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts the thread that serves `vf`.
+    pub(super) fn spawn(mut events: Loop, vf: Arc<Vf>) -> Result<Self, SoftPfError> {
+        let stop = EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK).map_err(SoftPfError::Event)?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let server = Server {
+            source: vf.function.device().model.source(),
+            vf: vf.clone(),
+            watching: false,
+            stop: stop.try_clone().map_err(SoftPfError::Event)?,
+            stopped: stopped.clone(),
+        };
+        events.add_subscriber(Arc::new(Mutex::new(server)));
+        let run = move || {
+            while !stopped.load(Ordering::Acquire) {
+                if let Err(error) = events.run() {
+                    tracing::error!(vf = vf.function.name, ?error, "event loop failed; the VF serves no queue any more");
+                    break;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("soft-vf".to_owned()).spawn(run).map_err(SoftPfError::Thread)?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop.write(1) {
+            tracing::error!(%error, "cannot stop a VF's thread");
+        } else if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("a VF's thread panicked");
+        }
+    }
+}
+
+/// Watches the VF's own descriptors.
+struct Server {
+    vf: Arc<Vf>,
+    source: Option<RawFd>,
+    /// Whether the source is watched. It is not while nobody would take what it has: it stays
+    /// readable, and the loop would spin.
+    watching: bool,
+    stop: EventFd,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Server {
+    fn update_source(&mut self, ops: &mut EventOps<'_>) {
+        let Some(source) = self.source else { return };
+        let wanted = self.vf.wants_source();
+        if wanted == self.watching {
+            return;
+        }
+        let events = Events::with_data_raw(source, SOURCE, EventSet::IN);
+        let changed = if wanted { ops.add(events) } else { ops.remove(events) };
+        match changed {
+            Ok(()) => self.watching = wanted,
+            Err(error) => tracing::error!(?error, wanted, "cannot change what a VF's thread waits for"),
+        }
+    }
+}
+
+impl MutEventSubscriber for Server {
+    fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
+        match events.data() {
+            STOP => self.stopped.store(true, Ordering::Release),
+            SOURCE => {
+                self.vf.serve(0);
+                // Gone for good when the model says so.
+                if self.vf.function.device().model.source().is_none() && self.watching {
+                    let watched = self.source.take();
+                    let removed = watched.map(|fd| ops.remove(Events::with_data_raw(fd, SOURCE, EventSet::IN)));
+                    self.watching = removed.is_some_and(|removed| removed.is_err());
+                }
+            }
+            queue => {
+                let queue = queue as usize;
+                if let Some(event) = self.vf.kicks.get(queue) {
+                    // Non-blocking; it may have been read for an earlier kick.
+                    let _ = event.read();
+                    self.vf.serve(queue);
+                }
+            }
+        }
+        self.update_source(ops);
+    }
+
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        let kicks = (0..).zip(&self.vf.kicks).map(|(queue, event)| Events::with_data(event, queue, EventSet::IN));
+        for events in kicks.chain([Events::with_data(&self.stop, STOP, EventSet::IN)]) {
+            if let Err(error) = ops.add(events) {
+                tracing::error!(?error, "a VF's thread cannot wait for its events");
+            }
+        }
+    }
+}
+
+/// Turns signals of an ioeventfd into kicks.
+struct Forwarder {
+    vf: Arc<Vf>,
+    queue: u16,
+    event: EventFd,
+    count: Arc<AtomicU64>,
+    watched: Arc<AtomicBool>,
+}
+
+impl MutEventSubscriber for Forwarder {
+    fn process(&mut self, _events: Events, _ops: &mut EventOps<'_>) {
+        if let Ok(writes) = self.event.read() {
+            self.count.fetch_add(writes, Ordering::AcqRel);
+            self.vf.kick(self.queue);
+        }
+    }
+
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        let added = ops.add(Events::new(&self.event, EventSet::IN)).is_ok();
+        self.watched.store(added, Ordering::Release);
+    }
+}
+
+/// An ioeventfd that kicks a queue for as long as this lives.
+pub(super) struct Link {
+    endpoint: Endpoint,
+    id: SubscriberId,
+    count: Arc<AtomicU64>,
+}
+
+impl Link {
+    /// Adds `event` to the VF's event loop; each signal kicks the queue with index `value`.
+    pub(super) fn new(endpoint: &Endpoint, vf: Arc<Vf>, value: u16, event: EventFd) -> io::Result<Self> {
+        let (count, watched) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let forwarder = Forwarder { vf, queue: value, event, count: count.clone(), watched: watched.clone() };
+        let forwarder: Subscriber = Arc::new(Mutex::new(forwarder));
+        let id = endpoint
+            .call_blocking(move |events| Ok::<_, event_manager::Error>(events.add_subscriber(forwarder)))
+            .map_err(|error| io::Error::other(format!("the VF's thread is gone: {error:?}")))?;
+        let link = Self { endpoint: endpoint.clone(), id, count };
+        if watched.load(Ordering::Acquire) {
+            Ok(link)
+        } else {
+            Err(io::Error::other("epoll did not take the eventfd"))
+        }
+    }
+}
+
+impl KickLink for Link {
+    fn count(&self) -> Option<u64> {
+        Some(self.count.load(Ordering::Acquire))
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let id = self.id;
+        // Fails only if the thread has ended, and the link with it.
+        if let Err(error) = self.endpoint.call_blocking(move |events| events.remove_subscriber(id).map(drop)) {
+            tracing::debug!(?error, "ioeventfd link outlived the VF's thread");
+        }
+    }
+}

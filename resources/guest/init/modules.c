@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Loads the kernel modules that the initramfs brings. /modules/order lists
+ * files, one a line, dependencies first. Options come from the kernel command
+ * line in the form MODULE.OPTION=VALUE, so that one command line serves kernels
+ * that have a driver built in and kernels that have it as a module.
+ */
+#include "params.h"
+#include "steps.h"
+#include "sys.h"
+#include "text.h"
+
+static bool load(const char *file)
+{
+	char name[64], file_path[128], options[256];
+	size_t n;
+	long fd, err;
+
+	copy(name, sizeof name, file);
+	n = length(name);
+	if (n > 3 && same(name + n - 3, ".ko"))
+		name[n - 3] = 0;
+	module_options(name, options, sizeof options);
+
+	fd = sys_open(path(file_path, sizeof file_path, "/modules/", file, "", ""), O_RDONLY);
+	err = fd < 0 ? fd : sys_finit_module(fd, options);
+	if (fd >= 0)
+		sys_close(fd);
+	/* A module that is built in as well, or listed twice, is no failure. */
+	if (err < 0 && err != -EEXIST) {
+		out("HEIRLOOM-MODULE ");
+		out(name);
+		out(" error=");
+		out_int(err);
+		out_end();
+		return false;
+	}
+	return true;
+}
+
+void modules_load(void)
+{
+	char order[2048];
+	uint64_t from = now_ms();
+	unsigned loaded = 0, bad = 0;
+
+	if (slurp("/modules/order", order, sizeof order) <= 0)
+		return;
+	for (char *line = order; *line;) {
+		char *end = line;
+
+		while (*end && *end != '\n')
+			end++;
+		bool last = !*end;
+
+		*end = 0;
+		if (*line)
+			load(line) ? loaded++ : bad++;
+		if (last)
+			break;
+		line = end + 1;
+	}
+	out("HEIRLOOM-MODULES loaded=");
+	out_num(loaded);
+	out(" ms=");
+	out_num(now_ms() - from);
+	out_end();
+	if (bad)
+		failed("modules");
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The disk: read all of it, write to it, come and go.
+
+use super::{Reason, expect};
+use crate::virtio::Interrupts;
+use crate::virtio::blk::{Disk, Operation};
+use crate::{interrupts, println};
+
+/// Sector that the pattern goes to.
+const PATTERN_SECTOR: u64 = 3;
+
+/// FNV-1a, 32 bits: few instructions for each byte.
+pub fn fnv1a(hash: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(16_777_619))
+}
+
+/// Byte `offset` of the pattern that the host looks for.
+fn pattern(offset: usize) -> u8 {
+    (offset as u8).wrapping_mul(7) ^ 0x5a
+}
+
+pub fn run(index: usize, irq: Interrupts) -> Result<(), Reason> {
+    let mut disk = Disk::open(index, irq)?;
+    let mut data = [0u8; 4096];
+    let mut hash = 2_166_136_261;
+    let mut sector = 0;
+    while sector < disk.sectors {
+        let count = (disk.sectors - sector).min(8);
+        let chunk = &mut data[..count as usize * 512];
+        expect("status of a read", disk.request(Operation::Read, sector, chunk)?, 0u8)?;
+        hash = fnv1a(hash, chunk);
+        sector += count;
+    }
+    println!("GUEST disk sectors={} fnv1a={hash:08x}", disk.sectors);
+
+    for (offset, byte) in data[..512].iter_mut().enumerate() {
+        *byte = pattern(offset);
+    }
+    expect("status of a write", disk.request(Operation::Write, PATTERN_SECTOR, &mut data[..512])?, 0u8)?;
+    expect("status of a flush", disk.request(Operation::Flush, 0, &mut [])?, 0u8)?;
+    data[..512].fill(0);
+    expect("status of a read", disk.request(Operation::Read, PATTERN_SECTOR, &mut data[..512])?, 0u8)?;
+    if let Some(offset) = (0..512).find(|&offset| data[offset] != pattern(offset)) {
+        return Err(Reason::mismatch("byte of the pattern", data[offset].into(), pattern(offset).into()));
+    }
+    let past_the_end = disk.sectors;
+    expect("status of a read past the end", disk.request(Operation::Read, past_the_end, &mut data[..512])?, 1u8)?;
+    if irq != Interrupts::Polled {
+        println!(
+            "GUEST interrupts={} isr={:#x} spurious={}",
+            disk.transport.interrupt_count(0),
+            interrupts::isr_bits(),
+            interrupts::spurious()
+        );
+    }
+    disk.transport.reset();
+    expect("status after the last reset", disk.transport.status(), 0u8)
+}
+
+/// The driver comes and goes `count` times and reads a sector each time.
+pub fn reload(irq: Interrupts, count: u32) -> Result<(), Reason> {
+    let mut data = [0u8; 512];
+    for _ in 0..count {
+        let mut disk = Disk::open(0, irq)?;
+        expect("status of a read", disk.request(Operation::Read, 0, &mut data)?, 0u8)?;
+        disk.transport.reset();
+        if irq == Interrupts::Msix {
+            disk.transport.function.enable_msix(false).ok_or("no MSI-X")?;
+        }
+    }
+    println!("GUEST reloads={count}");
+    Ok(())
+}

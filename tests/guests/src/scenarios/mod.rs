@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the guest does, by the word `test=` of its command line.
+//!
+//! | test | what it shows |
+//! | --- | --- |
+//! | `hello` | it starts, prints, and powers off |
+//! | `blk` | reads the whole disk, writes a pattern, flushes, reads it back |
+//! | `net` | ARP and ping through the first network card |
+//! | `bars` | moves the I/O BAR about, off, and onto another one |
+//! | `sweep` | every offset and width of the I/O BAR, with garbage, then the disk still works |
+//! | `smp` | all processors hammer the registers at once |
+//! | `reload` | the driver comes and goes many times |
+//! | `bench` | many reads of a register, many notifications: load for benchmarks |
+//! | `crash` | executes an instruction stream that KVM cannot run |
+//! | `reset` | resets the machine through the keyboard controller |
+//!
+//! `irq=pic|ioapic|msix|poll` chooses how devices interrupt; `disk=N` the disk.
+
+mod bars;
+mod bench;
+mod disk;
+mod network;
+mod smp;
+mod sweep;
+
+use core::fmt;
+
+use crate::cmdline::Cmdline;
+use crate::interrupts;
+use crate::port;
+use crate::virtio::Interrupts;
+
+/// Why a scenario failed.
+pub struct Reason(&'static str, u64, u64);
+
+impl Reason {
+    /// A failure that two numbers explain: what was seen and what was expected.
+    pub fn mismatch(what: &'static str, seen: u64, expected: u64) -> Self {
+        Self(what, seen, expected)
+    }
+}
+
+impl From<&'static str> for Reason {
+    fn from(text: &'static str) -> Self {
+        Self(text, 0, 0)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(text, seen, expected) = self;
+        if seen == expected { write!(f, "{text}") } else { write!(f, "{text}: {seen:#x} instead of {expected:#x}") }
+    }
+}
+
+/// Fails unless `seen` is `expected`.
+pub fn expect(what: &'static str, seen: impl Into<u64>, expected: impl Into<u64>) -> Result<(), Reason> {
+    let (seen, expected) = (seen.into(), expected.into());
+    if seen == expected { Ok(()) } else { Err(Reason::mismatch(what, seen, expected)) }
+}
+
+/// Runs the scenario `name`.
+pub fn run(name: &str, cmdline: &Cmdline) -> Result<(), Reason> {
+    interrupts::init();
+    let irq = match cmdline.value("irq").unwrap_or("poll") {
+        "pic" => Interrupts::Pic,
+        "ioapic" => Interrupts::IoApic,
+        "msix" => Interrupts::Msix,
+        _ => Interrupts::Polled,
+    };
+    let index = cmdline.number("disk", 0) as usize;
+    match name {
+        "hello" => Ok(()),
+        "blk" => disk::run(index, irq),
+        "net" => network::run(irq, cmdline.number("count", 3)),
+        "bars" => bars::run(irq),
+        "sweep" => sweep::run(),
+        "smp" => smp::run(cmdline.number("cpus", 1), cmdline.number("count", 200)),
+        "reload" => disk::reload(irq, cmdline.number("count", 100)),
+        "bench" => bench::run(cmdline),
+        "crash" => crash(),
+        "reset" => {
+            port::outb(0x64, 0xfe);
+            Err("the machine did not reset".into())
+        }
+        _ => Err("there is no such test".into()),
+    }
+}
+
+/// A jump to memory that is not there: KVM can neither run nor emulate what it fetches.
+fn crash() -> ! {
+    // SAFETY: not safe at all; that is the point.
+    unsafe { core::arch::asm!("jmp {}", in(reg) 0xd000_0000u64, options(noreturn)) }
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Legacy virtio (0.9.5): the I/O BAR, the split ring, and drivers for disks and network cards.
+
+pub mod blk;
+pub mod net;
+mod ring;
+mod transport;
+
+pub use transport::{Interrupts, Transport};

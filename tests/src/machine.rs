@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One run of `heirloom`.
+
+use std::env;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A run that is being put together.
+pub struct Heirloom {
+    command: Command,
+    limit: Duration,
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Standard output: the guest's console, and the report where it goes to `-`.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// `HEIRLOOM_BIN`, else the binary that stands beside this test's folder.
+fn binary() -> PathBuf {
+    if let Some(path) = env::var_os("HEIRLOOM_BIN") {
+        return path.into();
+    }
+    let here = env::current_exe().unwrap_or_default();
+    here.ancestors().nth(2).map(|folder| folder.join("heirloom")).unwrap_or_default()
+}
+
+impl Heirloom {
+    /// `heirloom run` with these words.
+    pub fn run(words: &[&str]) -> Self {
+        Self::plain(&[&["run"], words].concat())
+    }
+
+    /// `heirloom` with these words.
+    pub fn plain(words: &[&str]) -> Self {
+        let mut command = Command::new(binary());
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command, limit: Duration::from_secs(120) }
+    }
+
+    /// One more word.
+    pub fn arg(mut self, word: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.arg(word);
+        self
+    }
+
+    /// More words.
+    pub fn args(mut self, words: &[&str]) -> Self {
+        self.command.args(words);
+        self
+    }
+
+    /// Kills the run after this time and fails. A safety net, not a measure.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Starts it.
+    pub fn start(mut self) -> Result<Child, String> {
+        self.command.spawn().map_err(|e| format!("cannot start {}: {e}", binary().display()))
+    }
+
+    /// Runs it to its end.
+    pub fn finish(self) -> Result<Finished, String> {
+        let limit = self.limit;
+        let mut child = self.start()?;
+        let stdout = reader(child.stdout.take());
+        let stderr = reader(child.stderr.take());
+        let deadline = Instant::now() + limit;
+        let status = loop {
+            match child.try_wait().map_err(|e| e.to_string())? {
+                Some(status) => break status,
+                None if Instant::now() > deadline => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    let (out, err) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
+                    return Err(format!("still running after {limit:?}\nstdout:\n{out}\nstderr:\n{err}"));
+                }
+                None => thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        Ok(Finished {
+            code: status.code(),
+            stdout: stdout.join().unwrap_or_default(),
+            stderr: stderr.join().unwrap_or_default(),
+        })
+    }
+}
+
+fn reader(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stream) = stream {
+            // What came before an error is still worth showing.
+            let _ = stream.read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+impl Finished {
+    /// Fails unless the exit code is `code`.
+    pub fn expect_code(self, code: i32) -> Result<Self, String> {
+        if self.code == Some(code) { Ok(self) } else { Err(format!("exit code {:?}, not {code}\n{self}", self.code)) }
+    }
+
+    /// Fails unless `text` was printed on standard output.
+    pub fn expect_output(self, text: &str) -> Result<Self, String> {
+        if self.stdout.contains(text) { Ok(self) } else { Err(format!("'{text}' was not printed\n{self}")) }
+    }
+
+    /// Fails unless `text` was printed on standard error.
+    pub fn expect_error(self, text: &str) -> Result<Self, String> {
+        if self.stderr.contains(text) { Ok(self) } else { Err(format!("'{text}' is not in the messages\n{self}")) }
+    }
+}
+
+impl std::fmt::Display for Finished {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr)
+    }
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The bare-metal guest of `tests/guests` on `/dev/kvm`, however slow that is: legacy block and net
+//! drivers of our own over the software PF's virtual functions.
+
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+use tests::report::{all_commands, check, device, last_boot, number};
+use tests::{Finished, Heirloom, Kvm, TestDisk, small_guest};
+
+static GUEST: LazyLock<Result<std::path::PathBuf, String>> = LazyLock::new(small_guest);
+
+/// Byte `offset` of the pattern that the guest writes to sector 3.
+fn pattern(offset: usize) -> u8 {
+    (offset as u8).wrapping_mul(7) ^ 0x5a
+}
+
+/// A machine with a disk and a network card, about to run the scenario in `cmdline`.
+struct Bench {
+    disk: TestDisk,
+    disk_keys: &'static str,
+    net_keys: &'static str,
+    words: Vec<String>,
+}
+
+impl Bench {
+    fn new(cmdline: &str) -> Result<Self, String> {
+        let words = vec![format!("--cmdline={cmdline}"), "--memory=64M".into(), "--cpu=legacy".into()];
+        Ok(Self { disk: TestDisk::new(64 << 10, 7)?, disk_keys: "", net_keys: "", words })
+    }
+    fn disk_keys(mut self, keys: &'static str) -> Self {
+        self.disk_keys = keys;
+        self
+    }
+    fn net_keys(mut self, keys: &'static str) -> Self {
+        self.net_keys = keys;
+        self
+    }
+    fn word(mut self, word: &str) -> Self {
+        self.words.push(word.to_owned());
+        self
+    }
+
+    fn start(&self) -> Result<Heirloom, String> {
+        let guest = GUEST.as_ref().map_err(|e| e.as_str())?;
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        Ok(Heirloom::run(&words)
+            .arg("--kernel")
+            .arg(guest)
+            .arg(format!("--legacy-virtio=soft=blk,file={},id=disk{}", self.disk.path().display(), self.disk_keys))
+            .arg(format!("--legacy-virtio=soft=net,loopback,id=net{}", self.net_keys))
+            .arg("--report")
+            .arg(self.report_path()))
+    }
+
+    fn report_path(&self) -> std::path::PathBuf {
+        self.disk.dir().join("report.json")
+    }
+
+    /// Runs to a clean end, with `GUEST-OK` printed. Returns the output and the last boot's report.
+    fn run(&self) -> Result<(Finished, Value), String> {
+        let finished = self.start()?.finish()?.expect_code(0)?.expect_output("GUEST-OK")?;
+        Ok((finished, last_boot(&self.report_path())?))
+    }
+}
+
+/// Every register access is an admin command, and no kick is one.
+fn check_disk_path(report: &Value) -> Result<(), String> {
+    let disk = device(report, "disk")?;
+    check(all_commands(disk) >= 15, "too few admin commands for a probe", disk)?;
+    check(disk["kicks"]["admin"] == 0, "a kick went as an admin command", disk)?;
+    let kicks = number(&disk["kicks"]["store"])? + number(&disk["kicks"]["ioeventfd"])?;
+    check(kicks >= 10, "the kicks are not in the report", disk)?;
+    check(disk["faulted"].is_null(), "the disk is out of service", disk)
+}
+
+fn disk_works(bench: &Bench) -> Result<(Finished, Value), String> {
+    let before = bench.disk.fnv1a()?;
+    let (finished, report) = bench.run()?;
+    let finished = finished.expect_output(&format!("GUEST disk sectors=128 fnv1a={before:08x}"))?;
+    let after = bench.disk.bytes()?;
+    let written = &after[3 * 512..4 * 512];
+    if let Some(offset) = (0..512).find(|&o| written[o] != pattern(o)) {
+        return Err(format!("byte {offset} of sector 3 is {:#x} in the file", written[offset]));
+    }
+    check_disk_path(&report)?;
+    Ok((finished, report))
+}
+
+fn blk(irq: &str, keys: &'static str) -> Result<(), String> {
+    let (_, report) = disk_works(&Bench::new(&format!("test=blk irq={irq}"))?.disk_keys(keys))?;
+    let disk = device(&report, "disk")?;
+    let intx = number(&disk["intx"]["queue"])?;
+    match irq {
+        "pic" | "ioapic" => check(intx >= 10, "no INTx was made from MSI-X", disk),
+        "msix" => check(intx == 0, "INTx in MSI-X mode", disk),
+        _ => Ok(()),
+    }
+}
+
+fn net(irq: &str, keys: &'static str) -> Result<(), String> {
+    let (finished, report) = Bench::new(&format!("test=net irq={irq} count=5"))?.net_keys(keys).run()?;
+    finished.expect_output("GUEST net pings=5")?;
+    let net = device(&report, "net")?;
+    check(net["kicks"]["admin"] == 0, "a kick went as an admin command", net)?;
+    check(number(&net["kicks"]["replayed"])? >= 1, "the early kick was not replayed", net)
+}
+
+fn scenario(cmdline: &str, output: &str) -> Result<(), String> {
+    Bench::new(cmdline)?.run()?.0.expect_output(output)?;
+    Ok(())
+}
+
+fn sweep() -> Result<(), String> {
+    let (_, report) = Bench::new("test=sweep")?.run()?;
+    let disk = device(&report, "disk")?;
+    check(number(&disk["kicks"]["dropped"])? >= 1, "kicks of queues that are not set up are not counted", disk)
+}
+
+fn smp() -> Result<(), String> {
+    scenario_with("test=smp cpus=4 count=100", &["--cpus=4"], "GUEST smp processors=4")
+}
+
+fn scenario_with(cmdline: &str, words: &[&str], output: &str) -> Result<(), String> {
+    let bench = words.iter().fold(Bench::new(cmdline)?, |bench, word| bench.word(word));
+    bench.run()?.0.expect_output(output)?;
+    Ok(())
+}
+
+fn read_only_disk() -> Result<(), String> {
+    let bench = Bench::new("test=blk")?.disk_keys(",readonly=on");
+    let before = bench.disk.bytes()?;
+    // The guest's write must fail with an error status, and the guest says so.
+    bench.start()?.finish()?.expect_code(0)?.expect_output("GUEST-FAIL blk: status of a write: 0x1")?;
+    if bench.disk.bytes()? != before {
+        return Err("a read-only disk was written".to_owned());
+    }
+    Ok(())
+}
+
+fn crash() -> Result<(), String> {
+    let finished = Bench::new("test=crash")?.start()?.finish()?;
+    // What KVM makes of it differs: an emulation failure, or a triple fault and so a reset.
+    match finished.code {
+        Some(4) => {
+            finished.expect_error("rip")?;
+            Ok(())
+        }
+        code => Err(format!("exit code {code:?}\n{finished}")),
+    }
+}
+
+fn reset_ends_with_no_reboot() -> Result<(), String> {
+    Bench::new("test=reset")?.word("--no-reboot").start()?.finish()?.expect_code(6)?;
+    Ok(())
+}
+
+fn sigterm_ends_a_running_guest() -> Result<(), String> {
+    let bench = Bench::new("test=smp cpus=1 count=100000000")?;
+    let mut child = bench.start()?.start()?;
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let kill = std::process::Command::new("kill").arg(child.id().to_string()).status().map_err(|e| e.to_string())?;
+    if !kill.success() {
+        return Err("kill failed".to_owned());
+    }
+    let status = child.wait().map_err(|e| e.to_string())?;
+    if status.code() != Some(128 + 15) {
+        return Err(format!("exit status {status:?}"));
+    }
+    last_boot(&bench.report_path())?;
+    Ok(())
+}
+
+type Test = fn() -> Result<(), String>;
+
+const TESTS: &[(&str, Test)] = &[
+    ("hello_and_power_off", || scenario("test=hello", "GUEST-OK hello")),
+    ("blk_polled", || blk("poll", "")),
+    ("blk_polled_kicks_from_the_exit_loop", || blk("poll", ",notify=exit")),
+    ("blk_intx_through_the_pics", || blk("pic", "")),
+    ("blk_intx_through_the_ioapic", || blk("ioapic", ",irq=intx")),
+    ("blk_msix", || blk("msix", "")),
+    ("blk_msix_only_device", || blk("msix", ",irq=msix,notify=exit")),
+    ("net_polled", || net("poll", "")),
+    ("net_intx", || net("pic", ",irq=intx")),
+    ("net_msix", || net("msix", "")),
+    ("bar_moves", || scenario("test=bars", "survives a BAR on top of it")),
+    ("bar_moves_intx", || scenario("test=bars irq=pic", "GUEST-OK bars")),
+    ("every_offset_and_width", sweep),
+    ("smp_register_hammering", smp),
+    ("driver_reload_intx", || scenario("test=reload irq=pic count=50", "GUEST reloads=50")),
+    ("driver_reload_msix", || scenario("test=reload irq=msix count=50", "GUEST reloads=50")),
+    ("memory_above_the_pci_hole", || scenario_with("test=blk irq=pic", &["--memory=4G"], "GUEST-OK blk")),
+    ("cpu_host", || scenario_with("test=hello", &["--cpu=host"], "GUEST-OK hello")),
+    ("read_only_disk", read_only_disk),
+    ("crash_leaves_a_register_dump", crash),
+    ("reset_ends_with_no_reboot", reset_ends_with_no_reboot),
+    ("sigterm_ends_a_running_guest", sigterm_ends_a_running_guest),
+];
+
+fn main() -> ExitCode {
+    let missing = Kvm::find() == Kvm::Missing;
+    let trials = TESTS.iter().map(|(name, test)| {
+        let trial = Trial::test(*name, || test().map_err(Failed::from)).with_ignored_flag(missing);
+        if missing { trial.with_kind("skipped: no usable /dev/kvm") } else { trial }
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}

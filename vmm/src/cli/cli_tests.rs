@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+use api::{InterruptMode, NetBackend, NotifyMode, SoftDevice};
+use clap::CommandFactory;
+
+use super::*;
+
+fn run(words: &[&str]) -> Result<Box<RunArgs>, String> {
+    let cli = Cli::try_parse_from([&["heirloom", "run"], words].concat()).map_err(|e| e.to_string())?;
+    let Command::Run(args) = cli.command;
+    Ok(args)
+}
+
+fn device(text: &str) -> Result<LegacyVirtioConfig, String> {
+    legacy_virtio::parse(text)
+}
+
+#[test]
+fn the_command_is_well_formed() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn a_whole_command_line() {
+    let args = run(&[
+        "--kernel=bzImage",
+        "--initrd=initrd",
+        "--cpus=4",
+        "--memory=4G",
+        "--cpu=legacy",
+        "--serial=none",
+        "--legacy-virtio",
+        "soft=blk,file=disk.img,id=root,irq=intx,readonly=on",
+        "--legacy-virtio",
+        "soft=net,tap=tap0",
+        "--report=out.json",
+    ])
+    .unwrap();
+    let config = args.config();
+    assert_eq!(config.payload.cmdline.as_deref(), Some("console=ttyS0"));
+    assert_eq!((config.cpus.boot_vcpus, config.cpus.profile, config.memory.size), (4, CpuProfile::Legacy, 4 << 30));
+    assert_eq!(config.serial.mode, ConsoleMode::Off);
+    assert_eq!(config.legacy_virtio.len(), 2);
+    assert_eq!(config.legacy_virtio[0].id.as_deref(), Some("root"));
+    let report = args.report().unwrap();
+    assert_eq!((report.file.as_deref(), report.format), (Some("out.json".as_ref()), ReportFormat::Json));
+}
+
+#[test]
+fn report_to_standard_output_is_text() {
+    let report = run(&["--kernel=k", "--report=-"]).unwrap().report().unwrap();
+    assert_eq!((report.file, report.format), (None, ReportFormat::Text));
+}
+
+#[test]
+fn devices() {
+    let blk = device("soft=blk,file=a,,b.img,notify=exit,deadline_ms=250").unwrap();
+    assert_eq!(blk.soft, SoftDevice::Blk { file: "a,b.img".into(), readonly: false });
+    assert_eq!((blk.irq, blk.notify, blk.deadline_ms), (InterruptMode::Auto, NotifyMode::Exit, Some(250)));
+    for text in ["soft=net,loopback", "soft=net,loopback=on", "soft=net,tap=loopback"] {
+        let SoftDevice::Net { backend, .. } = device(text).unwrap().soft else { panic!("{text} is no network card") };
+        assert_eq!(backend, NetBackend::Loopback, "{text}");
+    }
+}
+
+#[test]
+fn errors_name_the_option_the_value_and_the_fix() {
+    for (text, wanted) in [
+        ("", "empty entry"),
+        ("file=disk.img", "'soft' is missing"),
+        ("soft=scsi", "the devices are blk and net"),
+        ("soft=blk", "needs file=PATH"),
+        ("soft=blk,file=", "'file' needs a value"),
+        ("soft=blk,file=a,file=b", "given twice"),
+        ("soft=blk,file=a,readonly=maybe", "must be on or off"),
+        (
+            "soft=blk,file=a,tap=b",
+            "unknown key 'tap'; the keys here are soft, file, readonly, id, irq, notify, deadline_ms",
+        ),
+        ("soft=net", "needs tap=NAME or loopback"),
+        ("soft=net,tap=t,loopback", "not both"),
+        ("soft=net,loopback,mac=1", "mac=1: '1' is not a MAC address"),
+        ("soft=net,loopback,irq=msi", "irq=msi: must be auto, intx or msix"),
+        ("soft=net,loopback,deadline_ms=0", "1 to 60000"),
+        ("soft=net,loopback,id=a b", "letters, digits"),
+    ] {
+        let error = device(text).unwrap_err();
+        assert!(error.contains(wanted), "{text}: {error}");
+    }
+    let error = run(&["--kernel=k", "--legacy-virtio", "soft=floppy"]).unwrap_err();
+    assert!(error.contains("--legacy-virtio") && error.contains("soft=floppy"), "{error}");
+    assert!(run(&["--kernel=k", "--memory=12Q"]).unwrap_err().contains("such as 512M"));
+    assert!(run(&["--kernel=k", "--cpus=0"]).is_err());
+    assert!(run(&[]).unwrap_err().contains("--kernel"));
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+use api::{CpusConfig, MemoryConfig, PayloadConfig};
+use tempfile::TempDir;
+
+use super::*;
+
+struct Files {
+    dir: TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        let files = Self { dir: TempDir::new().unwrap() };
+        files.write("kernel", 1);
+        files
+    }
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+    fn write(&self, name: &str, size: u64) -> PathBuf {
+        File::create(self.path(name)).unwrap().set_len(size).unwrap();
+        self.path(name)
+    }
+    fn config(&self, devices: Vec<LegacyVirtioConfig>) -> VmConfig {
+        VmConfig {
+            payload: PayloadConfig { kernel: self.path("kernel"), initramfs: None, cmdline: None },
+            cpus: CpusConfig::default(),
+            memory: MemoryConfig::default(),
+            serial: ConsoleConfig::default(),
+            legacy_virtio: devices,
+        }
+    }
+}
+
+fn device(id: Option<&str>, soft: SoftDevice) -> LegacyVirtioConfig {
+    LegacyVirtioConfig {
+        id: id.map(str::to_owned),
+        soft,
+        irq: InterruptMode::Auto,
+        notify: NotifyMode::Auto,
+        deadline_ms: None,
+    }
+}
+
+fn blk(id: Option<&str>, file: PathBuf, readonly: bool) -> LegacyVirtioConfig {
+    device(id, SoftDevice::Blk { file, readonly })
+}
+
+fn net(id: Option<&str>, mac: Option<&str>) -> LegacyVirtioConfig {
+    device(id, SoftDevice::Net { backend: NetBackend::Loopback, mac: mac.map(|m| m.parse().unwrap()) })
+}
+
+fn refused(config: &VmConfig) -> String {
+    let error = Plan::check(config).unwrap_err();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[test]
+fn a_machine_with_two_devices_gets_names_and_addresses() {
+    let files = Files::new();
+    let disk = files.write("disk", 1 << 20);
+    let plan =
+        Plan::check(&files.config(vec![net(Some("blk1"), None), blk(None, disk, false), net(None, None)])).unwrap();
+    let ids: Vec<_> = plan.devices.iter().map(|d| d.id.as_str()).collect();
+    assert_eq!(ids, ["blk1", "blk2", "net2"], "blk1 is taken by name");
+    let SoftPlan::Blk(disk) = &plan.devices[1].soft else { panic!("no disk") };
+    assert_eq!(disk.size, 1 << 20);
+}
+
+#[test]
+fn two_devices_with_one_id_or_one_address() {
+    let files = Files::new();
+    assert!(
+        refused(&files.config(vec![net(Some("a"), None), net(Some("a"), None)]))
+            .contains("two devices have the id 'a'")
+    );
+    let mac = Some("52:54:00:4c:56:01");
+    assert!(
+        refused(&files.config(vec![net(None, mac), net(None, None)])).contains("two network cards have the address")
+    );
+}
+
+#[test]
+fn disks_that_are_none() {
+    let files = Files::new();
+    let odd = files.write("odd", 1000);
+    let empty = files.write("empty", 0);
+    for (path, wanted) in [
+        (odd, "no multiple of 512: extend it with 'truncate -s 1024"),
+        (empty, "is empty"),
+        (files.path("nowhere"), "No such file"),
+        (files.dir.path().to_owned(), "neither a regular file nor a block device"),
+    ] {
+        let text = refused(&files.config(vec![blk(None, path, false)]));
+        assert!(text.contains(wanted), "{text}");
+    }
+}
+
+#[test]
+fn a_disk_is_shared_by_readers_only() {
+    let files = Files::new();
+    let disk = files.write("disk", 512);
+    let both = |a, b| files.config(vec![blk(None, disk.clone(), a), blk(None, disk.clone(), b)]);
+    assert!(refused(&both(false, false)).contains("in use"));
+    assert!(refused(&both(true, false)).contains("in use"));
+    Plan::check(&both(true, true)).unwrap();
+    Plan::check(&files.config(vec![blk(None, disk.clone(), false)])).unwrap();
+}
+
+#[test]
+fn missing_kernel_and_odd_sizes() {
+    let files = Files::new();
+    let mut config = files.config(vec![]);
+    config.payload.kernel = files.path("none");
+    assert!(refused(&config).contains("cannot open the kernel"));
+    config.payload.kernel = files.dir.path().to_owned();
+    assert!(refused(&config).contains("not a regular file"));
+    let mut config = files.config(vec![]);
+    for size in [0, 4 << 20, (64 << 20) + 4096] {
+        config.memory.size = size;
+        assert!(refused(&config).contains("multiple of 1M"), "{size}");
+    }
+}
+
+#[test]
+fn nothing_is_created_for_a_machine_that_cannot_be() {
+    let files = Files::new();
+    let mut config = files.config(vec![blk(None, files.path("none"), false)]);
+    config.serial = ConsoleConfig { mode: ConsoleMode::File, file: Some(files.path("serial.log")) };
+    refused(&config);
+    assert!(!files.path("serial.log").exists() && !files.path("none").exists());
+}

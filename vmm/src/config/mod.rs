@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From a configuration to a checked [`Plan`]: every file is open, every name is given out, and
+//! nothing has been created or changed yet.
+#![forbid(unsafe_code)]
+
+mod disk;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use api::{
+    ConsoleConfig, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MacAddress, NetBackend, NotifyMode,
+    SoftDevice, VmConfig,
+};
+use thiserror::Error;
+
+pub use disk::{Disk, DiskError};
+
+/// Least main memory: a kernel, an initial RAM disk and the tables of a PC must fit.
+const MIN_MEMORY: u64 = 8 << 20;
+/// Main memory comes in these units: guests and page tables like round numbers.
+const MEMORY_UNIT: u64 = 1 << 20;
+/// Slots of PCI bus 0 that are left for devices; slot 0 is the host bridge.
+const MAX_DEVICES: usize = 31;
+
+/// Why a configuration is no machine.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The words contradict each other or the limits of a machine.
+    #[error("{0}")]
+    Usage(String),
+    /// A file cannot be used.
+    #[error("cannot open {what} {}", path.display())]
+    Open {
+        /// Which file.
+        what: &'static str,
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is no regular file.
+    #[error("{what} {} is not a regular file", path.display())]
+    NotAFile {
+        /// Which file.
+        what: &'static str,
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A disk image cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// A machine that can be built.
+#[derive(Debug)]
+pub struct Plan {
+    /// Kernel image.
+    pub kernel: File,
+    /// Where it came from, for messages.
+    pub kernel_path: PathBuf,
+    /// Initial RAM disk.
+    pub initrd: Option<File>,
+    /// Kernel command line.
+    pub cmdline: String,
+    /// Number of vCPUs.
+    pub cpus: u8,
+    /// What they can do.
+    pub cpu_profile: CpuProfile,
+    /// Bytes of main memory.
+    pub memory: u64,
+    /// Serial port.
+    pub serial: ConsoleConfig,
+    /// Legacy virtio functions, in slot order.
+    pub devices: Vec<DevicePlan>,
+}
+
+/// One legacy virtio function.
+#[derive(Debug)]
+pub struct DevicePlan {
+    /// Unique name.
+    pub id: String,
+    /// What the VF is.
+    pub soft: SoftPlan,
+    /// Interrupts offered.
+    pub irq: InterruptMode,
+    /// Route of notifications.
+    pub notify: NotifyMode,
+    /// Deadline of a register access, where the configuration sets one.
+    pub deadline: Option<Duration>,
+}
+
+/// What a software VF is made of.
+#[derive(Debug)]
+pub enum SoftPlan {
+    /// A disk.
+    Blk(Disk),
+    /// A network card.
+    Net {
+        /// Where frames go.
+        backend: NetBackend,
+        /// Its address.
+        mac: MacAddress,
+    },
+}
+
+impl Plan {
+    /// Checks a configuration and opens its files. On an error nothing is left open or changed.
+    pub fn check(config: &VmConfig) -> Result<Self, ConfigError> {
+        check_limits(config)?;
+        let ids = give_ids(&config.legacy_virtio)?;
+        let macs = give_macs(&config.legacy_virtio)?;
+        let kernel = open_file("the kernel", &config.payload.kernel)?;
+        let initrd = config.payload.initramfs.as_deref().map(|p| open_file("the initial RAM disk", p)).transpose()?;
+        let devices = config
+            .legacy_virtio
+            .iter()
+            .zip(ids)
+            .zip(macs)
+            .map(|((device, id), mac)| DevicePlan::check(device, id, mac))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            kernel,
+            kernel_path: config.payload.kernel.clone(),
+            initrd,
+            cmdline: config.payload.cmdline.clone().unwrap_or_default(),
+            cpus: config.cpus.boot_vcpus,
+            cpu_profile: config.cpus.profile,
+            memory: config.memory.size,
+            serial: config.serial.clone(),
+            devices,
+        })
+    }
+}
+
+impl DevicePlan {
+    fn check(config: &LegacyVirtioConfig, id: String, mac: MacAddress) -> Result<Self, ConfigError> {
+        let soft = match &config.soft {
+            SoftDevice::Blk { file, readonly } => SoftPlan::Blk(Disk::open(file, *readonly)?),
+            SoftDevice::Net { backend, .. } => SoftPlan::Net { backend: backend.clone(), mac },
+        };
+        let deadline = config.deadline_ms.map(|ms| Duration::from_millis(ms.into()));
+        Ok(Self { id, soft, irq: config.irq, notify: config.notify, deadline })
+    }
+}
+
+fn check_limits(config: &VmConfig) -> Result<(), ConfigError> {
+    let usage = |text: String| Err(ConfigError::Usage(text));
+    let memory = config.memory.size;
+    if memory < MIN_MEMORY || memory % MEMORY_UNIT != 0 {
+        return usage(format!(
+            "memory size {}: must be a multiple of 1M, and at least {}",
+            api::format_size(memory),
+            api::format_size(MIN_MEMORY)
+        ));
+    }
+    if !(1..=64).contains(&config.cpus.boot_vcpus) {
+        return usage(format!("number of processors {}: must be 1 to 64", config.cpus.boot_vcpus));
+    }
+    if config.legacy_virtio.len() > MAX_DEVICES {
+        return usage(format!("{} devices: the PCI bus has room for {MAX_DEVICES}", config.legacy_virtio.len()));
+    }
+    if config.serial.mode == ConsoleMode::File && config.serial.file.is_none() {
+        return usage("the serial port is to go to a file, but none is named".to_owned());
+    }
+    Ok(())
+}
+
+/// The ids asked for, and free ones for the rest.
+fn give_ids(devices: &[LegacyVirtioConfig]) -> Result<Vec<String>, ConfigError> {
+    let mut used = BTreeSet::new();
+    for id in devices.iter().filter_map(|d| d.id.as_deref()) {
+        if !used.insert(id.to_owned()) {
+            return Err(ConfigError::Usage(format!("two devices have the id '{id}': give each its own with id=NAME")));
+        }
+    }
+    let mut ids = Vec::new();
+    for (position, device) in devices.iter().enumerate() {
+        let kind = match device.soft {
+            SoftDevice::Blk { .. } => "blk",
+            SoftDevice::Net { .. } => "net",
+        };
+        let id = device.id.clone().unwrap_or_else(|| {
+            let free = (position..).map(|n| format!("{kind}{n}")).find(|id| !used.contains(id));
+            free.unwrap_or_else(|| kind.to_owned())
+        });
+        used.insert(id.clone());
+        ids.push(id);
+    }
+    Ok(ids)
+}
+
+/// The address of each network card: the one asked for, or a locally administered one by position.
+/// Devices that are no network cards get one as well; nobody reads it.
+fn give_macs(devices: &[LegacyVirtioConfig]) -> Result<Vec<MacAddress>, ConfigError> {
+    let mut used = BTreeSet::new();
+    let mut macs = Vec::new();
+    for (position, device) in devices.iter().enumerate() {
+        let given = match &device.soft {
+            SoftDevice::Net { mac, .. } => *mac,
+            SoftDevice::Blk { .. } => None,
+        };
+        let mac = given.unwrap_or(MacAddress([0x52, 0x54, 0x00, 0x4c, 0x56, position as u8]));
+        if matches!(device.soft, SoftDevice::Net { .. }) && !used.insert(mac.0) {
+            return Err(ConfigError::Usage(format!(
+                "two network cards have the address {mac}: give each its own with mac="
+            )));
+        }
+        macs.push(mac);
+    }
+    Ok(macs)
+}
+
+fn open_file(what: &'static str, path: &Path) -> Result<File, ConfigError> {
+    let failed = |source| ConfigError::Open { what, path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_file() {
+        Ok(file)
+    } else {
+        Err(ConfigError::NotAFile { what, path: path.to_owned() })
+    }
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Guest RAM: private anonymous mappings that cost nothing until the guest touches them.
+
+use std::io;
+use std::sync::Arc;
+
+use devices::function::DmaRegion;
+use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
+use vm_memory::{GuestAddress, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap};
+
+use super::KvmError;
+use super::host_memory::HostMemory;
+
+/// Granularity of guest memory in bytes.
+pub const PAGE_SIZE: u64 = 4096;
+
+/// How guest RAM is to be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RamOptions {
+    /// Ask the kernel for transparent huge pages. A wish: the kernel may not have them.
+    pub huge_pages: bool,
+}
+
+/// The RAM of one guest. Clones are handles to the same memory.
+#[derive(Clone, Debug)]
+pub struct GuestRam {
+    memory: GuestMemoryMmap<()>,
+    regions: Vec<DmaRegion>,
+}
+
+impl GuestRam {
+    /// RAM at `ranges` (first address and bytes; sorted, page-aligned, no overlap).
+    ///
+    /// # Errors
+    /// When a range is malformed, or the host cannot give that much memory. Nothing has been
+    /// given to a guest then.
+    pub fn new(ranges: &[(u64, u64)], options: RamOptions) -> Result<Self, KvmError> {
+        let wanted = check_ranges(ranges)?;
+        match HostMemory::read() {
+            Some(host) => host.check(wanted)?,
+            None => tracing::warn!("/proc/meminfo is not readable: cannot check whether the host has enough memory"),
+        }
+        let regions = ranges.iter().map(|&(base, size)| map(base, size, options)).collect::<Result<Vec<_>, _>>()?;
+        let memory = GuestMemoryMmap::from_arc_regions(regions.clone()).map_err(|error| {
+            let (base, size) = ranges.first().copied().unwrap_or_default();
+            KvmError::MemoryRange { base, size, problem: error.to_string() }
+        })?;
+        Ok(Self { memory, regions })
+    }
+
+    /// The memory by guest-physical address.
+    pub fn memory(&self) -> &GuestMemoryMmap<()> {
+        &self.memory
+    }
+
+    /// The mappings one by one, for DMA.
+    pub fn regions(&self) -> &[DmaRegion] {
+        &self.regions
+    }
+
+    /// Bytes of RAM.
+    pub fn size(&self) -> u64 {
+        self.regions.iter().map(|region| region.len()).sum()
+    }
+}
+
+/// Sum of all sizes.
+fn check_ranges(ranges: &[(u64, u64)]) -> Result<u64, KvmError> {
+    let mut total = 0u64;
+    let mut free_from = 0;
+    for &(base, size) in ranges {
+        let refuse = |problem: &str| KvmError::MemoryRange { base, size, problem: problem.to_owned() };
+        if size == 0 {
+            return Err(refuse("is empty"));
+        }
+        if base % PAGE_SIZE != 0 || size % PAGE_SIZE != 0 {
+            return Err(refuse("is not a whole number of 4096-byte pages"));
+        }
+        if base < free_from {
+            return Err(refuse("overlaps the range before it, or is out of order"));
+        }
+        free_from = base.checked_add(size).ok_or_else(|| refuse("passes the end of the address space"))?;
+        total = total.saturating_add(size);
+    }
+    match total {
+        0 => Err(KvmError::MemoryRange {
+            base: 0,
+            size: 0,
+            problem: "is all there is: no memory was asked for".to_owned(),
+        }),
+        total => Ok(total),
+    }
+}
+
+fn map(base: u64, size: u64, options: RamOptions) -> Result<DmaRegion, KvmError> {
+    let failed = |source| KvmError::MapMemory { size_mib: size >> 20, source };
+    let length = usize::try_from(size).map_err(|_| failed(io::ErrorKind::OutOfMemory.into()))?;
+    let mapping = MmapRegionBuilder::<()>::new(length)
+        .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
+        .with_mmap_flags(libc::MAP_ANONYMOUS | libc::MAP_PRIVATE | libc::MAP_NORESERVE)
+        .build()
+        .map_err(|error| match error {
+            MmapRegionError::Mmap(source) => failed(source),
+            other => failed(io::Error::other(other)),
+        })?;
+    if options.huge_pages {
+        advise_huge_pages(mapping.as_ptr(), length);
+    }
+    let region = GuestRegionMmap::new(mapping, GuestAddress(base));
+    region.map(Arc::new).ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))
+}
+
+fn advise_huge_pages(address: *mut u8, length: usize) {
+    // SAFETY: `address` is a live private mapping of `length` bytes; this advice changes none of its contents.
+    if unsafe { libc::madvise(address.cast(), length, libc::MADV_HUGEPAGE) } != 0 {
+        tracing::warn!(error = %io::Error::last_os_error(), "no transparent huge pages for guest memory");
+    }
+}
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+use vm_memory::{Bytes, GuestMemoryBackend};
+
+use super::*;
+
+fn error(ranges: &[(u64, u64)]) -> String {
+    GuestRam::new(ranges, RamOptions::default()).unwrap_err().to_string()
+}
+
+#[test]
+fn ranges_become_memory_at_their_addresses() {
+    let ram = GuestRam::new(&[(0, 0xa0000), (0x10_0000, 0x20_0000)], RamOptions { huge_pages: true }).unwrap();
+    assert_eq!(ram.size(), 0x2a_0000);
+    assert_eq!(ram.regions().len(), 2);
+    assert_eq!(ram.memory().last_addr(), GuestAddress(0x2f_ffff));
+    ram.memory().write_obj(0x1234_5678u32, GuestAddress(0x10_0000)).unwrap();
+    assert!(ram.memory().write_obj(0u8, GuestAddress(0xa_0000)).is_err(), "the hole is no memory");
+    let mut bytes = [0; 4];
+    ram.regions()[1].read_slice(&mut bytes, vm_memory::MemoryRegionAddress(0)).unwrap();
+    assert_eq!(bytes, [0x78, 0x56, 0x34, 0x12], "a DMA region is the same memory");
+}
+
+#[test]
+fn malformed_ranges_are_refused_with_their_address() {
+    assert!(error(&[]).contains("no memory"));
+    assert!(error(&[(0x1000, 0)]).contains("at 0x1000 is empty"));
+    assert!(error(&[(0, 0x1001)]).contains("pages"));
+    assert!(error(&[(0x10, 0x1000)]).contains("pages"));
+    assert!(error(&[(0, 0x2000), (0x1000, 0x1000)]).contains("at 0x1000 overlaps"));
+    assert!(error(&[(0x2000, 0x1000), (0, 0x1000)]).contains("out of order"));
+    assert!(error(&[(u64::MAX - 0xfff, 0x1000)]).contains("end of the address space"));
+}
+
+#[test]
+fn more_than_the_host_has_is_refused_before_mapping() {
+    let error = error(&[(0, 1 << 50)]);
+    assert!(error.contains("wants 1073741824 MiB"), "{error}");
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The kernel objects of one virtual machine: VM, memory slots, vCPUs, interrupt chips, routes, and
+//! the eventfds that replace exits.
+//!
+//! This module knows KVM and guest memory. It knows no device and no boot protocol; what devices
+//! need of it are the traits of [`devices::platform`].
+//!
+//! | item | what it is |
+//! | --- | --- |
+//! | [`Vm`] | the VM: chips, memory slots, creation of vCPUs |
+//! | [`GuestRam`] | guest RAM, checked against what the host can give |
+//! | [`KvmVcpu`], [`Exit`] | one vCPU and why it stopped running guest code |
+//! | [`Kicker`] | gets a vCPU's thread out of KVM_RUN |
+//! | [`MsiRoutes`] | message-signalled interrupts (`MsiSource`) |
+//! | [`IrqLines`] | shared level-triggered lines (`IrqLine`), edge interrupts by eventfd |
+//! | [`PortIoEvents`] | port writes without an exit (`PortEvents`) |
+// The one place in this crate that may use `unsafe`: mappings shared with the kernel, and a signal handler.
+#![allow(unsafe_code)]
+
+mod error;
+mod events;
+mod exit;
+mod host_memory;
+mod kick;
+mod lines;
+mod memory;
+mod routing;
+mod run_page;
+mod vcpu;
+mod vm;
+
+#[cfg(test)]
+pub(crate) mod test_guest;
+#[cfg(test)]
+mod test_irqchip;
+
+pub use error::KvmError;
+pub use events::PortIoEvents;
+pub use exit::Exit;
+pub use kick::Kicker;
+pub use lines::{IrqLines, PIN_COUNT};
+pub use memory::{GuestRam, PAGE_SIZE, RamOptions};
+pub use routing::MsiRoutes;
+pub use vcpu::{KvmVcpu, Registers, VcpuSetup};
+pub use vm::Vm;

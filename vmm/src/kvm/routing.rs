@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The VM's interrupt routes: the fixed ones of the PICs and the I/O APIC, and one per message-signalled
+//! interrupt.
+//!
+//! KVM_SET_GSI_ROUTING replaces the whole table, so one mutex covers the table and the call. No guest
+//! register access takes it but the one that programs a vector.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use devices::platform::{MsiInterrupt, MsiMessage, MsiSource};
+use kvm_bindings::{
+    KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE,
+    KvmIrqRouting, kvm_irq_routing_entry,
+};
+use kvm_ioctls::Cap;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::lines::PIN_COUNT;
+use super::{KvmError, Vm};
+
+/// Interrupts of the two PICs.
+const PIC_PINS: u32 = 16;
+/// Entries of the fixed part: GSI 0 to 15 lead to a PIC and the I/O APIC, 16 to 23 to the I/O APIC.
+const LEGACY_ENTRIES: u32 = PIC_PINS + PIN_COUNT;
+
+/// Gives out message-signalled interrupts of one VM. Make one per VM: it owns the VM's whole table.
+pub struct MsiRoutes {
+    shared: Arc<Shared>,
+}
+
+impl MsiRoutes {
+    /// Takes over the routing of `vm`, and installs the table that KVM has by default.
+    ///
+    /// # Errors
+    /// When KVM refuses.
+    pub fn new(vm: &Vm) -> Result<Self, KvmError> {
+        // KVM_CAP_IRQ_ROUTING tells the size of the table, which is also the limit of GSI numbers.
+        let size = u32::try_from(vm.fd().check_extension_int(Cap::IrqRouting)).unwrap_or(0);
+        let capacity = size.saturating_sub(LEGACY_ENTRIES);
+        let shared = Shared { vm: vm.clone(), capacity, table: Mutex::default() };
+        shared.install(&Table::default())?;
+        Ok(Self { shared: Arc::new(shared) })
+    }
+}
+
+impl MsiSource for MsiRoutes {
+    fn allocate(&self) -> io::Result<Arc<dyn MsiInterrupt>> {
+        let event = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC)?;
+        let gsi = self.shared.allocate()?;
+        Ok(Arc::new(Msi { shared: self.shared.clone(), gsi, event, enabled: Mutex::new(false) }))
+    }
+}
+
+struct Shared {
+    vm: Vm,
+    /// Most message-signalled interrupts there can be.
+    capacity: u32,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// Allocated GSIs; `Some` once the kernel has a route for it.
+    messages: BTreeMap<u32, Option<MsiMessage>>,
+}
+
+impl Shared {
+    fn allocate(&self) -> Result<u32, KvmError> {
+        let mut table = self.table();
+        let mut gsis = PIN_COUNT..PIN_COUNT.saturating_add(self.capacity);
+        let free = gsis.find(|gsi| !table.messages.contains_key(gsi)).ok_or(KvmError::NoGsi { max: self.capacity })?;
+        table.messages.insert(free, None);
+        Ok(free)
+    }
+
+    /// The kernel may keep a stale route: nothing can raise that GSI until it is given out again and routed anew.
+    /// That spares one slow call per vector when a device goes.
+    fn release(&self, gsi: u32) {
+        self.table().messages.remove(&gsi);
+    }
+
+    fn route(&self, gsi: u32, message: MsiMessage) -> Result<(), KvmError> {
+        let mut table = self.table();
+        let before = table.messages.insert(gsi, Some(message));
+        if before == Some(Some(message)) {
+            return Ok(());
+        }
+        self.install(&table).inspect_err(|_| {
+            table.messages.insert(gsi, before.flatten());
+        })
+    }
+
+    fn install(&self, table: &Table) -> Result<(), KvmError> {
+        let failed = |source| KvmError::Call { what: "set the guest's interrupt routes", source };
+        let entries: Vec<_> = legacy_entries().chain(table.entries()).collect();
+        let routing =
+            KvmIrqRouting::from_entries(&entries).map_err(|error| failed(io::Error::other(format!("{error:?}"))))?;
+        self.vm.fd().set_gsi_routing(&routing).map_err(|error| failed(error.into()))
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn entries(&self) -> impl Iterator<Item = kvm_irq_routing_entry> {
+        self.messages.iter().filter_map(|(&gsi, message)| {
+            let message = (*message)?;
+            let mut entry = kvm_irq_routing_entry { gsi, type_: KVM_IRQ_ROUTING_MSI, ..Default::default() };
+            entry.u.msi.address_lo = message.address as u32;
+            entry.u.msi.address_hi = (message.address >> 32) as u32;
+            entry.u.msi.data = message.data;
+            Some(entry)
+        })
+    }
+}
+
+/// KVM's default (arch/x86/kvm/irq.c, `default_routing`): GSI n is pin n of the I/O APIC, and of the PICs as
+/// far as they go. That includes 0: the timer comes in at I/O APIC pin 0, not 2 as on a PC with its override,
+/// and the guest's interrupt tables have to say so.
+fn legacy_entries() -> impl Iterator<Item = kvm_irq_routing_entry> {
+    let entry = |gsi, irqchip, pin| {
+        let mut entry = kvm_irq_routing_entry { gsi, type_: KVM_IRQ_ROUTING_IRQCHIP, ..Default::default() };
+        entry.u.irqchip.irqchip = irqchip;
+        entry.u.irqchip.pin = pin;
+        entry
+    };
+    let pics = (0..PIC_PINS).map(move |gsi| {
+        let chip = if gsi < 8 { KVM_IRQCHIP_PIC_MASTER } else { KVM_IRQCHIP_PIC_SLAVE };
+        entry(gsi, chip, gsi % 8)
+    });
+    pics.chain((0..PIN_COUNT).map(move |gsi| entry(gsi, KVM_IRQCHIP_IOAPIC, gsi)))
+}
+
+struct Msi {
+    shared: Arc<Shared>,
+    gsi: u32,
+    event: EventFd,
+    /// Whether the eventfd is attached to the GSI.
+    enabled: Mutex<bool>,
+}
+
+impl Msi {
+    fn enabled(&self) -> MutexGuard<'_, bool> {
+        self.enabled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Attaching makes KVM look whether the eventfd is signalled already and deliver that, but without resetting
+    /// the counter, so that the same signal would be delivered again when the interrupt is enabled another time.
+    /// So pending signals are taken out first and given back as one.
+    fn attach(&self) -> io::Result<()> {
+        let pending = self.event.read().is_ok();
+        let attached = self.shared.vm.fd().register_irqfd(&self.event, self.gsi);
+        if pending {
+            self.event.write(1)?;
+        }
+        attached.map_err(KvmError::call("attach an interrupt's eventfd")).map_err(io::Error::from)
+    }
+
+    fn detach(&self) -> io::Result<()> {
+        let detached = self.shared.vm.fd().unregister_irqfd(&self.event, self.gsi);
+        detached.map_err(KvmError::call("detach an interrupt's eventfd")).map_err(io::Error::from)
+    }
+}
+
+impl MsiInterrupt for Msi {
+    fn event(&self) -> &EventFd {
+        &self.event
+    }
+
+    fn enable(&self, message: MsiMessage) -> io::Result<()> {
+        let mut enabled = self.enabled();
+        self.shared.route(self.gsi, message)?;
+        if !*enabled {
+            self.attach()?;
+            *enabled = true;
+        }
+        Ok(())
+    }
+
+    fn disable(&self) -> io::Result<()> {
+        let mut enabled = self.enabled();
+        if *enabled {
+            self.detach()?;
+            *enabled = false;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Msi {
+    fn drop(&mut self) {
+        if let Err(error) = self.disable() {
+            // The GSI stays taken: giving it to another device could send it this one's interrupts.
+            tracing::warn!(%error, gsi = self.gsi, "cannot free an interrupt");
+            return;
+        }
+        self.shared.release(self.gsi);
+    }
+}
+
+#[cfg(test)]
+#[path = "routing_tests.rs"]
+mod tests;

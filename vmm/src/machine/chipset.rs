@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The main board's devices on their ports.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arch::{irq, layout};
+use devices::bus::{Bus, IoDevice, Range};
+use devices::chipset::{AcpiPm, Cmos, DebugPort, I8042, SerialPort};
+use devices::pci::{CONFIG_PORTS, PciRoot};
+
+use super::{Platform, SetupError};
+
+/// Where the serial port's output goes.
+pub type SerialOutput = Box<dyn Write + Send>;
+
+/// How long the reader of the serial output may take for the rest at the end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// IRQ of the first serial port.
+const COM1_IRQ: u32 = 4;
+/// IRQ of the keyboard.
+const KEYBOARD_IRQ: u32 = 1;
+
+/// What the machine still has to do with its chipset after it is on the bus.
+pub(super) struct Chipset {
+    pub(super) serial: Arc<SerialPort>,
+}
+
+impl Chipset {
+    pub(super) fn new(
+        platform: &Platform,
+        ports: &Bus,
+        root: &Arc<PciRoot>,
+        memory: u64,
+        output: SerialOutput,
+    ) -> Result<Self, SetupError> {
+        let failed = |source| SetupError::System { what: "start the serial port's output", source };
+        let serial = Arc::new(SerialPort::new(platform.lines.edge_irq(COM1_IRQ)?, output).map_err(failed)?);
+        let keyboard = platform.lines.edge_irq(KEYBOARD_IRQ)?;
+        let above_4g = memory.saturating_sub(layout::PCI_MMIO_START);
+        let devices: [(u64, u64, Arc<dyn IoDevice>); 6] = [
+            (layout::COM1_IO.into(), 8, serial.clone()),
+            (0x60, 5, Arc::new(I8042::new(Some(keyboard)))),
+            (layout::RTC_IO.into(), 2, Arc::new(Cmos::new(memory - above_4g, above_4g))),
+            (0x80, 1, Arc::new(DebugPort::default())),
+            (layout::PM1A_EVENT_IO.into(), 12, Arc::new(AcpiPm::new(platform.lines.share(irq::SCI.into())?))),
+            (CONFIG_PORTS.0, CONFIG_PORTS.1, root.clone()),
+        ];
+        for (base, size, device) in devices {
+            let range = Range::new(base, size).ok_or(SetupError::Internal("a device without ports"))?;
+            ports.insert(range, device)?;
+        }
+        Ok(Self { serial })
+    }
+
+    /// Writes out what the guest has sent, as far as its reader takes it.
+    pub(super) fn drain(&self) {
+        if !self.serial.drain(DRAIN_LIMIT) || self.serial.lost() > 0 {
+            tracing::warn!("some of the guest's serial output is lost: nobody took it in time");
+        }
+    }
+}

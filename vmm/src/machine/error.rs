@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Why a machine cannot be put together.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::kvm::KvmError;
+use crate::vcpu::VcpuError;
+
+/// Why a machine cannot be put together, or run.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    /// KVM, or memory.
+    #[error(transparent)]
+    Kvm(#[from] KvmError),
+    /// Threads of the vCPUs.
+    #[error(transparent)]
+    Vcpu(#[from] VcpuError),
+    /// Memory size.
+    #[error(transparent)]
+    Layout(#[from] arch::layout::LayoutError),
+    /// Kernel, initrd or command line.
+    #[error("cannot boot {kernel}")]
+    Boot {
+        /// Path of the kernel.
+        kernel: String,
+        /// What is wrong.
+        source: arch::boot::BootError,
+    },
+    /// ACPI tables.
+    #[error("cannot write the ACPI tables")]
+    Acpi(#[from] arch::acpi::AcpiError),
+    /// MP table.
+    #[error("cannot write the MP table")]
+    MpTable(#[from] arch::mptable::MpTableError),
+    /// CPUID.
+    #[error("cannot set up CPUID")]
+    Cpuid(#[from] arch::cpuid::CpuidFull),
+    /// PCI BARs.
+    #[error(transparent)]
+    Bars(#[from] devices::pci::AssignError),
+    /// A PCI slot.
+    #[error(transparent)]
+    Slot(#[from] devices::pci::SlotError),
+    /// Fixed addresses of devices.
+    #[error(transparent)]
+    Bus(#[from] devices::bus::BusError),
+    /// The PF, or its driver.
+    #[error(transparent)]
+    Pf(#[from] devices::admin::PfError),
+    /// One device.
+    #[error("device '{id}'")]
+    Device {
+        /// Its id.
+        id: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The software PF.
+    #[error("cannot start the software PF")]
+    SoftPf(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The file for the serial port.
+    #[error("cannot write the serial port's file {path}")]
+    Serial {
+        /// Path.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A system call.
+    #[error("cannot {what}")]
+    System {
+        /// What for.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The main loop.
+    #[error("the main loop failed: {0:?}")]
+    MainLoop(event_manager::Error),
+    /// A mistake in this program.
+    #[error("{0}: this is a mistake in heirloom, please report it")]
+    Internal(&'static str),
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The software PF, its driver, and one transitional function for each of its VFs.
+//!
+//! The order is the one of hardware: the PF's driver starts, VFs are enabled, the command list is
+//! negotiated, and only then are VFs opened.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use api::{InterruptMode, NetBackend, NotifyMode};
+use arch::irq::PciInterrupt;
+use devices::admin::{AdminStats, OverAdmin, PfDriver, Wait};
+use devices::function::{PciFunction, tap};
+use devices::pci::{PciDevice, PciRoot, intx_irq};
+use devices::soft_pf::{self, SoftPf, VfSpec};
+use devices::transitional::{
+    DeviceReport, IrqMode, NotifyAddress, NotifyMode as DeviceNotifyMode, Parts, TransitionalConfig,
+    TransitionalDevice,
+};
+use serde::Serialize;
+
+use super::{Platform, SetupError, Subscriber};
+use crate::config::{DevicePlan, Plan, SoftPlan};
+use crate::kvm::GuestRam;
+
+/// How long starting the PF, and each command to it before the guest starts, may take.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// INTA, as the interrupt pin register counts.
+const INTA: u8 = 1;
+
+/// All legacy virtio functions of a machine.
+pub(super) struct LegacyVirtio {
+    // In the order of their end: functions, the PF's driver, the PF.
+    functions: Vec<Function>,
+    _driver: Option<PfDriver>,
+    _pf: Option<SoftPf>,
+}
+
+struct Function {
+    slot: u8,
+    device: Arc<TransitionalDevice>,
+    registers: Arc<OverAdmin>,
+}
+
+/// What one device did, for the report.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeviceSection {
+    /// PCI slot on bus 0.
+    pub slot: u8,
+    /// The guest's function.
+    #[serde(flatten)]
+    pub device: DeviceReport,
+    /// What it asked of the PF.
+    pub admin: AdminStats,
+}
+
+/// What is the same for all functions of a machine.
+struct Builder<'a> {
+    platform: &'a Platform,
+    ram: &'a GuestRam,
+    root: &'a PciRoot,
+    driver: &'a PfDriver,
+    cancelled: &'a Arc<AtomicBool>,
+}
+
+impl LegacyVirtio {
+    pub(super) fn new(
+        plan: &Plan,
+        platform: &Platform,
+        ram: &GuestRam,
+        root: &PciRoot,
+        cancelled: &Arc<AtomicBool>,
+    ) -> Result<Self, SetupError> {
+        if plan.devices.is_empty() {
+            return Ok(Self { functions: Vec::new(), _driver: None, _pf: None });
+        }
+        let specs = plan.devices.iter().map(spec).collect::<Result<Vec<_>, _>>()?;
+        let pf = SoftPf::new("soft", specs).map_err(|error| SetupError::SoftPf(error.into()))?;
+        let driver = start_pf(&pf, plan.devices.len(), cancelled)?;
+        let builder = Builder { platform, ram, root, driver: &driver, cancelled };
+        let functions = plan
+            .devices
+            .iter()
+            .enumerate()
+            .map(|(index, device)| {
+                let vf = pf.vf(index).ok_or(SetupError::Internal("a VF is missing"))?;
+                builder.function(device, vf, index)
+            })
+            .collect::<Result<_, SetupError>>()?;
+        Ok(Self { functions, _driver: Some(driver), _pf: Some(pf) })
+    }
+
+    /// How the functions' INTA pins are wired.
+    pub(super) fn interrupts(&self) -> Vec<PciInterrupt> {
+        let wired = |f: &Function| Some(PciInterrupt { slot: f.slot, pin: 0, gsi: intx_irq(f.slot, INTA)? });
+        self.functions.iter().filter_map(wired).collect()
+    }
+
+    /// What the main loop has to run so that INTx works.
+    pub(super) fn pumps(&self) -> Vec<Subscriber> {
+        self.functions.iter().filter_map(|f| Some(Box::new(f.device.pump()?) as Subscriber)).collect()
+    }
+
+    /// What each function did so far.
+    pub(super) fn sections(&self) -> Vec<DeviceSection> {
+        let section = |f: &Function| DeviceSection {
+            slot: f.slot,
+            device: f.device.report(),
+            admin: f.registers.stats(),
+        };
+        self.functions.iter().map(section).collect()
+    }
+
+    /// Resets the VFs, so that none reaches guest memory any more.
+    pub(super) fn shut_down(&self) {
+        for function in &self.functions {
+            function.device.shutdown();
+        }
+    }
+}
+
+/// Opens what a VF needs that was not opened by the configuration's check.
+fn spec(device: &DevicePlan) -> Result<VfSpec, SetupError> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| SetupError::Device { id: device.id.clone(), source };
+    Ok(match &device.soft {
+        SoftPlan::Blk(disk) => VfSpec::Blk {
+            // Shares the lock, which is the open file's; a reboot comes here again.
+            file: disk.file.try_clone().map_err(|e| failed(e.into()))?,
+            read_only: disk.readonly,
+            id: device.id.clone(),
+        },
+        SoftPlan::Net { backend, mac } => VfSpec::Net {
+            backend: match backend {
+                NetBackend::Loopback => soft_pf::NetBackend::Loopback,
+                NetBackend::Tap(name) => soft_pf::NetBackend::Tap(tap::open(name, true).map_err(|e| failed(e.into()))?),
+            },
+            mac: mac.0,
+        },
+    })
+}
+
+fn start_pf(pf: &SoftPf, vfs: usize, cancelled: &AtomicBool) -> Result<PfDriver, SetupError> {
+    let deadline = Instant::now() + START_LIMIT;
+    let driver = PfDriver::start(pf.pf(), deadline)?;
+    driver.enable_vfs(u16::try_from(vfs).map_err(|_| SetupError::Internal("more VFs than PCI slots"))?)?;
+    driver.negotiate_commands(&Wait { deadline, cancelled })?;
+    Ok(driver)
+}
+
+impl Builder<'_> {
+    fn function(&self, plan: &DevicePlan, vf: Arc<dyn PciFunction>, index: usize) -> Result<Function, SetupError> {
+        let failed =
+            |source: Box<dyn std::error::Error + Send + Sync>| SetupError::Device { id: plan.id.clone(), source };
+        for region in self.ram.regions() {
+            vf.dma_map(region).map_err(|e| failed(e.into()))?;
+        }
+        let member = u16::try_from(index + 1).ok().and_then(NonZeroU16::new);
+        let member = member.ok_or(SetupError::Internal("a VF without a member id"))?;
+        let notify = self.notify_address(member, vf.as_ref())?;
+        let registers = Arc::new(OverAdmin::new(self.driver.channel(), member, notify));
+        let slot = self.root.free_slot().ok_or(SetupError::Internal("no free PCI slot"))?;
+        let irq = intx_irq(slot, INTA).ok_or(SetupError::Internal("an interrupt pin that is not wired"))?;
+        let parts = Parts {
+            vf,
+            registers: registers.clone(),
+            msi: self.platform.msi.clone(),
+            port_events: Some(self.platform.port_events.clone()),
+            irq_line: Some(self.platform.lines.share(irq.into())?),
+            irq_number: irq,
+            owner: Some(Arc::clone(self.driver.function())),
+            cancelled: Arc::clone(self.cancelled),
+        };
+        let device = TransitionalDevice::new(config(plan), parts).map_err(|e| failed(e.into()))?;
+        self.root.add(slot, Arc::clone(&device) as Arc<dyn PciDevice>)?;
+        Ok(Function { slot, device, registers })
+    }
+
+    fn notify_address(
+        &self,
+        member: NonZeroU16,
+        vf: &dyn PciFunction,
+    ) -> Result<Option<NotifyAddress>, SetupError> {
+        let pf = self.driver.function();
+        let size = |owner: bool, bar: u8| if owner { pf.region(bar) } else { vf.region(bar) }.map(|r| r.size);
+        let wait = Wait { deadline: Instant::now() + START_LIMIT, cancelled: self.cancelled };
+        Ok(self.driver.notify_info(member, size, &wait)?.into_iter().next())
+    }
+}
+
+fn config(plan: &DevicePlan) -> TransitionalConfig {
+    let default = TransitionalConfig::new(&plan.id);
+    TransitionalConfig {
+        irq_mode: match plan.irq {
+            InterruptMode::Auto => IrqMode::Auto,
+            InterruptMode::Intx => IrqMode::Intx,
+            InterruptMode::Msix => IrqMode::Msix,
+        },
+        notify_mode: match plan.notify {
+            NotifyMode::Auto => DeviceNotifyMode::Auto,
+            NotifyMode::Ioeventfd => DeviceNotifyMode::Ioeventfd,
+            NotifyMode::Exit => DeviceNotifyMode::Exit,
+        },
+        deadline: plan.deadline.unwrap_or(default.deadline),
+        ..default
+    }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The kernel in memory, the tables that describe the machine, and the processors that start there.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+
+use api::CpuProfile;
+use arch::boot::{self, BootSource, ElfEntry, Entry};
+use arch::irq::PciInterrupt;
+use arch::{acpi, cpuid, mptable, regs};
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
+use kvm_bindings::Msrs;
+use vm_memory::GuestMemoryMmap;
+use vmm_sys_util::eventfd::EventFd;
+
+use super::SetupError;
+use crate::config::Plan;
+use crate::kvm::{KvmError, KvmVcpu, VcpuSetup, Vm};
+use crate::vcpu::Vcpus;
+
+/// Loads the kernel and creates the processors, the first one about to enter it.
+pub(super) fn create(
+    vm: &Vm,
+    plan: &Plan,
+    memory: &GuestMemoryMmap<()>,
+    interrupts: &[PciInterrupt],
+) -> Result<Vec<KvmVcpu>, SetupError> {
+    let entry = load(plan, memory, interrupts)?;
+    (0..plan.cpus).map(|index| processor(vm, plan, index, &entry)).collect()
+}
+
+fn load(plan: &Plan, memory: &GuestMemoryMmap<()>, interrupts: &[PciInterrupt]) -> Result<Entry, SetupError> {
+    let again = |file: &File| rewound(file).map_err(|source| SetupError::System { what: "read an image again", source });
+    let mut kernel = again(&plan.kernel)?;
+    let mut initrd = plan.initrd.as_ref().map(again).transpose()?;
+    let rsdp = acpi::write(memory, plan.cpus, interrupts)?;
+    mptable::write(memory, plan.cpus, interrupts)?;
+    let source = BootSource {
+        kernel: &mut kernel,
+        initrd: initrd.as_mut(),
+        cmdline: &plan.cmdline,
+        elf_entry: ElfEntry::Auto,
+        rsdp: Some(rsdp),
+    };
+    boot::load(memory, source)
+        .map_err(|source| SetupError::Boot { kernel: plan.kernel_path.display().to_string(), source })
+}
+
+/// The same open file from its start: a reboot reads it once more.
+fn rewound(file: &File) -> io::Result<File> {
+    let mut again = file.try_clone()?;
+    again.seek(SeekFrom::Start(0))?;
+    Ok(again)
+}
+
+fn processor(vm: &Vm, plan: &Plan, index: u8, entry: &Entry) -> Result<KvmVcpu, SetupError> {
+    let vcpu = vm.create_vcpu(index.into())?;
+    let profile = match plan.cpu_profile {
+        CpuProfile::Host => cpuid::CpuProfile::Host,
+        CpuProfile::Legacy => cpuid::CpuProfile::Legacy,
+    };
+    let mut cpuid = vm.supported_cpuid()?;
+    cpuid::filter(&mut cpuid, profile, index)?;
+
+    let mut sregs = vcpu.fd().get_sregs().map_err(KvmError::call("read a vCPU's segments"))?;
+    let mut lapic = vcpu.fd().get_lapic().map_err(KvmError::call("read a vCPU's local APIC"))?;
+    let is_first = index == 0;
+    regs::set_lint_pins(&mut lapic, is_first);
+    let general = regs::bsp(entry, &mut sregs);
+    let msrs = Msrs::from_entries(&regs::msrs()).map_err(|_| SetupError::Internal("too many MSRs"))?;
+    vcpu.configure(&VcpuSetup {
+        cpuid,
+        msrs: Some(msrs),
+        regs: is_first.then_some(general),
+        sregs: is_first.then_some(sregs),
+        fpu: Some(regs::fpu()),
+        lapic: Some(lapic),
+        waits_for_startup: !is_first,
+    })?;
+    Ok(vcpu)
+}
+
+/// Wakes the main loop when the guest has ended.
+pub(super) struct EndWatch {
+    event: EventFd,
+}
+
+impl EndWatch {
+    pub(super) fn new(vcpus: &Vcpus) -> Result<Self, SetupError> {
+        let event = vcpus.exit_event().try_clone();
+        Ok(Self { event: event.map_err(|source| SetupError::System { what: "watch the processors", source })? })
+    }
+}
+
+impl MutEventSubscriber for EndWatch {
+    fn process(&mut self, _events: Events, ops: &mut EventOps) {
+        // Once is enough; the event stays readable.
+        if let Err(error) = ops.remove(Events::new(&self.event, EventSet::IN)) {
+            tracing::debug!("the end of the guest is still watched: {error:?}");
+        }
+    }
+
+    fn init(&mut self, ops: &mut EventOps) {
+        if let Err(error) = ops.add(Events::new(&self.event, EventSet::IN)) {
+            tracing::error!("cannot watch for the end of the guest: {error:?}");
+        }
+    }
+}

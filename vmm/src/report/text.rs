@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The report for people.
+
+use std::fmt::{self, Write};
+
+use devices::admin::OpcodeStats;
+
+use super::{Boot, Report};
+use crate::machine::DeviceSection;
+
+/// The whole report.
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_report(&mut text, report);
+    text
+}
+
+fn write_report(out: &mut String, report: &Report) -> fmt::Result {
+    writeln!(out, "heirloom {} report: {}", report.version, report.ended_by)?;
+    let dropped = report.boot_count - report.boots.len() as u64;
+    if dropped > 0 {
+        writeln!(out, "({dropped} earlier boots are left out)")?;
+    }
+    for (number, boot) in (dropped + 1..).zip(&report.boots) {
+        if report.boot_count > 1 {
+            writeln!(out, "\nboot {number}: {}", boot.ended_by)?;
+        }
+        write_boot(out, boot)?;
+    }
+    Ok(())
+}
+
+fn write_boot(out: &mut String, boot: &Boot) -> fmt::Result {
+    for (index, exits) in boot.vcpus.iter().enumerate() {
+        writeln!(
+            out,
+            "vcpu{index}: exits: {} port reads, {} port writes, {} memory reads, {} memory writes, {} others",
+            exits.port_in, exits.port_out, exits.mmio_read, exits.mmio_write, exits.other
+        )?;
+    }
+    boot.devices.iter().try_for_each(|device| write_device(out, device))
+}
+
+fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
+    let d = &section.device;
+    writeln!(out, "\n{} ({:?} on {}, PCI slot {}, member {})", d.id, d.device, d.function, section.slot, section.admin.member)?;
+    writeln!(
+        out,
+        "  register accesses  {} reads and {} writes by the guest, {} admin commands",
+        d.accesses.reads,
+        d.accesses.writes,
+        section.admin.commands.iter().map(|c| c.count).sum::<u64>()
+    )?;
+    section.admin.commands.iter().filter(|c| c.count > 0).try_for_each(|c| write_command(out, c))?;
+    let k = &d.kicks;
+    writeln!(
+        out,
+        "  kicks              {} by ioeventfd, {} by a store from the exit loop, {} by admin command ({})",
+        k.ioeventfd, k.store, k.admin, d.notify
+    )?;
+    writeln!(out, "                     {} early, {} replayed, {} dropped", k.early, k.replayed, k.dropped)?;
+    writeln!(
+        out,
+        "  interrupts         {:?} at the end; INTx made from MSI-X: {} for queues, {} for configuration, {} spurious",
+        d.interrupts, d.intx.queue, d.intx.config, d.intx.spurious
+    )?;
+    writeln!(out, "  resets             {} by the guest, {} of the function", d.resets, d.function_resets)?;
+    let e = &d.errors;
+    writeln!(
+        out,
+        "  errors             {} refused, {} timeouts, {} short, {} cancelled, {} others",
+        e.refused,
+        e.timeout,
+        e.short,
+        e.cancelled,
+        e.full + e.dead + e.no_register + e.function
+    )?;
+    match &d.faulted {
+        Some(reason) => writeln!(out, "  OUT OF SERVICE     {reason}"),
+        None => Ok(()),
+    }
+}
+
+fn write_command(out: &mut String, command: &OpcodeStats) -> fmt::Result {
+    let l = &command.latency_ns;
+    let us = |ns: u64| ns as f64 / 1000.0;
+    writeln!(
+        out,
+        "    {:<24} {:>7}   p50 {:.1} us, p90 {:.1} us, p99 {:.1} us, max {:.1} us",
+        command.command,
+        command.count,
+        us(l.p50),
+        us(l.p90),
+        us(l.p99),
+        us(l.max)
+    )
+}

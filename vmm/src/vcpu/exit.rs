@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What one exit means: accesses to the port or memory bus, and whether the vCPU goes on.
+//! Knows no KVM call and no thread, so it is tested with exits made up by hand.
+
+use devices::bus::{Bus, Effect, Width};
+use kvm_bindings::{KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
+
+use super::CrashCause;
+use super::stats::{ExitKind, VcpuStats};
+use crate::kvm::Exit;
+
+/// Performs [`Effect::Remap`]: asks all PCI functions where they decode, and sets the buses' windows.
+/// Called on vCPU threads, on several at once too, with no device lock held.
+pub trait Remap: Send + Sync {
+    /// Rebuilds the windows.
+    fn remap(&self);
+}
+
+impl<F: Fn() + Send + Sync> Remap for F {
+    fn remap(&self) {
+        self();
+    }
+}
+
+/// What an exit acts on.
+#[derive(Clone, Copy)]
+pub struct ExitContext<'a> {
+    /// Port addresses.
+    pub ports: &'a Bus,
+    /// Memory addresses.
+    pub memory: &'a Bus,
+    /// For [`Effect::Remap`].
+    pub remap: &'a dyn Remap,
+    /// Counters of the vCPU.
+    pub stats: &'a VcpuStats,
+    /// Index of the vCPU.
+    pub vcpu: u16,
+}
+
+/// What becomes of the vCPU after an exit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Back to guest code.
+    Continue,
+    /// Look whether the thread is wanted to pause or stop.
+    Interrupted,
+    /// The machine is to be reset.
+    Reset,
+    /// The guest switched the machine off.
+    PowerOff,
+    /// The guest cannot go on.
+    Crash(CrashCause),
+}
+
+/// Acts on one exit. Answers to reads are in the exit's data when it returns.
+pub fn handle_exit(exit: Exit<'_>, context: &ExitContext<'_>) -> Outcome {
+    context.stats.count(kind(&exit));
+    match exit {
+        Exit::PortIo { port, size, is_write, data } => port_io(context, port, (size, is_write), data),
+        Exit::Mmio { address, is_write, data } => mmio(context, address, is_write, data),
+        Exit::Hlt => Outcome::Continue,
+        Exit::Interrupted => Outcome::Interrupted,
+        Exit::Shutdown => {
+            tracing::debug!(vcpu = context.vcpu, "triple fault: the machine is reset");
+            Outcome::Reset
+        }
+        Exit::SystemEvent(KVM_SYSTEM_EVENT_RESET) => Outcome::Reset,
+        Exit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN) => Outcome::PowerOff,
+        Exit::SystemEvent(event) => Outcome::Crash(CrashCause::SystemEvent(event)),
+        Exit::InternalError { suberror, data } => Outcome::Crash(CrashCause::InternalError { suberror, data }),
+        Exit::FailEntry { reason, cpu } => Outcome::Crash(CrashCause::FailEntry { reason, cpu }),
+        Exit::MemoryFault { address, size } => Outcome::Crash(CrashCause::MemoryFault { address, size }),
+        Exit::Unsupported(reason) => Outcome::Crash(CrashCause::Unsupported(reason)),
+    }
+}
+
+fn kind(exit: &Exit<'_>) -> ExitKind {
+    match exit {
+        Exit::PortIo { is_write: false, .. } => ExitKind::PortIn,
+        Exit::PortIo { is_write: true, .. } => ExitKind::PortOut,
+        Exit::Mmio { is_write: false, .. } => ExitKind::MmioRead,
+        Exit::Mmio { is_write: true, .. } => ExitKind::MmioWrite,
+        Exit::Hlt => ExitKind::Hlt,
+        Exit::Interrupted => ExitKind::Interrupted,
+        _ => ExitKind::Other,
+    }
+}
+
+/// The elements of a string instruction are separate accesses to the same port. An element that ends the machine
+/// is the last: the guest has no right to those after it.
+fn port_io(context: &ExitContext<'_>, port: u16, (size, is_write): (u8, bool), data: &mut [u8]) -> Outcome {
+    let Some(width) = Width::from_bytes(size.into()).filter(|width| *width != Width::B8) else {
+        return Outcome::Crash(CrashCause::PortWidth { port, size });
+    };
+    if !is_write {
+        data.fill(0xff);
+    }
+    for element in data.chunks_exact_mut(width.bytes()) {
+        let outcome = access(context, context.ports, (port.into(), width), (is_write, element));
+        if outcome != Outcome::Continue {
+            return outcome;
+        }
+    }
+    Outcome::Continue
+}
+
+/// A length that is no width (an instruction that crosses a page, or a wide one cut by KVM) goes byte by byte.
+fn mmio(context: &ExitContext<'_>, address: u64, is_write: bool, data: &mut [u8]) -> Outcome {
+    if !is_write {
+        data.fill(0xff);
+    }
+    let width = Width::from_bytes(data.len()).unwrap_or(Width::B1);
+    for (index, element) in data.chunks_exact_mut(width.bytes()).enumerate() {
+        let address = address.wrapping_add(index as u64 * width.bytes() as u64);
+        let outcome = access(context, context.memory, (address, width), (is_write, element));
+        if outcome != Outcome::Continue {
+            return outcome;
+        }
+    }
+    Outcome::Continue
+}
+
+/// One access; `element` is as long as `width` says.
+fn access(
+    context: &ExitContext<'_>,
+    bus: &Bus,
+    (address, width): (u64, Width),
+    (is_write, element): (bool, &mut [u8]),
+) -> Outcome {
+    if !is_write {
+        let value = bus.read(address, width, context.vcpu).to_le_bytes();
+        element.copy_from_slice(&value[..width.bytes()]);
+        return Outcome::Continue;
+    }
+    let mut value = [0; 8];
+    value[..width.bytes()].copy_from_slice(element);
+    match bus.write(address, width, u64::from_le_bytes(value), context.vcpu) {
+        Effect::None => Outcome::Continue,
+        Effect::Remap => {
+            context.remap.remap();
+            Outcome::Continue
+        }
+        Effect::Reset => Outcome::Reset,
+        Effect::PowerOff => Outcome::PowerOff,
+    }
+}
+
+#[cfg(test)]
+#[path = "exit_tests.rs"]
+mod tests;

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The body of one vCPU's thread. However it ends, it says why, and it never ends unnoticed.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use devices::bus::Bus;
+
+use super::state::Shared;
+use super::{CrashCause, CrashReport, ExitContext, ExitReason, Outcome, Remap, VcpuStats, handle_exit};
+use crate::kvm::{Kicker, KvmVcpu};
+
+/// Run on each vCPU's thread before guest code, with the vCPU's index: the place for a seccomp filter.
+pub type ThreadInit = Arc<dyn Fn(u16) -> io::Result<()> + Send + Sync>;
+
+/// What the exits of the vCPUs act on.
+#[derive(Clone)]
+pub struct Board {
+    /// Port addresses.
+    pub ports: Arc<Bus>,
+    /// Memory addresses.
+    pub memory: Arc<Bus>,
+    /// Performs `Effect::Remap`.
+    pub remap: Arc<dyn Remap>,
+    /// Set when the VM ends, and never cleared here: devices that wait for something give up then.
+    pub cancelled: Arc<AtomicBool>,
+    /// Restricts each thread.
+    pub thread_init: Option<ThreadInit>,
+}
+
+/// Everything one thread needs.
+pub(super) struct VcpuThread {
+    pub(super) board: Board,
+    pub(super) shared: Arc<Shared>,
+    pub(super) stats: Arc<VcpuStats>,
+    pub(super) kicker: Kicker,
+    /// Kicks all threads of the VM, so that none runs on after the end.
+    pub(super) kick_all: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// Says that a thread has ended even if it panics where no panic is expected.
+struct EndGuard<'a>(&'a Shared, usize);
+
+impl Drop for EndGuard<'_> {
+    fn drop(&mut self) {
+        self.0.thread_ends(self.1);
+    }
+}
+
+impl VcpuThread {
+    /// Runs the vCPU until the VM ends; gives it back for a look at its state, or another start.
+    pub(super) fn run(self, mut vcpu: KvmVcpu) -> KvmVcpu {
+        let index = vcpu.index();
+        let _guard = EndGuard(&self.shared, index.into());
+        let ended = catch_unwind(AssertUnwindSafe(|| self.run_until_end(&mut vcpu)));
+        let ended = ended.unwrap_or_else(|panic| Some(Outcome::Crash(CrashCause::Panic(panic_message(&*panic)))));
+        let reason = match ended {
+            Some(Outcome::Reset) => ExitReason::Reset,
+            Some(Outcome::PowerOff) => ExitReason::PowerOff,
+            Some(Outcome::Crash(cause)) => ExitReason::Crashed(Arc::new(CrashReport {
+                vcpu: index,
+                cause,
+                registers: vcpu.registers().ok().map(Box::new),
+            })),
+            Some(Outcome::Continue | Outcome::Interrupted) | None => ExitReason::Stopped,
+        };
+        self.shared.end(reason);
+        (self.kick_all)();
+        vcpu
+    }
+
+    /// `None` if the thread was told to stop.
+    fn run_until_end(&self, vcpu: &mut KvmVcpu) -> Option<Outcome> {
+        let start_failed = |error: io::Error| Some(Outcome::Crash(CrashCause::Start(error.to_string())));
+        let _bound = match vcpu.bind_to_thread(self.kicker) {
+            Ok(bound) => bound,
+            Err(error) => return start_failed(error),
+        };
+        if let Some(init) = &self.board.thread_init
+            && let Err(error) = init(vcpu.index())
+        {
+            return start_failed(error);
+        }
+        let context = ExitContext {
+            ports: &self.board.ports,
+            memory: &self.board.memory,
+            remap: &*self.board.remap,
+            stats: &self.stats,
+            vcpu: vcpu.index(),
+        };
+        // A kick from before the thread was bound has left no trace but what is wanted.
+        let mut outcome = Outcome::Interrupted;
+        loop {
+            match outcome {
+                Outcome::Continue => {}
+                Outcome::Interrupted if self.shared.checkpoint(context.vcpu.into()) => {}
+                Outcome::Interrupted => return None,
+                end => return Some(end),
+            }
+            outcome = match vcpu.run() {
+                Ok(exit) => handle_exit(exit, &context),
+                Err(error) => Outcome::Crash(CrashCause::Run(error.to_string())),
+            };
+        }
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
+}
