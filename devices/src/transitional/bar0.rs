@@ -254,3 +254,7 @@ struct Written {
     width: Width,
     value: u32,
 }
+
+#[cfg(test)]
+#[path = "bar0_tests.rs"]
+mod tests;

@@ -189,13 +189,19 @@ impl Model {
         let select = usize::from(state.select);
         match offset {
             4 => state.driver_features = value,
-            8 => drop(state.queues.get_mut(select).map(|q| q.pfn = value)),
+            8 => {
+                if let Some(queue) = state.queues.get_mut(select) {
+                    queue.pfn = value;
+                }
+            }
             14 => state.select = value as u16,
             18 => state.status = value as u8,
             20 => state.config_vector = self.keep_vector(value as u16),
             22 => {
                 let vector = self.keep_vector(value as u16);
-                drop(state.queues.get_mut(select).map(|q| q.vector = vector));
+                if let Some(queue) = state.queues.get_mut(select) {
+                    queue.vector = vector;
+                }
             }
             _ => {}
         }

@@ -36,10 +36,14 @@ mod identity;
 mod interrupts;
 mod links;
 mod notify;
+#[cfg(test)]
+mod property_tests;
 mod queue_set;
 mod registers;
 mod report;
 mod reset;
+#[cfg(test)]
+mod sequence_tests;
 mod shadow;
 mod stats;
 mod vf;

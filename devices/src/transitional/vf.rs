@@ -97,7 +97,8 @@ impl VfInfo {
         }
         let of_type = |cfg_type| info.virtio.iter().find(|c: &&VirtioCapability| c.cfg_type == cfg_type);
         info.config_len = of_type(DEVICE_CONFIG).map(|c| c.length);
-        info.queues = of_type(COMMON_CONFIG).and_then(|common| queues(vf, common.location));
+        let common = of_type(COMMON_CONFIG).filter(|c| u64::from(c.length) >= NUM_QUEUES + 2);
+        info.queues = common.and_then(|common| queues(vf, common.location));
         Ok(info)
     }
 }
