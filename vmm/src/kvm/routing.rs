@@ -149,18 +149,14 @@ impl Msi {
         self.enabled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Attaching makes KVM look whether the eventfd is signalled already and deliver that, but without resetting
-    /// the counter, so that the same signal would be delivered again when the interrupt is enabled another time.
-    /// So pending signals are taken out first and given back as one.
+    /// KVM looks at the eventfd when it attaches it, and delivers what is pending (virt/kvm/eventfd.c, kvm_irqfd_assign).
     fn attach(&self) -> io::Result<()> {
-        let pending = self.event.read().is_ok();
         let attached = self.shared.vm.fd().register_irqfd(&self.event, self.gsi);
-        if pending {
-            self.event.write(1)?;
-        }
         attached.map_err(KvmError::call("attach an interrupt's eventfd")).map_err(io::Error::from)
     }
 
+    /// KVM resets the eventfd's counter when it detaches it, in one step with its removal (irqfd_shutdown): what was
+    /// delivered does not come again, and what is signalled later stays.
     fn detach(&self) -> io::Result<()> {
         let detached = self.shared.vm.fd().unregister_irqfd(&self.event, self.gsi);
         detached.map_err(KvmError::call("detach an interrupt's eventfd")).map_err(io::Error::from)
