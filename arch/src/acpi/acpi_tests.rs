@@ -92,7 +92,7 @@ fn fadt_says_the_same_in_both_address_forms() {
         assert_eq!((fadt[extended], fadt[extended + 1]), (1, fadt[length] * 8));
         assert_eq!(u64_at(&fadt, extended + 4), u64::from(u32_at(&fadt, short)));
     }
-    assert_eq!(u64_at(&fadt, 132), u64::from(u32_at(&fadt, 36)));
+    assert_eq!(u64_at(&fadt, 132), 0, "one FACS, by its 32-bit address");
     assert_eq!(u64_at(&fadt, 140), u64::from(u32_at(&fadt, 40)));
 }
 

@@ -31,7 +31,6 @@ const IAPC_BOOT_ARCH: usize = 109;
 const FLAGS: usize = 112;
 const RESET_REG: usize = 116;
 const RESET_VALUE: usize = 128;
-const X_FIRMWARE_CTRL: usize = 132;
 const X_DSDT: usize = 140;
 const X_PM1A_EVT_BLK: usize = 148;
 const X_PM1A_CNT_BLK: usize = 172;
@@ -59,12 +58,12 @@ const VGA_NOT_PRESENT: u16 = 1 << 2;
 const NO_C2: u16 = 0xffff;
 const NO_C3: u16 = 0xffff;
 
-/// The table; SMI_CMD, GPE blocks and everything else that is not there stays 0.
+/// The table; SMI_CMD, GPE blocks and everything else that is not there stays 0. So does X_FIRMWARE_CTRL: with
+/// both addresses given, kernels take them for two FACS.
 pub fn build(facs: u32, dsdt: u32) -> Vec<u8> {
     let mut fadt = table(*b"FACP", LENGTH, REVISION);
     fadt.write_u32(FIRMWARE_CTRL, facs);
     fadt.write_u32(DSDT, dsdt);
-    fadt.write_u64(X_FIRMWARE_CTRL, facs.into());
     fadt.write_u64(X_DSDT, dsdt.into());
     fadt.write_u16(SCI_INT, irq::SCI.into());
 

@@ -52,7 +52,7 @@ pub const LEGACY: &[Hidden] = &[
         FEATURES,
         Ecx,
         1 << 26,
-        "XSAVE: kernels from 2.6.28 on use it at every task switch; software KVM cannot run it in ring 0",
+        "XSAVE: later than these kernels, or just new to them; every later vector extension hangs on it",
     ),
     hide(FEATURES, Ecx, 1 << 28, "AVX: needs XSAVE; user space that tests this bit alone dies of #UD"),
     hide(FEATURES, Ecx, 1 << 29, "F16C: needs AVX"),
