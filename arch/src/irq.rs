@@ -7,7 +7,6 @@
 //! I/O APIC pin **0**; a PC (and QEMU, which installs its own routes) has it at pin 2. The tables of this
 //! crate say pin 0. Whoever replaces the routes with KVM_SET_GSI_ROUTING must keep this identity.
 
-use kvm_bindings::kvm_pic_state;
 use thiserror::Error;
 
 /// ACPI's system control interrupt: level-triggered, active high.
@@ -15,7 +14,9 @@ pub const SCI: u8 = 9;
 /// Lines for PCI INTx: ISA numbers, so that kernels that know PIC, MP table, ACPI or just the
 /// interrupt-line register agree. Level-triggered.
 pub const PCI_LINES: [u8; 3] = [5, 10, 11];
-/// Lines that are level-triggered: [`PCI_LINES`] and [`SCI`].
+/// Lines that are level-triggered: [`PCI_LINES`] and [`SCI`]. The edge/level registers (ELCR) of the in-kernel
+/// PICs must say so too, as a PC's firmware sees to; they reset to edge, and a PIC then loses every interrupt
+/// that is raised while another device holds the shared line.
 pub const LEVEL_LINES: [u8; 4] = [5, 9, 10, 11];
 /// Pins of the I/O APIC.
 pub const IOAPIC_PINS: u8 = 24;
@@ -67,17 +68,6 @@ pub(crate) fn checked(wiring: &[PciInterrupt]) -> Result<Vec<PciInterrupt>, Wiri
         }
     }
     Ok(sorted)
-}
-
-/// Programs a PIC's edge/level register for [`LEVEL_LINES`], as a PC's firmware does. `first_line` is 0 for
-/// the master, 8 for the slave. Without it the in-kernel PIC takes a shared INTx line for edge-triggered
-/// and loses every interrupt that is raised while another device holds the line.
-pub fn set_level_lines(pic: &mut kvm_pic_state, first_line: u8) {
-    pic.elcr = LEVEL_LINES
-        .iter()
-        .filter_map(|line| line.checked_sub(first_line))
-        .filter(|bit| *bit < 8)
-        .fold(0, |elcr, bit| elcr | 1 << bit);
 }
 
 #[cfg(test)]

@@ -3,8 +3,6 @@
 //! where, for kernels without ACPI. PCI INTx lines have entries of their own; without them such a kernel
 //! falls back to the interrupt-line register or to no interrupt at all.
 
-use std::num::NonZeroU8;
-
 use thiserror::Error;
 use vm_memory::{Address, Bytes, GuestMemoryBackend, GuestMemoryError};
 
@@ -37,6 +35,9 @@ const EXTINT: u8 = 3;
 /// Why there is no MP table.
 #[derive(Debug, Error)]
 pub enum MpTableError {
+    /// A machine of no processors.
+    #[error("a machine needs at least one processor")]
+    NoProcessor,
     /// Bad PCI wiring.
     #[error(transparent)]
     Wiring(#[from] WiringError),
@@ -45,8 +46,12 @@ pub enum MpTableError {
     Memory(#[from] GuestMemoryError),
 }
 
-/// Writes floating pointer and table to [`layout::MP_TABLE`]. The APIC id of processor n is n.
-pub fn write<M: GuestMemoryBackend>(mem: &M, cpus: NonZeroU8, pci: &[PciInterrupt]) -> Result<(), MpTableError> {
+/// Writes floating pointer and table to [`layout::MP_TABLE`]. `cpus` is 1-255; the APIC id of processor
+/// n is n.
+pub fn write<M: GuestMemoryBackend>(mem: &M, cpus: u8, pci: &[PciInterrupt]) -> Result<(), MpTableError> {
+    if cpus == 0 {
+        return Err(MpTableError::NoProcessor);
+    }
     let bytes = build(cpus, &irq::checked(pci)?);
     // At most 255 processors and 128 pins: 6.2 KiB of 64.
     mem.write_slice(&bytes, layout::MP_TABLE)?;
@@ -54,9 +59,9 @@ pub fn write<M: GuestMemoryBackend>(mem: &M, cpus: NonZeroU8, pci: &[PciInterrup
 }
 
 /// Floating pointer, then the table.
-fn build(cpus: NonZeroU8, pci: &[PciInterrupt]) -> Vec<u8> {
+fn build(cpus: u8, pci: &[PciInterrupt]) -> Vec<u8> {
     let mut entries = Entries::default();
-    for apic_id in 0..cpus.get() {
+    for apic_id in 0..cpus {
         entries.processor(apic_id);
     }
     entries.push(&[BUS, PCI_BUS], b"PCI   ");

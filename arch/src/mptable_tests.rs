@@ -12,7 +12,7 @@ const WIRING: [PciInterrupt; 3] = [
 
 fn table_with(cpus: u8) -> Vec<Vec<u8>> {
     let mem = memory(2 << 20);
-    write(&mem, NonZeroU8::new(cpus).unwrap(), &WIRING).unwrap();
+    write(&mem, cpus, &WIRING).unwrap();
     entries(&mem)
 }
 
@@ -83,6 +83,7 @@ fn local_pins() {
 #[test]
 fn bad_wiring_is_refused() {
     let mem = memory(2 << 20);
-    let error = write(&mem, NonZeroU8::MIN, &[PciInterrupt { slot: 1, pin: 0, gsi: 3 }]).unwrap_err();
+    let error = write(&mem, 1, &[PciInterrupt { slot: 1, pin: 0, gsi: 3 }]).unwrap_err();
     assert!(matches!(error, MpTableError::Wiring(WiringError::NotAPciLine(_))));
+    assert!(matches!(write(&mem, 0, &[]), Err(MpTableError::NoProcessor)));
 }

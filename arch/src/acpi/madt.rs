@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! MADT (ACPI 2.0, 5.2.10.4): processors, I/O APIC, and the ISA lines that are not edge-triggered.
 
-use std::num::NonZeroU8;
-
 use super::{HEADER_LEN, table};
 use crate::{irq, layout};
 
@@ -21,11 +19,11 @@ const SOURCE_OVERRIDE: u8 = 2;
 const LOCAL_APIC_NMI: u8 = 4;
 
 /// The table. There is no override for the timer: KVM delivers IRQ 0 at I/O APIC pin 0 ([`crate::irq`]).
-pub fn build(cpus: NonZeroU8) -> Vec<u8> {
+pub fn build(cpus: u8) -> Vec<u8> {
     let mut body = Vec::new();
     body.extend_from_slice(&(layout::LAPIC as u32).to_le_bytes());
     body.extend_from_slice(&PCAT_COMPAT.to_le_bytes());
-    for id in 0..cpus.get() {
+    for id in 0..cpus {
         const ENABLED: [u8; 4] = 1u32.to_le_bytes();
         entry(&mut body, LOCAL_APIC, &[&[id, id], &ENABLED]);
     }

@@ -10,8 +10,6 @@ mod dsdt;
 mod fadt;
 mod madt;
 
-use std::num::NonZeroU8;
-
 use acpi_tables::sdt::Sdt;
 use thiserror::Error;
 use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError};
@@ -31,6 +29,9 @@ const RSDP_V1_LEN: usize = 20;
 /// Why there are no ACPI tables.
 #[derive(Debug, Error)]
 pub enum AcpiError {
+    /// A machine of no processors.
+    #[error("a machine needs at least one processor")]
+    NoProcessor,
     /// Bad PCI wiring.
     #[error(transparent)]
     Wiring(#[from] WiringError),
@@ -44,7 +45,10 @@ pub enum AcpiError {
 
 /// Writes all tables at [`layout::ACPI_TABLES`]; returns the address of the RSDP. The APIC id of processor
 /// n is n.
-pub fn write<M: GuestMemoryBackend>(mem: &M, cpus: NonZeroU8, pci: &[PciInterrupt]) -> Result<GuestAddress, AcpiError> {
+pub fn write<M: GuestMemoryBackend>(mem: &M, cpus: u8, pci: &[PciInterrupt]) -> Result<GuestAddress, AcpiError> {
+    if cpus == 0 {
+        return Err(AcpiError::NoProcessor);
+    }
     let image = build(cpus, &irq::checked(pci)?);
     if image.len() > layout::ACPI_ROOM {
         return Err(AcpiError::TooBig(image.len()));
@@ -54,7 +58,7 @@ pub fn write<M: GuestMemoryBackend>(mem: &M, cpus: NonZeroU8, pci: &[PciInterrup
 }
 
 /// RSDP and tables, one after the other from [`layout::ACPI_TABLES`] on.
-fn build(cpus: NonZeroU8, pci: &[PciInterrupt]) -> Vec<u8> {
+fn build(cpus: u8, pci: &[PciInterrupt]) -> Vec<u8> {
     let mut image = Image(vec![0; RSDP_LEN]);
     let facs = image.append(&fadt::facs(), fadt::FACS_ALIGNMENT);
     let dsdt = image.append(&dsdt::build(pci), 16);
