@@ -105,6 +105,16 @@ fn elf_must_fit_into_low_memory() {
 }
 
 #[test]
+fn elf32_is_refused_on_a_machine_beyond_its_reach() {
+    let above_64_gib = GuestAddress(64 << 30);
+    let mem = Memory::from_ranges(&[(GuestAddress(0), MEM), (above_64_gib, 4096)]).unwrap();
+    let segment = load_segment(0x10_0000, b"code", 0x100);
+    let error = boot_in(&mem, &elf32(0x10_0000, std::slice::from_ref(&segment)), None).unwrap_err();
+    assert!(matches!(error, BootError::TooMuchMemory { end } if end == above_64_gib.0 + 4096), "{error}");
+    boot_in(&mem, &elf64(0x10_0000, &[segment]), None).unwrap();
+}
+
+#[test]
 fn stacked_segments_cannot_make_the_loader_zero_memory_for_ever() {
     let segments = vec![load_segment(0x20_0000, b"code", 0x100_0000); 128];
     assert!(matches!(boot(&elf64(0x20_0000, &segments)), Err(BootError::KernelTooBig { .. })));
