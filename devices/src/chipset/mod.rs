@@ -1,3 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Placeholder.
+//! The few devices of a PC's main board that old guests take for granted and KVM does not have:
+//! serial port, keyboard controller, CMOS and clock, ACPI power management, POST code port.
+//! They know ports and registers, and nothing of KVM; PIC, PIT, port 0x61 and the edge/level
+//! registers are KVM's own.
+//!
+//! | module | ports |
+//! | --- | --- |
+//! | [`serial`] | 0x3f8-0x3ff |
+//! | [`i8042`] | 0x60-0x64 |
+//! | [`cmos`] | 0x70-0x71 |
+//! | [`debug_port`] | 0x80 |
+//! | [`acpi_pm`] | 0x600-0x60b |
 #![forbid(unsafe_code)]
+
+pub mod acpi_pm;
+mod bytewise;
+pub mod calendar;
+pub mod cmos;
+pub mod debug_port;
+pub mod i8042;
+pub mod lossy_output;
+pub mod serial;
+
+pub use acpi_pm::AcpiPm;
+pub use cmos::Cmos;
+pub use debug_port::DebugPort;
+pub use i8042::I8042;
+pub use lossy_output::LossyOutput;
+pub use serial::SerialPort;
+
+use std::time::Duration;
+
+/// A clock that tests can turn by hand: time since some fixed moment.
+pub type Clock = Box<dyn Fn() -> Duration + Send + Sync>;

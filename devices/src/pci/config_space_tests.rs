@@ -290,6 +290,13 @@ proptest! {
         prop_assert_eq!(u64::from(config.read(0x10, Width::B4)), config.bar(0).unwrap().base | 1);
         let high = u64::from(config.read(0x24, Width::B4));
         prop_assert_eq!(high << 32 | u64::from(config.read(0x20, Width::B4)), config.bar(4).unwrap().base | 0xc);
+        // E17: the list ends, at the capability that was put there.
+        let (mut at, mut seen) = (config.read(0x34, Width::B1) as u16, Vec::new());
+        while at != 0 && seen.len() < 64 {
+            seen.push((at, config.read(at, Width::B1)));
+            at = config.read(at + 1, Width::B1) as u16;
+        }
+        prop_assert_eq!(seen, [(0x40, 0x11)]);
         for window in config.windows() {
             prop_assert!(window.base != 0 && window.base % window.size == 0);
             prop_assert!(window.base.checked_add(window.size).is_some());

@@ -1,15 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 //! PCI as the guest sees it: configuration space, BARs, capabilities, MSI-X, INTx, and
 //! configuration mechanism 1. It knows nothing of KVM, VFIO or virtio.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`config_space`] | the registers of one function, pure |
+//! | [`capability`] | capability ids |
+//! | [`msix`] | MSI-X table, pending bits and the interrupts behind them |
+//! | [`intx`] | wiring of pins, and one function's pin |
+//! | [`root`] | bus 0: ports 0xcf8 to 0xcff, slots, windows on the buses |
+//! | [`resources`] | what firmware does: placing BARs, interrupt line registers |
+//! | [`host_bridge`] | the function in slot 0 |
 #![forbid(unsafe_code)]
 
 mod bar;
 pub mod capability;
 pub mod config_space;
 mod device;
+pub mod host_bridge;
+pub mod intx;
+pub mod msix;
+mod msix_layout;
 mod register_file;
+pub mod resources;
+pub mod root;
 
 pub use bar::BAR_COUNT;
 pub use config_space::{Changed, Command, ConfigError, ConfigSpace, Identity};
 pub use device::{BarKind, BarWindow, PciDevice};
+pub use intx::{INTX_ELCR, INTX_IRQS, IntxPin, intx_irq};
+pub use msix::{MSIX_CONTROL_OFFSET, Msix, MsixChange};
+pub use msix_layout::{MSIX_MAX_VECTORS, MsixLayout, MsixLayoutError};
 pub use register_file::CONFIG_SPACE_SIZE;
+pub use resources::AssignError;
+pub use root::{CONFIG_PORTS, PciRoot, SlotError};

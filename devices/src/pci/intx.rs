@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//! INTx: which interrupt request a function's pin is wired to, and when the pin is asserted. Pure but
+//! for the [`IrqLine`] it drives.
+
+use std::sync::Arc;
+
+use super::config_space::{Command, ConfigSpace};
+use crate::platform::IrqLine;
+
+/// The interrupt requests that pins are wired to. They work with the 8259s and, under the same
+/// numbers, as IOAPIC pins, so a guest's MP table, ACPI `_PRT` and interrupt line registers all say
+/// the same. 10, 11 and 5 are what PC firmware gives to PCI; 9 is the SCI's, 7 has the 8259's
+/// spurious interrupts, 3 and 4 are serial ports, 12 to 15 have old ISA meanings.
+pub const INTX_IRQS: [u8; 3] = [11, 10, 5];
+
+/// The bits of [`INTX_IRQS`] in the 8259s' edge/level registers (ports 0x4d0 and 0x4d1): firmware
+/// sets them before a guest runs, for a shared line has to be level-triggered.
+pub const INTX_ELCR: u16 = {
+    let mut bits = 0;
+    let mut index = 0;
+    while index < INTX_IRQS.len() {
+        bits |= 1 << INTX_IRQS[index];
+        index += 1;
+    }
+    bits
+};
+
+/// The interrupt request that pin `pin` (1 = INTA .. 4 = INTD) of slot `slot` is wired to; `None` if
+/// the function has no pin. Neighbouring slots get different ones, as on a PC's main board.
+pub const fn intx_irq(slot: u8, pin: u8) -> Option<u8> {
+    match pin {
+        1..=4 => Some(INTX_IRQS[(slot as usize + pin as usize - 1) % INTX_IRQS.len()]),
+        _ => None,
+    }
+}
+
+/// One function's interrupt pin. Called with the function's lock held, so that levels reach the line
+/// in the order they were decided.
+pub struct IntxPin {
+    line: Arc<dyn IrqLine>,
+    wanted: bool,
+    asserted: bool,
+}
+
+impl IntxPin {
+    /// A released pin on `line`.
+    pub fn new(line: Arc<dyn IrqLine>) -> Self {
+        Self { line, wanted: false, asserted: false }
+    }
+
+    /// The function wants its interrupt served or does not any more. STATUS bit 3 says so even when
+    /// COMMAND keeps the pin released.
+    pub fn set(&mut self, wanted: bool, config: &mut ConfigSpace) {
+        self.wanted = wanted;
+        self.refresh(config);
+    }
+
+    /// Call after each change of COMMAND and after each reset of `config`.
+    pub fn refresh(&mut self, config: &mut ConfigSpace) {
+        config.set_interrupt_status(self.wanted);
+        let assert = self.wanted && !config.command().contains(Command::INTX_DISABLE);
+        if assert != self.asserted {
+            self.asserted = assert;
+            self.line.set(assert);
+        }
+    }
+
+    /// Whether the function wants its interrupt served.
+    pub const fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// Whether the pin is asserted.
+    pub const fn is_asserted(&self) -> bool {
+        self.asserted
+    }
+}
+
+#[cfg(test)]
+#[path = "intx_tests.rs"]
+mod tests;

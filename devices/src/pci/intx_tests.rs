@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::sync::Mutex;
+
+use super::*;
+use crate::bus::Width;
+use crate::pci::Identity;
+
+#[derive(Default)]
+struct Recorder(Mutex<Vec<bool>>);
+
+impl IrqLine for Recorder {
+    fn set(&self, asserted: bool) {
+        self.0.lock().unwrap().push(asserted);
+    }
+}
+
+fn config() -> ConfigSpace {
+    ConfigSpace::new(&Identity {
+        vendor_id: 0x1af4,
+        device_id: 0x1000,
+        revision_id: 0,
+        class_code: [0, 0, 2],
+        subsystem_vendor_id: 0x1af4,
+        subsystem_id: 1,
+    })
+}
+
+#[test]
+fn e15_e16_intx_disable_releases_the_line_and_not_the_status_bit() {
+    let line = Arc::new(Recorder::default());
+    let (mut pin, mut config) = (IntxPin::new(line.clone()), config());
+    pin.set(true, &mut config);
+    assert_eq!(config.read(6, Width::B2) & 8, 8);
+
+    let _ = config.write(4, Width::B2, 0x400);
+    pin.refresh(&mut config);
+    assert_eq!(config.read(6, Width::B2) & 8, 8, "E15: still pending");
+    assert!(pin.is_wanted() && !pin.is_asserted());
+
+    let _ = config.write(4, Width::B2, 0);
+    pin.refresh(&mut config);
+    pin.set(false, &mut config);
+    assert_eq!(config.read(6, Width::B2) & 8, 0);
+    assert_eq!(*line.0.lock().unwrap(), [true, false, true, false]);
+}
+
+#[test]
+fn a_level_is_told_once() {
+    let line = Arc::new(Recorder::default());
+    let (mut pin, mut config) = (IntxPin::new(line.clone()), config());
+    pin.set(false, &mut config);
+    pin.set(true, &mut config);
+    pin.set(true, &mut config);
+    pin.refresh(&mut config);
+    assert_eq!(*line.0.lock().unwrap(), [true]);
+}
+
+#[test]
+fn reset_of_the_function_keeps_status_and_line_in_step() {
+    let line = Arc::new(Recorder::default());
+    let (mut pin, mut config) = (IntxPin::new(line.clone()), config());
+    let _ = config.write(4, Width::B2, 0x400);
+    pin.set(true, &mut config);
+    assert!(line.0.lock().unwrap().is_empty());
+    config.reset();
+    pin.refresh(&mut config);
+    assert!(pin.is_asserted());
+    assert_eq!(config.read(6, Width::B2) & 8, 8);
+}
+
+#[test]
+fn pins_swizzle_over_the_lines() {
+    assert_eq!(intx_irq(1, 0), None);
+    assert_eq!(intx_irq(1, 5), None);
+    assert_eq!([0, 1, 2, 3].map(|slot| intx_irq(slot, 1).unwrap()), [11, 10, 5, 11]);
+    assert_eq!([1, 2, 3, 4].map(|pin| intx_irq(1, pin).unwrap()), [10, 5, 11, 10]);
+    assert_eq!(intx_irq(255, 4), Some(11));
+    assert_eq!(INTX_ELCR, 0x0c20);
+}
