@@ -350,7 +350,7 @@ fn a_tap_with_frames_that_nobody_takes_costs_no_time() {
 }
 
 #[test]
-#[ignore = "needs a tap device that is up, named by HEIRLOOM_TEST_TAP, with the address 192.0.2.1/24"]
+#[ignore = "needs a tap device that is up, named by HEIRLOOM_TEST_TAP, with the address 198.51.100.1/24"]
 fn the_host_answers_on_a_real_tap() {
     let name = std::env::var("HEIRLOOM_TEST_TAP").unwrap();
     for vnet_hdr in [false, true] {
@@ -359,9 +359,20 @@ fn the_host_answers_on_a_real_tap() {
         let spec = VfSpec::Net { backend: NetBackend::Tap(tap), mac: GUEST };
         let mut nic = legacy_on(vec![spec], 0);
         nic.add_buffers(200, 1600);
-        nic.transmit(&arp_from([192, 0, 2, 2], [192, 0, 2, 1]));
-        // The host may say other things before.
-        let reply = (0..200).map(|index| nic.receive(index).1).find(|frame| frame[12..14] == [8, 6]).unwrap();
-        assert_eq!((&reply[0..6], &reply[20..22], &reply[28..32]), (&GUEST[..], &[0, 2][..], &[192, 0, 2, 1][..]));
+        // The host's carrier comes up a moment after the open, and it may say other things before.
+        let mut seen = 0;
+        let reply = eventually("an ARP reply", || {
+            nic.transmit(&arp_from([198, 51, 100, 2], [198, 51, 100, 1]));
+            settle();
+            while let Some((_, len)) = nic.rx.poll() {
+                let frame = nic.ram.get(RX_BUFFERS_AT + seen * 0x1000 + 10, len as usize - 10);
+                seen += 1;
+                if frame[12..14] == [8, 6] {
+                    return Some(frame);
+                }
+            }
+            None
+        });
+        assert_eq!((&reply[0..6], &reply[20..22], &reply[28..32]), (&GUEST[..], &[0, 2][..], &[198, 51, 100, 1][..]));
     }
 }
