@@ -45,6 +45,8 @@ mod reset;
 #[cfg(test)]
 mod sequence_tests;
 mod shadow;
+#[cfg(test)]
+mod stack_tests;
 mod stats;
 mod vf;
 
