@@ -21,6 +21,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,7 +30,7 @@
 // thousands of millions. 50 M/s is the least at which a stock kernel boots within a minute.
 #define HARDWARE_PER_SECOND 50e6
 // The whole probe stays below 3 s, whatever KVM does.
-#define LOOP_BUDGET_SECONDS 1.0
+#define LOOP_BUDGET_SECONDS 0.8
 #define EXIT_BUDGET_SECONDS 0.3
 #define HARD_LIMIT_MS 2700
 
@@ -85,13 +86,21 @@ struct machine {
     struct kvm_run *run;
 };
 
+__attribute__((noreturn))
+static void no_permission(void)
+{
+    struct stat status;
+    if (stat("/dev/kvm", &status) == 0 && (status.st_mode & 0060) == 0060)
+        answer("missing: no permission for /dev/kvm; join its group (as root: adduser USER kvm) and log in again");
+    answer("missing: no permission for /dev/kvm, nor has a group any; as root: chgrp kvm /dev/kvm; chmod 660 /dev/kvm");
+}
+
 static struct machine create_machine(void)
 {
     struct machine m;
     int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (kvm < 0 && (errno == EACCES || errno == EPERM))
-        answer("missing: no permission for /dev/kvm; join its group (usually: adduser %s kvm) and log in again",
-               getenv("USER") ? getenv("USER") : "YOU");
+        no_permission();
     if (kvm < 0 && errno == ENOENT)
         answer("missing: there is no /dev/kvm");
     if (kvm < 0)
@@ -173,19 +182,20 @@ static void set_regs(struct machine *m, uint64_t rip, uint32_t count)
         answer("missing: KVM_SET_REGS fails: %s", strerror(errno));
 }
 
-// Instructions per second, from a loop that grows until it takes long enough to be timed.
+// Instructions per second: the best of many runs, because on a busy machine any one run may have lost the
+// CPU for most of its time. Only a machine that stays slow for the whole budget is called slow.
 static double loop_speed(struct machine *m)
 {
-    double stop = now() + LOOP_BUDGET_SECONDS;
-    for (uint32_t count = 2000;; count *= 8) {
+    double stop = now() + LOOP_BUDGET_SECONDS, best = 0;
+    uint32_t count = 2000;
+    alarm_after(LOOP_BUDGET_SECONDS);
+    for (;;) {
         set_regs(m, CODE, count);
-        alarm_after(LOOP_BUDGET_SECONDS);
         double start = now();
         int done = 0;
         while (!(done = run(m)) && now() < stop)
             ;
         double seconds = now() - start;
-        alarm_after(0);
         uint32_t left = 0;
         if (!done) {
             struct kvm_regs regs;
@@ -193,23 +203,34 @@ static double loop_speed(struct machine *m)
                 answer("missing: KVM_GET_REGS fails: %s", strerror(errno));
             left = (uint32_t)regs.rcx;
         }
-        if (!done || seconds > 0.03 || count > UINT32_MAX / 8)
-            return 2.0 * (double)(count - left) / seconds;
-    }
-}
-
-static double exit_seconds(struct machine *m)
-{
-    unsigned exits = 0;
-    set_regs(m, CODE + DONE_LABEL, 0);
-    alarm_after(EXIT_BUDGET_SECONDS);
-    double start = now(), seconds = 0;
-    while (exits < 2000 && seconds < EXIT_BUDGET_SECONDS) {
-        exits += (unsigned)run(m);
-        seconds = now() - start;
+        double speed = 2.0 * (double)(count - left) / seconds;
+        best = speed > best ? speed : best;
+        int long_enough = seconds > 0.03;
+        if (now() >= stop || (long_enough && best > HARDWARE_PER_SECOND))
+            break;
+        if (!long_enough && count < UINT32_MAX / 8)
+            count *= 8;
     }
     alarm_after(0);
-    return exits ? seconds / exits : seconds;
+    return best;
+}
+
+// Again the best: of batches short enough to fit between two losses of the CPU.
+static double exit_seconds(struct machine *m)
+{
+    double stop = now() + EXIT_BUDGET_SECONDS, best = EXIT_BUDGET_SECONDS;
+    set_regs(m, CODE + DONE_LABEL, 0);
+    alarm_after(EXIT_BUDGET_SECONDS);
+    for (int batch = 0; batch < 50 && now() < stop; batch++) {
+        double start = now();
+        unsigned exits = 0;
+        for (int i = 0; i < 20; i++)
+            exits += (unsigned)run(m);
+        double each = (now() - start) / (exits ? exits : 1);
+        best = each < best ? each : best;
+    }
+    alarm_after(0);
+    return best;
 }
 
 __attribute__((noreturn))

@@ -9,8 +9,8 @@ use super::{AdminError, Wait};
 
 /// Rounds of processor pauses before the processor is offered to others. Short: on a machine with few
 /// cores the device may be software that waits for this very core.
-const SPINS: u32 = 32;
-const PAUSES: u32 = 16;
+const SPINS: u32 = 16;
+const PAUSES: u32 = 8;
 /// Yields between two looks at the clock.
 const YIELDS: u32 = 64;
 /// A device that takes this long is slow by any measure; naps cost it little and save a core.

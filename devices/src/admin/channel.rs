@@ -67,8 +67,9 @@ pub enum AdminError {
         /// Bytes that were due.
         wanted: usize,
     },
-    /// All buffers are quarantined or in use past the deadline.
-    #[error("no free slot in the admin virtqueue")]
+    /// All buffers were quarantined or in use until the deadline, or a LIST_USE held back all other
+    /// commands. Nothing was sent.
+    #[error("no free slot in the admin virtqueue within the deadline")]
     Full,
     /// The command does not fit the buffers of the channel. Nothing was sent.
     #[error("{data} bytes of data or {result} bytes of result exceed the channel's limits of 64 and 128")]

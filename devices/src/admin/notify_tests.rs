@@ -6,10 +6,11 @@ use proptest::prelude::*;
 const MEMBER_2_1000: [u8; 16] = [2, 2, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0];
 const OWNER_4_8100: [u8; 16] = [1, 4, 0, 0, 0, 0, 0, 0, 0, 0x81, 0, 0, 0, 0, 0, 0];
 
-/// The test bench: VF BAR2 has 1 MiB, PF BAR4 has 64 KiB.
+/// The test bench: VF BAR2 has 1 MiB, PF BAR4 has 64 KiB. The VF has a BAR0,
+/// too, which a proper one has not: its number alone must rule it out.
 fn sizes(flags: u8, bar: u8) -> Option<u64> {
     match (flags, bar) {
-        (2, 2) => Some(1 << 20),
+        (2, 0 | 2) => Some(1 << 20),
         (1, 4) => Some(64 << 10),
         _ => None,
     }

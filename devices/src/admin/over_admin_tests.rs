@@ -130,3 +130,26 @@ proptest! {
         }
     }
 }
+
+/// All layers at once: registers over a PF driver over a virtqueue, two VFs side by side.
+#[test]
+fn registers_of_two_members_over_a_pf_driver() {
+    use super::super::scripted_pf::{Quirks, ScriptedPf};
+    use super::super::scripts::legacy_device;
+    let pf = ScriptedPf::new(Quirks::default(), legacy_device());
+    let driver = super::super::PfDriver::start(pf.clone(), wait().deadline).unwrap();
+    driver.negotiate_commands(&wait()).unwrap();
+    let driver = Arc::new(driver);
+    let vf = |id| OverAdmin::new(driver.clone(), NonZeroU16::new(id).unwrap(), None);
+    let (one, two) = (vf(1), vf(2));
+    one.write(Area::Common, 4, Width::B4, 0x1003_9823, &wait()).unwrap();
+    two.write(Area::Common, 4, Width::B4, 0x0000_0001, &wait()).unwrap();
+    two.write(Area::Device, 4, Width::B2, 0xbeef, &wait()).unwrap();
+    assert_eq!(one.read(Area::Common, 4, Width::B4, &wait()), Ok(0x1003_9823));
+    assert_eq!(two.read(Area::Common, 6, Width::B2, &wait()), Ok(0));
+    assert_eq!(two.read(Area::Device, 5, Width::B1, &wait()), Ok(0xbe));
+    let nobody = vf(9).read(Area::Common, 18, Width::B1, &wait());
+    assert_eq!(nobody, Err(RegisterError::Admin(AdminError::Refused { status: 22, qualifier: 5 })));
+    let first = &pf.seen()[2];
+    assert_eq!((first.readable.len(), first.writable), (36, 8), "vector B02");
+}

@@ -73,6 +73,8 @@ fn every_failing_step_names_function_value_and_fix() {
         (Quirks { queue_size: 1, ..good() }, "has 1 descriptors where 2 are needed"),
         (Quirks { notify_off: 0x400, ..good() }, "queue_notify_off 1024"),
         (Quirks { notify_off: 0xffff, ..good() }, "queue_notify_off 65535"),
+        (Quirks { notify_off: 3, notify_len: 13, ..good() }, "queue_notify_off 3 times 4"),
+        (Quirks { notify_off: 0x4000, notify_len: 0x3001, ..good() }, "no usable virtio notification"),
         (Quirks { keep_queue_enable: false, ..good() }, "queue_enable reads 0x0"),
         (Quirks { refuse_driver_ok: true, ..good() }, "device_status reads 0x0b after DRIVER_OK"),
     ];
@@ -87,7 +89,7 @@ fn every_failing_step_names_function_value_and_fix() {
 
 #[test]
 fn last_doorbell_of_the_notification_structure_is_accepted() {
-    let device = ScriptedPf::new(Quirks { notify_off: 0x3ff, ..Quirks::default() }, legacy_device());
+    let device = ScriptedPf::new(Quirks { notify_off: 3, notify_len: 14, ..Quirks::default() }, legacy_device());
     let driver = start(&device).unwrap();
     assert!(matches!(driver.negotiate_commands(&within(1000)), Ok(Negotiation::Using(_))));
 }
@@ -174,6 +176,14 @@ fn a14_early_refusal_is_put_off() {
 }
 
 #[test]
+fn a14_no_group_is_put_off_whatever_the_capability_says() {
+    let (device, driver) = running(legacy_device());
+    driver.enable_vfs(8).unwrap();
+    device.set_script(Box::new(|_| Answer::Reply(reply(22, 4, &[]))));
+    assert_eq!(driver.negotiate_commands(&within(1000)).unwrap(), Negotiation::Deferred);
+}
+
+#[test]
 fn a07_refused_list_is_an_error_once_vfs_exist() {
     let (device, driver) = running(legacy_device());
     driver.enable_vfs(1).unwrap();
@@ -196,6 +206,29 @@ fn a08_lost_list_is_chosen_again_and_the_command_repeated() {
     assert_eq!(read_status(&driver), Ok(()));
     let opcodes: Vec<_> = device.seen().iter().map(|seen| seen.header().opcode).collect();
     assert_eq!(opcodes, [0, 1, 3, 3, 0, 1, 3]);
+}
+
+/// Four threads miss their opcode at the same time: one negotiates, all repeat their command.
+#[test]
+fn a08_one_negotiation_serves_all_threads() {
+    let (device, driver) = running(legacy_device());
+    driver.negotiate_commands(&within(1000)).unwrap();
+    device.set_script(Box::new(|_| Answer::Hold(reply(22, 2, &[]))));
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| read_status(&driver))).collect();
+        while device.held() < 4 {
+            std::thread::yield_now();
+        }
+        device.set_script(legacy_device());
+        for _ in 0..4 {
+            device.release();
+        }
+        for thread in threads {
+            assert_eq!(thread.join().unwrap(), Ok(()));
+        }
+    });
+    let lists = device.seen().iter().filter(|seen| seen.header().opcode == opcode::LIST_USE).count();
+    assert_eq!(lists, 2, "at start, and once for four refusals");
 }
 
 #[test]

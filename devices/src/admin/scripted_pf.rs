@@ -34,6 +34,7 @@ pub(super) struct Quirks {
     pub capability_loop: bool,
     pub queue_size: u16,
     pub notify_off: u16,
+    pub notify_len: u32,
     pub keep_queue_enable: bool,
     pub refuse_driver_ok: bool,
     pub vf_registers_read_only: bool,
@@ -51,6 +52,7 @@ impl Default for Quirks {
             capability_loop: false,
             queue_size: 256,
             notify_off: 3,
+            notify_len: 0x1000,
             keep_queue_enable: true,
             refuse_driver_ok: false,
             vf_registers_read_only: false,
@@ -102,7 +104,7 @@ fn config_space(quirks: &Quirks) -> Vec<u8> {
     put(0x50, &[0x11, 0x60, 0, 0]);
     put(0x60, &[0x09, if quirks.capability_loop { 0x40 } else { 0 }, 20, 2, BAR]);
     put(0x68, &(NOTIFY_AT as u32).to_le_bytes());
-    put(0x6c, &0x1000u32.to_le_bytes());
+    put(0x6c, &quirks.notify_len.to_le_bytes());
     put(0x70, &NOTIFY_MULTIPLIER.to_le_bytes());
     put(SRIOV, &0x0001_0010u32.to_le_bytes());
     put(SRIOV + 0x0e, &8u16.to_le_bytes());

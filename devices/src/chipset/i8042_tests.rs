@@ -109,6 +109,9 @@ fn reset_by_pulse_and_by_output_port() {
     assert_eq!(rig.ask(0xd0, None), 0xdf);
     let _ = rig.out(0x64, 0xd1);
     assert_eq!(rig.out(0x60, 0xfe), Effect::Reset);
+    rig.tell(0xd1, None);
+    rig.tell(0xae, None);
+    assert_eq!(rig.out(0x60, 0xfe), Effect::None, "another command came between: this is for the keyboard");
 }
 
 /// `empty_8042` and the A20 sequence of old boot loaders.

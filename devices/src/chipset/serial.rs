@@ -2,12 +2,12 @@
 //! COM1: the 16550A of vm-superio at ports 0x3f8 to 0x3ff, with an output that never makes the guest
 //! wait and an input that says when it has room.
 //!
-//! vm-superio takes "data received" back at every read of the interrupt identification register (IIR)
-//! or of a byte. On the chip that interrupt lasts as long as there is data, and drivers that take one
-//! byte for each time round their IIR loop rely on it; `Port::settle` puts that right.
+//! vm-superio takes both its interrupts back at each read of the interrupt identification register
+//! (IIR), and shows them at once if both are pending. On the chip "received data" lasts as long as
+//! there is data, goes first, and hides "transmitter empty" without taking it away. Drivers that loop
+//! until IIR shows nothing rely on that, so [`SerialPort`] works out IIR anew.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +23,6 @@ pub const PORTS: (u64, u64) = (0x3f8, 8);
 
 /// Register offsets.
 mod register {
-    pub const DATA: u8 = 0;
     pub const IER: u8 = 1;
     pub const IIR: u8 = 2;
     pub const LCR: u8 = 3;
@@ -37,37 +36,42 @@ const IER_RECEIVED: u8 = 1 << 0;
 const IER_TRANSMITTED: u8 = 1 << 1;
 /// IIR: the bits that say which interrupt it is.
 const IIR_CAUSE: u8 = 0x0f;
-/// IIR: received data; goes before "transmitter empty".
+/// IIR: nothing is pending.
+const IIR_NOTHING: u8 = 0x01;
+/// IIR: transmitter empty.
+const IIR_TRANSMITTED: u8 = 0x02;
+/// IIR: received data.
 const IIR_RECEIVED: u8 = 0x04;
-/// What vm-superio gives if both are pending. To a driver it means a line error.
-const IIR_BOTH: u8 = 0x06;
 /// LCR: the first two registers are the divisor.
 const LCR_DIVISOR: u8 = 1 << 7;
+/// LCR and MCR at reset, as vm-superio has them: 8 data bits; interrupts get through to the line.
+const LCR_DEFAULT: u8 = 0x03;
+const MCR_DEFAULT: u8 = 0x08;
 /// MCR: loopback; nothing comes in from outside.
 const MCR_LOOPBACK: u8 = 1 << 4;
 /// LSR: there is data.
 const LSR_DATA: u8 = 1 << 0;
 
 /// The interrupt line, as edges.
-struct Edges {
-    event: EventFd,
-    /// Set while the line is high already.
-    muted: AtomicBool,
-}
+struct Edges(EventFd);
 
 impl Trigger for Edges {
     type E = io::Error;
 
     fn trigger(&self) -> io::Result<()> {
-        if self.muted.load(Ordering::Relaxed) { Ok(()) } else { self.event.write(1) }
+        self.0.write(1)
     }
 }
 
 type Uart = Serial<Edges, NoEvents, LossyOutput>;
 
-/// The chip, and whether somebody outside waits for room.
 struct Port {
     uart: Uart,
+    /// Interrupt enable register.
+    enabled: u8,
+    /// "Transmitter empty" is pending and has not been shown.
+    transmitted: bool,
+    /// Somebody outside waits for room.
     refused: bool,
 }
 
@@ -81,10 +85,9 @@ impl SerialPort {
     /// A serial port that writes to `out` by way of [`LossyOutput`]. Each signal on `irq` has to make
     /// one edge on IRQ 4; give a non-blocking eventfd.
     pub fn new(irq: EventFd, out: Box<dyn Write + Send>) -> io::Result<Self> {
-        let edges = Edges { event: irq, muted: AtomicBool::new(false) };
-        let uart = Serial::new(edges, LossyOutput::new("serial-out", out)?);
+        let uart = Serial::new(Edges(irq), LossyOutput::new("serial-out", out)?);
         let room_event = EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK)?;
-        Ok(Self { port: Mutex::new(Port { uart, refused: false }), room_event })
+        Ok(Self { port: Mutex::new(Port { uart, enabled: 0, transmitted: false, refused: false }), room_event })
     }
 
     /// How many bytes of input there is room for, 0 to 64.
@@ -120,12 +123,24 @@ impl SerialPort {
         self.lock().uart.writer().drain(timeout)
     }
 
+    /// Reset of the machine: no interrupts, no divisor access, no loopback. Input that waits is kept, for
+    /// whoever typed it does not know of the reset.
+    pub fn reset(&self) {
+        let mut port = self.lock();
+        for (register, value) in [(register::LCR, LCR_DEFAULT), (register::IER, 0), (register::MCR, MCR_DEFAULT)] {
+            port.write(register, value);
+        }
+        let _ = port.uart.read(register::IIR);
+        port.transmitted = false;
+        self.tell_room(&mut port);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Port> {
         self.port.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell_room(&self, port: &mut Port) {
-        if port.refused && port.room() != 0 && port.uart.read(register::LSR) & LSR_DATA == 0 {
+        if port.refused && port.room() != 0 && !port.has_data() {
             port.refused = false;
             let _ = self.room_event.write(1);
         }
@@ -137,49 +152,40 @@ impl Port {
         if self.uart.read(register::MCR) & MCR_LOOPBACK != 0 { 0 } else { self.uart.fifo_capacity() }
     }
 
-    fn has_divisor_access(&mut self) -> bool {
-        self.uart.read(register::LCR) & LCR_DIVISOR != 0
+    fn has_data(&mut self) -> bool {
+        self.uart.read(register::LSR) & LSR_DATA != 0
     }
 
     fn read(&mut self, register: u8) -> u8 {
-        let value = self.uart.read(register);
         match register {
-            register::IIR if value & IIR_CAUSE == IIR_BOTH => {
-                // One at a time: data now, and the other one stays for the next read.
-                self.settle(IER_RECEIVED | IER_TRANSMITTED);
-                value & !IIR_CAUSE | IIR_RECEIVED
-            }
-            register::IIR | register::DATA => {
-                self.settle(IER_RECEIVED);
-                value
-            }
-            _ => value,
+            register::IIR => self.identify_interrupt(),
+            other => self.uart.read(other),
         }
     }
 
-    /// Makes "data received" pending again while there is data, without an edge: on the chip the line
-    /// would simply have stayed high. vm-superio does it at a write of IER, which makes "transmitter
-    /// empty" pending too if that is enabled; so only if no interrupts but `at_most` are enabled.
-    fn settle(&mut self, at_most: u8) {
-        if self.uart.read(register::LSR) & LSR_DATA == 0 || self.has_divisor_access() {
-            return;
-        }
-        let enabled = self.uart.read(register::IER);
-        if enabled & IER_RECEIVED == 0 || enabled & IER_TRANSMITTED & !at_most != 0 {
-            return;
-        }
-        self.uart.interrupt_evt().muted.store(true, Ordering::Relaxed);
-        let _ = self.uart.write(register::IER, enabled);
-        self.uart.interrupt_evt().muted.store(false, Ordering::Relaxed);
+    /// What IIR shows. Showing "transmitter empty" acknowledges it.
+    fn identify_interrupt(&mut self) -> u8 {
+        let value = self.uart.read(register::IIR);
+        self.transmitted |= value & IIR_CAUSE & IIR_TRANSMITTED != 0;
+        let cause = if self.enabled & IER_RECEIVED != 0 && self.has_data() {
+            IIR_RECEIVED
+        } else if std::mem::take(&mut self.transmitted) && self.enabled & IER_TRANSMITTED != 0 {
+            IIR_TRANSMITTED
+        } else {
+            IIR_NOTHING
+        };
+        value & !IIR_CAUSE | cause
     }
 
     fn write(&mut self, register: u8, value: u8) {
         // Errors: the output has none, and an eventfd at its limit has a signal waiting.
         let _ = self.uart.write(register, value);
-        let enables_received = register == register::IER && value & IER_RECEIVED != 0 && !self.has_divisor_access();
-        if enables_received && self.uart.read(register::LSR) & LSR_DATA != 0 {
-            // The line goes high with the enable bit, also if the interrupt was pending without it.
-            let _ = self.uart.interrupt_evt().trigger();
+        if register == register::IER && self.uart.read(register::LCR) & LCR_DIVISOR == 0 {
+            self.enabled = value;
+            if value & IER_RECEIVED != 0 && self.has_data() {
+                // The line goes high with the enable bit, also if vm-superio has told it before.
+                let _ = self.uart.interrupt_evt().trigger();
+            }
         }
     }
 }

@@ -88,8 +88,15 @@ fn input_is_taken_as_far_as_there_is_room() {
 /// A driver that takes one byte for each time round its loop, on an edge-triggered line.
 #[test]
 fn received_data_stays_pending_until_all_is_read_and_makes_one_edge() {
+    for enabled in [0x01, 0x03] {
+        received_data_stays_pending(enabled);
+    }
+}
+
+fn received_data_stays_pending(enabled: u8) {
     let rig = Rig::new();
-    rig.write(1, 0x01);
+    rig.write(1, enabled);
+    let _ = (rig.read(2), rig.has_interrupt());
     assert_eq!(rig.port.enqueue(b"abc"), 3);
     assert!(rig.has_interrupt());
     let mut got = Vec::new();
@@ -110,11 +117,15 @@ fn input_that_waits_interrupts_when_it_is_enabled_again() {
     rig.write(1, 0x01);
     assert_eq!(rig.port.enqueue(b"a"), 1);
     assert!(rig.has_interrupt());
-    let _ = rig.read(2);
-    rig.write(1, 0x00);
-    assert!(!rig.has_interrupt());
-    rig.write(1, 0x01);
-    assert!(rig.has_interrupt());
+    for reads_iir in [true, false] {
+        if reads_iir {
+            let _ = rig.read(2);
+        }
+        rig.write(1, 0x00);
+        assert!(!rig.has_interrupt());
+        rig.write(1, 0x01);
+        assert!(rig.has_interrupt(), "IIR read before: {reads_iir}");
+    }
     assert_eq!(rig.read(2) & 0x0f, 0x04);
 }
 
@@ -129,7 +140,12 @@ fn data_goes_before_transmitter_empty_and_neither_is_lost() {
     assert_eq!(rig.read(2) & 0x0f, 0x04, "never \"line error\"");
     assert_eq!(rig.read(0), b'a');
     assert_eq!(rig.read(2) & 0x0f, 0x02);
-    assert_eq!(rig.read(2) & 0x0f, 0x01);
+    assert_eq!(rig.read(2) & 0x0f, 0x01, "acknowledged by being shown");
+    rig.write(0, b'y');
+    rig.write(1, 0x01);
+    assert_eq!(rig.read(2) & 0x0f, 0x01, "disabled");
+    rig.write(1, 0x03);
+    assert_eq!(rig.read(2) & 0x0f, 0x02, "the transmitter is always empty");
 }
 
 #[test]
@@ -143,6 +159,7 @@ fn divisor_is_left_alone_by_all_this() {
     let _ = (rig.read(2), rig.read(0));
     assert_eq!((rig.read(0), rig.read(1)), (0x01, 0x02));
     rig.write(3, 0x03);
+    assert_eq!(rig.read(2) & 0x0f, 0x04, "what was written to the divisor enables and disables nothing");
     assert_eq!((rig.read(1), rig.read(0), rig.read(0)), (0x01, b'a', b'b'));
 }
 
@@ -158,6 +175,17 @@ fn loopback_keeps_outside_input_out_until_it_ends() {
     rig.write(4, 0x08);
     assert!(rig.has_room_event());
     assert_eq!(rig.port.enqueue(b"a"), 1);
+}
+
+#[test]
+fn machine_reset_leaves_the_port_as_it_was_found() {
+    let rig = Rig::new();
+    for (register, value) in [(1, 0x03), (4, 0x1f), (3, 0x9f)] {
+        rig.write(register, value);
+    }
+    rig.port.reset();
+    assert_eq!(rig.port.enqueue(b"a"), 1, "loopback is over");
+    assert_eq!([1, 2, 3, 4, 5].map(|register| rig.read(register)), [0x00, 0xc1, 0x03, 0x08, 0x61]);
 }
 
 #[test]

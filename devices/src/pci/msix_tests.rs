@@ -165,6 +165,17 @@ fn partial_and_unaligned_writes_are_merged() {
 }
 
 #[test]
+fn one_write_can_change_two_vectors() {
+    let (msix, source) = msix(2);
+    let _ = msix.set_control(ENABLE);
+    program(&msix, 1, 0xfee0_1000, 0x41);
+    let _ = source.calls(1);
+    msix.bar_write(1, 12, Width::B8, 0xfee0_2000_0000_0000).unwrap();
+    assert_eq!(source.calls(0), [message(0, 0)], "unmasked");
+    assert_eq!(source.calls(1), [message(0xfee0_2000, 0x41)]);
+}
+
+#[test]
 fn accesses_outside_are_not_ours() {
     let (msix, _) = msix(3);
     assert_eq!(msix.bar_read(0, 0, Width::B4), None);

@@ -82,9 +82,12 @@ impl Blk {
         let [k0, k1, k2, k3, _, _, _, _, sector @ ..] = header;
         let header = Header { kind: u32::from_le_bytes([k0, k1, k2, k3]), sector: u64::from_le_bytes(sector) };
 
+        // The used length covers the status, so it covers all before it, which must be written.
+        if header.kind != TYPE_IN {
+            blank(chain, memory, data_room)?;
+        }
         let status = if complete { self.execute(&header, chain, memory, data_room) } else { STATUS_IOERR };
-        if status != STATUS_OK {
-            // The used length covers the status, so it covers all before it, which must be written.
+        if header.kind == TYPE_IN && status != STATUS_OK {
             blank(chain, memory, data_room)?;
         }
         chain.write(memory, data_room, &[status])?;
@@ -106,7 +109,7 @@ impl Blk {
     /// Puts the file at `sector`, if `len` bytes from there are whole sectors of the device.
     fn seek(&mut self, sector: u64, len: u64) -> Option<()> {
         let end = sector.checked_add(len / SECTOR)?;
-        if len % SECTOR != 0 || len > MAX_DATA || end > self.sectors {
+        if !len.is_multiple_of(SECTOR) || len > MAX_DATA || end > self.sectors {
             return None;
         }
         self.file.seek(SeekFrom::Start(sector * SECTOR)).ok().map(drop)
@@ -199,3 +202,7 @@ impl Model for Blk {
 
     fn reset(&mut self) {}
 }
+
+#[cfg(test)]
+#[path = "blk_tests.rs"]
+mod tests;

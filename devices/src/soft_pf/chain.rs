@@ -58,6 +58,9 @@ impl Chain {
                 return Err(RingError::Chain);
             }
             open = descriptor.has_next();
+            if descriptor.addr().0.checked_add(descriptor.len().into()).is_none() {
+                return Err(RingError::Unmapped);
+            }
             let segment = Segment { address: descriptor.addr(), len: descriptor.len() };
             if descriptor.is_write_only() {
                 self.writable.push(segment);
@@ -123,7 +126,7 @@ fn pieces(segments: &[Segment], offset: u64, len: u64) -> impl Iterator<Item = (
         skip -= from;
         let take = (have - from).min(left);
         left -= take;
-        // An address that wraps is in no mapping, so it fails where it is used.
+        // Cannot wrap: `load` saw that the whole segment does not.
         (take > 0).then(|| (GuestAddress(segment.address.0.wrapping_add(from)), take as usize))
     })
 }

@@ -107,7 +107,7 @@ impl Commands {
         let vf = index.and_then(|index| self.vfs.get(usize::try_from(index).ok()?));
         let (Some(vf), Some(index)) = (vf, index) else { return Err(invalid(qualifier::INVALID_MEMBER)) };
         self.count = self.count.wrapping_add(1);
-        if quirks.busy_every != 0 && self.count % quirks.busy_every == 0 {
+        if quirks.busy_every != 0 && self.count.is_multiple_of(quirks.busy_every) {
             return Err(ReplyHeader { status: status::EAGAIN, qualifier: qualifier::TRYAGAIN });
         }
         if let Some((status, qualifier)) = quirks.answer {
@@ -186,3 +186,7 @@ fn notify_info(quirks: &Quirks, index: u64) -> NotifyInfo {
     };
     info
 }
+
+#[cfg(test)]
+#[path = "commands_tests.rs"]
+mod tests;

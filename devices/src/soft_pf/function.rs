@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vmm_sys_util::eventfd::EventFd;
 
+use super::SoftPfError;
 use super::device::VirtioDevice;
 use super::layout::{
     COMMON, Config, DEVICE, EXPRESS_DEVICE_CONTROL, INITIATE_FLR, ISR, MSIX_BAR, MSIX_BAR_SIZE, NOTIFY, REGISTER_BAR,
@@ -14,7 +15,6 @@ use super::layout::{
 };
 use super::memory::DmaSpace;
 use super::model::Model;
-use super::SoftPfError;
 use crate::bus::Width;
 use crate::function::{DmaRegion, FunctionError, Result};
 use crate::pci::{CONFIG_SPACE_SIZE, Changed, Command};
@@ -46,8 +46,7 @@ impl Function {
     pub(super) fn new(name: String, model: Box<dyn Model>) -> std::result::Result<Self, SoftPfError> {
         let queues = model.queue_sizes().len() as u16;
         let vectors = queues + 1;
-        let traits =
-            Traits { device_type: model.device_type(), queues, config_len: model.config().len(), vectors };
+        let traits = Traits { device_type: model.device_type(), queues, config_len: model.config().len(), vectors };
         Ok(Self {
             config: Mutex::new(Config::new(&traits)?),
             device: Mutex::new(VirtioDevice::new(name.clone(), model, vectors)?),
@@ -71,11 +70,7 @@ impl Function {
 
     /// Refuses to work for a function that is not there.
     pub(super) fn check_present(&self) -> Result<()> {
-        if self.present.load(Ordering::Acquire) {
-            Ok(())
-        } else {
-            Err(FunctionError::Gone { name: self.name.clone() })
-        }
+        if self.present.load(Ordering::Acquire) { Ok(()) } else { Err(FunctionError::Gone { name: self.name.clone() }) }
     }
 
     fn out_of_range(&self, what: String, offset: u64, width: Width) -> FunctionError {
@@ -119,10 +114,7 @@ impl Function {
             // Under the device lock, so no DMA is made after bus mastering is off.
             self.device().set_bus_master(command.contains(Command::BUS_MASTER));
         }
-        Ok(ConfigWrite {
-            function_reset: initiate,
-            bus_master_on: (command - before).contains(Command::BUS_MASTER),
-        })
+        Ok(ConfigWrite { function_reset: initiate, bus_master_on: (command - before).contains(Command::BUS_MASTER) })
     }
 
     /// COMMAND.MEMORY.

@@ -67,7 +67,7 @@ pub(super) fn region(bar: u8) -> Option<Region> {
 
 /// Whether a doorbell of the function itself is at `offset` of the register BAR.
 pub(super) fn is_doorbell(offset: u64) -> bool {
-    (NOTIFY..NOTIFY_END).contains(&offset) && offset % 2 == 0
+    (NOTIFY..NOTIFY_END).contains(&offset) && offset.is_multiple_of(2)
 }
 
 /// The modern device id of a device type.

@@ -43,8 +43,7 @@ impl DmaSpace {
     pub(super) fn unmap(&self, iova: u64) -> bool {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = self.mapped.load();
-        let Some((start, len)) =
-            memory.iter().map(|r| (r.start_addr(), r.len())).find(|(start, _)| start.0 == iova)
+        let Some((start, len)) = memory.iter().map(|r| (r.start_addr(), r.len())).find(|(start, _)| start.0 == iova)
         else {
             return false;
         };

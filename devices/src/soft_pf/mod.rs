@@ -23,6 +23,8 @@ mod chain;
 mod commands;
 mod device;
 mod function;
+#[cfg(test)]
+mod hostile_tests;
 mod layout;
 mod legacy;
 mod loopback;
@@ -35,6 +37,8 @@ mod pf_model;
 mod queue;
 mod quirks;
 mod sriov;
+#[cfg(test)]
+mod testing;
 mod vf;
 mod worker;
 
@@ -177,9 +181,9 @@ impl Drop for SoftPf {
 
 fn model(spec: VfSpec, member: usize) -> Result<Box<dyn model::Model>, SoftPfError> {
     Ok(match spec {
-        VfSpec::Blk { file, read_only, id } => Box::new(
-            blk::Blk::new(file, read_only, &id).map_err(|source| SoftPfError::Disk { member, source })?,
-        ),
+        VfSpec::Blk { file, read_only, id } => {
+            Box::new(blk::Blk::new(file, read_only, &id).map_err(|source| SoftPfError::Disk { member, source })?)
+        }
         VfSpec::Net { backend, mac } => Box::new(net::Net::new(backend, mac)),
     })
 }

@@ -25,9 +25,7 @@ impl Field {
 /// "Legacy Interface" commands: an access refers to a single field).
 pub(super) fn find_field(fields: &[Field], offset: u8, len: u64) -> Option<Field> {
     let end = u64::from(offset).checked_add(len)?;
-    fields.iter().copied().find(|f| {
-        len > 0 && offset >= f.offset && end <= u64::from(f.offset) + u64::from(f.len)
-    })
+    fields.iter().copied().find(|f| len > 0 && offset >= f.offset && end <= u64::from(f.offset) + u64::from(f.len))
 }
 
 /// Why a device stopped taking buffers.

@@ -316,3 +316,7 @@ impl Model for Net {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "net_tests.rs"]
+mod tests;

@@ -123,7 +123,8 @@ impl PciFunction for Pf {
             self.settle_vfs();
         }
         if write.bus_master_on {
-            (0..self.function.device().queues.len() as u16).for_each(|queue| self.doorbell(queue));
+            let queues = self.function.device().queues.len() as u16;
+            (0..queues).for_each(|queue| self.doorbell(queue));
         }
         Ok(())
     }
@@ -180,5 +181,9 @@ impl PciFunction for Pf {
 /// The VF, from 0, whose doorbell is at `offset` of the PF's register BAR.
 fn owner_doorbell(offset: u64) -> Option<usize> {
     let index = offset.checked_sub(OWNER_DOORBELLS)?;
-    (index % 2 == 0).then(|| usize::try_from(index / 2).ok())?
+    index.is_multiple_of(2).then(|| usize::try_from(index / 2).ok())?
 }
+
+#[cfg(test)]
+#[path = "pf_tests.rs"]
+mod tests;

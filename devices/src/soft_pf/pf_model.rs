@@ -47,10 +47,8 @@ impl PfModel {
     /// Runs the command in the buffer; returns how many bytes were written.
     fn run_command(&mut self, ring: &Ring<'_>) -> Result<u32, RingError> {
         let len = ring.chain.read(ring.memory, 0, &mut self.request)?;
-        let request = Request {
-            bytes: self.request.get(..len).unwrap_or_default(),
-            writable: ring.chain.writable_len(),
-        };
+        let request =
+            Request { bytes: self.request.get(..len).unwrap_or_default(), writable: ring.chain.writable_len() };
         let mut result = [0; MAX_RESULT];
         let (header, len) = match self.commands.execute(&request, &mut result) {
             Ok(len) => (ReplyHeader::OK, len),

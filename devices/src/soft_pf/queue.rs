@@ -134,8 +134,7 @@ impl VirtQueue {
     /// Whether all three parts lie in `memory`.
     pub(super) fn is_mapped(&self, memory: &Memory) -> bool {
         let size = usize::from(self.ring.size());
-        let inside =
-            |address: u64, len: usize| GuestMemoryBackend::check_range(memory, GuestAddress(address), len);
+        let inside = |address: u64, len: usize| GuestMemoryBackend::check_range(memory, GuestAddress(address), len);
         inside(self.ring.desc_table(), 16 * size)
             && inside(self.ring.avail_ring(), 6 + 2 * size)
             && inside(self.ring.used_ring(), 6 + 8 * size)

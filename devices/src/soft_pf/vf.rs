@@ -80,8 +80,11 @@ impl Vf {
         }
     }
 
+    /// Bus mastering came back: what was kicked meanwhile is found now.
     fn kick_all(&self) {
-        self.kicks.iter().for_each(|event| self.wake(event));
+        if self.live.load(Ordering::Acquire) {
+            self.kicks.iter().for_each(|event| self.wake(event));
+        }
     }
 
     /// Processes a queue, and those that have work because of it, for one turn each.
@@ -162,7 +165,6 @@ impl PciFunction for VfHandle {
         if write.function_reset {
             self.0.reset_function();
         } else if write.bus_master_on {
-            // What was kicked while the function could make no DMA is found now.
             self.0.kick_all();
         }
         Ok(())
@@ -221,8 +223,7 @@ impl PciFunction for VfHandle {
         if bar != REGISTER_BAR || !is_doorbell(offset) {
             return Err(vf.function.unsupported("an ioeventfd at an address that is no doorbell"));
         }
-        let io =
-            |source| FunctionError::Io { name: vf.function.name.clone(), what: "link an ioeventfd", source };
+        let io = |source| FunctionError::Io { name: vf.function.name.clone(), what: "link an ioeventfd", source };
         let event = event.try_clone().map_err(io)?;
         let link = Link::new(&vf.endpoint, vf.clone(), value, event).map_err(io)?;
         Ok(Box::new(link))

@@ -49,7 +49,11 @@ impl Worker {
         let run = move || {
             while !stopped.load(Ordering::Acquire) {
                 if let Err(error) = events.run() {
-                    tracing::error!(vf = vf.function.name, ?error, "event loop failed; the VF serves no queue any more");
+                    tracing::error!(
+                        vf = vf.function.name,
+                        ?error,
+                        "event loop failed; the VF serves no queue any more"
+                    );
                     break;
                 }
             }
@@ -171,11 +175,7 @@ impl Link {
             .call_blocking(move |events| Ok::<_, event_manager::Error>(events.add_subscriber(forwarder)))
             .map_err(|error| io::Error::other(format!("the VF's thread is gone: {error:?}")))?;
         let link = Self { endpoint: endpoint.clone(), id, count };
-        if watched.load(Ordering::Acquire) {
-            Ok(link)
-        } else {
-            Err(io::Error::other("epoll did not take the eventfd"))
-        }
+        if watched.load(Ordering::Acquire) { Ok(link) } else { Err(io::Error::other("epoll did not take the eventfd")) }
     }
 }
 

@@ -86,12 +86,22 @@ impl IrqLine for Share {
         }
         *own = asserted;
         let mut count = self.line.asserted();
-        *count = if asserted { count.saturating_add(1) } else { count.saturating_sub(1) };
-        match (*count, asserted) {
-            (1, true) => self.line.drive(true),
-            (0, false) => self.line.drive(false),
-            _ => {}
+        let (now, level) = count_change(*count, asserted);
+        *count = now;
+        if let Some(high) = level {
+            self.line.drive(high);
         }
+    }
+}
+
+/// Number of asserting shares after one of them asserts or releases, and the line's new level where it changes.
+/// KVM is told of changes only: to an edge-triggered pin, high once more may be another interrupt.
+fn count_change(count: u32, asserted: bool) -> (u32, Option<bool>) {
+    match (count, asserted) {
+        (0, true) => (1, Some(true)),
+        (n, true) => (n.saturating_add(1), None),
+        (0 | 1, false) => (0, Some(false)),
+        (n, false) => (n - 1, None),
     }
 }
 

@@ -65,3 +65,11 @@ fn there_are_24_lines() {
     assert!(matches!(lines.share(24), Err(KvmError::NoLine(24))));
     assert!(matches!(lines.edge_irq(24), Err(KvmError::NoLine(24))));
 }
+
+#[test]
+fn only_changes_of_the_level_reach_the_chips() {
+    assert_eq!(count_change(0, true), (1, Some(true)));
+    assert_eq!(count_change(1, true), (2, None));
+    assert_eq!(count_change(2, false), (1, None));
+    assert_eq!(count_change(1, false), (0, Some(false)));
+}

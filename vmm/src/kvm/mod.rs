@@ -42,4 +42,4 @@ pub use lines::{IrqLines, PIN_COUNT};
 pub use memory::{GuestRam, PAGE_SIZE, RamOptions};
 pub use routing::MsiRoutes;
 pub use vcpu::{KvmVcpu, Registers, VcpuSetup};
-pub use vm::Vm;
+pub use vm::{IDENTITY_MAP_ADDRESS, TSS_ADDRESS, Vm};

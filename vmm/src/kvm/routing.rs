@@ -6,7 +6,7 @@
 //! register access takes it but the one that programs a vector.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -40,8 +40,10 @@ impl MsiRoutes {
         // KVM_CAP_IRQ_ROUTING tells the size of the table, which is also the limit of GSI numbers.
         let size = u32::try_from(vm.fd().check_extension_int(Cap::IrqRouting)).unwrap_or(0);
         let capacity = size.saturating_sub(LEGACY_ENTRIES);
-        let shared = Shared { vm: vm.clone(), capacity, table: Mutex::default() };
-        shared.install(&Table::default())?;
+        let free = (PIN_COUNT..PIN_COUNT.saturating_add(capacity)).collect();
+        let table = Table { free, messages: BTreeMap::new() };
+        let shared = Shared { vm: vm.clone(), capacity, table: Mutex::new(table) };
+        shared.install(&shared.table())?;
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -61,8 +63,9 @@ struct Shared {
     table: Mutex<Table>,
 }
 
-#[derive(Default)]
 struct Table {
+    /// GSIs nobody has.
+    free: BTreeSet<u32>,
     /// Allocated GSIs; `Some` once the kernel has a route for it.
     messages: BTreeMap<u32, Option<MsiMessage>>,
 }
@@ -70,16 +73,17 @@ struct Table {
 impl Shared {
     fn allocate(&self) -> Result<u32, KvmError> {
         let mut table = self.table();
-        let mut gsis = PIN_COUNT..PIN_COUNT.saturating_add(self.capacity);
-        let free = gsis.find(|gsi| !table.messages.contains_key(gsi)).ok_or(KvmError::NoGsi { max: self.capacity })?;
-        table.messages.insert(free, None);
-        Ok(free)
+        let gsi = table.free.pop_first().ok_or(KvmError::NoGsi { max: self.capacity })?;
+        table.messages.insert(gsi, None);
+        Ok(gsi)
     }
 
     /// The kernel may keep a stale route: nothing can raise that GSI until it is given out again and routed anew.
     /// That spares one slow call per vector when a device goes.
     fn release(&self, gsi: u32) {
-        self.table().messages.remove(&gsi);
+        let mut table = self.table();
+        table.messages.remove(&gsi);
+        table.free.insert(gsi);
     }
 
     fn route(&self, gsi: u32, message: MsiMessage) -> Result<(), KvmError> {
@@ -149,18 +153,14 @@ impl Msi {
         self.enabled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Attaching makes KVM look whether the eventfd is signalled already and deliver that, but without resetting
-    /// the counter, so that the same signal would be delivered again when the interrupt is enabled another time.
-    /// So pending signals are taken out first and given back as one.
+    /// KVM looks at the eventfd when it attaches it, and delivers what is pending (virt/kvm/eventfd.c, kvm_irqfd_assign).
     fn attach(&self) -> io::Result<()> {
-        let pending = self.event.read().is_ok();
         let attached = self.shared.vm.fd().register_irqfd(&self.event, self.gsi);
-        if pending {
-            self.event.write(1)?;
-        }
         attached.map_err(KvmError::call("attach an interrupt's eventfd")).map_err(io::Error::from)
     }
 
+    /// KVM resets the eventfd's counter when it detaches it, in one step with its removal (irqfd_shutdown): what was
+    /// delivered does not come again, and what is signalled later stays.
     fn detach(&self) -> io::Result<()> {
         let detached = self.shared.vm.fd().unregister_irqfd(&self.event, self.gsi);
         detached.map_err(KvmError::call("detach an interrupt's eventfd")).map_err(io::Error::from)

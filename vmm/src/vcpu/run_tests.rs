@@ -175,6 +175,28 @@ fn stop_at_any_moment_of_the_start_ends_the_thread() {
 }
 
 #[test]
+fn kicks_reach_threads_that_were_started_with_signals_blocked() {
+    let Some(guest) = guest(&[&MOV_DX_PORT, &[0xee], &LOOP]) else { return };
+    let kick = vmm_sys_util::signal::SIGRTMIN();
+    vmm_sys_util::signal::block_signal(kick).unwrap();
+    let test = TestBoard::new();
+    let vcpus = start(vec![guest.boot_vcpu()], &test);
+    test.ports.wait_for(1);
+    thread::sleep(Duration::from_millis(10));
+    vcpus.pause(LIMIT).unwrap();
+    vmm_sys_util::signal::unblock_signal(kick).unwrap();
+}
+
+#[test]
+fn dropped_group_leaves_no_thread() {
+    let Some(guest) = guest(&[&LOOP]) else { return };
+    let test = TestBoard::new();
+    let vcpu = start(vec![guest.boot_vcpu()], &test).vcpu(0).unwrap();
+    assert_eq!(vcpu.state(), VcpuState::Stopped);
+    vcpu.kick();
+}
+
+#[test]
 fn paused_guest_makes_no_progress_and_goes_on_after_resume() {
     let Some(guest) = guest(&[&[0xff, 0x06, 0x00, 0x20, 0xeb, 0xfa]]) else { return }; // inc word [0x2000]; jmp back
     let test = TestBoard::new();

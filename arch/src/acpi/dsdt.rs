@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//! DSDT: PCI root bridge with its windows and interrupt routing, serial port, clock, fixed I/O, power-off.
+
+use acpi_tables::aml::{
+    AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Name, Package, PackageBuilder, ResourceTemplate, Scope,
+};
+use acpi_tables::{Aml, AmlSink};
+
+use super::{HEADER_LEN, table};
+use crate::irq::PciInterrupt;
+use crate::layout;
+
+/// Revision 1: integers of 32 bits, which is all that is needed here and all that ACPI 1.0 knows.
+const REVISION: u8 = 1;
+const COM1_IRQ: u8 = 4;
+const RTC_IRQ: u8 = 8;
+
+/// The table.
+pub fn build(pci: &[PciInterrupt]) -> Vec<u8> {
+    let (root, serial, clock, board) = (RootBridge(pci), Serial, Clock, Board);
+    let mut body = Vec::new();
+    Scope::new("\\_SB_".into(), vec![&root, &serial, &clock, &board]).to_aml_bytes(&mut body);
+    let (sleep, zero) = (layout::S5_SLEEP_TYPE, 0u8);
+    // SLP_TYP for PM1a and PM1b, then two reserved values.
+    let s5 = Package::new(vec![&sleep, &sleep, &zero, &zero]);
+    Name::new("_S5_".into(), &s5).to_aml_bytes(&mut body);
+
+    let mut dsdt = table(*b"DSDT", HEADER_LEN, REVISION);
+    dsdt.append_slice(&body);
+    dsdt.as_slice().to_vec()
+}
+
+/// Small resource descriptor "IRQ, no flags": one edge-triggered ISA line (ACPI 2.0, 6.4.2.1).
+struct IsaIrq(u8);
+
+impl Aml for IsaIrq {
+    fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
+        sink.byte(0x22);
+        sink.word(1u16.checked_shl(self.0.into()).unwrap_or(0));
+    }
+}
+
+/// `PNP0A03` on bus 0, with what a guest may move BARs into.
+struct RootBridge<'a>(&'a [PciInterrupt]);
+
+impl Aml for RootBridge<'_> {
+    fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
+        let hid = Name::new("_HID".into(), &EISAName::new("PNP0A03"));
+        let bus = Name::new("_BBN".into(), &0u8);
+        let uid = Name::new("_UID".into(), &0u8);
+        let buses = AddressSpace::new_bus_number(0u16, 0xffu16);
+        let config = IO::new(layout::PCI_CONFIG_IO, layout::PCI_CONFIG_IO, 1, 8);
+        let io = AddressSpace::new_io(layout::PCI_IO_START, layout::PCI_IO_LAST, None);
+        let (first, last) = (layout::PCI_MMIO_START as u32, (layout::PCI_MMIO_END - 1) as u32);
+        let memory = AddressSpace::new_memory(AddressSpaceCacheable::NotCacheable, true, first, last, None);
+        let crs = Name::new("_CRS".into(), &ResourceTemplate::new(vec![&buses, &config, &io, &memory]));
+        let prt = Name::new("_PRT".into(), &RoutingTable(self.0));
+        Device::new("PCI0".into(), vec![&hid, &bus, &uid, &crs, &prt]).to_aml_bytes(sink);
+    }
+}
+
+/// `_PRT`: one package per pin, `{slot << 16 | 0xffff, pin, 0, gsi}`. The third element 0 means that the
+/// fourth is a GSI, not an index into a link device's resources (ACPI 2.0, 6.2.8).
+struct RoutingTable<'a>(&'a [PciInterrupt]);
+
+impl Aml for RoutingTable<'_> {
+    fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
+        // 32 slots of 4 pins at most: fits the package's 8-bit count.
+        let mut rows = PackageBuilder::new();
+        for wire in self.0 {
+            let mut row = PackageBuilder::new();
+            row.add_element(&(u32::from(wire.slot) << 16 | 0xffff));
+            row.add_element(&wire.pin);
+            row.add_element(&0u8);
+            row.add_element(&wire.gsi);
+            rows.add_element(&row);
+        }
+        rows.to_aml_bytes(sink);
+    }
+}
+
+/// 16550 at 0x3F8.
+struct Serial;
+
+impl Aml for Serial {
+    fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
+        let hid = Name::new("_HID".into(), &EISAName::new("PNP0501"));
+        let uid = Name::new("_UID".into(), &1u8);
+        let (io, irq) = (IO::new(layout::COM1_IO, layout::COM1_IO, 1, 8), IsaIrq(COM1_IRQ));
+        let crs = Name::new("_CRS".into(), &ResourceTemplate::new(vec![&io, &irq]));
+        Device::new("COM1".into(), vec![&hid, &uid, &crs]).to_aml_bytes(sink);
+    }
+}
+
+/// Real-time clock.
+struct Clock;
+
+impl Aml for Clock {
+    fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
+        let hid = Name::new("_HID".into(), &EISAName::new("PNP0B00"));
+        let (io, irq) = (IO::new(layout::RTC_IO, layout::RTC_IO, 1, 2), IsaIrq(RTC_IRQ));
+        let crs = Name::new("_CRS".into(), &ResourceTemplate::new(vec![&io, &irq]));
+        Device::new("RTC_".into(), vec![&hid, &crs]).to_aml_bytes(sink);
+    }
+}
+
+/// `PNP0C02`: ports of the power management registers, for nobody else.
+struct Board;
+
+impl Aml for Board {
+    fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
+        let hid = Name::new("_HID".into(), &EISAName::new("PNP0C02"));
+        let power = IO::new(layout::PM1A_EVENT_IO, layout::PM1A_EVENT_IO, 1, 0x10);
+        let crs = Name::new("_CRS".into(), &ResourceTemplate::new(vec![&power]));
+        Device::new("MBRD".into(), vec![&hid, &crs]).to_aml_bytes(sink);
+    }
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//! ACPI tables of a PC without power management beyond off, reset and a timer: full hardware model (not
+//! hardware-reduced, which kernels before 3.4 do not know), always in ACPI mode (no SMI command port).
+//!
+//! Old kernels are the measure: RSDP with an RSDT for ACPI 1.0 kernels beside the XSDT, an FADT of ACPI
+//! 2.0/3.0 length, a MADT of revision 1, AML with 32-bit integers. All tables lie in the BIOS range
+//! 0xE0000-0xEFFFF, where kernels find the RSDP without help from the boot protocol.
+
+mod dsdt;
+mod fadt;
+mod madt;
+
+use acpi_tables::sdt::Sdt;
+use thiserror::Error;
+use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError};
+
+use crate::irq::{self, PciInterrupt, WiringError};
+use crate::layout;
+
+const OEM_ID: [u8; 6] = *b"HEIRLM";
+const OEM_TABLE_ID: [u8; 8] = *b"HEIRLOOM";
+const OEM_REVISION: u32 = 1;
+const HEADER_LEN: u32 = 36;
+/// RSDP of revision 2.
+const RSDP_LEN: usize = 36;
+/// Checksum of the RSDP's ACPI 1.0 part is over this many bytes.
+const RSDP_V1_LEN: usize = 20;
+
+/// Why there are no ACPI tables.
+#[derive(Debug, Error)]
+pub enum AcpiError {
+    /// A machine of no processors.
+    #[error("a machine needs at least one processor")]
+    NoProcessor,
+    /// Bad PCI wiring.
+    #[error(transparent)]
+    Wiring(#[from] WiringError),
+    /// More than the BIOS range holds.
+    #[error("ACPI tables of {0} bytes do not fit into {room}", room = layout::ACPI_ROOM)]
+    TooBig(usize),
+    /// No RAM at 0xE0000.
+    #[error("cannot write the ACPI tables")]
+    Memory(#[from] GuestMemoryError),
+}
+
+/// Writes all tables at [`layout::ACPI_TABLES`]; returns the address of the RSDP. The APIC id of processor
+/// n is n.
+pub fn write<M: GuestMemoryBackend>(mem: &M, cpus: u8, pci: &[PciInterrupt]) -> Result<GuestAddress, AcpiError> {
+    if cpus == 0 {
+        return Err(AcpiError::NoProcessor);
+    }
+    let image = build(cpus, &irq::checked(pci)?);
+    if image.len() > layout::ACPI_ROOM {
+        return Err(AcpiError::TooBig(image.len()));
+    }
+    mem.write_slice(&image, layout::ACPI_TABLES)?;
+    Ok(layout::ACPI_TABLES)
+}
+
+/// RSDP and tables, one after the other from [`layout::ACPI_TABLES`] on.
+fn build(cpus: u8, pci: &[PciInterrupt]) -> Vec<u8> {
+    let mut image = Image(vec![0; RSDP_LEN]);
+    let facs = image.append(&fadt::facs(), fadt::FACS_ALIGNMENT);
+    let dsdt = image.append(&dsdt::build(pci), 16);
+    let fadt = image.append(&fadt::build(facs, dsdt), 16);
+    let madt = image.append(&madt::build(cpus), 16);
+
+    let (mut rsdt, mut xsdt) = (table(*b"RSDT", HEADER_LEN, 1), table(*b"XSDT", HEADER_LEN, 1));
+    for address in [fadt, madt] {
+        rsdt.append_slice(&address.to_le_bytes());
+        xsdt.append_slice(&u64::from(address).to_le_bytes());
+    }
+    let rsdt = image.append(rsdt.as_slice(), 16);
+    let xsdt = image.append(xsdt.as_slice(), 16);
+    image.0[..RSDP_LEN].copy_from_slice(&rsdp(rsdt, xsdt));
+    image.0
+}
+
+/// A table with this crate's OEM fields; `length` bytes, zero after the header.
+fn table(signature: [u8; 4], length: u32, revision: u8) -> Sdt {
+    Sdt::new(signature, length, revision, OEM_ID, OEM_TABLE_ID, OEM_REVISION)
+}
+
+/// Root pointer with both the 32-bit and the 64-bit table (`acpi_tables` leaves out the former).
+fn rsdp(rsdt: u32, xsdt: u32) -> [u8; RSDP_LEN] {
+    const REVISION: u8 = 2;
+    let mut rsdp = [0; RSDP_LEN];
+    rsdp[..8].copy_from_slice(b"RSD PTR ");
+    rsdp[9..15].copy_from_slice(&OEM_ID);
+    rsdp[15] = REVISION;
+    rsdp[16..20].copy_from_slice(&rsdt.to_le_bytes());
+    rsdp[20..24].copy_from_slice(&(RSDP_LEN as u32).to_le_bytes());
+    rsdp[24..32].copy_from_slice(&u64::from(xsdt).to_le_bytes());
+    rsdp[8] = checksum(&rsdp[..RSDP_V1_LEN]);
+    rsdp[32] = checksum(&rsdp);
+    rsdp
+}
+
+/// The byte that makes the sum 0.
+fn checksum(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg()
+}
+
+/// Bytes from [`layout::ACPI_TABLES`] on.
+struct Image(Vec<u8>);
+
+impl Image {
+    /// Appends at a multiple of `alignment`; returns the guest address.
+    fn append(&mut self, bytes: &[u8], alignment: usize) -> u32 {
+        self.0.resize(self.0.len().next_multiple_of(alignment), 0);
+        let address = layout::ACPI_TABLES.raw_value() as u32 + self.0.len() as u32;
+        self.0.extend_from_slice(bytes);
+        address
+    }
+}
+
+#[cfg(test)]
+#[path = "acpi_tests.rs"]
+mod tests;

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Good images: what is where after loading.
+
+use std::io::Cursor;
+
+use vm_memory::{Bytes, GuestAddress};
+
+use super::*;
+use crate::test_support::*;
+
+const MEM: usize = 64 << 20;
+const RSDP: GuestAddress = layout::ACPI_TABLES;
+
+type Bytes8 = Cursor<Vec<u8>>;
+
+fn boot(mem: &Memory, kernel: Vec<u8>, initrd: Option<Vec<u8>>, cmdline: &str) -> Result<Entry, BootError> {
+    boot_as(mem, kernel, initrd, cmdline, ElfEntry::Auto)
+}
+
+fn boot_as(
+    mem: &Memory,
+    kernel: Vec<u8>,
+    initrd: Option<Vec<u8>>,
+    cmdline: &str,
+    elf_entry: ElfEntry,
+) -> Result<Entry, BootError> {
+    let mut kernel: Bytes8 = Cursor::new(kernel);
+    let mut initrd = initrd.map(Cursor::new);
+    load(mem, BootSource { kernel: &mut kernel, initrd: initrd.as_mut(), cmdline, elf_entry, rsdp: Some(RSDP) })
+}
+
+fn zero_page(mem: &Memory) -> Vec<u8> {
+    read(mem, layout::ZERO_PAGE.0, 4096)
+}
+
+/// `(start, end, kind)` of the E820 entries in a zero page.
+fn e820_of(page: &[u8]) -> Vec<(u64, u64, u32)> {
+    let entries = page[0x1e8] as usize;
+    let at = |i: usize| 0x2d0 + 20 * i;
+    let range = |i| (u64_at(page, at(i)), u64_at(page, at(i)) + u64_at(page, at(i) + 8), u32_at(page, at(i) + 16));
+    (0..entries).map(range).collect()
+}
+
+fn cmdline_of(mem: &Memory, at: u64) -> String {
+    let bytes = read(mem, at, layout::CMDLINE_ROOM);
+    String::from_utf8(bytes.into_iter().take_while(|b| *b != 0).collect()).unwrap()
+}
+
+#[test]
+fn modern_bzimage_enters_in_long_mode() {
+    let (mem, spec) = (memory(MEM), BzImageSpec::modern());
+    let entry = boot(&mem, spec.build(), None, "console=ttyS0").unwrap();
+    assert_eq!(entry, Entry::Long { rip: 0x10_0200, zero_page: layout::ZERO_PAGE });
+    assert_eq!(read(&mem, 0x10_0000, spec.payload.len()), spec.payload);
+
+    let page = zero_page(&mem);
+    assert_eq!(&page[0x202..0x206], b"HdrS");
+    assert_eq!(page[0x210], 0xff, "type_of_loader");
+    assert_eq!(page[0x211], 1, "loadflags");
+    assert_eq!(cmdline_of(&mem, u32_at(&page, 0x228).into()), "console=ttyS0");
+    assert_eq!((u32_at(&page, 0x218), u32_at(&page, 0x21c)), (0, 0), "no initrd");
+    assert_eq!(u64_at(&page, 0x70), RSDP.0);
+    assert_eq!(page[0x1ef], 0, "sentinel: else the kernel clears the page");
+    assert_eq!(u32_at(&page, 0x260), spec.init_size, "header is complete");
+    assert_eq!(e820_of(&page)[3], (0x10_0000, MEM as u64, 1));
+}
+
+#[test]
+fn bzimage_without_the_64_bit_entry_starts_in_protected_mode() {
+    for (version, xloadflags) in [(0x20f, 0), (0x20b, 1), (0x206, 0)] {
+        let (mem, spec) = (memory(MEM), BzImageSpec { version, xloadflags, ..BzImageSpec::modern() });
+        let entry = boot(&mem, spec.build(), None, "").unwrap();
+        assert_eq!(entry, Entry::Protected32 { eip: 0x10_0000, zero_page: layout::ZERO_PAGE }, "{version:#x}");
+    }
+}
+
+#[test]
+fn short_header_is_not_read_beyond_its_end() {
+    let mem = memory(MEM);
+    let entry = boot(&mem, BzImageSpec::v2_04().build(), None, "").unwrap();
+    assert_eq!(entry, Entry::Protected32 { eip: 0x10_0000, zero_page: layout::ZERO_PAGE });
+    let page = zero_page(&mem);
+    // The fixture has 0xCC there: setup code in a real kernel.
+    assert_eq!(page[0x230..0x26c], [0; 0x3c], "nothing but the header reaches the zero page");
+    assert_eq!(u32_at(&page, 0x22c), 0x7fff_ffff, "the last field of 2.04 does");
+}
+
+#[test]
+fn old_kernels_get_a_text_screen_and_no_rsdp() {
+    let mem = memory(MEM);
+    boot(&mem, BzImageSpec::v2_04().build(), None, "").unwrap();
+    let page = zero_page(&mem);
+    assert_eq!((page[6], page[7], page[0xe], page[0xf]), (3, 80, 25, 1));
+    assert_eq!(u64_at(&page, 0x70), 0, "acpi_rsdp_addr came with 2.14");
+
+    boot(&mem, BzImageSpec::modern().build(), None, "").unwrap();
+    assert_eq!(zero_page(&mem)[..0x40], [0; 0x40], "no screen for later kernels");
+}
+
+#[test]
+fn initrd_goes_to_the_top_page_aligned() {
+    let mem = memory(MEM);
+    let initrd = b"cpio".repeat(1500);
+    boot(&mem, BzImageSpec::modern().build(), Some(initrd.clone()), "").unwrap();
+    let page = zero_page(&mem);
+    let (start, size) = (u32_at(&page, 0x218), u32_at(&page, 0x21c));
+    assert_eq!((start as usize, size as usize), (MEM - 0x2000, 6000));
+    assert_eq!(read(&mem, start.into(), 6000), initrd);
+}
+
+#[test]
+fn initrd_stays_below_the_kernels_limit() {
+    let mem = memory(MEM);
+    let spec = BzImageSpec { initrd_addr_max: 0x1ff_ffff, ..BzImageSpec::modern() };
+    boot(&mem, spec.build(), Some(vec![1; 4096]), "").unwrap();
+    assert_eq!(u32_at(&zero_page(&mem), 0x218), 0x200_0000 - 4096);
+}
+
+#[test]
+fn initrd_does_not_touch_what_the_kernel_unpacks_into() {
+    // Runs at 16 MiB and needs 2 MiB: 1 MiB below the limit of 20 MiB is free, 3 MiB are not.
+    let spec = BzImageSpec { initrd_addr_max: 0x13f_ffff, ..BzImageSpec::modern() };
+    let mem = memory(MEM);
+    boot(&mem, spec.build(), Some(vec![1; 1 << 20]), "").unwrap();
+    let error = boot(&mem, spec.build(), Some(vec![1; 3 << 20]), "").unwrap_err();
+    assert!(matches!(error, BootError::Initrd(InitrdError::TooBig { size: 0x30_0000, room: 0x20_0000 })), "{error}");
+}
+
+#[test]
+fn kernel_that_unpacks_beyond_memory_is_refused() {
+    let spec = BzImageSpec { init_size: 0x100_0000, ..BzImageSpec::modern() };
+    let error = boot(&memory(16 << 20), spec.build(), None, "").unwrap_err();
+    assert!(matches!(error, BootError::KernelTooBig { needed: 0x200_0000, available: 0x100_0000 }), "{error}");
+    boot(&memory(32 << 20), spec.build(), None, "").unwrap();
+}
+
+#[test]
+fn command_line_limit_follows_the_protocol() {
+    let old = BzImageSpec { version: 0x205, ..BzImageSpec::modern() };
+    for (spec, max) in [(old, 255), (BzImageSpec::modern(), 2047)] {
+        let mem = memory(MEM);
+        let longest = "x".repeat(max);
+        boot(&mem, spec.build(), None, &longest).unwrap();
+        assert_eq!(cmdline_of(&mem, layout::CMDLINE.0), longest);
+        let error = boot(&mem, spec.build(), None, &"x".repeat(max + 1)).unwrap_err();
+        assert!(
+            matches!(error, BootError::Cmdline(CmdlineError::TooLong { actual, max: m }) if (actual, m) == (max + 1, max)),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn second_command_line_does_not_show_the_first() {
+    let mem = memory(MEM);
+    boot(&mem, BzImageSpec::modern().build(), None, "a long first line").unwrap();
+    boot(&mem, BzImageSpec::modern().build(), None, "short").unwrap();
+    assert_eq!(cmdline_of(&mem, layout::CMDLINE.0), "short");
+}
+
+#[test]
+fn vmlinux_enters_in_long_mode_with_zeroed_bss() {
+    let mem = memory(MEM);
+    mem.write_slice(&[0xaa; 0x3000], GuestAddress(0x20_0000)).unwrap();
+    let image = elf64(0x20_0004, &[load_segment(0x20_0000, b"code and data", 0x2800), pvh_note(0x20_0008)]);
+    let entry = boot(&mem, image, None, "quiet").unwrap();
+    assert_eq!(entry, Entry::Long { rip: 0x20_0004, zero_page: layout::ZERO_PAGE });
+    assert_eq!(read(&mem, 0x20_0000, 13), b"code and data");
+    assert_eq!(read(&mem, 0x20_000d, 0x27f3), vec![0; 0x27f3]);
+    assert_eq!(read(&mem, 0x20_2800, 1), [0xaa], "not beyond the segment");
+    let page = zero_page(&mem);
+    assert_eq!((u16_at(&page, 0x1fe), &page[0x202..0x206]), (0xaa55, &b"HdrS"[..]));
+    assert_eq!(u32_at(&page, 0x228), layout::CMDLINE.0 as u32);
+}
+
+#[test]
+fn segment_of_pure_bss_counts_for_the_initrd() {
+    let mem = memory(MEM);
+    let image =
+        elf64(0x20_0000, &[load_segment(0x20_0000, b"x", 1), load_segment(0x30_0000, b"", (MEM - 0x30_0000) as u64)]);
+    let error = boot(&mem, image, Some(vec![1; 1]), "").unwrap_err();
+    assert!(matches!(error, BootError::Initrd(InitrdError::TooBig { .. })), "{error}");
+}
+
+#[test]
+fn pvh_entry_is_found_before_other_notes() {
+    let mem = memory(MEM);
+    let image = elf64(0x20_0000, &[load_segment(0x20_0000, b"code", 0x100), pvh_note(0x20_0040), other_note()]);
+    let entry = boot_as(&mem, image, Some(vec![7; 5000]), "root=/dev/vda", ElfEntry::Pvh).unwrap();
+    assert_eq!(entry, Entry::Pvh { eip: 0x20_0040, start_info: layout::PVH_START_INFO });
+
+    let info = read(&mem, layout::PVH_START_INFO.0, 56);
+    assert_eq!((u32_at(&info, 0), u32_at(&info, 4)), (0x336e_c578, 1));
+    assert_eq!(u32_at(&info, 12), 1, "modules");
+    let module = read(&mem, u64_at(&info, 16), 32);
+    assert_eq!((u64_at(&module, 0), u64_at(&module, 8)), (MEM as u64 - 0x2000, 5000));
+    assert_eq!(cmdline_of(&mem, u64_at(&info, 24)), "root=/dev/vda");
+    assert_eq!(u64_at(&info, 32), RSDP.0);
+    let map = read(&mem, u64_at(&info, 40), 24 * u32_at(&info, 48) as usize);
+    assert_eq!((u64_at(&map, 72), u64_at(&map, 80), u32_at(&map, 88)), (0x10_0000, MEM as u64 - 0x10_0000, 1));
+}
+
+#[test]
+fn elf32_uses_pvh_with_the_note_and_protected_mode_without() {
+    let code = load_segment(0x10_0000, b"code", 0x100);
+    let with_note = elf32(0x10_0000, &[code.clone(), pvh_note(0x10_0010)]);
+    let entry = boot(&memory(MEM), with_note, None, "").unwrap();
+    assert_eq!(entry, Entry::Pvh { eip: 0x10_0010, start_info: layout::PVH_START_INFO });
+    let entry = boot(&memory(MEM), elf32(0x10_0020, &[code]), None, "").unwrap();
+    assert_eq!(entry, Entry::Protected32 { eip: 0x10_0020, zero_page: layout::ZERO_PAGE });
+}
+
+#[test]
+fn gdt_fits_the_entry() {
+    // Flat 4 GiB code and data at 0x10 and 0x18; 64-bit or 32-bit code.
+    let gdt = |mem: &Memory| read(mem, layout::GDT.0, 40);
+    let mem = memory(MEM);
+    boot(&mem, BzImageSpec::modern().build(), None, "").unwrap();
+    assert_eq!((u64_at(&gdt(&mem), 0x10), u64_at(&gdt(&mem), 0x18)), (0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff));
+    boot(&mem, BzImageSpec::v2_04().build(), None, "").unwrap();
+    assert_eq!(u64_at(&gdt(&mem), 0x10), 0x00cf_9b00_0000_ffff);
+}
+
+#[test]
+fn bios_data_area_describes_base_memory() {
+    let mem = memory(MEM);
+    boot(&mem, BzImageSpec::modern().build(), None, "").unwrap();
+    assert_eq!(u16_at(&read(&mem, 0x413, 2), 0), 639);
+    let ebda = u64::from(u16_at(&read(&mem, 0x40e, 2), 0)) << 4;
+    assert_eq!((ebda, read(&mem, ebda, 1)), (0x9_fc00, vec![1]));
+}
+
+/// `HEIRLOOM_TEST_BZIMAGE=/boot/vmlinuz-... cargo test -p arch -- --ignored`
+#[test]
+#[ignore = "needs HEIRLOOM_TEST_BZIMAGE, a 64-bit distribution kernel"]
+fn real_bzimage_loads() {
+    let path = std::env::var("HEIRLOOM_TEST_BZIMAGE").expect("HEIRLOOM_TEST_BZIMAGE names a bzImage");
+    let mut kernel = std::fs::File::open(path).unwrap();
+    let mem = memory(512 << 20);
+    let source =
+        BootSource { kernel: &mut kernel, initrd: None, cmdline: "quiet", elf_entry: ElfEntry::Auto, rsdp: None };
+    let entry = load(&mem, source).unwrap();
+    assert_eq!(entry, Entry::Long { rip: 0x10_0200, zero_page: layout::ZERO_PAGE });
+    assert_ne!(read(&mem, 0x10_0200, 64), vec![0; 64]);
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Puts a kernel, its initrd, its command line and its boot parameters into guest memory and says where
+//! the first processor starts. Touches guest memory and the two image files; no KVM.
+//!
+//! The images are untrusted: every header field is checked before it is used, and an image is refused
+//! with one error that says what is wrong with it.
+
+mod bzimage;
+mod cmdline;
+mod elf;
+mod error;
+mod image;
+mod initrd;
+mod pvh;
+mod zero_page;
+
+use linux_loader::loader::bootparam::setup_header;
+use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend};
+
+pub use error::{BootError, BzImageError, CmdlineError, ElfError, InitrdError};
+pub use image::Image;
+
+use crate::regs::tables;
+use crate::{e820, layout};
+
+/// Which entry of a 64-bit `vmlinux` to use; bzImages and 32-bit images have no choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ElfEntry {
+    /// The 64-bit entry for a 64-bit image. For a 32-bit image, PVH if it has the note, else the
+    /// protected-mode entry.
+    #[default]
+    Auto,
+    /// The PVH entry; an error if the image has none.
+    Pvh,
+}
+
+/// What to boot.
+pub struct BootSource<'a, I> {
+    /// Kernel: `vmlinux` (ELF) or bzImage.
+    pub kernel: &'a mut I,
+    /// Initial RAM disk.
+    pub initrd: Option<&'a mut I>,
+    /// Kernel command line, without terminator.
+    pub cmdline: &'a str,
+    /// Entry of a 64-bit `vmlinux`.
+    pub elf_entry: ElfEntry,
+    /// Where [`crate::acpi::write`] put the RSDP, if there is ACPI.
+    pub rsdp: Option<GuestAddress>,
+}
+
+/// Where and how the first processor starts; [`crate::regs::bsp`] turns it into registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// 64-bit boot protocol: long mode, low 4 GiB identity-mapped, RSI = zero page.
+    Long {
+        /// Instruction pointer.
+        rip: u64,
+        /// `boot_params`.
+        zero_page: GuestAddress,
+    },
+    /// 32-bit boot protocol: protected mode, flat segments, paging off, ESI = zero page.
+    Protected32 {
+        /// Instruction pointer.
+        eip: u32,
+        /// `boot_params`.
+        zero_page: GuestAddress,
+    },
+    /// PVH: protected mode, flat segments, paging off, EBX = start info.
+    Pvh {
+        /// Instruction pointer.
+        eip: u32,
+        /// `hvm_start_info`.
+        start_info: GuestAddress,
+    },
+}
+
+/// A kernel in guest memory, and what it asks of its loader.
+struct Kernel {
+    entry: KernelEntry,
+    /// Boot protocol header for the zero page, zero beyond the kernel's own header length.
+    header: setup_header,
+    /// End of the memory the kernel uses before it reads the memory map, exclusive.
+    end: u64,
+    /// Longest command line in bytes, without terminator.
+    cmdline_max: usize,
+    /// Last address an initrd may have.
+    initrd_max: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KernelEntry {
+    Long(u64),
+    Protected32(u32),
+    Pvh(u32),
+}
+
+/// Where the initrd was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Initrd {
+    start: u32,
+    size: u32,
+}
+
+/// Loads everything and returns the entry. Also right for a second time on used memory: what a kernel
+/// expects to be zero is written as zero.
+pub fn load<M: GuestMemoryBackend, I: Image>(mem: &M, source: BootSource<'_, I>) -> Result<Entry, BootError> {
+    let low_end = layout::low_ram_end(mem);
+    if low_end < layout::MIN_MEMORY {
+        return Err(BootError::NoLowMemory(low_end));
+    }
+    let kernel = match image::kind(source.kernel)? {
+        image::Kind::Elf => elf::load(mem, source.kernel, source.elf_entry, low_end)?,
+        image::Kind::BzImage => bzimage::load(mem, source.kernel, low_end)?,
+    };
+    cmdline::write(mem, source.cmdline, kernel.cmdline_max)?;
+    let initrd = match source.initrd {
+        Some(image) => Some(initrd::load(mem, image, &kernel, low_end)?),
+        None => None,
+    };
+    write_bios_data(mem)?;
+    tables::write_gdt(mem, matches!(kernel.entry, KernelEntry::Long(_)))?;
+    tracing::info!(entry = ?kernel.entry, kernel_end = kernel.end, ?initrd, "kernel loaded");
+
+    let e820 = e820::map(&layout::ram_of(mem));
+    let zero_page = layout::ZERO_PAGE;
+    Ok(match kernel.entry {
+        KernelEntry::Long(rip) => {
+            tables::write_page_tables(mem)?;
+            zero_page::write(mem, &kernel, initrd, &e820, source.rsdp)?;
+            Entry::Long { rip, zero_page }
+        }
+        KernelEntry::Protected32(eip) => {
+            zero_page::write(mem, &kernel, initrd, &e820, source.rsdp)?;
+            Entry::Protected32 { eip, zero_page }
+        }
+        KernelEntry::Pvh(eip) => {
+            pvh::write(mem, initrd, &e820, source.rsdp)?;
+            Entry::Pvh { eip, start_info: layout::PVH_START_INFO }
+        }
+    })
+}
+
+/// What 2.6 kernels read from the BIOS data area: where base memory ends, and that it ends in an EBDA of
+/// 1 KiB (`reserve_ebda_region` and its predecessors).
+fn write_bios_data<M: GuestMemoryBackend>(mem: &M) -> Result<(), BootError> {
+    let ebda = layout::EBDA.raw_value();
+    mem.write_obj((ebda >> 4) as u16, layout::BDA_EBDA_SEGMENT)?;
+    mem.write_obj((ebda >> 10) as u16, layout::BDA_BASE_MEMORY_KIB)?;
+    let size_kib = (layout::BASE_MEMORY_END - ebda) >> 10;
+    mem.write_obj(size_kib as u16, layout::EBDA)?;
+    Ok(())
+}
+
+/// Writes zeros to `[start, end)`, which is RAM.
+fn zero<M: GuestMemoryBackend>(mem: &M, start: u64, end: u64) -> Result<(), BootError> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut at = start;
+    while at < end {
+        let len = (end - at).min(ZEROS.len() as u64);
+        mem.write_slice(&ZEROS[..len as usize], GuestAddress(at))?;
+        at += len;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "boot_tests.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "hostile_tests.rs"]
+mod hostile_tests;

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The memory map as the firmware call INT 15h, E820h would give it. Pure.
+
+use crate::layout;
+
+/// Usable RAM.
+pub const RAM: u32 = 1;
+/// Not to be used by the kernel.
+pub const RESERVED: u32 = 2;
+
+/// One entry; end = `start + size`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct E820Entry {
+    /// First address.
+    pub start: u64,
+    /// Bytes.
+    pub size: u64,
+    /// [`RAM`] or [`RESERVED`].
+    pub kind: u32,
+}
+
+/// The map of a machine with this RAM, given as ascending `(start, end)` that begin at 0. 0xA0000-0xDFFFF
+/// is in no entry, as on a PC: it is neither usable nor firmware's.
+pub fn map(ram: &[(u64, u64)]) -> Vec<E820Entry> {
+    let entry = |start: u64, end: u64, kind| E820Entry { start, size: end.saturating_sub(start), kind };
+    let mut map = vec![
+        entry(0, layout::EBDA.0, RAM),
+        entry(layout::EBDA.0, layout::BASE_MEMORY_END, RESERVED),
+        entry(layout::ACPI_TABLES.0, layout::HIGH_MEMORY, RESERVED),
+    ];
+    let (low, high): (Vec<_>, Vec<_>) = ram.iter().partition(|r| r.0 < layout::HIGH_RAM);
+    for (start, end) in low {
+        map.push(entry(start.max(layout::HIGH_MEMORY), end, RAM));
+    }
+    // The pages that KVM uses inside guest-physical space, and everything up to 4 GiB.
+    map.push(entry(layout::KVM_IDENTITY_MAP, layout::HIGH_RAM, RESERVED));
+    map.extend(high.into_iter().map(|(start, end)| entry(start, end, RAM)));
+    map.retain(|e| e.size > 0);
+    map
+}
+
+#[cfg(test)]
+#[path = "e820_tests.rs"]
+mod tests;

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+use super::*;
+
+fn ends(map: &[E820Entry]) -> Vec<(u64, u64, u32)> {
+    map.iter().map(|e| (e.start, e.start + e.size, e.kind)).collect()
+}
+
+#[test]
+fn a_small_machine() {
+    assert_eq!(
+        ends(&map(&[(0, 64 << 20)])),
+        [
+            (0, 0x9_fc00, RAM),
+            (0x9_fc00, 0xa_0000, RESERVED),
+            (0xe_0000, 0x10_0000, RESERVED),
+            (0x10_0000, 64 << 20, RAM),
+            (0xfffb_c000, 1 << 32, RESERVED),
+        ]
+    );
+}
+
+#[test]
+fn entries_ascend_and_nothing_in_the_hole_is_ram() {
+    let map = ends(&map(&[(0, 3 << 30), (1 << 32, 6 << 30)]));
+    assert!(map.windows(2).all(|w| w[0].1 <= w[1].0), "{map:x?}");
+    assert_eq!(map.last(), Some(&(1 << 32, 6 << 30, RAM)));
+    let in_hole = map.iter().filter(|e| e.2 == RAM && e.1 > 3 << 30 && e.0 < 1 << 32).count();
+    assert_eq!(in_hole, 0);
+}

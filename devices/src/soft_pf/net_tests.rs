@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Network VFs on the loopback host. A tap needs an operator; its frames are moved by the same code,
+//! and a socket pair stands in for its file here.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+
+use super::super::testing::{
+    Bench, Ram, Vring, device_config, driver_ok, eventually, kick, modern_queue, negotiate, offered, settle,
+};
+use super::super::{Quirks, VfSpec};
+use super::loopback::{MAC, checksum};
+use super::*;
+use crate::bus::Width;
+use crate::function::PciFunction;
+
+const RAM: usize = 0x40_0000;
+const RX_BUFFERS_AT: u64 = 0x10_0000;
+const TX_AT: u64 = 0x20_0000;
+const GUEST: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x50];
+
+struct Nic {
+    bench: Bench,
+    vf: Arc<dyn PciFunction>,
+    ram: Ram,
+    rx: Vring,
+    tx: Vring,
+    header: usize,
+}
+
+fn legacy_on(specs: Vec<VfSpec>, features: u32) -> Nic {
+    let mut bench = Bench::ready(specs);
+    let (vf, ram) = bench.vf(0, RAM);
+    bench.legacy_write(1, 4, 4, features);
+    let rx = bench.legacy_queue(1, 0, &ram, 0x1000);
+    let tx = bench.legacy_queue(1, 1, &ram, 0x10000);
+    bench.legacy_write(1, 18, 1, 7);
+    let header = if features & F_MRG_RXBUF as u32 == 0 { 10 } else { 12 };
+    Nic { bench, vf, ram, rx, tx, header }
+}
+
+fn legacy(features: u32) -> Nic {
+    legacy_on(Bench::nets(1), features)
+}
+
+fn modern(features: u64) -> Nic {
+    let bench = Bench::ready(Bench::nets(1));
+    let (vf, ram) = bench.vf(0, RAM);
+    assert!(negotiate(vf.as_ref(), features | feature::VERSION_1));
+    let rx = modern_queue(vf.as_ref(), &ram, 0, 0x1000);
+    let tx = modern_queue(vf.as_ref(), &ram, 1, 0x10000);
+    driver_ok(vf.as_ref());
+    Nic { bench, vf, ram, rx, tx, header: 12 }
+}
+
+fn arp_request(target: [u8; 4]) -> Vec<u8> {
+    let mut frame = [&[0xff; 6][..], &GUEST, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &GUEST, &[10, 0, 0, 2]].concat();
+    frame.extend_from_slice(&[0; 6]);
+    frame.extend_from_slice(&target);
+    frame
+}
+
+fn ping(payload: usize) -> Vec<u8> {
+    let total = (28 + payload) as u16;
+    let mut packet = vec![0x45, 0, (total >> 8) as u8, total as u8, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1];
+    let sum = checksum(&packet).to_be_bytes();
+    packet[10..12].copy_from_slice(&sum);
+    let mut icmp = vec![8, 0, 0, 0, 1, 2, 3, 4];
+    icmp.extend((0..payload).map(|at| at as u8));
+    let sum = checksum(&icmp).to_be_bytes();
+    icmp[2..4].copy_from_slice(&sum);
+    [&MAC[..], &GUEST, &[8, 0], &packet, &icmp].concat()
+}
+
+impl Nic {
+    fn add_buffers(&mut self, count: u64, len: u32) {
+        for index in 0..count {
+            self.rx.add(&[(RX_BUFFERS_AT + index * 0x1000, len, true)]);
+        }
+        kick(self.vf.as_ref(), 0);
+    }
+
+    /// Sends a frame with the header in an element of its own.
+    fn transmit(&mut self, frame: &[u8]) {
+        self.ram.put(TX_AT, &vec![0; self.header]);
+        self.ram.put(TX_AT + 0x100, frame);
+        self.tx.add(&[(TX_AT, self.header as u32, false), (TX_AT + 0x100, frame.len() as u32, false)]);
+        kick(self.vf.as_ref(), 1);
+        self.tx.wait();
+    }
+
+    /// The next received frame, from buffer `index`.
+    fn receive(&mut self, index: u64) -> (Vec<u8>, Vec<u8>) {
+        let (_, len) = self.rx.wait();
+        let all = self.ram.get(RX_BUFFERS_AT + index * 0x1000, len as usize);
+        let (header, frame) = all.split_at(self.header);
+        (header.to_vec(), frame.to_vec())
+    }
+
+    fn exchanges_frames(&mut self) {
+        self.add_buffers(2, 1600);
+        self.transmit(&arp_request([10, 0, 0, 1]));
+        let (header, reply) = self.receive(0);
+        assert_eq!(header, [&[0; 10][..], &[1, 0]].concat()[..self.header]);
+        assert_eq!((&reply[0..6], &reply[20..28]), (&GUEST[..], &[&[0, 2][..], &MAC].concat()[..]));
+        self.transmit(&ping(56));
+        let (_, reply) = self.receive(1);
+        assert_eq!((reply[34], checksum(&reply[34..])), (0, 0), "echo reply");
+        assert_eq!(reply[42..], ping(56)[42..]);
+    }
+}
+
+#[test]
+fn a_legacy_driver_has_the_10_byte_header() {
+    legacy(F_MAC as u32).exchanges_frames();
+}
+
+#[test]
+fn a_legacy_driver_that_merges_buffers_has_the_12_byte_header() {
+    legacy((F_MAC | F_MRG_RXBUF) as u32).exchanges_frames();
+}
+
+#[test]
+fn a_modern_driver_has_the_12_byte_header() {
+    modern(F_MAC).exchanges_frames();
+    modern(F_MAC | F_MRG_RXBUF | feature::EVENT_IDX).exchanges_frames();
+}
+
+#[test]
+fn large_frames_are_spread_over_merged_buffers() {
+    let mut nic = legacy(F_MRG_RXBUF as u32);
+    nic.add_buffers(4, 500);
+    nic.transmit(&ping(1400));
+    let (header, mut frame) = nic.receive(0);
+    assert_eq!(header[10..], [3, 0], "1442 bytes and 12 in buffers of 500");
+    for index in 1..3 {
+        let (_, len) = nic.rx.wait();
+        frame.extend(nic.ram.get(RX_BUFFERS_AT + index * 0x1000, len as usize));
+    }
+    assert_eq!(frame.len(), 1442);
+    assert_eq!(frame[42..], ping(1400)[42..]);
+    assert_eq!(nic.rx.poll(), None);
+}
+
+#[test]
+fn frames_that_do_not_fit_are_dropped_and_the_buffers_stay() {
+    let mut nic = legacy(0);
+    nic.add_buffers(2, 200);
+    nic.transmit(&ping(1400));
+    nic.transmit(&ping(56));
+    let (_, reply) = nic.receive(0);
+    assert_eq!(reply[42..], ping(56)[42..]);
+    assert_eq!(nic.rx.poll(), None);
+}
+
+#[test]
+fn frames_wait_for_buffers_and_the_oldest_go() {
+    let mut nic = legacy(0);
+    for len in 0..MAX_WAITING + 10 {
+        nic.transmit(&ping(100 + len));
+    }
+    nic.add_buffers(100, 600);
+    for index in 0..MAX_WAITING {
+        let (_, reply) = nic.receive(index as u64);
+        assert_eq!(reply.len(), 42 + 100 + 10 + index);
+    }
+    settle();
+    assert_eq!(nic.rx.poll(), None);
+}
+
+#[test]
+fn the_mac_address_is_writable_by_legacy_drivers_until_reset() {
+    let mut nic = legacy(0);
+    assert_eq!(nic.bench.legacy_read(1, true, 0, 4), Ok(0x1200_5452));
+    assert_eq!(nic.bench.legacy_read(1, true, 6, 2), Ok(1), "link up");
+    let before = nic.vf.region_read(2, 21, Width::B1).unwrap();
+    let reply = nic.bench.command("04000100 Z12 0100000000000000 00 Z7 02", 8);
+    assert_eq!(reply, "0000000000000000");
+    assert_eq!(nic.bench.command("04000100 Z12 0100000000000000 06 Z7 0000", 8), "0000000000000000");
+    assert_eq!(nic.bench.legacy_read(1, true, 0, 4), Ok(0x1200_5402));
+    assert_eq!(nic.bench.legacy_read(1, true, 6, 2), Ok(1), "not writable");
+    assert_eq!(device_config(nic.vf.as_ref(), 0, Width::B4), 0x1200_5402);
+    assert_ne!(nic.vf.region_read(2, 21, Width::B1).unwrap(), before, "configuration generation");
+    nic.bench.legacy_write(1, 18, 1, 0);
+    assert_eq!(nic.bench.legacy_read(1, true, 0, 4), Ok(0x1200_5452));
+}
+
+#[test]
+fn early_kicks_are_lost_unless_the_quirk_says_otherwise() {
+    for honoured in [false, true] {
+        let mut nic = legacy(0);
+        nic.bench.soft.set_quirks(Quirks { early_kicks: honoured, ..Quirks::default() });
+        nic.bench.legacy_write(1, 18, 1, 3);
+        nic.tx.add(&[(TX_AT, 10, false)]);
+        kick(nic.vf.as_ref(), 1);
+        settle();
+        assert_eq!(nic.tx.poll().is_some(), honoured);
+        nic.bench.legacy_write(1, 18, 1, 7);
+        settle();
+        assert!(nic.tx.poll().is_none(), "DRIVER_OK alone finds nothing");
+        if !honoured {
+            kick(nic.vf.as_ref(), 1);
+            nic.tx.wait();
+        }
+    }
+}
+
+#[test]
+fn the_control_queue_takes_receive_modes() {
+    let mut nic = legacy((F_CTRL_VQ | F_CTRL_RX) as u32);
+    let mut control = nic.bench.legacy_queue(1, 2, &nic.ram, 0x18000);
+    for (command, ack) in [([0, 0, 1], CTRL_OK), ([0, 1, 0], CTRL_OK), ([0, 7, 1], CTRL_ERR), ([4, 0, 1], CTRL_ERR)] {
+        nic.ram.put(TX_AT, &command);
+        control.add(&[(TX_AT, 2, false), (TX_AT + 2, 1, false), (TX_AT + 8, 1, true)]);
+        kick(nic.vf.as_ref(), 2);
+        assert_eq!(control.wait().1, 1);
+        assert_eq!(nic.ram.get(TX_AT + 8, 1), [ack], "{command:?}");
+    }
+}
+
+#[test]
+fn an_ioeventfd_kicks_and_is_counted() {
+    let mut nic = legacy(0);
+    let event = vmm_sys_util::eventfd::EventFd::new(libc::EFD_NONBLOCK).unwrap();
+    assert!(nic.vf.link_ioeventfd(2, 0x2000, 1, &event).is_err(), "no doorbell there");
+    let link = nic.vf.link_ioeventfd(2, 0x3000, 1, &event).unwrap();
+    nic.tx.add(&[(TX_AT, 10, false)]);
+    event.write(1).unwrap();
+    nic.tx.wait();
+    assert_eq!(link.count(), Some(1));
+    event.write(3).unwrap();
+    eventually("count", || (link.count() == Some(4)).then_some(()));
+    drop(link);
+    nic.tx.add(&[(TX_AT, 10, false)]);
+    event.write(1).unwrap();
+    settle();
+    assert_eq!(nic.tx.poll(), None);
+    assert_eq!(event.read().unwrap(), 1, "nobody else reads it any more");
+}
+
+fn tap_pair(vnet_hdr: bool) -> (Vec<VfSpec>, UnixDatagram) {
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    theirs.set_read_timeout(Some(super::super::testing::PATIENCE)).unwrap();
+    let tap = Tap { file: File::from(OwnedFd::from(ours)), vnet_hdr };
+    (vec![VfSpec::Net { backend: NetBackend::Tap(tap), mac: GUEST }], theirs)
+}
+
+#[test]
+fn frames_go_to_and_come_from_a_tap() {
+    for vnet_hdr in [false, true] {
+        let (specs, peer) = tap_pair(vnet_hdr);
+        let mut nic = legacy_on(specs, F_CSUM as u32);
+        let with_header = |frame: &[u8]| if vnet_hdr { [&[0; 10][..], frame].concat() } else { frame.to_vec() };
+        nic.transmit(&ping(10));
+        let mut got = [0; 2000];
+        let len = peer.recv(&mut got).unwrap();
+        assert_eq!(got[..len], with_header(&ping(10)));
+
+        // A frame that comes before there is a buffer waits in the tap.
+        peer.send(&with_header(&ping(20))).unwrap();
+        settle();
+        nic.add_buffers(2, 1600);
+        let (header, frame) = nic.receive(0);
+        assert_eq!((header, frame), (vec![0; 10], ping(20)));
+        peer.send(&with_header(&ping(30))).unwrap();
+        assert_eq!(nic.receive(1).1, ping(30));
+    }
+}
+
+#[test]
+fn offload_requests_reach_a_tap_that_takes_them() {
+    let (specs, peer) = tap_pair(true);
+    let nic = legacy_on(specs, F_CSUM as u32);
+    assert_eq!(offered(nic.vf.as_ref()) & 0x1801, 0x1801);
+    let mut nic = nic;
+    let header = [1, 0, 0, 0, 0, 0, 34, 0, 2, 0];
+    nic.ram.put(TX_AT, &header);
+    nic.ram.put(TX_AT + 0x100, &ping(10));
+    nic.tx.add(&[(TX_AT, 10, false), (TX_AT + 0x100, 52, false)]);
+    kick(nic.vf.as_ref(), 1);
+    let mut got = [0; 2000];
+    assert_eq!(peer.recv(&mut got).unwrap(), 62);
+    assert_eq!(got[..10], header);
+    assert_eq!(offered(Bench::ready(Bench::nets(1)).vf(0, RAM).0.as_ref()) & 0x1801, 0, "the loopback host does not");
+}
