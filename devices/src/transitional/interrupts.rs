@@ -90,12 +90,16 @@ impl TransitionalDevice {
             self.back_end.write(Register::ConfigVector, NO_VECTOR.into());
             core.config_armed = false;
         }
-        self.for_queues(core, |queue| queue.has_hidden_vector, |device, core| {
-            device.back_end.write(Register::QueueVector, NO_VECTOR.into());
-            if let Some(queue) = core.shadow.selected() {
-                queue.has_hidden_vector = false;
-            }
-        });
+        self.for_queues(
+            core,
+            |queue| queue.has_hidden_vector,
+            |device, core| {
+                device.back_end.write(Register::QueueVector, NO_VECTOR.into());
+                if let Some(queue) = core.shadow.selected() {
+                    queue.has_hidden_vector = false;
+                }
+            },
+        );
     }
 
     /// The guest switched MSI-X off. Queues that are set up get their hidden vectors, and one

@@ -12,9 +12,9 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegio
 
 use super::bench::{FakeLine, FakeMsi};
 use super::*;
+use crate::admin::wire::NotifyEntry;
 use crate::admin::{OverAdmin, PfDriver, Wait};
 use crate::bus::{Access, Width};
-use crate::admin::wire::NotifyEntry;
 use crate::function::DmaRegion;
 use crate::pci::PciDevice;
 use crate::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
@@ -56,9 +56,8 @@ impl Stack {
         let memory = GuestMemoryMmap::from_arc_regions(vec![region.clone()]).unwrap();
         vf.dma_map(&region).unwrap();
         let member = NonZeroU16::MIN;
-        let size = |flags, bar| {
-            if flags == NotifyEntry::OWNER { pf.pf().region(bar) } else { vf.region(bar) }.map(|r| r.size)
-        };
+        let size =
+            |flags, bar| if flags == NotifyEntry::OWNER { pf.pf().region(bar) } else { vf.region(bar) }.map(|r| r.size);
         let notify = driver.notify_info(member, size, &wait).unwrap().into_iter().next();
         let registers = Arc::new(OverAdmin::new(driver.channel(), member, notify));
         let line = Arc::new(FakeLine::default());
