@@ -13,6 +13,7 @@
 //! `Core` comes before the others; the others are never held together. Kicks take none of them,
 //! ISR reads, interrupts and reads of configuration space only `Front`.
 
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::back_end::BackEnd;
@@ -56,8 +57,10 @@ pub(super) struct Core {
     /// MSI-X enable as the guest sees it: decides the layout of BAR0.
     pub guest_msix: bool,
     pub vf_msix: VfMsix,
-    /// Whether the device has a hidden vector for configuration changes.
+    /// Whether the device surely has a hidden vector for configuration changes.
     pub config_armed: bool,
+    /// Whether it was given one since the last reset, and may still have it.
+    pub config_given: bool,
     pub bus_master: BusMaster,
     /// Bus master bit of the VF as last written.
     pub vf_bus_master: bool,
@@ -78,6 +81,7 @@ pub struct TransitionalDevice {
     pub(super) msix: Option<Msix>,
     msix_offset: Option<u16>,
     pub(super) core: Mutex<Core>,
+    published: AtomicU16,
     pub(super) faults: Arc<Faults>,
     pub(super) stats: Arc<Stats>,
 }
@@ -132,6 +136,7 @@ impl TransitionalDevice {
             msix,
             msix_offset: built.msix_offset,
             core: Mutex::new(Core::new()),
+            published: AtomicU16::new(0),
             config,
             vf,
             faults,
@@ -151,6 +156,18 @@ impl TransitionalDevice {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells [`Self::report`] what it shows of `core`, so that it need not wait for the lock.
+    pub(super) fn publish(&self, core: &Core) {
+        let msix = u16::from(core.guest_msix) << 8;
+        self.published.store(u16::from(core.shadow.status) | msix, Ordering::Relaxed);
+    }
+
+    /// Last status the guest wrote, and whether it has MSI-X on.
+    pub(super) fn published(&self) -> (u8, bool) {
+        let value = self.published.load(Ordering::Relaxed);
+        (value as u8, value & 1 << 8 != 0)
     }
 
     /// Makes the VF's bus master bit what the policy says.
@@ -213,6 +230,7 @@ impl PciDevice for TransitionalDevice {
         if write.changed.contains(Changed::CAPABILITIES) {
             self.guest_msix_written(&mut core);
         }
+        self.publish(&core);
         if write.windows_moved { Effect::Remap } else { Effect::None }
     }
 
@@ -267,6 +285,7 @@ impl Core {
             guest_msix: false,
             vf_msix: VfMsix::Off,
             config_armed: false,
+            config_given: false,
             bus_master: BusMaster::default(),
             vf_bus_master: false,
         }

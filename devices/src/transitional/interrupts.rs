@@ -31,6 +31,7 @@ impl TransitionalDevice {
         if let Some(vector) = self.program(Register::ConfigVector, self.vectors.config_candidates()) {
             self.vectors.set_config(vector);
             core.config_armed = true;
+            core.config_given = true;
         }
     }
 
@@ -86,8 +87,9 @@ impl TransitionalDevice {
     /// Takes back all hidden vectors. The guest's queue selection is as before afterwards (hazard
     /// F19: nothing may come between it and the access it is for).
     fn disarm(&self, core: &mut Core) {
-        if core.config_armed {
+        if core.config_given {
             self.back_end.write(Register::ConfigVector, NO_VECTOR.into());
+            core.config_given = false;
             core.config_armed = false;
         }
         self.for_queues(

@@ -90,6 +90,7 @@ impl TransitionalDevice {
     fn forget(&self, core: &mut Core) {
         core.shadow.reset();
         core.config_armed = false;
+        core.config_given = false;
         self.front.clear_isr(|| self.vectors.drain());
     }
 
@@ -133,6 +134,7 @@ impl TransitionalDevice {
         self.forget(core);
         self.front.reset();
         self.vf_was_reset(core);
+        self.publish(core);
     }
 }
 

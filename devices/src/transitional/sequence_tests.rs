@@ -198,6 +198,29 @@ fn f09_enabling_msix_drops_the_line_and_shows_no_vectors() {
 }
 
 #[test]
+fn f09_vectors_given_to_queues_taken_down_since_are_not_seen_either() {
+    let bench = Bench::net();
+    bench.start_intx();
+    bench.w16(14, 1);
+    bench.w32(8, 0);
+    bench.set_msix(true);
+    assert_eq!((bench.r16(20), bench.r16(22)), (0xffff, 0xffff));
+}
+
+#[test]
+fn f12_a_report_does_not_wait_for_a_slow_command() {
+    let bench = Bench::net();
+    bench.start_intx();
+    bench.model.trouble.slow("R D", Duration::from_millis(300));
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| bench.r8(20));
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(bench.device.report().status, 7);
+        assert!(!slow.is_finished());
+    });
+}
+
+#[test]
 fn f10_h15_nothing_is_kicked_or_signalled_after_a_reset() {
     let bench = Bench::net();
     bench.start_intx();

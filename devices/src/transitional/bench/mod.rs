@@ -128,7 +128,7 @@ impl Bench {
                 port_events: setup.ports.then(|| ports.clone() as Arc<dyn PortEvents>),
                 irq_line: setup.line.then(|| line.clone() as Arc<dyn IrqLine>),
                 irq_number: 11,
-                owner: setup.owner.then(|| pf as Arc<dyn PciFunction>),
+                owner: setup.owner.then_some(pf as Arc<dyn PciFunction>),
                 cancelled: cancelled.clone(),
             },
         )?;
