@@ -57,6 +57,7 @@ impl TransitionalDevice {
             Target::Device(split) => self.write_device(&split, value as u32),
             Target::Isr | Target::Notify | Target::Nothing => {}
         }
+        self.publish(&core);
     }
 
     fn kick(&self, queue: u16) {
@@ -138,7 +139,6 @@ impl TransitionalDevice {
             self.notifier.queue_gone(queue);
             if let Some(state) = core.shadow.selected() {
                 state.pfn = 0;
-                state.has_hidden_vector = false;
             }
             // Some devices take this for a reset of all of the device.
             core.config_armed = false;

@@ -180,10 +180,7 @@ fn b18_to_b22_vectors_are_forwarded_and_read_back() {
     bench.w16(22, 2);
     assert_eq!(bench.r16(22), 2);
     bench.w16(22, 0xffff);
-    assert_eq!(
-        bench.log(),
-        ["W C20.2=0", "R C20.2=0", "W C22.2=2", "R C22.2=2", "W C22.2=ffff"]
-    );
+    assert_eq!(bench.log(), ["W C20.2=0", "R C20.2=0", "W C22.2=2", "R C22.2=2", "W C22.2=ffff"]);
     bench.w16(20, 9);
     assert_eq!(bench.r16(20), 0xffff, "what the device kept, not what was written (H4)");
 }
@@ -199,10 +196,7 @@ fn b23_to_b29_device_configuration_has_one_offset_for_both_layouts() {
         assert_eq!(bench.r16(start + 4), 0x5634);
         assert_eq!(bench.r16(start + 6), 1);
         assert_eq!(bench.r8(start + 6), 1);
-        assert_eq!(
-            bench.log(),
-            ["R D0.1=52", "R D5.1=56", "R D0.4=12005452", "R D4.2=5634", "R D6.2=1", "R D6.1=1"]
-        );
+        assert_eq!(bench.log(), ["R D0.1=52", "R D5.1=56", "R D0.4=12005452", "R D4.2=5634", "R D6.2=1", "R D6.1=1"]);
     }
 }
 
@@ -354,10 +348,7 @@ fn d19_a_refused_reset_becomes_a_function_level_reset() {
     bench.start_intx();
     bench.model.trouble.fail("W C18.1", refused(1));
     bench.w8(18, 0);
-    assert_eq!(
-        bench.log(),
-        ["vf config 4.2=402", "W C18.1=0!", "vf reset", "vf config 4.2=402", "R C18.1=0"]
-    );
+    assert_eq!(bench.log(), ["vf config 4.2=402", "W C18.1=0!", "vf reset", "vf config 4.2=402", "R C18.1=0"]);
     assert_eq!(bench.r8(18), 0);
     let report = bench.device.report();
     assert_eq!((report.function_resets, report.faulted), (1, None));

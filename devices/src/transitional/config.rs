@@ -4,8 +4,8 @@
 //! are. The VF's PCI Express and power management capabilities are left out: a function with an I/O
 //! BAR behind INTx is a conventional one. Pure.
 
-use super::device::TransitionalError;
 use super::identity::DeviceType;
+use super::settings::TransitionalError;
 use super::vf::{MsixLocation, VfInfo};
 use crate::function::PciFunction;
 use crate::pci::capability::id;
@@ -63,11 +63,7 @@ pub fn build(shape: &Shape, vf: &dyn PciFunction, info: &VfInfo) -> Result<Built
 }
 
 /// The guest's MSI-X at the VF's place. Table and PBA must lie in memory BARs that the VF has.
-pub fn msix_layout(
-    vf: &dyn PciFunction,
-    at: MsixLocation,
-    vectors: u16,
-) -> Result<MsixLayout, TransitionalError> {
+pub fn msix_layout(vf: &dyn PciFunction, at: MsixLocation, vectors: u16) -> Result<MsixLayout, TransitionalError> {
     let place = |location: super::vf::Location| (location.bar, u64::from(location.offset));
     let layout = MsixLayout::new(vectors, place(at.table), place(at.pba))?;
     for bar in [at.table.bar, at.pba.bar] {

@@ -13,169 +13,33 @@
 //! `Core` comes before the others; the others are never held together. Kicks take none of them,
 //! ISR reads, interrupts and reads of configuration space only `Front`.
 
-use std::io;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use thiserror::Error;
 
 use super::back_end::BackEnd;
 use super::bus_master::BusMaster;
 use super::config::{self, Shape};
 use super::decode::Layout;
 use super::fault::Faults;
+use super::features;
 use super::front::Front;
 use super::hidden::{HiddenVectors, InterruptPump};
 use super::identity::DeviceType;
 use super::links::Links;
 use super::notify::{Doorbell, Notifier};
-use super::registers::LegacyRegisters;
+use super::settings::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
 use super::shadow::Shadow;
 use super::stats::Stats;
 use super::vf::VfInfo;
-use super::features;
 use crate::bus::{Access, Effect, Width};
-use crate::function::{FunctionError, PciFunction};
-use crate::pci::{BarWindow, Changed, Command, ConfigError, Msix, MsixChange, MsixLayoutError, PciDevice};
+use crate::function::PciFunction;
 use crate::pci::MSIX_CONTROL_OFFSET;
-use crate::platform::{IrqLine, MsiSource, PortEvents};
+use crate::pci::{BarWindow, Changed, Command, Msix, MsixChange, PciDevice};
 
 /// COMMAND of the VF.
 const COMMAND: u16 = 0x04;
 /// Bytes of BAR0 before the device configuration, MSI-X on.
 const HEADER: u16 = super::CONFIG_START_MSIX as u16;
-
-/// Which interrupts the guest is offered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum IrqMode {
-    /// MSI-X and INTx, as far as there is what they need.
-    #[default]
-    Auto,
-    /// INTx only: the MSI-X capability is hidden, for drivers that use MSI-X badly.
-    Intx,
-    /// MSI-X only: no interrupt pin, and no vector of the VF is used behind the guest's back.
-    Msix,
-}
-
-/// How kicks get to the VF.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum NotifyMode {
-    /// Without an exit where that can be had, else with one.
-    #[default]
-    Auto,
-    /// Without an exit; refuses to start where nothing for it is there. A queue whose ioeventfd
-    /// fails later still works, by exits.
-    Ioeventfd,
-    /// With an exit each.
-    Exit,
-}
-
-/// What the operator says about a function.
-#[derive(Clone, Debug)]
-pub struct TransitionalConfig {
-    /// Name for logs and reports.
-    pub id: String,
-    /// Interrupts.
-    pub irq_mode: IrqMode,
-    /// Kicks.
-    pub notify_mode: NotifyMode,
-    /// Longest time for one register access, 1 ms to 60 s. A vCPU waits that long for a dead PF.
-    pub deadline: Duration,
-    /// Longest time for a reset of the device to end, before the function is reset; 1 ms to 60 s.
-    pub reset_deadline: Duration,
-    /// Whether the guest sees the VF's virtio capabilities, so that modern drivers use its memory
-    /// BARs directly.
-    pub modern_caps: bool,
-}
-
-impl TransitionalConfig {
-    /// Default deadline of a register access.
-    pub const DEADLINE: Duration = Duration::from_millis(100);
-    /// Default deadline of a reset.
-    pub const RESET_DEADLINE: Duration = Duration::from_secs(1);
-
-    /// Everything by default.
-    pub fn new(id: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            irq_mode: IrqMode::default(),
-            notify_mode: NotifyMode::default(),
-            deadline: Self::DEADLINE,
-            reset_deadline: Self::RESET_DEADLINE,
-            modern_caps: true,
-        }
-    }
-}
-
-/// What a function is made of.
-pub struct Parts {
-    /// The VF.
-    pub vf: Arc<dyn PciFunction>,
-    /// Its legacy registers.
-    pub registers: Arc<dyn LegacyRegisters>,
-    /// Gives out the guest's MSI-X interrupts.
-    pub msi: Arc<dyn MsiSource>,
-    /// For kicks without exits; `None` where the platform cannot.
-    pub port_events: Option<Arc<dyn PortEvents>>,
-    /// The function's share of its interrupt line; `None` is no INTx.
-    pub irq_line: Option<Arc<dyn IrqLine>>,
-    /// The number of that line, for the interrupt line register.
-    pub irq_number: u8,
-    /// The PF, if this process drives it: for notify addresses in its BARs.
-    pub owner: Option<Arc<dyn PciFunction>>,
-    /// Set when the VM stops; ends every wait.
-    pub cancelled: Arc<AtomicBool>,
-}
-
-/// Why a function could not be made.
-#[derive(Debug, Error)]
-pub enum TransitionalError {
-    /// The function below cannot be used.
-    #[error(transparent)]
-    Function(#[from] FunctionError),
-    /// Not a device that has a legacy interface.
-    #[error(
-        "{name} (device id {device_id:#06x}) has no transitional twin; use a modern virtio net, block, console, \
-         entropy, balloon, SCSI or 9P function"
-    )]
-    DeviceType {
-        /// The function.
-        name: String,
-        /// Its device id.
-        device_id: u16,
-    },
-    /// BAR 0 is where the legacy registers go.
-    #[error("{0} has a BAR 0 of its own, which the legacy registers need; VFs for legacy use have none")]
-    Bar0Taken(String),
-    /// The configuration space cannot be built.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The VF's MSI-X capability makes no sense.
-    #[error(transparent)]
-    MsixLayout(#[from] MsixLayoutError),
-    /// The VF's MSI-X structures are not where they could be.
-    #[error("the MSI-X table or pending bits of the function are not inside a memory BAR (BAR {bar})")]
-    MsixOutsideBar {
-        /// BAR number in the capability.
-        bar: u8,
-    },
-    /// The platform has no interrupts or eventfds left.
-    #[error("cannot allocate interrupts for the function")]
-    Interrupts(#[source] io::Error),
-    /// INTx was asked for, and something for it is missing.
-    #[error("irq=intx needs an interrupt line and a function with MSI-X vectors; use irq=auto or another slot")]
-    NoIntx,
-    /// MSI-X was asked for, and the VF has none.
-    #[error("irq=msix needs a function with MSI-X; use irq=auto or configure vectors for the VF")]
-    NoMsix,
-    /// Kicks without exits were asked for, and something for them is missing.
-    #[error("notify=ioeventfd needs port events of the platform and a notify address in reach; use notify=auto")]
-    NoIoeventfd,
-    /// A deadline out of range.
-    #[error("a deadline of {0:?} is out of range; use 1 ms to 60 s")]
-    Deadline(Duration),
-}
 
 /// What the VF's MSI-X is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,8 +57,10 @@ pub(super) struct Core {
     /// MSI-X enable as the guest sees it: decides the layout of BAR0.
     pub guest_msix: bool,
     pub vf_msix: VfMsix,
-    /// Whether the device has a hidden vector for configuration changes.
+    /// Whether the device surely has a hidden vector for configuration changes.
     pub config_armed: bool,
+    /// Whether it was given one since the last reset, and may still have it.
+    pub config_given: bool,
     pub bus_master: BusMaster,
     /// Bus master bit of the VF as last written.
     pub vf_bus_master: bool,
@@ -215,6 +81,7 @@ pub struct TransitionalDevice {
     pub(super) msix: Option<Msix>,
     msix_offset: Option<u16>,
     pub(super) core: Mutex<Core>,
+    published: AtomicU16,
     pub(super) faults: Arc<Faults>,
     pub(super) stats: Arc<Stats>,
 }
@@ -223,7 +90,7 @@ impl TransitionalDevice {
     /// Makes a function in its power-on state. Sends no register access: a guest with a modern
     /// driver will not need any.
     pub fn new(config: TransitionalConfig, parts: Parts) -> Result<Arc<Self>, TransitionalError> {
-        check_deadlines(&config)?;
+        config.check()?;
         let vf = Arc::clone(&parts.vf);
         vf.config_write(COMMAND, Width::B2, vf_command(false).into())?;
         let info = VfInfo::read(vf.as_ref())?;
@@ -269,6 +136,7 @@ impl TransitionalDevice {
             msix,
             msix_offset: built.msix_offset,
             core: Mutex::new(Core::new()),
+            published: AtomicU16::new(0),
             config,
             vf,
             faults,
@@ -288,6 +156,18 @@ impl TransitionalDevice {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells [`Self::report`] what it shows of `core`, so that it need not wait for the lock.
+    pub(super) fn publish(&self, core: &Core) {
+        let msix = u16::from(core.guest_msix) << 8;
+        self.published.store(u16::from(core.shadow.status) | msix, Ordering::Relaxed);
+    }
+
+    /// Last status the guest wrote, and whether it has MSI-X on.
+    pub(super) fn published(&self) -> (u8, bool) {
+        let value = self.published.load(Ordering::Relaxed);
+        (value as u8, value & 1 << 8 != 0)
     }
 
     /// Makes the VF's bus master bit what the policy says.
@@ -350,6 +230,7 @@ impl PciDevice for TransitionalDevice {
         if write.changed.contains(Changed::CAPABILITIES) {
             self.guest_msix_written(&mut core);
         }
+        self.publish(&core);
         if write.windows_moved { Effect::Remap } else { Effect::None }
     }
 
@@ -388,10 +269,10 @@ impl PciDevice for TransitionalDevice {
         let Access { offset, width, .. } = access;
         if bar == 0 {
             self.bar0_write(offset, width, value);
-        } else if self.msix.as_ref().and_then(|msix| msix.bar_write(bar, offset, width, value)).is_none() {
-            if let Err(error) = self.vf.region_write(bar, offset, width, value) {
-                self.faults.function(&error);
-            }
+        } else if self.msix.as_ref().and_then(|msix| msix.bar_write(bar, offset, width, value)).is_none()
+            && let Err(error) = self.vf.region_write(bar, offset, width, value)
+        {
+            self.faults.function(&error);
         }
         Effect::None
     }
@@ -404,6 +285,7 @@ impl Core {
             guest_msix: false,
             vf_msix: VfMsix::Off,
             config_armed: false,
+            config_given: false,
             bus_master: BusMaster::default(),
             vf_bus_master: false,
         }
@@ -449,14 +331,6 @@ fn make_notifier(
 fn config_len(device: DeviceType, info: &VfInfo) -> u8 {
     let room = u32::from(device.bar0_size() - HEADER);
     info.config_len.unwrap_or(room).min(room).try_into().unwrap_or(u8::MAX)
-}
-
-fn check_deadlines(config: &TransitionalConfig) -> Result<(), TransitionalError> {
-    let range = Duration::from_millis(1)..=Duration::from_secs(60);
-    match [config.deadline, config.reset_deadline].into_iter().find(|deadline| !range.contains(deadline)) {
-        Some(deadline) => Err(TransitionalError::Deadline(deadline)),
-        None => Ok(()),
-    }
 }
 
 /// COMMAND of the VF: memory always, no INTx ever.

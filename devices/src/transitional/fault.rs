@@ -30,7 +30,7 @@ pub enum Kind {
     Full,
     /// The admin queue is dead.
     Dead,
-    /// The back end has no such register.
+    /// The back end has no such register, or no room for an access of that width.
     NoRegister,
     /// An operation on the function failed.
     Function,
@@ -45,7 +45,7 @@ impl From<&RegisterError> for Kind {
             RegisterError::Admin(AdminError::Short { .. }) => Self::Short,
             RegisterError::Admin(AdminError::Full) => Self::Full,
             RegisterError::Admin(AdminError::Dead(_)) => Self::Dead,
-            RegisterError::NoSuchRegister { .. } => Self::NoRegister,
+            RegisterError::Admin(AdminError::TooLong { .. }) | RegisterError::NoSuchRegister { .. } => Self::NoRegister,
             RegisterError::Function(_) => Self::Function,
         }
     }

@@ -57,8 +57,7 @@ const CONSOLE: &[Field] = &[(0, 2), (2, 2), (4, 4), (8, 4)];
 const BALLOON: &[Field] = &[(0, 4), (4, 4), (8, 4), (12, 4)];
 /// num_queues, seg_max, max_sectors, cmd_per_lun, event_info_size, sense_size, cdb_size,
 /// max_channel, max_target, max_lun.
-const SCSI: &[Field] =
-    &[(0, 4), (4, 4), (8, 4), (12, 4), (16, 4), (20, 4), (24, 4), (28, 2), (30, 2), (32, 4)];
+const SCSI: &[Field] = &[(0, 4), (4, 4), (8, 4), (12, 4), (16, 4), (20, 4), (24, 4), (28, 2), (30, 2), (32, 4)];
 /// tag_len; the tag after it has no size known here and is read byte by byte.
 const NINE_P: &[Field] = &[(0, 2)];
 

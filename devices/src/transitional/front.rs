@@ -123,8 +123,7 @@ impl Front {
         if let Some(pin) = &mut state.pin {
             pin.refresh(&mut state.space);
         }
-        let windows_moved =
-            changed.intersects(Changed::COMMAND | Changed::BARS) && state.space.windows() != before;
+        let windows_moved = changed.intersects(Changed::COMMAND | Changed::BARS) && state.space.windows() != before;
         ConfigWrite { changed, command: state.space.command(), windows_moved }
     }
 

@@ -38,16 +38,8 @@ enum Step {
     Clear,
 }
 
-const STEPS: [Step; 8] = [
-    Step::Queue,
-    Step::Config,
-    Step::Read,
-    Step::MsixOn,
-    Step::MsixOff,
-    Step::Disable,
-    Step::Enable,
-    Step::Clear,
-];
+const STEPS: [Step; 8] =
+    [Step::Queue, Step::Config, Step::Read, Step::MsixOn, Step::MsixOff, Step::Disable, Step::Enable, Step::Clear];
 
 /// What a guest may rely on, said in another way than the code does it.
 #[derive(Default)]

@@ -31,6 +31,7 @@ impl TransitionalDevice {
         if let Some(vector) = self.program(Register::ConfigVector, self.vectors.config_candidates()) {
             self.vectors.set_config(vector);
             core.config_armed = true;
+            core.config_given = true;
         }
     }
 
@@ -86,16 +87,21 @@ impl TransitionalDevice {
     /// Takes back all hidden vectors. The guest's queue selection is as before afterwards (hazard
     /// F19: nothing may come between it and the access it is for).
     fn disarm(&self, core: &mut Core) {
-        if core.config_armed {
+        if core.config_given {
             self.back_end.write(Register::ConfigVector, NO_VECTOR.into());
+            core.config_given = false;
             core.config_armed = false;
         }
-        self.for_queues(core, |queue| queue.has_hidden_vector, |device, core| {
-            device.back_end.write(Register::QueueVector, NO_VECTOR.into());
-            if let Some(queue) = core.shadow.selected() {
-                queue.has_hidden_vector = false;
-            }
-        });
+        self.for_queues(
+            core,
+            |queue| queue.has_hidden_vector,
+            |device, core| {
+                device.back_end.write(Register::QueueVector, NO_VECTOR.into());
+                if let Some(queue) = core.shadow.selected() {
+                    queue.has_hidden_vector = false;
+                }
+            },
+        );
     }
 
     /// The guest switched MSI-X off. Queues that are set up get their hidden vectors, and one

@@ -15,14 +15,15 @@
 //! | `notify`, `links`, `queue_set` | kicks, with and without exits | |
 //! | `hidden`, `interrupts` | INTx made from the VF's MSI-X, and the switch to MSI-X | |
 //! | `bar0`, `reset` | what the guest's accesses do | |
+//! | `settings` | what a function is made from | yes |
 //! | `device` | the function as a whole; locks | |
 //! | `stats`, `report` | counters | |
 #![forbid(unsafe_code)]
 
 mod back_end;
+mod bar0;
 #[cfg(test)]
 mod bench;
-mod bar0;
 mod bus_master;
 mod config;
 mod decode;
@@ -44,16 +45,20 @@ mod report;
 mod reset;
 #[cfg(test)]
 mod sequence_tests;
+mod settings;
 mod shadow;
+#[cfg(test)]
+mod stack_tests;
 mod stats;
 mod vf;
 
 pub use decode::{CONFIG_START, CONFIG_START_MSIX, Direction, Layout, Register, Target};
-pub use device::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalDevice, TransitionalError};
+pub use device::TransitionalDevice;
 pub use fault::ErrorCounts;
 pub use fields::{Piece, Split};
 pub use hidden::InterruptPump;
 pub use identity::{DeviceType, VIRTIO_VENDOR_ID};
 pub use queue_set::MAX_QUEUES;
 pub use registers::{Area, LegacyRegisters, NotifyAddress, RegisterError};
+pub use settings::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
 pub use stats::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};

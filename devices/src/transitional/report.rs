@@ -5,12 +5,10 @@ use super::device::TransitionalDevice;
 use super::stats::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
 
 impl TransitionalDevice {
-    /// The state of the function and what it counted. Waits for a register access under way.
+    /// The state of the function and what it counted. Never waits for a register access, so that a
+    /// function with a dead PF can be looked at.
     pub fn report(&self) -> DeviceReport {
-        let (guest_msix, status) = {
-            let core = self.lock();
-            (core.guest_msix, core.shadow.status)
-        };
+        let (status, guest_msix) = self.published();
         let stats = &self.stats;
         let (ioeventfd, ioeventfd_queues) = self.notifier.linked();
         DeviceReport {

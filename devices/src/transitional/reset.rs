@@ -75,10 +75,8 @@ impl TransitionalDevice {
             self.give_vectors_to_guest(core, msix);
         }
         let registers = &self.back_end.registers;
-        let status = self.back_end.counted(
-            |wait| registers.read(Area::Common, STATUS, Width::B1, wait),
-            self.config.deadline,
-        );
+        let status =
+            self.back_end.counted(|wait| registers.read(Area::Common, STATUS, Width::B1, wait), self.config.deadline);
         match status.map(|status| status & 0xff) {
             Ok(0) => self.faults.recover(),
             Ok(status) => self.faults.fault(format!("status is {status:#x} after a function-level reset")),
@@ -92,6 +90,7 @@ impl TransitionalDevice {
     fn forget(&self, core: &mut Core) {
         core.shadow.reset();
         core.config_armed = false;
+        core.config_given = false;
         self.front.clear_isr(|| self.vectors.drain());
     }
 
@@ -135,6 +134,7 @@ impl TransitionalDevice {
         self.forget(core);
         self.front.reset();
         self.vf_was_reset(core);
+        self.publish(core);
     }
 }
 

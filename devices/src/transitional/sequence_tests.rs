@@ -53,11 +53,12 @@ fn f01_f02_linux_probe_is_exactly_its_commands_and_the_early_kick_is_repeated() 
     let queue = |q: u32, pfn: u32| {
         vec![format!("W C14.2={q:x}"), "R C12.2=100".into(), "R C8.4=0".into(), format!("W C8.4={pfn:x}")]
     };
-    let mut expected: Vec<String> = ["W C18.1=0", "R C18.1=0", "R C18.1=0", "W C18.1=1", "R C18.1=1", "W C18.1=3"]
-        .map(String::from)
-        .to_vec();
+    let mut expected: Vec<String> =
+        ["W C18.1=0", "R C18.1=0", "R C18.1=0", "W C18.1=1", "R C18.1=1", "W C18.1=3"].map(String::from).to_vec();
     expected.extend(["R C0.4=380399a3", "W C4.4=10039823"].map(String::from));
-    expected.extend([(0, 0x52), (1, 0x54), (2, 0), (3, 0x12), (4, 0x34), (5, 0x56)].map(|(o, v)| format!("R D{o}.1={v:x}")));
+    expected.extend(
+        [(0, 0x52), (1, 0x54), (2, 0), (3, 0x12), (4, 0x34), (5, 0x56)].map(|(o, v)| format!("R D{o}.1={v:x}")),
+    );
     expected.extend(["vf msix 4", "W C20.2=0", "R C20.2=0"].map(String::from));
     for (q, pfn) in [(0, 0x1000), (1, 0x2000)] {
         expected.extend(queue(q, pfn));
@@ -194,6 +195,29 @@ fn f09_enabling_msix_drops_the_line_and_shows_no_vectors() {
         bench.w16(14, queue);
         assert_eq!(bench.r16(22), 0xffff);
     }
+}
+
+#[test]
+fn f09_vectors_given_to_queues_taken_down_since_are_not_seen_either() {
+    let bench = Bench::net();
+    bench.start_intx();
+    bench.w16(14, 1);
+    bench.w32(8, 0);
+    bench.set_msix(true);
+    assert_eq!((bench.r16(20), bench.r16(22)), (0xffff, 0xffff));
+}
+
+#[test]
+fn f12_a_report_does_not_wait_for_a_slow_command() {
+    let bench = Bench::net();
+    bench.start_intx();
+    bench.model.trouble.slow("R D", Duration::from_millis(300));
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| bench.r8(20));
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(bench.device.report().status, 7);
+        assert!(!slow.is_finished());
+    });
 }
 
 #[test]

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a function needs of the platform, with counters in place of KVM.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::Log;
+use crate::platform::{IrqLine, MsiInterrupt, MsiMessage, MsiSource, PortEvents};
+
+/// A line with its level and the number of times it rose.
+#[derive(Default)]
+pub struct FakeLine {
+    high: AtomicBool,
+    pub rises: AtomicU64,
+}
+
+impl FakeLine {
+    pub fn is_high(&self) -> bool {
+        self.high.load(Ordering::SeqCst)
+    }
+}
+
+impl IrqLine for FakeLine {
+    fn set(&self, asserted: bool) {
+        if !self.high.swap(asserted, Ordering::SeqCst) && asserted {
+            self.rises.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Interrupts that only have their event.
+pub struct FakeMsi;
+struct FakeInterrupt(EventFd);
+
+impl MsiSource for FakeMsi {
+    fn allocate(&self) -> io::Result<Arc<dyn MsiInterrupt>> {
+        Ok(Arc::new(FakeInterrupt(EventFd::new(EFD_NONBLOCK)?)))
+    }
+}
+
+impl MsiInterrupt for FakeInterrupt {
+    fn event(&self) -> &EventFd {
+        &self.0
+    }
+    fn enable(&self, _: MsiMessage) -> io::Result<()> {
+        Ok(())
+    }
+    fn disable(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Port events that refuse a place that is taken.
+pub struct FakePorts {
+    log: Log,
+    pub attached: Mutex<Vec<(u16, u16)>>,
+}
+
+impl FakePorts {
+    /// Nothing attached.
+    pub fn new(log: &Log) -> Self {
+        Self { log: log.clone(), attached: Mutex::default() }
+    }
+}
+
+impl PortEvents for FakePorts {
+    fn attach(&self, port: u16, value: u16, _: &EventFd) -> io::Result<()> {
+        let mut attached = self.attached.lock().unwrap();
+        if attached.contains(&(port, value)) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        attached.push((port, value));
+        self.log.add(format!("attach {port:x}={value}"));
+        Ok(())
+    }
+    fn detach(&self, port: u16, value: u16, _: &EventFd) -> io::Result<()> {
+        self.attached.lock().unwrap().retain(|place| *place != (port, value));
+        self.log.add(format!("detach {port:x}={value}"));
+        Ok(())
+    }
+}

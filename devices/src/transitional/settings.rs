@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a transitional function is made from: the operator's settings, the parts below it, and why
+//! they may not fit together. Pure.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::registers::LegacyRegisters;
+use crate::function::{FunctionError, PciFunction};
+use crate::pci::{ConfigError, MsixLayoutError};
+use crate::platform::{IrqLine, MsiSource, PortEvents};
+
+/// Which interrupts the guest is offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IrqMode {
+    /// MSI-X and INTx, as far as there is what they need.
+    #[default]
+    Auto,
+    /// INTx only: the MSI-X capability is hidden, for drivers that use MSI-X badly.
+    Intx,
+    /// MSI-X only: no interrupt pin, and no vector of the VF is used behind the guest's back.
+    Msix,
+}
+
+/// How kicks get to the VF.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NotifyMode {
+    /// Without an exit where that can be had, else with one.
+    #[default]
+    Auto,
+    /// Without an exit; refuses to start where nothing for it is there. A queue whose ioeventfd
+    /// fails later still works, by exits.
+    Ioeventfd,
+    /// With an exit each.
+    Exit,
+}
+
+/// What the operator says about a function.
+#[derive(Clone, Debug)]
+pub struct TransitionalConfig {
+    /// Name for logs and reports.
+    pub id: String,
+    /// Interrupts.
+    pub irq_mode: IrqMode,
+    /// Kicks.
+    pub notify_mode: NotifyMode,
+    /// Longest time for one register access, 1 ms to 60 s. A vCPU waits that long for a dead PF.
+    pub deadline: Duration,
+    /// Longest time for a reset of the device to end, before the function is reset; 1 ms to 60 s.
+    pub reset_deadline: Duration,
+    /// Whether the guest sees the VF's virtio capabilities, so that modern drivers use its memory
+    /// BARs directly.
+    pub modern_caps: bool,
+}
+
+impl TransitionalConfig {
+    /// Default deadline of a register access.
+    pub const DEADLINE: Duration = Duration::from_millis(100);
+    /// Default deadline of a reset.
+    pub const RESET_DEADLINE: Duration = Duration::from_secs(1);
+
+    /// Everything by default.
+    pub fn new(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            irq_mode: IrqMode::default(),
+            notify_mode: NotifyMode::default(),
+            deadline: Self::DEADLINE,
+            reset_deadline: Self::RESET_DEADLINE,
+            modern_caps: true,
+        }
+    }
+
+    /// Whether the values are in range.
+    pub(super) fn check(&self) -> Result<(), TransitionalError> {
+        let range = Duration::from_millis(1)..=Duration::from_secs(60);
+        match [self.deadline, self.reset_deadline].into_iter().find(|deadline| !range.contains(deadline)) {
+            Some(deadline) => Err(TransitionalError::Deadline(deadline)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a function is made of.
+pub struct Parts {
+    /// The VF.
+    pub vf: Arc<dyn PciFunction>,
+    /// Its legacy registers.
+    pub registers: Arc<dyn LegacyRegisters>,
+    /// Gives out the guest's MSI-X interrupts.
+    pub msi: Arc<dyn MsiSource>,
+    /// For kicks without exits; `None` where the platform cannot.
+    pub port_events: Option<Arc<dyn PortEvents>>,
+    /// The function's share of its interrupt line; `None` is no INTx.
+    pub irq_line: Option<Arc<dyn IrqLine>>,
+    /// The number of that line, for the interrupt line register.
+    pub irq_number: u8,
+    /// The PF, if this process drives it: for notify addresses in its BARs.
+    pub owner: Option<Arc<dyn PciFunction>>,
+    /// Set when the VM stops; ends every wait.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+/// Why a function could not be made.
+#[derive(Debug, Error)]
+pub enum TransitionalError {
+    /// The function below cannot be used.
+    #[error(transparent)]
+    Function(#[from] FunctionError),
+    /// Not a device that has a legacy interface.
+    #[error(
+        "{name} (device id {device_id:#06x}) has no transitional twin; use a modern virtio net, block, console, \
+         entropy, balloon, SCSI or 9P function"
+    )]
+    DeviceType {
+        /// The function.
+        name: String,
+        /// Its device id.
+        device_id: u16,
+    },
+    /// BAR 0 is where the legacy registers go.
+    #[error("{0} has a BAR 0 of its own, which the legacy registers need; VFs for legacy use have none")]
+    Bar0Taken(String),
+    /// The configuration space cannot be built.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The VF's MSI-X capability makes no sense.
+    #[error(transparent)]
+    MsixLayout(#[from] MsixLayoutError),
+    /// The VF's MSI-X structures are not where they could be.
+    #[error("the MSI-X table or pending bits of the function are not inside a memory BAR (BAR {bar})")]
+    MsixOutsideBar {
+        /// BAR number in the capability.
+        bar: u8,
+    },
+    /// The platform has no interrupts or eventfds left.
+    #[error("cannot allocate interrupts for the function")]
+    Interrupts(#[source] io::Error),
+    /// INTx was asked for, and something for it is missing.
+    #[error("irq=intx needs an interrupt line and a function with MSI-X vectors; use irq=auto or another slot")]
+    NoIntx,
+    /// MSI-X was asked for, and the VF has none.
+    #[error("irq=msix needs a function with MSI-X; use irq=auto or configure vectors for the VF")]
+    NoMsix,
+    /// Kicks without exits were asked for, and something for them is missing.
+    #[error("notify=ioeventfd needs port events of the platform and a notify address in reach; use notify=auto")]
+    NoIoeventfd,
+    /// A deadline out of range.
+    #[error("a deadline of {0:?} is out of range; use 1 ms to 60 s")]
+    Deadline(Duration),
+}
