@@ -106,7 +106,7 @@ fn expect(line: &str, words: &[&str]) -> Result<(), String> {
 fn start(guest: &Guest, disk: &TestDisk) -> Result<Finished, String> {
     let (sector, text) = WRITE;
     let cmdline = format!(
-        "console=ttyS0 quiet loglevel=4 panic=-1 virtio_pci.force_legacy=1 no_timer_check tsc=reliable pci=conf1 \
+        "console=ttyS0 quiet reboot=k panic=-1 virtio_pci.force_legacy=1 no_timer_check tsc=reliable \
          heirloom.write={sector},{text} heirloom.net=10.0.2.15/24,10.0.2.2 {}",
         guest.cmdline
     );
@@ -115,7 +115,7 @@ fn start(guest: &Guest, disk: &TestDisk) -> Result<Finished, String> {
         run = run.arg(option).arg(guests().join(file));
     }
     // With ACPI off a guest cannot power itself off: it resets, which ends the run here.
-    let end = if guest.has_acpi() { "" } else { "heirloom.end=reboot reboot=t" };
+    let end = if guest.has_acpi() { "" } else { "heirloom.end=reboot" };
     run = run.arg(format!("--cmdline={cmdline} {end}"));
     if !guest.has_acpi() {
         run = run.arg("--no-reboot");
