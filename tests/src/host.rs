@@ -42,18 +42,30 @@ pub fn small_guest() -> Result<PathBuf, String> {
     if let Some(path) = env::var_os("HEIRLOOM_SMALL_GUEST") {
         return Ok(path.into());
     }
-    let source = workspace().join("tests/guests");
-    let target = workspace().join("target/small-guest");
+    // From its own folder, which has a .cargo/config.toml; that one names the target.
+    let target = target_folder().join("small-guest");
+    cargo_build(&workspace().join("tests/guests"), &["--release"], &target)?;
+    Ok(target.join("x86_64-unknown-linux-gnu/release/small-guest"))
+}
+
+/// Where cargo puts things.
+pub(crate) fn target_folder() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
+/// Runs `cargo build` in `folder`; returns where a debug build's binaries are.
+pub(crate) fn cargo_build(folder: &Path, words: &[&str], target: &Path) -> Result<PathBuf, String> {
     let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--release", "--target-dir"])
-        .arg(&target)
-        // Its folder has a .cargo/config.toml of its own, which counts only from there.
-        .current_dir(&source)
+        .arg("build")
+        .args(words)
+        .arg("--target-dir")
+        .arg(target)
+        .current_dir(folder)
         .env_remove("RUSTFLAGS")
         .output()
         .map_err(|e| format!("cannot run cargo: {e}"))?;
     if !output.status.success() {
-        return Err(format!("the small guest does not build:\n{}", String::from_utf8_lossy(&output.stderr)));
+        return Err(format!("{} does not build:\n{}", folder.display(), String::from_utf8_lossy(&output.stderr)));
     }
-    Ok(target.join("x86_64-unknown-linux-gnu/release/small-guest"))
+    Ok(target.join("debug"))
 }

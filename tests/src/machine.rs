@@ -3,10 +3,13 @@
 
 use std::env;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::host::{cargo_build, target_folder, workspace};
 
 /// A run that is being put together.
 pub struct Heirloom {
@@ -25,14 +28,11 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// `HEIRLOOM_BIN`, else the binary that stands beside this test's folder.
-fn binary() -> PathBuf {
-    if let Some(path) = env::var_os("HEIRLOOM_BIN") {
-        return path.into();
-    }
-    let here = env::current_exe().unwrap_or_default();
-    here.ancestors().nth(2).map(|folder| folder.join("heirloom")).unwrap_or_default()
-}
+/// `HEIRLOOM_BIN`, else built now: a test of an old binary says nothing.
+static BINARY: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| match env::var_os("HEIRLOOM_BIN") {
+    Some(path) => Ok(path.into()),
+    None => cargo_build(&workspace(), &["-p", "vmm"], &target_folder()).map(|folder| folder.join("heirloom")),
+});
 
 impl Heirloom {
     /// `heirloom run` with these words.
@@ -42,7 +42,8 @@ impl Heirloom {
 
     /// `heirloom` with these words.
     pub fn plain(words: &[&str]) -> Self {
-        let mut command = Command::new(binary());
+        // A binary that does not build is an error of `start`.
+        let mut command = Command::new(BINARY.as_ref().map_or(Path::new(""), PathBuf::as_path));
         command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { command, limit: Duration::from_secs(120) }
     }
@@ -67,7 +68,8 @@ impl Heirloom {
 
     /// Starts it.
     pub fn start(mut self) -> Result<Child, String> {
-        self.command.spawn().map_err(|e| format!("cannot start {}: {e}", binary().display()))
+        let binary = BINARY.as_ref().map_err(String::clone)?;
+        self.command.spawn().map_err(|e| format!("cannot start {}: {e}", binary.display()))
     }
 
     /// Runs it to its end.

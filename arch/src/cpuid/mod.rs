@@ -15,7 +15,8 @@ pub enum CpuProfile {
     /// All that KVM can keep its word on.
     #[default]
     Host,
-    /// Without what kernels from before about 2010, or tiny ones, trip over; see `profile.rs`.
+    /// Without what kernels from before about 2010, or tiny ones, trip over; see `profile.rs`. Not for user
+    /// space built for x86-64-v2 or later, which needs CMPXCHG16B.
     Legacy,
 }
 

@@ -8,6 +8,7 @@ use super::{CpuProfile, each, max_function};
 /// Register of a CPUID leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Register {
+    Eax,
     Ebx,
     Ecx,
     Edx,
@@ -30,8 +31,11 @@ const FEATURES: u32 = 1;
 const MONITOR_LEAF: u32 = 5;
 const EXTENDED_FEATURES: u32 = 0x8000_0001;
 const ADDRESS_SIZES: u32 = 0x8000_0008;
+const KVM_FEATURES: u32 = 0x4000_0001;
+/// kvmclock in both forms and its stable flag, no delay after port I/O, steal time, EOI without exit.
+const KVM_OLD_FEATURES: u32 = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 24;
 
-use Register::{Ebx, Ecx, Edx};
+use Register::{Eax, Ebx, Ecx, Edx};
 
 /// Hidden from every guest.
 pub const ALWAYS: &[Hidden] = &[
@@ -73,6 +77,13 @@ pub const LEGACY: &[Hidden] = &[
         "1 GiB pages: later than the CPUs these kernels were tested on; nothing is lost",
     ),
     hide(ADDRESS_SIZES, Ebx, u32::MAX, "CLZERO, IBPB and all else that came after 2015"),
+    hide(
+        KVM_FEATURES,
+        Eax,
+        !KVM_OLD_FEATURES,
+        "hypercalls for IPIs, TLB flushes and locks, async page faults: later than these kernels, and not every \
+         software KVM completes a hypercall",
+    ),
 ];
 
 /// Highest basic leaf of [`CpuProfile::Legacy`]. What goes: leaf 7 (SMEP, SMAP, FSGSBASE, UMIP, INVPCID, AVX2,
@@ -103,6 +114,7 @@ fn hide_all(cpuid: &mut CpuId, table: &[Hidden]) {
     for hidden in table {
         for entry in each(cpuid, hidden.function) {
             let register = match hidden.register {
+                Register::Eax => &mut entry.eax,
                 Register::Ebx => &mut entry.ebx,
                 Register::Ecx => &mut entry.ecx,
                 Register::Edx => &mut entry.edx,

@@ -235,7 +235,7 @@ impl PfDriver {
     }
 
     fn shut_down(&mut self) -> Result<(), PfError> {
-        self.queue.die("the PF driver was stopped");
+        self.queue.close("the PF driver was stopped");
         let stopped = self.device.stop().at(self.name(), "stopping the device");
         // After the reset: VF Enable may not change while a command of the group is outstanding.
         if self.enabled_vfs.swap(false, Ordering::Relaxed) {

@@ -148,6 +148,11 @@ impl PfQueue {
         self.check_alive()
     }
 
+    /// As [`Self::die`], because its owner wants it so: nothing to warn of.
+    pub(super) fn close(&self, reason: &'static str) {
+        let _ = self.dead.set(reason);
+    }
+
     /// Ends the queue: every command, waiting or new, fails with `reason`.
     pub(super) fn die(&self, reason: &'static str) {
         if self.dead.set(reason).is_ok() {

@@ -204,6 +204,16 @@ fn interrupts_obey_the_flag_and_msix() {
 }
 
 #[test]
+fn a_kick_without_a_buffer_makes_no_interrupt() {
+    let mut disk = Disk::legacy(16, false);
+    disk.request(4, 0, 0, true);
+    eventually("ISR", || (disk.isr() == 1).then_some(()));
+    kick(disk.vf.as_ref(), 0);
+    settle();
+    assert_eq!(disk.isr(), 0);
+}
+
+#[test]
 fn event_idx_suppresses_interrupts() {
     let mut disk = Disk::legacy(16, false);
     disk.bench.legacy_write(1, 4, 4, 1 << 28 | 1 << 29);
@@ -305,6 +315,25 @@ fn no_dma_after_a_reset_returned() {
         std::thread::sleep(std::time::Duration::from_millis(1));
         assert_eq!(disk.ram.get(DATA, 4096), [0xc3; 4096]);
         assert_eq!(disk.ram.get(disk.ring.used, 1030), [0xc3; 1030]);
+        disk.recover();
+    }
+}
+
+#[test]
+fn no_dma_after_unmap_returned() {
+    let mut disk = Disk::legacy(16, false);
+    for round in 0..40_u32 {
+        for _ in 0..40 {
+            disk.header(0, 2);
+            disk.ring.add(&[(HEADER, 16, false), (DATA, 4096, true), (STATUS, 1, true)]);
+        }
+        kick(disk.vf.as_ref(), 0);
+        std::thread::sleep(std::time::Duration::from_micros(u64::from(round) * 20));
+        disk.vf.dma_unmap(0).unwrap();
+        disk.ram.put(DATA, &[0xc3; 4096]);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        assert_eq!(disk.ram.get(DATA, 4096), [0xc3; 4096]);
+        disk.vf.dma_map(&disk.ram.region).unwrap();
         disk.recover();
     }
 }

@@ -58,7 +58,7 @@ impl Function {
         })
     }
 
-    /// The device, locked. No lock of another function may be taken for a VF's device lock.
+    /// The device, locked. The PF's lock is taken before a VF's, never the other way round.
     pub(super) fn device(&self) -> MutexGuard<'_, VirtioDevice> {
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -28,7 +28,7 @@ pub(super) fn find_field(fields: &[Field], offset: u8, len: u64) -> Option<Field
     fields.iter().copied().find(|f| len > 0 && offset >= f.offset && end <= u64::from(f.offset) + u64::from(f.len))
 }
 
-/// Why a device stopped taking buffers.
+/// Why a model stopped taking buffers from a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// No buffer is left.

@@ -31,7 +31,10 @@ struct Nic {
 }
 
 fn legacy_on(specs: Vec<VfSpec>, features: u32) -> Nic {
-    let mut bench = Bench::ready(specs);
+    legacy_of(Bench::ready(specs), features)
+}
+
+fn legacy_of(mut bench: Bench, features: u32) -> Nic {
     let (vf, ram) = bench.vf(0, RAM);
     bench.legacy_write(1, 4, 4, features);
     let rx = bench.legacy_queue(1, 0, &ram, 0x1000);
@@ -56,7 +59,11 @@ fn modern(features: u64) -> Nic {
 }
 
 fn arp_request(target: [u8; 4]) -> Vec<u8> {
-    let mut frame = [&[0xff; 6][..], &GUEST, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &GUEST, &[10, 0, 0, 2]].concat();
+    arp_from([10, 0, 0, 2], target)
+}
+
+fn arp_from(sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+    let mut frame = [&[0xff; 6][..], &GUEST, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &GUEST, &sender].concat();
     frame.extend_from_slice(&[0; 6]);
     frame.extend_from_slice(&target);
     frame
@@ -285,4 +292,87 @@ fn offload_requests_reach_a_tap_that_takes_them() {
     assert_eq!(peer.recv(&mut got).unwrap(), 62);
     assert_eq!(got[..10], header);
     assert_eq!(offered(Bench::ready(Bench::nets(1)).vf(0, RAM).0.as_ref()) & 0x1801, 0, "the loopback host does not");
+}
+
+#[test]
+fn without_driver_ok_nothing_is_received() {
+    let (specs, peer) = tap_pair(false);
+    let mut nic = legacy_on(specs, 0);
+    nic.add_buffers(2, 1600);
+    peer.send(&ping(10)).unwrap();
+    assert_eq!(nic.receive(0).1, ping(10));
+    nic.bench.legacy_write(1, 18, 1, 3);
+    peer.send(&ping(20)).unwrap();
+    settle();
+    assert_eq!(nic.rx.poll(), None);
+    nic.bench.legacy_write(1, 18, 1, 7);
+    kick(nic.vf.as_ref(), 0);
+    assert_eq!(nic.receive(1).1, ping(20));
+}
+
+#[test]
+fn a_vf_that_is_disabled_hears_no_kick() {
+    let mut nic = legacy(0);
+    let event = vmm_sys_util::eventfd::EventFd::new(libc::EFD_NONBLOCK).unwrap();
+    let link = nic.vf.link_ioeventfd(2, 0x3000, 1, &event).unwrap();
+    nic.bench.soft.enable_vfs(0).unwrap();
+    nic.tx.add(&[(TX_AT, 10, false)]);
+    event.write(1).unwrap();
+    eventually("count", || (link.count() == Some(1)).then_some(()));
+    settle();
+    assert_eq!(nic.tx.poll(), None);
+}
+
+/// Processor time of the thread with this name, in clock ticks.
+fn ticks(name: &str) -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let named = |path: &std::path::PathBuf| {
+        std::fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+    };
+    let task = tasks.into_iter().find(named).expect("the VF's thread");
+    let stat = std::fs::read_to_string(task.join("stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn a_tap_with_frames_that_nobody_takes_costs_no_time() {
+    let (specs, peer) = tap_pair(false);
+    let mut nic = legacy_of(Bench::ready_as("idle", specs), 0);
+    nic.add_buffers(1, 1600);
+    peer.send(&ping(10)).unwrap();
+    nic.receive(0);
+    peer.send(&ping(10)).unwrap();
+    settle();
+    let before = ticks("idle/vf0");
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    assert!(ticks("idle/vf0") - before < 10, "the thread spins");
+}
+
+#[test]
+#[ignore = "needs a tap device that is up, named by HEIRLOOM_TEST_TAP, with the address 198.51.100.1/24"]
+fn the_host_answers_on_a_real_tap() {
+    let name = std::env::var("HEIRLOOM_TEST_TAP").unwrap();
+    for vnet_hdr in [false, true] {
+        let tap = crate::function::tap::open(&name, vnet_hdr).unwrap();
+        assert!(crate::function::tap::open(&name, vnet_hdr).is_err(), "busy");
+        let spec = VfSpec::Net { backend: NetBackend::Tap(tap), mac: GUEST };
+        let mut nic = legacy_on(vec![spec], 0);
+        nic.add_buffers(200, 1600);
+        // The host's carrier comes up a moment after the open, and it may say other things before.
+        let mut seen = 0;
+        let reply = eventually("an ARP reply", || {
+            nic.transmit(&arp_from([198, 51, 100, 2], [198, 51, 100, 1]));
+            settle();
+            while let Some((_, len)) = nic.rx.poll() {
+                let frame = nic.ram.get(RX_BUFFERS_AT + seen * 0x1000 + 10, len as usize - 10);
+                seen += 1;
+                if frame[12..14] == [8, 6] {
+                    return Some(frame);
+                }
+            }
+            None
+        });
+        assert_eq!((&reply[0..6], &reply[20..22], &reply[28..32]), (&GUEST[..], &[0, 2][..], &[198, 51, 100, 1][..]));
+    }
 }

@@ -213,7 +213,11 @@ pub(super) struct Bench {
 impl Bench {
     /// A PF that is up, with no VF enabled.
     pub(super) fn new(specs: Vec<VfSpec>) -> Self {
-        let soft = SoftPf::new("soft", specs).unwrap();
+        Self::named("soft", specs)
+    }
+
+    fn named(name: &str, specs: Vec<VfSpec>) -> Self {
+        let soft = SoftPf::new(name, specs).unwrap();
         let (pf, ram) = (soft.pf(), Ram::new(PF_BASE, 0x2_0000));
         pf.dma_map(&ram.region).unwrap();
         let admin = start_pf(pf.as_ref(), &ram);
@@ -222,8 +226,13 @@ impl Bench {
 
     /// All VFs enabled, and all commands in use.
     pub(super) fn ready(specs: Vec<VfSpec>) -> Self {
+        Self::ready_as("soft", specs)
+    }
+
+    /// Like [`Self::ready`], with a name that its threads have, too.
+    pub(super) fn ready_as(name: &str, specs: Vec<VfSpec>) -> Self {
         let count = specs.len() as u16;
-        let mut bench = Self::new(specs);
+        let mut bench = Self::named(name, specs);
         bench.soft.enable_vfs(count).unwrap();
         assert_eq!(bench.command("01000100 Z12 0000000000000000 7f00000000000000", 8), "0000000000000000");
         bench

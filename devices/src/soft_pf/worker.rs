@@ -46,6 +46,7 @@ impl Worker {
             stopped: stopped.clone(),
         };
         events.add_subscriber(Arc::new(Mutex::new(server)));
+        let name = vf.function.name.clone();
         let run = move || {
             while !stopped.load(Ordering::Acquire) {
                 if let Err(error) = events.run() {
@@ -58,7 +59,7 @@ impl Worker {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("soft-vf".to_owned()).spawn(run).map_err(SoftPfError::Thread)?;
+        let thread = std::thread::Builder::new().name(name).spawn(run).map_err(SoftPfError::Thread)?;
         Ok(Self { stop, thread: Some(thread) })
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Text on the first serial port. A line goes out in one string instruction.
 
+use crate::mem::zeros;
 use core::fmt::{self, Write};
 
 use crate::port;
@@ -13,8 +14,8 @@ pub struct Line {
 
 impl Line {
     /// An empty line.
-    pub const fn new() -> Self {
-        Self { bytes: [0; 256], used: 0 }
+    pub fn new() -> Self {
+        Self { bytes: zeros(), used: 0 }
     }
 
     /// Sends it.

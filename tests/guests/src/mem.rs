@@ -3,6 +3,18 @@
 //! because an emulated processor runs them faster than loops.
 
 use core::arch::asm;
+use core::mem::MaybeUninit;
+
+/// Zeros. Written by a string instruction of its own: compilers clear arrays with vector registers,
+/// which a KVM in software may not emulate, and they know what `memset` does.
+pub fn zeros<const N: usize>() -> [u8; N] {
+    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+    // SAFETY: fills exactly the array, which is then initialised.
+    unsafe {
+        asm!("rep stosb", inout("rcx") N => _, inout("rdi") bytes.as_mut_ptr() => _, in("al") 0u8, options(nostack, preserves_flags));
+        bytes.assume_init()
+    }
+}
 
 /// # Safety
 /// As in C.

@@ -7,6 +7,7 @@ mod disk;
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub use disk::{Disk, DiskError};
 const MIN_MEMORY: u64 = 8 << 20;
 /// Main memory comes in these units: guests and page tables like round numbers.
 const MEMORY_UNIT: u64 = 1 << 20;
+/// Most processors; xAPIC ids would allow some more.
+const MAX_CPUS: u8 = 64;
 /// Slots of PCI bus 0 that are left for devices; slot 0 is the host bridge.
 const MAX_DEVICES: usize = 31;
 
@@ -66,7 +69,7 @@ pub struct Plan {
     /// Kernel command line.
     pub cmdline: String,
     /// Number of vCPUs.
-    pub cpus: u8,
+    pub cpus: NonZeroU8,
     /// What they can do.
     pub cpu_profile: CpuProfile,
     /// Bytes of main memory.
@@ -109,7 +112,7 @@ pub enum SoftPlan {
 impl Plan {
     /// Checks a configuration and opens its files. On an error nothing is left open or changed.
     pub fn check(config: &VmConfig) -> Result<Self, ConfigError> {
-        check_limits(config)?;
+        let cpus = check_limits(config)?;
         let ids = give_ids(&config.legacy_virtio)?;
         let macs = give_macs(&config.legacy_virtio)?;
         let kernel = open_file("the kernel", &config.payload.kernel)?;
@@ -126,7 +129,7 @@ impl Plan {
             kernel_path: config.payload.kernel.clone(),
             initrd,
             cmdline: config.payload.cmdline.clone().unwrap_or_default(),
-            cpus: config.cpus.boot_vcpus,
+            cpus,
             cpu_profile: config.cpus.profile,
             memory: config.memory.size,
             serial: config.serial.clone(),
@@ -146,8 +149,9 @@ impl DevicePlan {
     }
 }
 
-fn check_limits(config: &VmConfig) -> Result<(), ConfigError> {
-    let usage = |text: String| Err(ConfigError::Usage(text));
+/// Returns the number of processors.
+fn check_limits(config: &VmConfig) -> Result<NonZeroU8, ConfigError> {
+    let usage = |text: String| Err::<NonZeroU8, _>(ConfigError::Usage(text));
     let memory = config.memory.size;
     if memory < MIN_MEMORY || memory % MEMORY_UNIT != 0 {
         return usage(format!(
@@ -156,16 +160,17 @@ fn check_limits(config: &VmConfig) -> Result<(), ConfigError> {
             api::format_size(MIN_MEMORY)
         ));
     }
-    if !(1..=64).contains(&config.cpus.boot_vcpus) {
-        return usage(format!("number of processors {}: must be 1 to 64", config.cpus.boot_vcpus));
-    }
+    let cpus = match NonZeroU8::new(config.cpus.boot_vcpus) {
+        Some(cpus) if cpus.get() <= MAX_CPUS => cpus,
+        _ => return usage(format!("number of processors {}: must be 1 to {MAX_CPUS}", config.cpus.boot_vcpus)),
+    };
     if config.legacy_virtio.len() > MAX_DEVICES {
         return usage(format!("{} devices: the PCI bus has room for {MAX_DEVICES}", config.legacy_virtio.len()));
     }
     if config.serial.mode == ConsoleMode::File && config.serial.file.is_none() {
         return usage("the serial port is to go to a file, but none is named".to_owned());
     }
-    Ok(())
+    Ok(cpus)
 }
 
 /// The ids asked for, and free ones for the rest.

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use api::{InterruptMode, NetBackend, NotifyMode};
 use arch::irq::PciInterrupt;
-use devices::admin::{AdminStats, OverAdmin, PfDriver, Wait};
+use devices::admin::wire::NotifyEntry;
+use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfDriver, Wait};
 use devices::function::{PciFunction, tap};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::soft_pf::{self, SoftPf, VfSpec};
 use devices::transitional::{
-    DeviceReport, IrqMode, NotifyAddress, NotifyMode as DeviceNotifyMode, Parts, TransitionalConfig,
-    TransitionalDevice,
+    DeviceReport, IrqMode, NotifyAddress, NotifyMode as DeviceNotifyMode, Parts, TransitionalConfig, TransitionalDevice,
 };
 use serde::Serialize;
 
@@ -34,7 +34,7 @@ const INTA: u8 = 1;
 pub(super) struct LegacyVirtio {
     // In the order of their end: functions, the PF's driver, the PF.
     functions: Vec<Function>,
-    _driver: Option<PfDriver>,
+    _driver: Option<Arc<PfDriver>>,
     _pf: Option<SoftPf>,
 }
 
@@ -61,7 +61,7 @@ struct Builder<'a> {
     platform: &'a Platform,
     ram: &'a GuestRam,
     root: &'a PciRoot,
-    driver: &'a PfDriver,
+    driver: &'a Arc<PfDriver>,
     cancelled: &'a Arc<AtomicBool>,
 }
 
@@ -78,7 +78,7 @@ impl LegacyVirtio {
         }
         let specs = plan.devices.iter().map(spec).collect::<Result<Vec<_>, _>>()?;
         let pf = SoftPf::new("soft", specs).map_err(|error| SetupError::SoftPf(error.into()))?;
-        let driver = start_pf(&pf, plan.devices.len(), cancelled)?;
+        let driver = Arc::new(start_pf(&pf, plan.devices.len(), cancelled)?);
         let builder = Builder { platform, ram, root, driver: &driver, cancelled };
         let functions = plan
             .devices
@@ -105,11 +105,8 @@ impl LegacyVirtio {
 
     /// What each function did so far.
     pub(super) fn sections(&self) -> Vec<DeviceSection> {
-        let section = |f: &Function| DeviceSection {
-            slot: f.slot,
-            device: f.device.report(),
-            admin: f.registers.stats(),
-        };
+        let section =
+            |f: &Function| DeviceSection { slot: f.slot, device: f.device.report(), admin: f.registers.stats() };
         self.functions.iter().map(section).collect()
     }
 
@@ -123,7 +120,8 @@ impl LegacyVirtio {
 
 /// Opens what a VF needs that was not opened by the configuration's check.
 fn spec(device: &DevicePlan) -> Result<VfSpec, SetupError> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| SetupError::Device { id: device.id.clone(), source };
+    let failed =
+        |source: Box<dyn std::error::Error + Send + Sync>| SetupError::Device { id: device.id.clone(), source };
     Ok(match &device.soft {
         SoftPlan::Blk(disk) => VfSpec::Blk {
             // Shares the lock, which is the open file's; a reboot comes here again.
@@ -159,7 +157,9 @@ impl Builder<'_> {
         let member = u16::try_from(index + 1).ok().and_then(NonZeroU16::new);
         let member = member.ok_or(SetupError::Internal("a VF without a member id"))?;
         let notify = self.notify_address(member, vf.as_ref())?;
-        let registers = Arc::new(OverAdmin::new(self.driver.channel(), member, notify));
+        // Through the driver, not its bare queue: it negotiates the commands anew when a PF has lost them.
+        let channel: Arc<dyn AdminChannel> = Arc::clone(self.driver) as _;
+        let registers = Arc::new(OverAdmin::new(channel, member, notify));
         let slot = self.root.free_slot().ok_or(SetupError::Internal("no free PCI slot"))?;
         let irq = intx_irq(slot, INTA).ok_or(SetupError::Internal("an interrupt pin that is not wired"))?;
         let parts = Parts {
@@ -177,13 +177,13 @@ impl Builder<'_> {
         Ok(Function { slot, device, registers })
     }
 
-    fn notify_address(
-        &self,
-        member: NonZeroU16,
-        vf: &dyn PciFunction,
-    ) -> Result<Option<NotifyAddress>, SetupError> {
+    fn notify_address(&self, member: NonZeroU16, vf: &dyn PciFunction) -> Result<Option<NotifyAddress>, SetupError> {
         let pf = self.driver.function();
-        let size = |owner: bool, bar: u8| if owner { pf.region(bar) } else { vf.region(bar) }.map(|r| r.size);
+        let size = |place: u8, bar: u8| match place {
+            NotifyEntry::OWNER => pf.region(bar).map(|r| r.size),
+            NotifyEntry::MEMBER => vf.region(bar).map(|r| r.size),
+            _ => None,
+        };
         let wait = Wait { deadline: Instant::now() + START_LIMIT, cancelled: self.cancelled };
         Ok(self.driver.notify_info(member, size, &wait)?.into_iter().next())
     }

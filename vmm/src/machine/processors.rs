@@ -15,7 +15,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::SetupError;
 use crate::config::Plan;
-use crate::kvm::{KvmError, KvmVcpu, VcpuSetup, Vm};
+use crate::kvm::{KvmVcpu, VcpuSetup, Vm};
 use crate::vcpu::Vcpus;
 
 /// Loads the kernel and creates the processors, the first one about to enter it.
@@ -26,15 +26,19 @@ pub(super) fn create(
     interrupts: &[PciInterrupt],
 ) -> Result<Vec<KvmVcpu>, SetupError> {
     let entry = load(plan, memory, interrupts)?;
-    (0..plan.cpus).map(|index| processor(vm, plan, index, &entry)).collect()
+    // All are there before the first is configured: KVM knows where INIT goes only for those.
+    let vcpus = (0..plan.cpus.get()).map(|index| vm.create_vcpu(index.into())).collect::<Result<Vec<_>, _>>()?;
+    vcpus.iter().zip(0..).try_for_each(|(vcpu, index)| configure(vm, plan, vcpu, index, &entry))?;
+    Ok(vcpus)
 }
 
 fn load(plan: &Plan, memory: &GuestMemoryMmap<()>, interrupts: &[PciInterrupt]) -> Result<Entry, SetupError> {
-    let again = |file: &File| rewound(file).map_err(|source| SetupError::System { what: "read an image again", source });
+    let again =
+        |file: &File| rewound(file).map_err(|source| SetupError::System { what: "read an image again", source });
     let mut kernel = again(&plan.kernel)?;
     let mut initrd = plan.initrd.as_ref().map(again).transpose()?;
-    let rsdp = acpi::write(memory, plan.cpus, interrupts)?;
-    mptable::write(memory, plan.cpus, interrupts)?;
+    let rsdp = acpi::write(memory, plan.cpus.get(), interrupts)?;
+    mptable::write(memory, plan.cpus.get(), interrupts)?;
     let source = BootSource {
         kernel: &mut kernel,
         initrd: initrd.as_mut(),
@@ -53,8 +57,7 @@ fn rewound(file: &File) -> io::Result<File> {
     Ok(again)
 }
 
-fn processor(vm: &Vm, plan: &Plan, index: u8, entry: &Entry) -> Result<KvmVcpu, SetupError> {
-    let vcpu = vm.create_vcpu(index.into())?;
+fn configure(vm: &Vm, plan: &Plan, vcpu: &KvmVcpu, index: u8, entry: &Entry) -> Result<(), SetupError> {
     let profile = match plan.cpu_profile {
         CpuProfile::Host => cpuid::CpuProfile::Host,
         CpuProfile::Legacy => cpuid::CpuProfile::Legacy,
@@ -62,8 +65,10 @@ fn processor(vm: &Vm, plan: &Plan, index: u8, entry: &Entry) -> Result<KvmVcpu, 
     let mut cpuid = vm.supported_cpuid()?;
     cpuid::filter(&mut cpuid, profile, index)?;
 
-    let mut sregs = vcpu.fd().get_sregs().map_err(KvmError::call("read a vCPU's segments"))?;
-    let mut lapic = vcpu.fd().get_lapic().map_err(KvmError::call("read a vCPU's local APIC"))?;
+    let failed =
+        |error: kvm_ioctls::Error| SetupError::System { what: "read a vCPU's first state", source: error.into() };
+    let mut sregs = vcpu.fd().get_sregs().map_err(failed)?;
+    let mut lapic = vcpu.fd().get_lapic().map_err(failed)?;
     let is_first = index == 0;
     regs::set_lint_pins(&mut lapic, is_first);
     let general = regs::bsp(entry, &mut sregs);
@@ -77,7 +82,7 @@ fn processor(vm: &Vm, plan: &Plan, index: u8, entry: &Entry) -> Result<KvmVcpu, 
         lapic: Some(lapic),
         waits_for_startup: !is_first,
     })?;
-    Ok(vcpu)
+    Ok(())
 }
 
 /// Wakes the main loop when the guest has ended.

@@ -44,7 +44,11 @@ fn write_boot(out: &mut String, boot: &Boot) -> fmt::Result {
 
 fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     let d = &section.device;
-    writeln!(out, "\n{} ({:?} on {}, PCI slot {}, member {})", d.id, d.device, d.function, section.slot, section.admin.member)?;
+    writeln!(
+        out,
+        "\n{} ({:?} on {}, PCI slot {}, member {})",
+        d.id, d.device, d.function, section.slot, section.admin.member
+    )?;
     writeln!(
         out,
         "  register accesses  {} reads and {} writes by the guest, {} admin commands",

@@ -2,6 +2,7 @@
 //! I/O BARs on the move.
 
 use super::{Reason, expect};
+use crate::mem::zeros;
 use crate::pci::{COMMAND_IO, Function};
 use crate::port::{inb, inl};
 use crate::println;
@@ -9,7 +10,7 @@ use crate::virtio::Interrupts;
 use crate::virtio::blk::{Disk, Operation};
 
 fn read_a_sector(disk: &mut Disk) -> Result<(), Reason> {
-    let mut data = [0u8; 512];
+    let mut data = zeros::<512>();
     expect("status of a read", disk.request(Operation::Read, 0, &mut data)?, 0u8)
 }
 

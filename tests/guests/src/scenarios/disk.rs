@@ -2,6 +2,7 @@
 //! The disk: read all of it, write to it, come and go.
 
 use super::{Reason, expect};
+use crate::mem::zeros;
 use crate::virtio::Interrupts;
 use crate::virtio::blk::{Disk, Operation};
 use crate::{interrupts, println};
@@ -21,7 +22,7 @@ fn pattern(offset: usize) -> u8 {
 
 pub fn run(index: usize, irq: Interrupts) -> Result<(), Reason> {
     let mut disk = Disk::open(index, irq)?;
-    let mut data = [0u8; 4096];
+    let mut data = zeros::<4096>();
     let mut hash = 2_166_136_261;
     let mut sector = 0;
     while sector < disk.sectors {
@@ -59,7 +60,7 @@ pub fn run(index: usize, irq: Interrupts) -> Result<(), Reason> {
 
 /// The driver comes and goes `count` times and reads a sector each time.
 pub fn reload(irq: Interrupts, count: u32) -> Result<(), Reason> {
-    let mut data = [0u8; 512];
+    let mut data = zeros::<512>();
     for _ in 0..count {
         let mut disk = Disk::open(0, irq)?;
         expect("status of a read", disk.request(Operation::Read, 0, &mut data)?, 0u8)?;

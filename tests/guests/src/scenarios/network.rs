@@ -2,6 +2,7 @@
 //! ARP and ICMP echo, by hand.
 
 use super::{Reason, expect};
+use crate::mem::zeros;
 use crate::println;
 use crate::virtio::Interrupts;
 use crate::virtio::net::Card;
@@ -15,7 +16,7 @@ fn checksum(bytes: &[u8]) -> u16 {
 }
 
 fn arp_request(mac: [u8; 6]) -> [u8; 60] {
-    let mut frame = [0; 60];
+    let mut frame = zeros::<60>();
     frame[..6].fill(0xff);
     frame[6..12].copy_from_slice(&mac);
     frame[12..22].copy_from_slice(&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
@@ -26,7 +27,7 @@ fn arp_request(mac: [u8; 6]) -> [u8; 60] {
 }
 
 fn echo_request(from: [u8; 6], to: [u8; 6], sequence: u8) -> [u8; 98] {
-    let mut frame = [0; 98];
+    let mut frame = zeros::<98>();
     frame[..6].copy_from_slice(&to);
     frame[6..12].copy_from_slice(&from);
     frame[12..14].copy_from_slice(&[8, 0]);
@@ -47,7 +48,7 @@ fn echo_request(from: [u8; 6], to: [u8; 6], sequence: u8) -> [u8; 98] {
 
 pub fn run(irq: Interrupts, count: u32) -> Result<(), Reason> {
     let mut card = Card::open(irq)?;
-    let mut frame = [0u8; 128];
+    let mut frame = zeros::<128>();
     card.send(&arp_request(card.mac))?;
     let length = card.receive(&mut frame)?;
     if length < 42 || frame[12..14] != [8, 6] || frame[20..22] != [0, 2] || frame[28..32] != THEIRS {

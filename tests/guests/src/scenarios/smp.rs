@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! All processors at the registers of one device at once.
 
+use crate::mem::zeros;
 use core::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 use super::{Reason, expect};
@@ -36,7 +37,7 @@ pub fn run(processors: u32, rounds: u32) -> Result<(), Reason> {
     crate::smp::start(processors - 1, hammer)?;
     hammer(0);
     // Meanwhile the disk is in use as well.
-    let mut data = [0u8; 512];
+    let mut data = zeros::<512>();
     let mut reads = 0u32;
     while FINISHED.load(Ordering::Acquire) < processors {
         expect("status of a read", disk.request(Operation::Read, 0, &mut data)?, 0u8)?;

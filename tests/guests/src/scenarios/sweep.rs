@@ -2,6 +2,7 @@
 //! Garbage: every offset and width of every I/O BAR, before and after set-up.
 
 use super::{Reason, expect};
+use crate::mem::zeros;
 use crate::pci::{COMMAND_IO, COMMAND_MEMORY, Function};
 use crate::port::{inb, inl, insb, inw, outb, outl, outsb, outw};
 use crate::println;
@@ -14,7 +15,7 @@ fn read_all(base: u16, size: u16) {
         inw(port);
         inl(port);
     }
-    insb(base, &mut [0; 8]);
+    insb(base, &mut zeros::<8>());
 }
 
 fn write_all(base: u16, size: u16, value: u32) {
@@ -69,7 +70,7 @@ pub fn run() -> Result<(), Reason> {
     }
     println!("GUEST swept");
     let mut disk = Disk::open(0, Interrupts::Polled)?;
-    expect("status of a read", disk.request(Operation::Read, 0, &mut [0; 512])?, 0u8)?;
+    expect("status of a read", disk.request(Operation::Read, 0, &mut zeros::<512>())?, 0u8)?;
     disk.transport.reset();
     Ok(())
 }

@@ -4,6 +4,7 @@
 use super::ring::{NEXT, Ring, WRITE};
 use super::transport::{ACKNOWLEDGE, DRIVER, DRIVER_OK};
 use super::{Interrupts, Transport};
+use crate::mem::zeros;
 
 const FLUSH_FEATURE: u32 = 1 << 9;
 
@@ -36,7 +37,7 @@ impl Disk {
 
     /// Runs one request. Returns the status byte: 0 is success.
     pub fn request(&mut self, operation: Operation, sector: u64, data: &mut [u8]) -> Result<u8, &'static str> {
-        let mut header = [0u8; 16];
+        let mut header = zeros::<16>();
         header[..4].copy_from_slice(&(operation as u32).to_le_bytes());
         header[8..].copy_from_slice(&sector.to_le_bytes());
         let status = [0xffu8];
