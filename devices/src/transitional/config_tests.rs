@@ -58,14 +58,14 @@ fn e13_moving_bar0_moves_the_ioeventfds() {
     setup.config.notify_mode = NotifyMode::Ioeventfd;
     let bench = setup.build();
     bench.start_intx();
-    assert_eq!(*bench.ports.attached.lock().unwrap(), [(BASE + 16, 0), (BASE + 16, 1)]);
+    assert_eq!(bench.ports.places(), [(BASE + 16, 0), (BASE + 16, 1)]);
     bench.config_write(0x10, Width::B4, 0xd041);
     assert_eq!(ports(&bench)[0].base, 0xd040);
-    assert_eq!(*bench.ports.attached.lock().unwrap(), [(0xd050, 0), (0xd050, 1)]);
+    assert_eq!(bench.ports.places(), [(0xd050, 0), (0xd050, 1)]);
     bench.set_command(Command::MEMORY);
-    assert!(bench.ports.attached.lock().unwrap().is_empty());
+    assert!(bench.ports.places().is_empty());
     bench.set_command(Command::IO);
-    assert_eq!(bench.ports.attached.lock().unwrap().len(), 2);
+    assert_eq!(bench.ports.places().len(), 2);
 }
 
 #[test]

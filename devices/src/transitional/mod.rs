@@ -28,6 +28,8 @@ mod bus_master;
 mod config;
 mod decode;
 mod device;
+#[cfg(test)]
+mod failure_tests;
 mod fault;
 mod features;
 mod fields;

@@ -12,7 +12,7 @@ fn linked() -> Bench {
 }
 
 fn attached(bench: &Bench) -> Vec<(u16, u16)> {
-    bench.ports.attached.lock().unwrap().clone()
+    bench.ports.places()
 }
 
 #[test]
@@ -127,6 +127,19 @@ fn kicks_by_link_are_counted_across_links() {
     bench.w32(8, 0);
     bench.vf.link_kicks.store(3, Ordering::SeqCst);
     assert_eq!(bench.device.report().kicks.ioeventfd, 5 + 3);
+}
+
+#[test]
+fn a_kick_that_nobody_took_before_the_link_ended_is_made_by_store() {
+    let bench = linked();
+    bench.start_intx();
+    bench.ports.signal(BASE + 16, 1);
+    bench.config_write(0x10, Width::B4, 0xd041);
+    let stores: Vec<_> = bench.log().into_iter().filter(|line| line.contains("store")).collect();
+    assert_eq!(stores, ["vf store 2+1000.2=1"]);
+    bench.ports.signal(0xd050, 0);
+    bench.w8(18, 0);
+    assert!(!bench.log().iter().any(|line| line.contains("store")), "but none after a reset");
 }
 
 #[test]

@@ -93,6 +93,6 @@ proptest! {
         prop_assert_eq!(report.errors, super::ErrorCounts::default());
         bench.device.shutdown();
         prop_assert!(!bench.line.is_high());
-        prop_assert!(bench.ports.attached.lock().unwrap().is_empty());
+        prop_assert!(bench.ports.places().is_empty());
     }
 }

@@ -56,7 +56,7 @@ impl MsiInterrupt for FakeInterrupt {
 /// Port events that refuse a place that is taken.
 pub struct FakePorts {
     log: Log,
-    pub attached: Mutex<Vec<(u16, u16)>>,
+    attached: Mutex<Vec<(u16, u16, EventFd)>>,
 }
 
 impl FakePorts {
@@ -64,20 +64,30 @@ impl FakePorts {
     pub fn new(log: &Log) -> Self {
         Self { log: log.clone(), attached: Mutex::default() }
     }
+
+    /// What is attached: port and value.
+    pub fn places(&self) -> Vec<(u16, u16)> {
+        self.attached.lock().unwrap().iter().map(|(port, value, _)| (*port, *value)).collect()
+    }
+
+    /// The guest writes `value` to `port`; there must be an event for it.
+    pub fn signal(&self, port: u16, value: u16) {
+        let attached = self.attached.lock().unwrap();
+        attached.iter().find(|(p, v, _)| (*p, *v) == (port, value)).unwrap().2.write(1).unwrap();
+    }
 }
 
 impl PortEvents for FakePorts {
-    fn attach(&self, port: u16, value: u16, _: &EventFd) -> io::Result<()> {
-        let mut attached = self.attached.lock().unwrap();
-        if attached.contains(&(port, value)) {
+    fn attach(&self, port: u16, value: u16, event: &EventFd) -> io::Result<()> {
+        if self.places().contains(&(port, value)) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        attached.push((port, value));
+        self.attached.lock().unwrap().push((port, value, event.try_clone()?));
         self.log.add(format!("attach {port:x}={value}"));
         Ok(())
     }
     fn detach(&self, port: u16, value: u16, _: &EventFd) -> io::Result<()> {
-        self.attached.lock().unwrap().retain(|place| *place != (port, value));
+        self.attached.lock().unwrap().retain(|(p, v, _)| (*p, *v) != (port, value));
         self.log.add(format!("detach {port:x}={value}"));
         Ok(())
     }
