@@ -34,6 +34,12 @@ pub enum TapError {
         /// The name.
         name: String,
     },
+    /// A network device of another kind.
+    #[error("network device {name} is no tap device; make one with a name of its own: ip tuntap add tap0 mode tap")]
+    OtherKind {
+        /// The name.
+        name: String,
+    },
     /// The system refused.
     #[error("cannot open tap device {name}: {source}; it must belong to this user and have no other user")]
     Open {
@@ -52,8 +58,10 @@ pub fn open(name: &str, vnet_hdr: bool) -> Result<Tap, TapError> {
         return Err(TapError::Name { name: name.to_owned() });
     }
     // Only devices of the tun driver have this file.
-    if !Path::new("/sys/class/net").join(name).join("tun_flags").exists() {
-        return Err(TapError::Missing { name: name.to_owned() });
+    let known = Path::new("/sys/class/net").join(name);
+    if !known.join("tun_flags").exists() {
+        let name = name.to_owned();
+        return Err(if known.exists() { TapError::OtherKind { name } } else { TapError::Missing { name } });
     }
     attach(name, vnet_hdr)
         .map(|file| Tap { file, vnet_hdr })
