@@ -66,6 +66,12 @@ impl Heirloom {
         self
     }
 
+    /// Standard error goes there, and not into [`Finished`].
+    pub fn stderr(mut self, file: std::fs::File) -> Self {
+        self.command.stderr(file);
+        self
+    }
+
     /// Starts it.
     pub fn start(mut self) -> Result<Child, String> {
         let binary = BINARY.as_ref().map_err(String::clone)?;
