@@ -120,15 +120,15 @@ impl MutEventSubscriber for WishWatch {
 /// When there is no machine, or no report. Nothing has been created on the first kind.
 pub fn run(args: &RunArgs) -> Result<Ended, RunError> {
     let plan = Plan::check(&args.config())?;
-    let target = args.report();
-    if let Some(target) = &target {
+    let targets = args.reports();
+    for target in &targets {
         report::check_target(target)
             .map_err(|(path, source)| RunError::Report { path: path.display().to_string(), source })?;
     }
     let mut report = Report::default();
     let ended = Session::new(&plan)?.run(args.no_reboot(), &mut report);
     // What is known is reported also when the main loop failed.
-    let written = target.map_or(Ok(()), |target| write(&report, &target));
+    let written = targets.iter().map(|target| write(&report, target)).fold(Ok(()), Result::and);
     let ended = ended?;
     written?;
     Ok(ended)
