@@ -3,10 +3,13 @@
 # What the guest scripts need beyond a minimal Debian 12, as package names.
 # Sourced, not run: whoever prepares a machine installs these.
 
-# scripts/guest-kernel: "tiny" compiles a kernel, "stock" unpacks one
+# scripts/guest-kernel stock: unpacks a kernel
+GUEST_STOCK_PACKAGES=(dpkg apt python3 lz4 xz-utils zstd gzip kmod)
+
+# scripts/guest-kernel tiny: compiles one
 GUEST_KERNEL_PACKAGES=(
+    "${GUEST_STOCK_PACKAGES[@]}"
     bc bison flex gcc libc6-dev libelf-dev libssl-dev make patch
-    dpkg apt python3 lz4 xz-utils zstd gzip kmod
 )
 
 # scripts/guest-initramfs: the init is C without a C library

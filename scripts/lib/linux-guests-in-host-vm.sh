@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs tests/tests/linux_guests.rs inside the host VM, where nested KVM runs stock kernels at speed.
-# The tiny kernels have been tested straight on /dev/kvm, if there is one.
+# Runs tests/tests/linux_guests.rs inside the host VM, where nested KVM runs all kernels at speed.
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -17,11 +16,14 @@ for line in sys.stdin:
     echo "linux-guests-in-host-vm: the test does not build" >&2
     exit 1
 }
-filter=(stock)
-[[ ${HEIRLOOM_KVM-} == emulated ]] || filter=()
+# Room for the guest with 4 GiB where this machine has it; else that guest is skipped, and says so.
+available=$(awk '/^MemAvailable:/ {print int($2 / 1048576)}' /proc/meminfo)
+memory=3G
+((available < 10)) || memory=7G
 
+heirloom=${HEIRLOOM_BIN:-$repo/target/release/heirloom}
 files=()
 for guest in target/guests/*; do files+=(--file "$(readlink -f "$guest"):guests/${guest##*/}"); done
-exec scripts/host-vm run --memory 3G --smp 2 --timeout 900 --env HEIRLOOM_KVM=hardware \
+exec scripts/host-vm run --memory "$memory" --timeout 900 --env HEIRLOOM_KVM=hardware \
     --env HEIRLOOM_GUESTS=/job/guests --env HEIRLOOM_BIN=/job/heirloom --env HEIRLOOM_ROOT=/job \
-    --file target/release/heirloom:heirloom "${files[@]}" -- "$test" --test-threads=1 "${filter[@]+"${filter[@]}"}"
+    --file "$heirloom:heirloom" "${files[@]}" -- "$test" --test-threads=1

@@ -173,16 +173,18 @@ impl MutEventSubscriber for WishWatch {
 /// When there is no machine, or no report. Nothing has been created on the first kind.
 pub fn run(args: &RunArgs) -> Result<Finished, RunError> {
     let plan = Plan::check(&args.config())?;
-    let target = args.report();
-    check_outputs(&plan, target.as_ref().and_then(|target| target.file.as_deref()))?;
-    if let Some(target) = &target {
+    let targets = args.reports();
+    let files: Vec<_> = targets.iter().filter_map(|target| target.file.as_deref()).collect();
+    check_outputs(&plan, &files)?;
+    for target in &targets {
         report::check_target(target)
             .map_err(|(path, source)| RunError::Report { path: path.display().to_string(), source })?;
     }
     let mut report = Report::default();
     let ended = Session::new(&plan)?.run(args.no_reboot(), &mut report);
-    // What is known is reported also when the main loop failed.
-    let written = target.map_or(Ok(()), |target| write(&report, &target));
+    // What is known is reported also when the main loop failed. Without a guest there is nothing to say.
+    let targets = if report.boot_count > 0 { targets } else { Vec::new() };
+    let written = targets.iter().map(|target| write(&report, target)).fold(Ok(()), Result::and);
     Ok(Finished { ended: ended?, report: written })
 }
 

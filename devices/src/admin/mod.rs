@@ -44,4 +44,4 @@ pub use over_admin::OverAdmin;
 pub use pf::{Negotiation, PfDriver};
 pub use pf_error::{PfCause, PfError};
 pub use queue::{PfQueue, QueueStats};
-pub use stats::{AdminStats, ErrorCounts, Latency, OpcodeStats};
+pub use stats::{AdminStats, ErrorCounts, Latency, OpcodeStats, RegisterStats};

@@ -45,12 +45,18 @@ impl OverAdmin {
         self.recorder.snapshot(self.member.get())
     }
 
-    fn execute(&self, opcode: u16, data: &[u8], result: &mut [u8], wait: &Wait<'_>) -> Result<(), AdminError> {
+    fn execute(
+        &self,
+        (opcode, at): (u16, (Area, u8)),
+        data: &[u8],
+        result: &mut [u8],
+        wait: &Wait<'_>,
+    ) -> Result<(), AdminError> {
         let member_id = u64::from(self.member.get());
         let command = Command { opcode, group_type: opcode::GROUP_SRIOV, member_id, data };
         let begun = Instant::now();
         let outcome = self.channel.execute(&command, result, wait);
-        self.recorder.record(opcode, begun.elapsed(), &outcome);
+        self.recorder.record(opcode, at, begun.elapsed(), &outcome);
         outcome
     }
 }
@@ -77,7 +83,7 @@ impl LegacyRegisters for OverAdmin {
         };
         let mut value = [0; 4];
         let result = value.get_mut(..bytes).unwrap_or_default();
-        self.execute(opcode, &LegacyRead { offset }.encode(), result, wait)?;
+        self.execute((opcode, (area, offset)), &LegacyRead { offset }.encode(), result, wait)?;
         Ok(u32::from_le_bytes(value))
     }
 
@@ -91,7 +97,7 @@ impl LegacyRegisters for OverAdmin {
         let write = LegacyWrite { offset, data: value.get(..bytes).unwrap_or_default() };
         let no_register = RegisterError::NoSuchRegister { area, offset, width: bytes };
         let (data, len) = write.encode().ok_or(no_register)?;
-        self.execute(opcode, data.get(..len).unwrap_or_default(), &mut [], wait)?;
+        self.execute((opcode, (area, offset)), data.get(..len).unwrap_or_default(), &mut [], wait)?;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{AdminError, opcode};
+use crate::transitional::Area;
 
 /// Opcodes that are told apart: the four legacy access commands.
 const OPCODES: [u16; 4] = [
@@ -16,6 +17,21 @@ const OPCODES: [u16; 4] = [
     opcode::LEGACY_COMMON_CFG_READ,
     opcode::LEGACY_DEV_CFG_WRITE,
     opcode::LEGACY_DEV_CFG_READ,
+];
+/// Legacy registers that are told apart, by their Common offsets; the last entry stands for all of
+/// device configuration.
+const REGISTERS: [&str; 11] = [
+    "device_features",
+    "driver_features",
+    "queue_address",
+    "queue_size",
+    "queue_select",
+    "queue_notify",
+    "device_status",
+    "isr_status",
+    "config_msix_vector",
+    "queue_msix_vector",
+    "device_config",
 ];
 /// Latencies are kept from 100 ns to one minute, with two significant digits.
 const SHORTEST: u64 = 100;
@@ -67,6 +83,26 @@ pub struct OpcodeStats {
     pub errors: ErrorCounts,
 }
 
+/// One register's share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RegisterStats {
+    /// Name of the register in the standard; `device_config` for all of device configuration.
+    pub register: &'static str,
+    /// Commands for it, successful or not.
+    pub count: u64,
+}
+
+/// Place of a register in [`REGISTERS`].
+fn register_index(area: Area, offset: u8) -> usize {
+    match (area, offset) {
+        (Area::Common, 0..=11) => usize::from(offset / 4),
+        (Area::Common, 12..=17) => usize::from(offset / 2) - 3,
+        (Area::Common, 18..=19) => usize::from(offset) - 12,
+        (Area::Common, 20..=23) => usize::from(offset / 2) - 2,
+        _ => REGISTERS.len() - 1,
+    }
+}
+
 /// What one device asked of its PF so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AdminStats {
@@ -74,6 +110,8 @@ pub struct AdminStats {
     pub member: u16,
     /// One entry for each legacy access command.
     pub commands: Vec<OpcodeStats>,
+    /// The same commands by register, one entry for each, those that no command was for included.
+    pub registers: Vec<RegisterStats>,
 }
 
 struct Record {
@@ -83,7 +121,12 @@ struct Record {
 
 /// Collects for one device. The device runs one command at a time, so the lock is free.
 pub(super) struct Recorder {
-    records: Mutex<[Option<Record>; OPCODES.len()]>,
+    records: Mutex<Records>,
+}
+
+struct Records {
+    opcodes: [Option<Record>; OPCODES.len()],
+    registers: [u64; REGISTERS.len()],
 }
 
 impl fmt::Debug for Recorder {
@@ -95,19 +138,22 @@ impl fmt::Debug for Recorder {
 impl Recorder {
     /// All memory that recording will ever need.
     pub(super) fn new() -> Self {
-        let records = OPCODES.map(|_| {
+        let opcodes = OPCODES.map(|_| {
             // Bounds and digits are constants that the histogram accepts; see the test.
             let latency = Histogram::new_with_bounds(SHORTEST, LONGEST, DIGITS).ok()?;
             Some(Record { latency, errors: ErrorCounts::default() })
         });
-        Self { records: Mutex::new(records) }
+        Self { records: Mutex::new(Records { opcodes, registers: [0; REGISTERS.len()] }) }
     }
 
-    /// Notes the end of a command.
-    pub(super) fn record<T>(&self, opcode: u16, took: Duration, outcome: &Result<T, AdminError>) {
+    /// Notes the end of a command for the register at `offset` of `area`.
+    pub(super) fn record<T>(&self, opcode: u16, at: (Area, u8), took: Duration, outcome: &Result<T, AdminError>) {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = records.registers.get_mut(register_index(at.0, at.1)) {
+            *count += 1;
+        }
         let at = OPCODES.iter().position(|known| *known == opcode);
-        let Some(Some(record)) = at.and_then(|at| records.get_mut(at)) else { return };
+        let Some(Some(record)) = at.and_then(|at| records.opcodes.get_mut(at)) else { return };
         let errors = &mut record.errors;
         let count = match outcome {
             Ok(_) => {
@@ -129,13 +175,19 @@ impl Recorder {
     /// A copy of everything.
     pub(super) fn snapshot(&self, member: u16) -> AdminStats {
         let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        let commands = OPCODES.iter().zip(records.iter()).filter_map(|(opcode, record)| {
+        let commands = OPCODES.iter().zip(&records.opcodes).filter_map(|(opcode, record)| {
             let Record { latency, errors } = record.as_ref()?;
             let quantile = |at| latency.value_at_quantile(at);
             let latency_ns =
                 Latency { p50: quantile(0.5), p90: quantile(0.9), p99: quantile(0.99), max: latency.max() };
             Some(OpcodeStats { command: opcode::name(*opcode), count: latency.len(), latency_ns, errors: *errors })
         });
-        AdminStats { member, commands: commands.collect() }
+        let registers =
+            REGISTERS.iter().zip(records.registers).map(|(register, count)| RegisterStats { register, count });
+        AdminStats { member, commands: commands.collect(), registers: registers.collect() }
     }
 }
+
+#[cfg(test)]
+#[path = "stats_tests.rs"]
+mod tests;

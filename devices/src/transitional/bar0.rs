@@ -22,7 +22,7 @@ impl TransitionalDevice {
         // gets by without the lock.
         if offset < CONFIG_START {
             match self.layout.decode(offset, width, Direction::Read, false) {
-                Target::Isr => return self.front.take_isr().into(),
+                Target::Isr => return self.read_isr(),
                 Target::Notify | Target::Nothing => return width.all_ones(),
                 Target::Common { .. } | Target::Device(_) => {}
             }
@@ -34,7 +34,7 @@ impl TransitionalDevice {
                 None => width.all_ones(),
             },
             Target::Device(split) => self.read_device(&split, width),
-            Target::Isr => self.front.take_isr().into(),
+            Target::Isr => self.read_isr(),
             Target::Notify | Target::Nothing => width.all_ones(),
         }
     }
@@ -58,6 +58,11 @@ impl TransitionalDevice {
             Target::Isr | Target::Notify | Target::Nothing => {}
         }
         self.publish(&core);
+    }
+
+    fn read_isr(&self) -> u64 {
+        self.stats.isr_reads.add();
+        self.front.take_isr().into()
     }
 
     fn kick(&self, queue: u16) {

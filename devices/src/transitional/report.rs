@@ -40,6 +40,7 @@ impl TransitionalDevice {
             accesses: AccessReport {
                 reads: stats.reads.get(),
                 writes: stats.writes.get(),
+                isr_reads: stats.isr_reads.get(),
                 commands: stats.commands.get(),
             },
             resets: stats.resets.get(),

@@ -31,6 +31,8 @@ pub struct Stats {
     pub reads: Counter,
     /// Guest writes of BAR0, kicks included.
     pub writes: Counter,
+    /// Guest reads of the ISR, all answered in software.
+    pub isr_reads: Counter,
     /// Accesses to the legacy registers below, successful or not.
     pub commands: Counter,
     /// Kicks by a store from the exit loop.
@@ -104,6 +106,8 @@ pub struct AccessReport {
     pub reads: u64,
     /// Guest writes.
     pub writes: u64,
+    /// Guest reads of the ISR among them, answered in software.
+    pub isr_reads: u64,
     /// Register accesses made below.
     pub commands: u64,
 }

@@ -41,14 +41,17 @@ fn a_whole_command_line() {
     assert_eq!(config.serial.mode, ConsoleMode::Off);
     assert_eq!(config.legacy_virtio.len(), 2);
     assert_eq!(config.legacy_virtio[0].id.as_deref(), Some("root"));
-    let report = args.report().unwrap();
+    let report = &args.reports()[0];
     assert_eq!((report.file.as_deref(), report.format), (Some("out.json".as_ref()), ReportFormat::Json));
 }
 
 #[test]
-fn report_to_standard_output_is_text() {
-    let report = run(&["--kernel=k", "--report=-"]).unwrap().report().unwrap();
-    assert_eq!((report.file, report.format), (None, ReportFormat::Text));
+fn reports_go_to_several_places_each_in_its_form() {
+    let reports = run(&["--kernel=k", "--report=-", "--report=a.JSON"]).unwrap().reports();
+    let forms: Vec<_> = reports.iter().map(|r| (r.file.is_some(), r.format)).collect();
+    assert_eq!(forms, [(false, ReportFormat::Text), (true, ReportFormat::Json)]);
+    let forced = run(&["--kernel=k", "--report=-", "--report-format=json"]).unwrap().reports();
+    assert_eq!(forced[0].format, ReportFormat::Json);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod legacy_virtio;
 mod options;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use api::{
     ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, LegacyVirtioConfig, MemoryConfig, PayloadConfig, VmConfig,
@@ -70,9 +70,9 @@ pub struct RunArgs {
     /// Where the serial port goes: stdio, none, or a file that its output is written to
     #[arg(long, value_name = "stdio|FILE|none", help_heading = "Devices", default_value = "stdio")]
     serial: PathBuf,
-    /// Write what the devices did to this file at exit ('-': standard output)
+    /// Write what the devices did to this file at exit ('-': standard output); may be repeated
     #[arg(long, value_name = "FILE|-", help_heading = "Reports")]
-    report: Option<PathBuf>,
+    report: Vec<PathBuf>,
     /// Form of the report; without it, a FILE ending in .json gets JSON and everything else text
     #[arg(long, value_enum, value_name = "FORM", help_heading = "Reports")]
     report_format: Option<ReportFormat>,
@@ -166,15 +166,18 @@ impl RunArgs {
         }
     }
 
-    /// Where the report goes, if one is wanted.
-    pub fn report(&self) -> Option<ReportTarget> {
-        let path = self.report.as_ref()?;
+    /// Where reports go.
+    pub fn reports(&self) -> Vec<ReportTarget> {
+        self.report.iter().map(|path| self.report_target(path)).collect()
+    }
+
+    fn report_target(&self, path: &Path) -> ReportTarget {
         let json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
         let by_name = if json { ReportFormat::Json } else { ReportFormat::Text };
-        Some(ReportTarget {
-            file: (path.as_os_str() != "-").then(|| path.clone()),
+        ReportTarget {
+            file: (path.as_os_str() != "-").then(|| path.to_owned()),
             format: self.report_format.unwrap_or(by_name),
-        })
+        }
     }
 
     /// Whether a guest that resets itself ends the run.

@@ -86,7 +86,7 @@ impl Disk {
         if size == 0 {
             return Err(DiskError::Empty { path: path.to_owned() });
         }
-        if size % SECTOR != 0 {
+        if !size.is_multiple_of(SECTOR) {
             return Err(DiskError::Size { path: path.to_owned(), size });
         }
         let lock = if readonly { file.try_lock_shared() } else { file.try_lock() };

@@ -156,7 +156,7 @@ impl DevicePlan {
 fn check_limits(config: &VmConfig) -> Result<NonZeroU8, ConfigError> {
     let usage = |text: String| Err::<NonZeroU8, _>(ConfigError::Usage(text));
     let memory = config.memory.size;
-    if memory < MIN_MEMORY || memory % MEMORY_UNIT != 0 {
+    if memory < MIN_MEMORY || !memory.is_multiple_of(MEMORY_UNIT) {
         return usage(format!(
             "memory size {}: must be a multiple of 1M, and at least {}",
             api::format_size(memory),

@@ -9,27 +9,26 @@ use std::path::{Path, PathBuf};
 
 use super::{ConfigError, Plan, SoftPlan};
 
-/// Checks that neither the serial port's file nor the report's would overwrite an input, or the other.
+/// Checks that neither the serial port's file nor a report would overwrite an input, or one another.
 ///
 /// # Errors
 /// [`ConfigError::Usage`] with both names.
-pub fn check_outputs(plan: &Plan, report: Option<&Path>) -> Result<(), ConfigError> {
-    let serial = plan.serial.file.as_deref();
-    let outputs = [("--serial", serial), ("--report", report)];
-    for (option, path) in outputs.into_iter().filter_map(|(option, path)| Some((option, path?))) {
-        let Some(written) = fs::metadata(path).ok().and_then(identity) else { continue };
-        if let Some((what, _)) = inputs(plan).into_iter().find(|(_, file)| is(file, written)) {
-            let path = path.display();
-            return Err(ConfigError::Usage(format!("{option} {path} would overwrite {what}: give it another file")));
+pub fn check_outputs(plan: &Plan, reports: &[&Path]) -> Result<(), ConfigError> {
+    let reports = reports.iter().map(|path| ("--report", *path));
+    let outputs: Vec<_> = plan.serial.file.iter().map(|path| ("--serial", path.as_path())).chain(reports).collect();
+    for (position, (option, path)) in outputs.iter().enumerate() {
+        let shown = path.display();
+        let written = fs::metadata(path).ok().and_then(identity);
+        let input = written.and_then(|written| inputs(plan).into_iter().find(|(_, file)| is(file, written)));
+        if let Some((what, _)) = input {
+            return Err(ConfigError::Usage(format!("{option} {shown} would overwrite {what}: give it another file")));
+        }
+        let mut later = outputs.iter().skip(position + 1);
+        if let Some((other, _)) = later.find(|(_, other)| is_same_place(path, other)) {
+            return Err(ConfigError::Usage(format!("{option} and {other} both write {shown}: give each its own file")));
         }
     }
-    match (serial, report) {
-        (Some(serial), Some(report)) if is_same_place(serial, report) => Err(ConfigError::Usage(format!(
-            "--serial and --report are both {}: give each its own file",
-            report.display()
-        ))),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 fn inputs(plan: &Plan) -> Vec<(String, &File)> {

@@ -57,6 +57,14 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
         section.admin.commands.iter().map(|c| c.count).sum::<u64>()
     )?;
     section.admin.commands.iter().filter(|c| c.count > 0).try_for_each(|c| write_command(out, c))?;
+    let of = |name: &str| section.admin.registers.iter().find(|r| r.register == name).map_or(0, |r| r.count);
+    writeln!(
+        out,
+        "  without the PF     {} ISR reads answered in software; admin commands: {} for queue_notify, {} for isr_status",
+        d.accesses.isr_reads,
+        of("queue_notify"),
+        of("isr_status")
+    )?;
     let k = &d.kicks;
     writeln!(
         out,

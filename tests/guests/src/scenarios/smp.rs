@@ -24,7 +24,7 @@ fn hammer(processor: u32) {
         if wrong {
             WRONG.fetch_add(1, Ordering::Relaxed);
         }
-        outw(base + 16, if processor % 2 == 0 { 0 } else { 9 });
+        outw(base + 16, if processor.is_multiple_of(2) { 0 } else { 9 });
     }
     FINISHED.fetch_add(1, Ordering::Release);
 }
