@@ -53,6 +53,16 @@ impl Heirloom {
         Self { command, limit: Duration::from_secs(120) }
     }
 
+    /// `heirloom run` with these words under a limit, as `ulimit` takes it.
+    pub fn limited(limit: &str, words: &[&str]) -> Self {
+        let mut run = Self::run(&[]);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit {limit}; exec \"$@\""), "sh"]).arg(run.command.get_program());
+        command.arg("run").args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        run.command = command;
+        run
+    }
+
     /// One more word.
     pub fn arg(mut self, word: impl AsRef<std::ffi::OsStr>) -> Self {
         self.command.arg(word);

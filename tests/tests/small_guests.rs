@@ -302,6 +302,26 @@ fn messages_that_cannot_be_written_change_nothing() -> Result<(), String> {
     Ok(())
 }
 
+/// A limit of file sizes is an error of the guest's write, not the end of the VMM, and set-up under a
+/// limit of open files fails with one message.
+fn limits_of_the_process_are_errors() -> Result<(), String> {
+    let bench = Bench::new("test=blk")?;
+    let guest = GUEST.as_ref().map_err(|e| e.as_str())?;
+    let run = |limit: &str| {
+        let blk = format!("--legacy-virtio=soft=blk,file={}", bench.disk.path().display());
+        let words = ["--memory=64M", "--cpu=legacy", "--cmdline=test=blk", "--legacy-virtio=soft=net,loopback", &blk];
+        Heirloom::limited(limit, &words).arg("--kernel").arg(guest).finish()
+    };
+    run("-f 1")?.expect_code(0)?.expect_output("GUEST-FAIL blk: status of a write: 0x1")?;
+    for files in ["-n 6", "-n 20", "-n 30", "-n 40"] {
+        let finished = run(files)?.expect_code(3)?.expect_error("open files")?;
+        if finished.stderr.lines().count() != 1 {
+            return Err(format!("more than one message\n{finished}"));
+        }
+    }
+    Ok(())
+}
+
 /// What the guest did counts more than a report that cannot be written.
 fn a_crash_is_told_without_a_report() -> Result<(), String> {
     let guest = GUEST.as_ref().map_err(|e| e.as_str())?;
@@ -343,6 +363,7 @@ const TESTS: &[(&str, Test)] = &[
     ("signals_end_a_guest_that_does_not_listen", signals_end_a_guest_that_does_not_listen),
     ("a_signal_ends_the_wait_for_a_reader_of_the_report", a_signal_ends_the_wait_for_a_reader_of_the_report),
     ("messages_that_cannot_be_written_change_nothing", messages_that_cannot_be_written_change_nothing),
+    ("limits_of_the_process_are_errors", limits_of_the_process_are_errors),
     ("a_crash_is_told_without_a_report", a_crash_is_told_without_a_report),
 ];
 

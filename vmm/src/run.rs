@@ -206,7 +206,7 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn new(plan: &'a Plan) -> Result<Self, SetupError> {
         let system = |what| move |source| SetupError::System { what, source };
-        let mut events = Loop::new().map_err(SetupError::MainLoop)?;
+        let mut events = Loop::new().map_err(SetupError::NoMainLoop)?;
         let wish = Wish::new().map_err(system("make an eventfd"))?;
         let on_signal = Arc::clone(&wish);
         signals::watch(move |signal| on_signal.make(signal)).map_err(system("watch for signals"))?;

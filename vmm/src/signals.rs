@@ -5,10 +5,10 @@
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 
 /// Takes over the signals for the life of the process and has a thread call `on_signal` with each. A
 /// thread of its own, as the main loop may be the one that hangs, or be over.
@@ -17,6 +17,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 /// When the system has no handler, socket or thread to give.
 pub fn watch(on_signal: impl Fn(i32) + Send + 'static) -> io::Result<()> {
     let (mut pipe, writer) = UnixStream::pair()?;
+    // With a handler, a write past the limit of file sizes is an error of that write (EFBIG), which the guest
+    // gets for its disk, and not the end of the process.
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let latest = Arc::new(AtomicUsize::new(0));
     for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
         // The number is stored before the byte is written: actions run in the order of registration.

@@ -76,6 +76,9 @@ pub enum SetupError {
         /// Why.
         source: io::Error,
     },
+    /// There is no main loop to be had.
+    #[error("cannot make the main loop: {0:?}; the limit of open files may be too low")]
+    NoMainLoop(event_manager::Error),
     /// The main loop.
     #[error("the main loop failed: {0:?}")]
     MainLoop(event_manager::Error),
