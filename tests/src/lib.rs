@@ -10,4 +10,4 @@ pub mod report;
 
 pub use disk::TestDisk;
 pub use host::{Kvm, small_guest, workspace};
-pub use machine::{Finished, Heirloom};
+pub use machine::{Finished, Heirloom, binary};

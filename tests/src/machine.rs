@@ -34,6 +34,11 @@ static BINARY: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| match env::v
     None => cargo_build(&workspace(), &["-p", "vmm"], &target_folder()).map(|folder| folder.join("heirloom")),
 });
 
+/// The program under test.
+pub fn binary() -> Result<&'static Path, String> {
+    BINARY.as_ref().map(PathBuf::as_path).map_err(String::clone)
+}
+
 impl Heirloom {
     /// `heirloom run` with these words.
     pub fn run(words: &[&str]) -> Self {
@@ -68,7 +73,7 @@ impl Heirloom {
 
     /// Starts it.
     pub fn start(mut self) -> Result<Child, String> {
-        let binary = BINARY.as_ref().map_err(String::clone)?;
+        let binary = binary()?;
         self.command.spawn().map_err(|e| format!("cannot start {}: {e}", binary.display()))
     }
 

@@ -6,10 +6,19 @@ use std::path::Path;
 
 use serde_json::Value;
 
+fn read(path: &Path) -> Result<Value, String> {
+    let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    serde_json::from_slice(&bytes).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// How often the guest was started.
+pub fn boot_count(path: &Path) -> Result<u64, String> {
+    number(&read(path)?["boot_count"])
+}
+
 /// The last boot in a report file.
 pub fn last_boot(path: &Path) -> Result<Value, String> {
-    let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let report: Value = serde_json::from_slice(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+    let report = read(path)?;
     let boots = report["boots"].as_array().ok_or("the report has no boots")?;
     Ok(boots.last().ok_or("the report has no boot")?.clone())
 }

@@ -2,7 +2,7 @@
 //! The bare-metal guest of `tests/guests` on `/dev/kvm`, however slow that is: legacy block and net
 //! drivers of our own over the software PF's virtual functions.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::LazyLock;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -110,6 +110,48 @@ fn net(irq: &str, keys: &'static str) -> Result<(), String> {
     check(number(&net["kicks"]["replayed"])? >= 1, "the early kick was not replayed", net)
 }
 
+/// Whether a network namespace with a tap can be made here.
+fn tap_lack() -> Option<&'static str> {
+    let made = in_namespace("true").output().is_ok_and(|o| o.status.success());
+    (!made).then_some("no tap in a network namespace (needs root, /dev/net/tun, ip and unshare)")
+}
+
+/// A shell command in a network namespace of its own, with 10.0.2.2 on the tap `t0`.
+fn in_namespace(command: &str) -> Command {
+    let set_up = "ip tuntap add t0 mode tap && ip addr add 10.0.2.2/24 dev t0 && ip link set t0 up";
+    let mut shell = Command::new("unshare");
+    shell.args(["--net", "sh", "-c", &format!("{set_up} && {command}")]);
+    shell
+}
+
+/// The kernel of this machine answers the guest's ARP and pings, through a real tap.
+fn net_tap() -> Result<(), String> {
+    let bench = Bench::new("test=net irq=pic count=5")?;
+    let guest = GUEST.as_ref().map_err(|e| e.as_str())?;
+    let command = format!(
+        "exec {} run --memory=64M --cpu=legacy --kernel {} --cmdline='test=net irq=pic count=5' \
+         --legacy-virtio=soft=net,tap=t0,id=net --report {}",
+        tests::binary()?.display(),
+        guest.display(),
+        bench.report_path().display()
+    );
+    let output = in_namespace(&command).stdin(Stdio::null()).output().map_err(|e| e.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() || !text.contains("GUEST net pings=5") {
+        return Err(format!("{:?}\n{text}", output.status));
+    }
+    let report = last_boot(&bench.report_path())?;
+    check(device(&report, "net")?["faulted"].is_null(), "the card is out of service", &report)
+}
+
+/// The guest resets itself once and finds on the disk what it wrote before.
+fn reboot() -> Result<(), String> {
+    let bench = Bench::new("test=reboot irq=pic")?;
+    bench.run()?.0.expect_output("GUEST came back")?;
+    let count = tests::report::boot_count(&bench.report_path())?;
+    if count == 2 { Ok(()) } else { Err(format!("{count} boots instead of 2")) }
+}
+
 fn scenario(cmdline: &str, output: &str) -> Result<(), String> {
     Bench::new(cmdline)?.run()?.0.expect_output(output)?;
     Ok(())
@@ -172,7 +214,7 @@ fn sigterm_ends_a_running_guest() -> Result<(), String> {
     let bench = Bench::new("test=smp cpus=1 count=100000000")?;
     let mut child = bench.start()?.start()?;
     std::thread::sleep(std::time::Duration::from_millis(1500));
-    let kill = std::process::Command::new("kill").arg(child.id().to_string()).status().map_err(|e| e.to_string())?;
+    let kill = Command::new("kill").arg(child.id().to_string()).status().map_err(|e| e.to_string())?;
     if !kill.success() {
         return Err("kill failed".to_owned());
     }
@@ -197,6 +239,8 @@ const TESTS: &[(&str, Test)] = &[
     ("net_polled", || net("poll", "")),
     ("net_intx", || net("pic", ",irq=intx")),
     ("net_msix", || net("msix", "")),
+    ("net_tap", net_tap),
+    ("reboot", reboot),
     ("bar_moves", || scenario("test=bars", "survives a BAR on top of it")),
     ("bar_moves_intx", || scenario("test=bars irq=pic", "GUEST-OK bars")),
     ("every_offset_and_width", sweep),
@@ -213,9 +257,14 @@ const TESTS: &[(&str, Test)] = &[
 
 fn main() -> ExitCode {
     let missing = Kvm::find() == Kvm::Missing;
+    let no_tap = tap_lack();
     let trials = TESTS.iter().map(|(name, test)| {
-        let trial = Trial::test(*name, || test().map_err(Failed::from)).with_ignored_flag(missing);
-        if missing { trial.with_kind("skipped: no usable /dev/kvm") } else { trial }
+        let trial = Trial::test(*name, || test().map_err(Failed::from));
+        let lack = if missing { Some("no usable /dev/kvm") } else { no_tap.filter(|_| *name == "net_tap") };
+        match lack {
+            Some(lack) => trial.with_ignored_flag(true).with_kind(format!("skipped: {lack}")),
+            None => trial,
+        }
     });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
 }

@@ -42,7 +42,7 @@ pub fn run(index: usize, irq: Interrupts) -> Result<(), Reason> {
     data[..512].fill(0);
     expect("status of a read", disk.request(Operation::Read, PATTERN_SECTOR, &mut data[..512])?, 0u8)?;
     if let Some(offset) = (0..512).find(|&offset| data[offset] != pattern(offset)) {
-        return Err(Reason::mismatch("byte of the pattern", data[offset].into(), pattern(offset).into()));
+        return Err(Reason::Mismatch("byte of the pattern", data[offset].into(), pattern(offset).into()));
     }
     let past_the_end = disk.sectors;
     expect("status of a read past the end", disk.request(Operation::Read, past_the_end, &mut data[..512])?, 1u8)?;
@@ -71,4 +71,22 @@ pub fn reload(irq: Interrupts, count: u32) -> Result<(), Reason> {
     }
     println!("GUEST reloads={count}");
     Ok(())
+}
+
+/// Whether the pattern is on the disk already; puts it there otherwise. The disk is left running, as
+/// a crashed kernel leaves it.
+pub fn mark_was_there(irq: Interrupts) -> Result<bool, Reason> {
+    let mut disk = Disk::open(0, irq)?;
+    let mut data = zeros::<512>();
+    expect("status of a read", disk.request(Operation::Read, PATTERN_SECTOR, &mut data)?, 0u8)?;
+    if (0..512).all(|offset| data[offset] == pattern(offset)) {
+        println!("GUEST came back");
+        return Ok(true);
+    }
+    for (offset, byte) in data.iter_mut().enumerate() {
+        *byte = pattern(offset);
+    }
+    expect("status of a write", disk.request(Operation::Write, PATTERN_SECTOR, &mut data)?, 0u8)?;
+    expect("status of a flush", disk.request(Operation::Flush, 0, &mut [])?, 0u8)?;
+    Ok(false)
 }

@@ -13,6 +13,7 @@
 //! | `bench` | many reads of a register, many notifications: load for benchmarks |
 //! | `crash` | executes an instruction stream that KVM cannot run |
 //! | `reset` | resets the machine through the keyboard controller |
+//! | `reboot` | leaves a mark on the disk and resets; finds it after the reboot |
 //!
 //! `irq=pic|ioapic|msix|poll` chooses how devices interrupt; `disk=N` the disk.
 
@@ -31,32 +32,32 @@ use crate::port;
 use crate::virtio::Interrupts;
 
 /// Why a scenario failed.
-pub struct Reason(&'static str, u64, u64);
-
-impl Reason {
-    /// A failure that two numbers explain: what was seen and what was expected.
-    pub fn mismatch(what: &'static str, seen: u64, expected: u64) -> Self {
-        Self(what, seen, expected)
-    }
+pub enum Reason {
+    /// In words.
+    Text(&'static str),
+    /// What was seen and what was expected.
+    Mismatch(&'static str, u64, u64),
 }
 
 impl From<&'static str> for Reason {
     fn from(text: &'static str) -> Self {
-        Self(text, 0, 0)
+        Self::Text(text)
     }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(text, seen, expected) = self;
-        if seen == expected { write!(f, "{text}") } else { write!(f, "{text}: {seen:#x} instead of {expected:#x}") }
+        match self {
+            Self::Text(text) => write!(f, "{text}"),
+            Self::Mismatch(what, seen, expected) => write!(f, "{what}: {seen:#x} instead of {expected:#x}"),
+        }
     }
 }
 
 /// Fails unless `seen` is `expected`.
 pub fn expect(what: &'static str, seen: impl Into<u64>, expected: impl Into<u64>) -> Result<(), Reason> {
     let (seen, expected) = (seen.into(), expected.into());
-    if seen == expected { Ok(()) } else { Err(Reason::mismatch(what, seen, expected)) }
+    if seen == expected { Ok(()) } else { Err(Reason::Mismatch(what, seen, expected)) }
 }
 
 /// Runs the scenario `name`.
@@ -79,12 +80,17 @@ pub fn run(name: &str, cmdline: &Cmdline) -> Result<(), Reason> {
         "reload" => disk::reload(irq, cmdline.number("count", 100)),
         "bench" => bench::run(cmdline),
         "crash" => crash(),
-        "reset" => {
-            port::outb(0x64, 0xfe);
-            Err("the machine did not reset".into())
-        }
+        "reset" => reset(),
+        "reboot" if disk::mark_was_there(irq)? => Ok(()),
+        "reboot" => reset(),
         _ => Err("there is no such test".into()),
     }
+}
+
+/// The way every kernel knows.
+fn reset() -> Result<(), Reason> {
+    port::outb(0x64, 0xfe);
+    Err("the machine did not reset".into())
 }
 
 /// A jump to memory that is not there: KVM can neither run nor emulate what it fetches.
