@@ -127,7 +127,8 @@ pub fn run(args: &RunArgs) -> Result<Ended, RunError> {
     }
     let mut report = Report::default();
     let ended = Session::new(&plan)?.run(args.no_reboot(), &mut report);
-    // What is known is reported also when the main loop failed.
+    // What is known is reported also when the main loop failed. Without a guest there is nothing to say.
+    let targets = if report.boot_count > 0 { targets } else { Vec::new() };
     let written = targets.iter().map(|target| write(&report, target)).fold(Ok(()), Result::and);
     let ended = ended?;
     written?;
