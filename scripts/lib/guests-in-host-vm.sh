@@ -28,8 +28,7 @@ memory=3G
 ((available < 10)) || memory=7G
 case $name in
     small_guests)
-        # Makes a tap, which the ip of busybox does not.
-        files+=(--file "$("$repo/scripts/lib/small-guest.sh"):small-guest" --file "$(command -v ip):bin/ip")
+        files+=(--file "$("$repo/scripts/lib/small-guest.sh"):small-guest")
         ;;
     linux_guests)
         for guest in target/guests/*; do files+=(--file "$(readlink -f "$guest"):guests/${guest##*/}"); done
@@ -37,4 +36,4 @@ case $name in
 esac
 exec scripts/host-vm run --memory "$memory" --timeout 900 --env HEIRLOOM_KVM=hardware \
     --env HEIRLOOM_BIN=/job/heirloom --env HEIRLOOM_SMALL_GUEST=/job/small-guest \
-    --env HEIRLOOM_GUESTS=/job/guests --env HEIRLOOM_ROOT=/job --env PATH=/job/bin:/bin:/sbin "${files[@]}" -- "$test" --test-threads=1
+    --env HEIRLOOM_GUESTS=/job/guests --env HEIRLOOM_ROOT=/job "${files[@]}" -- "$test" --test-threads=1
