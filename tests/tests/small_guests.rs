@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use tests::report::{all_commands, check, device, last_boot, number};
-use tests::{Finished, Heirloom, Kvm, TestDisk, small_guest};
+use tests::{Finished, Heirloom, Kvm, TestDisk, free_memory, small_guest};
 
 static GUEST: LazyLock<Result<std::path::PathBuf, String>> = LazyLock::new(small_guest);
 
@@ -372,7 +372,12 @@ fn main() -> ExitCode {
     let no_tap = tap_lack();
     let trials = TESTS.iter().map(|(name, test)| {
         let trial = Trial::test(*name, || test().map_err(Failed::from));
-        let lack = if missing { Some("no usable /dev/kvm") } else { no_tap.filter(|_| *name == "net_tap") };
+        let lack = match *name {
+            _ if missing => Some("no usable /dev/kvm"),
+            "net_tap" => no_tap,
+            "memory_above_the_pci_hole" if free_memory() < 5 << 30 => Some("less than 5 GiB of memory are free"),
+            _ => None,
+        };
         match lack {
             Some(lack) => trial.with_ignored_flag(true).with_kind(format!("skipped: {lack}")),
             None => trial,

@@ -20,6 +20,14 @@ pub enum SetupError {
     /// Memory size.
     #[error(transparent)]
     Layout(#[from] arch::layout::LayoutError),
+    /// More memory than the processors can address.
+    #[error("the guest wants {memory} of memory, this host's processors address {bits} bits: use less")]
+    AddressWidth {
+        /// Memory wanted.
+        memory: String,
+        /// Width of a physical address.
+        bits: u8,
+    },
     /// Kernel, initrd or command line.
     #[error("cannot boot {kernel}")]
     Boot {
