@@ -12,8 +12,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use vmm::cli::{Cli, Command};
 use vmm::config::ConfigError;
+use vmm::machine::SetupError;
 use vmm::run::{self, Ended, Finished, RunError};
 use vmm::terminal;
+use vmm::vcpu::VcpuError;
 
 // The codes are promised by `--help`; those of a guest's end are with `Ended`.
 const INTERNAL: u8 = 1;
@@ -56,7 +58,9 @@ fn say(message: impl Display) {
 fn failed_code(error: &RunError) -> u8 {
     match error {
         RunError::Config(ConfigError::Usage(_)) => USAGE,
-        RunError::Setup(vmm::machine::SetupError::Internal(_) | vmm::machine::SetupError::MainLoop(_)) => INTERNAL,
+        RunError::Setup(
+            SetupError::Internal(_) | SetupError::MainLoop(_) | SetupError::Vcpu(VcpuError::Timeout { .. }),
+        ) => INTERNAL,
         RunError::Config(_) | RunError::Setup(_) | RunError::Report { .. } => SET_UP,
     }
 }
