@@ -12,7 +12,7 @@
 //! | `abuse` | broken rings, BARs on top of everything, MSI-X and chip garbage; the disk works after each |
 //! | `quarrel` | processors switch, move and reset a device that another one uses |
 //! | `reload` | the driver comes and goes many times |
-//! | `bench` | many reads of a register, many notifications: load for benchmarks |
+//! | `bench` | reads of a register and notifications, timed: load for `scripts/bench` |
 //! | `crash` | executes an instruction stream that KVM cannot run |
 //! | `spin`, `halt` | never ends, with interrupts closed: running, or halted |
 //! | `reset` | resets the machine through the keyboard controller |
