@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the guest wrote into the legacy registers since the last reset, as far as the VMM has to
-//! know it: to filter kicks, to restore interrupt vectors, and to answer for a dead device. Pure.
-//!
-//! It is no cache: reads of the guest go to the device.
+//! know it: to filter kicks, to restore interrupt vectors, and to answer for a dead device; and with
+//! it, what of the device's registers is [known](Known). Pure.
 
+use super::identity::DeviceType;
+use super::known::Known;
 use super::queue_set::MAX_QUEUES;
 
 /// Status bit: a driver is there.
@@ -40,18 +41,24 @@ pub struct Shadow {
     pub offered: Option<u32>,
     /// Halves of a queue address that came as two 2-byte writes, until both are there.
     pub pfn_halves: [Option<u16>; 2],
+    /// Registers that a read of the guest needs no command for.
+    pub known: Known,
+    /// The device said that the reset which [`Self::reset`] is about has ended.
+    reset_confirmed: bool,
     queues: Box<[Queue]>,
 }
 
 impl Shadow {
-    /// The state after a reset.
-    pub fn new() -> Self {
+    /// The state after a reset of a `device`. With `answers` off, reads of the guest always go to it.
+    pub fn new(answers: bool, device: DeviceType) -> Self {
         Self {
             status: 0,
             queue_select: 0,
             driver_features: 0,
             offered: None,
             pfn_halves: [None; 2],
+            known: Known::new(answers, device),
+            reset_confirmed: false,
             queues: vec![Queue::default(); usize::from(MAX_QUEUES)].into_boxed_slice(),
         }
     }
@@ -66,8 +73,15 @@ impl Shadow {
         (0..MAX_QUEUES).zip(self.queues.iter())
     }
 
+    /// The device's status read as 0 after a 0 was written: [`Self::reset`] follows.
+    pub fn confirm_reset(&mut self) {
+        self.reset_confirmed = true;
+    }
+
     /// Forgets all that a device reset forgets.
     pub fn reset(&mut self) {
+        let confirmed = std::mem::take(&mut self.reset_confirmed);
+        self.known.reset(confirmed);
         self.status = 0;
         self.queue_select = 0;
         self.driver_features = 0;

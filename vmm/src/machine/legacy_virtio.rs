@@ -203,6 +203,7 @@ fn config(plan: &DevicePlan) -> TransitionalConfig {
             NotifyMode::Exit => DeviceNotifyMode::Exit,
         },
         deadline: plan.deadline.unwrap_or(default.deadline),
+        shadow: plan.shadow,
         ..default
     }
 }
