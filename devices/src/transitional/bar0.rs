@@ -71,7 +71,7 @@ impl TransitionalDevice {
     fn lock_for_access(&self) -> MutexGuard<'_, Core> {
         let mut core = self.lock();
         let modern_uses = self.modern_uses.load(Ordering::Acquire);
-        core.shadow.known.begin_access(self.faults.is_faulted(), modern_uses);
+        core.shadow.begin_access(self.faults.is_faulted(), modern_uses);
         core
     }
 
@@ -120,9 +120,7 @@ impl TransitionalDevice {
                 value & !self.hidden_features
             }
             Register::QueueSize => {
-                if let Some(queue) = core.shadow.selected() {
-                    queue.size = Some(value as u16);
-                }
+                core.shadow.size_read(value as u16);
                 value
             }
             _ => value,
@@ -158,7 +156,7 @@ impl TransitionalDevice {
             Register::QueueSelect => {
                 core.shadow.queue_select = written.value as u16;
                 core.shadow.pfn_halves = [None; 2];
-                self.write_whole(core, register, (written.value as u16).into());
+                core.shadow.select_is_sure = self.write_whole(core, register, (written.value as u16).into());
             }
             Register::Status => self.write_status(core, written.value as u8),
             Register::ConfigVector | Register::QueueVector => {
@@ -184,6 +182,7 @@ impl TransitionalDevice {
             }
             // Some devices take this for a reset of all of the device.
             core.config_armed = false;
+            core.shadow.select_is_sure = false;
             self.write_whole(core, Register::QueueAddress, 0);
             return;
         }

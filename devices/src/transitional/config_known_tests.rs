@@ -24,9 +24,9 @@ fn a_run_gives_each_byte_once_and_in_order() {
 fn anything_but_the_next_byte_ends_a_run() {
     let mut config = ConfigKnown::new(true, DeviceType::Block);
     let ends: [(&str, fn(&mut ConfigKnown)); 5] = [
-        ("skipped", |config| assert_eq!(config.get(&byte(2), None))),
-        ("again", |config| assert_eq!(config.get(&byte(0), None))),
-        ("too wide", |config| assert_eq!(config.get(&piece(1, Width::B4), None))),
+        ("skipped", |config| assert_eq!(config.get(&byte(2)), None)),
+        ("again", |config| assert_eq!(config.get(&byte(0)), None)),
+        ("too wide", |config| assert_eq!(config.get(&piece(1, Width::B4)), None)),
         ("another register", ConfigKnown::end_run),
         ("written", ConfigKnown::written),
     ];

@@ -69,12 +69,15 @@ impl Known {
     }
 
     /// To be called before each access: forgets everything if the function is out of service, or if
-    /// the modern interface was used since the last call. `modern_uses` only ever grows.
-    pub fn begin_access(&mut self, faulted: bool, modern_uses: u64) {
-        if faulted || modern_uses != self.modern_uses {
+    /// the modern interface was used since the last call, and says whether it did. `modern_uses` only
+    /// ever grows.
+    pub fn begin_access(&mut self, faulted: bool, modern_uses: u64) -> bool {
+        let forgets = faulted || modern_uses != self.modern_uses;
+        if forgets {
             self.modern_uses = modern_uses;
             self.forget();
         }
+        forgets
     }
 
     /// The value that the device would answer, if that is known.

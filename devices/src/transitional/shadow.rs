@@ -35,6 +35,9 @@ pub struct Shadow {
     pub status: u8,
     /// Last queue index written.
     pub queue_select: u16,
+    /// Whether the device surely has that queue selected. A reset does not say which one it selects,
+    /// and queue address 0 and the modern interface may reset.
+    pub select_is_sure: bool,
     /// Driver features, merged from writes of any width.
     pub driver_features: u32,
     /// Features the device offers minus hidden ones, once read. Constant: a reset keeps them.
@@ -54,12 +57,30 @@ impl Shadow {
         Self {
             status: 0,
             queue_select: 0,
+            select_is_sure: false,
             driver_features: 0,
             offered: None,
             pfn_halves: [None; 2],
             known: Known::new(answers, device),
             reset_confirmed: false,
             queues: vec![Queue::default(); usize::from(MAX_QUEUES)].into_boxed_slice(),
+        }
+    }
+
+    /// To be called before each access: forgets what may have become wrong since the last one.
+    /// `modern_uses` counts accesses to the modern interface.
+    pub fn begin_access(&mut self, faulted: bool, modern_uses: u64) {
+        if self.known.begin_access(faulted, modern_uses) {
+            self.select_is_sure = false;
+        }
+    }
+
+    /// The device said how many entries the selected queue has.
+    pub fn size_read(&mut self, size: u16) {
+        if self.select_is_sure
+            && let Some(queue) = self.selected()
+        {
+            queue.size = Some(size);
         }
     }
 
@@ -84,6 +105,7 @@ impl Shadow {
         self.known.reset(confirmed);
         self.status = 0;
         self.queue_select = 0;
+        self.select_is_sure = false;
         self.driver_features = 0;
         self.pfn_halves = [None; 2];
         for queue in &mut self.queues {
