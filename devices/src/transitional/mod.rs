@@ -46,6 +46,8 @@ mod notify;
 mod property_tests;
 mod queue_set;
 mod registers;
+#[cfg(test)]
+mod replay;
 mod report;
 mod reset;
 #[cfg(test)]

@@ -17,7 +17,7 @@ use event_manager::{EventManager, SubscriberOps};
 pub use function::FakeFunction;
 pub use model::{Model, refused};
 pub use platform::{FakeLine, FakeMsi, FakePorts, MsiEvents};
-pub use stack::{DEVICE_WRITES, NEXT, Ring, Stack};
+pub use stack::{DEVICE_WRITES, Ring, Stack};
 
 use super::*;
 use crate::bus::{Access, Effect, Width};
