@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
 
+/// What ends knowledge, and its name.
+type End = (&'static str, fn(&mut ConfigKnown));
+
 fn piece(offset: u8, width: Width) -> Piece {
     Piece { offset, width, position: 0 }
 }
@@ -23,7 +26,7 @@ fn a_run_gives_each_byte_once_and_in_order() {
 #[test]
 fn anything_but_the_next_byte_ends_a_run() {
     let mut config = ConfigKnown::new(true, DeviceType::Block);
-    let ends: [(&str, fn(&mut ConfigKnown)); 5] = [
+    let ends: [End; 5] = [
         ("skipped", |config| assert_eq!(config.get(&byte(2)), None)),
         ("again", |config| assert_eq!(config.get(&byte(0)), None)),
         ("too wide", |config| assert_eq!(config.get(&piece(1, Width::B4)), None)),
@@ -50,7 +53,7 @@ fn how_much_is_read() {
 
 #[test]
 fn the_mac_address_stays_until_it_is_written_or_the_device_is_reset() {
-    let ends: [(&str, fn(&mut ConfigKnown)); 3] =
+    let ends: [End; 3] =
         [("written", ConfigKnown::written), ("reset", ConfigKnown::restart), ("fault", ConfigKnown::distrust)];
     for (name, end) in ends {
         let mut config = ConfigKnown::new(true, DeviceType::Net);

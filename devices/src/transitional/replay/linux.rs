@@ -135,8 +135,8 @@ fn rhel_4_and_5_network() {
     replay(Guest::net, |guest| {
         guest.run(NET_START);
         guest.run(NET_INTX);
-        for host in 1..20 {
-            if host == 1 { guest.ask_the_network(host, Irq::Intx) } else { guest.ask_again(host, Irq::Intx) }
+        for host in 20..40 {
+            if host == 20 { guest.ask_the_network(host, Irq::Intx) } else { guest.ask_again(host, Irq::Intx) }
         }
         guest.run(UNLOAD_INTX);
     });

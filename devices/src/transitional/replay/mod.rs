@@ -60,6 +60,10 @@ struct Guest {
     /// The disk's file.
     file: Option<std::fs::File>,
     features: u32,
+    /// Features that it accepted.
+    accepted: u32,
+    /// Entries of the selected queue, as read last.
+    queue_size: u16,
     /// All that the driver read.
     seen: Vec<u32>,
     rings: [Option<Ring>; 3],
@@ -82,7 +86,8 @@ impl Guest {
     /// Ports and memory are decoded; nobody switched bus mastering on.
     fn new(spec: VfSpec, file: Option<std::fs::File>, shadow: bool) -> Self {
         let stack = Stack::with_shadow(spec, Quirks::default(), shadow);
-        let guest = Self { stack, file, features: 0, seen: Vec::new(), rings: [const { None }; 3] };
+        let guest =
+            Self { stack, file, features: 0, accepted: 0, queue_size: 0, seen: Vec::new(), rings: [const { None }; 3] };
         guest.command(3);
         guest
     }
@@ -129,11 +134,19 @@ impl Guest {
         };
         if kind.starts_with('W') {
             let value = self.value(value.strip_prefix('=').unwrap());
-            self.note_queue(u64::from(offset), value);
+            match offset {
+                4 => self.accepted = value,
+                8 if value != 0 => self.note_queue(value),
+                18 if value == 0 => self.accepted = 0,
+                _ => {}
+            }
             return self.stack.write(offset.into(), width, value);
         }
         let read = self.stack.read(offset.into(), width);
         self.seen.push(read);
+        if offset == 12 {
+            self.queue_size = read as u16;
+        }
         match value {
             "" => {}
             "=>f" => self.features = read,
@@ -146,14 +159,12 @@ impl Guest {
     }
 
     /// A queue address: the driver has zeroed its ring before.
-    fn note_queue(&mut self, offset: u64, value: u32) {
-        if offset != 8 || value == 0 {
-            return;
-        }
-        let base = u64::from(value) << 12;
+    fn note_queue(&mut self, pfn: u32) {
+        let base = u64::from(pfn) << 12;
         let queue = ((base - RINGS) / RING_SPACE) as usize;
         self.stack.memory.write_slice(&[0; RING_SPACE as usize / 2], GuestAddress(base)).unwrap();
-        let size = self.stack.read(12, Width::B2) as u16;
+        // The driver has read it; one more read here would be one more command.
+        let size = self.queue_size;
         self.rings[queue] = Some(Ring { base, size, next: 0 });
     }
 

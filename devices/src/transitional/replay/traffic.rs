@@ -28,11 +28,7 @@ const BLK_STATUS: u64 = 0x20_6000;
 impl Guest {
     /// Bytes of the header in front of each frame, by the features that the driver accepted.
     fn header_len(&self) -> u32 {
-        if self.accepted_mergeable() { 12 } else { 10 }
-    }
-
-    fn accepted_mergeable(&self) -> bool {
-        self.stack.read(4, crate::bus::Width::B4) & MRG_RXBUF != 0
+        if self.accepted & MRG_RXBUF != 0 { 12 } else { 10 }
     }
 
     /// Header and frame in descriptors of their own, which is what old drivers do and old devices
