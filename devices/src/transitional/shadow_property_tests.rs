@@ -27,6 +27,10 @@ enum Op {
     /// Queue select, and an address that is 0 or the queue's own.
     SetUp(u16, bool),
     Kick(u16),
+    /// Both vectors, each read back.
+    Vectors(u16),
+    /// A status, and read back.
+    Status(u8),
     Command(u32),
     Msix(bool),
     ModernRead(u64, Width),
@@ -68,11 +72,13 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (prop_oneof![0..8_u64, 12..72_u64], width(), value()).prop_map(|(o, w, v)| Op::Write(o, w, v)),
         4 => (0..5_u16, prop::bool::weighted(0.7)).prop_map(|(queue, on)| Op::SetUp(queue, on)),
         2 => (0..4_u16).prop_map(Op::Kick),
+        3 => prop_oneof![0..5_u16, Just(0xffff)].prop_map(Op::Vectors),
+        3 => prop_oneof![0..8_u8, Just(7), any::<u8>()].prop_map(Op::Status),
         1 => prop::sample::select(vec![0_u32, 1, 3, 5, 7, 0x407]).prop_map(Op::Command),
-        2 => any::<bool>().prop_map(Op::Msix),
+        3 => prop::bool::weighted(0.7).prop_map(Op::Msix),
         1 => (prop_oneof![0..64_u64, MODERN_CONFIG..MODERN_CONFIG + 24], width()).prop_map(|(o, w)| Op::ModernRead(o, w)),
         // Everything but "enable this queue".
-        1 => (prop::sample::select(vec![(8_u64, Width::B4), (12, Width::B4), (16, Width::B2), (20, Width::B1), (22, Width::B2),
+         4 => (prop::sample::select(vec![(8_u64, Width::B4), (12, Width::B4), (16, Width::B2), (20, Width::B1), (22, Width::B2),
             (24, Width::B2), (26, Width::B2)]), value()).prop_map(|((o, w), v)| Op::ModernWrite(o, w, v)),
         1 => Just(Op::MachineReset),
         1 => (1..60_u8).prop_map(Op::Disk),
@@ -95,6 +101,17 @@ fn run(stack: &mut Stack, op: &Op, is_disk: bool) -> Vec<u64> {
             let pfn = if on { (RING >> 12) as u32 + 8 * u32::from(queue) } else { 0 };
             stack.write(8, Width::B4, pfn);
             return vec![before.into(), stack.read(8, Width::B4).into(), stack.read(12, Width::B2).into()];
+        }
+        Op::Vectors(vector) => {
+            let pair = [20, 22].map(|offset| {
+                stack.write(offset, Width::B2, vector.into());
+                stack.read(offset, Width::B2).into()
+            });
+            return pair.to_vec();
+        }
+        Op::Status(status) => {
+            stack.write(18, Width::B1, status.into());
+            return vec![stack.read(18, Width::B1).into()];
         }
         Op::Kick(queue) => stack.write(16, Width::B2, queue.into()),
         Op::Command(command) => {
@@ -162,7 +179,7 @@ fn stack(is_disk: bool, quirks: &Quirks, shadow: bool) -> Stack {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 160, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn item_37_a_guest_cannot_tell_whether_there_is_a_shadow(
