@@ -55,6 +55,8 @@ mod sequence_tests;
 mod settings;
 mod shadow;
 #[cfg(test)]
+mod shadow_failure_tests;
+#[cfg(test)]
 mod shadow_property_tests;
 #[cfg(test)]
 mod stack_tests;
