@@ -151,6 +151,13 @@ pub struct LegacyVirtioConfig {
     /// How long one register access may take, in milliseconds (1..=60000).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u32>,
+    /// Answer guest reads of registers without an admin command where the answer is known.
+    #[serde(default = "on")]
+    pub shadow: bool,
+}
+
+const fn on() -> bool {
+    true
 }
 
 /// What a software VF is.

@@ -2,6 +2,9 @@
 //! The guest's accesses to BAR0, register by register. Decides nothing about where an access goes:
 //! [`Layout::decode`](super::decode::Layout::decode) did.
 
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering;
+
 use super::back_end::Denied;
 use super::decode::{CONFIG_START, Direction, Register, Target};
 use super::device::{Core, TransitionalDevice};
@@ -27,13 +30,13 @@ impl TransitionalDevice {
                 Target::Common { .. } | Target::Device(_) => {}
             }
         }
-        let mut core = self.lock();
+        let mut core = self.lock_for_access();
         match self.layout.decode(offset, width, Direction::Read, core.guest_msix) {
-            Target::Common { register, skip } => match self.read_register(&mut core, register) {
+            Target::Common { register, skip } => match self.answer_register(&mut core, register) {
                 Some(value) => width.truncate(u64::from(value) >> (8 * skip)),
                 None => width.all_ones(),
             },
-            Target::Device(split) => self.read_device(&split, width),
+            Target::Device(split) => self.read_device(&mut core, &split, width),
             Target::Isr => self.read_isr(),
             Target::Notify | Target::Nothing => width.all_ones(),
         }
@@ -49,15 +52,27 @@ impl TransitionalDevice {
                 Target::Common { .. } | Target::Device(_) => {}
             }
         }
-        let mut core = self.lock();
+        let mut core = self.lock_for_access();
         match self.layout.decode(offset, width, Direction::Write, core.guest_msix) {
             Target::Common { register, skip } => {
+                core.shadow.known.config.end_run();
                 self.write_register(&mut core, register, Written { skip, width, value: value as u32 });
             }
-            Target::Device(split) => self.write_device(&split, value as u32),
+            Target::Device(split) => {
+                core.shadow.known.config.written();
+                self.write_device(&split, value as u32);
+            }
             Target::Isr | Target::Notify | Target::Nothing => {}
         }
         self.publish(&core);
+    }
+
+    /// The lock, with nothing in the shadow that may have become wrong since it was held last.
+    fn lock_for_access(&self) -> MutexGuard<'_, Core> {
+        let mut core = self.lock();
+        let modern_uses = self.modern_uses.load(Ordering::Acquire);
+        core.shadow.begin_access(self.faults.is_faulted(), modern_uses);
+        core
     }
 
     fn read_isr(&self) -> u64 {
@@ -78,31 +93,51 @@ impl TransitionalDevice {
         let _ = self.back_end.write_area(Area::Common, NOTIFY, Width::B2, queue.into());
     }
 
-    fn read_register(&self, core: &mut Core, register: Register) -> Option<u32> {
-        match register {
-            Register::DeviceFeatures => self.read_features(core),
-            Register::QueueSize => {
-                let size = self.back_end.read(register)?;
-                if let Some(queue) = core.shadow.selected() {
-                    queue.size = Some(size as u16);
-                }
-                Some(size)
-            }
+    /// From the shadow if it has the register, else from the device.
+    fn answer_register(&self, core: &mut Core, register: Register) -> Option<u32> {
+        core.shadow.known.config.end_run();
+        if let Some(value) = core.shadow.known.get(register) {
+            self.stats.shadow_reads.add();
+            return Some(value);
+        }
+        match self.read_register(core, register) {
             // A dead device must not read as 0xff: Linux 3.4 stops the whole guest if the status is
             // not 0 after a driver reset it and left (conformance item F25).
-            Register::Status => self.back_end.read(register).or(Some(core.shadow.status.into())),
-            Register::DriverFeatures
-            | Register::QueueAddress
-            | Register::QueueSelect
-            | Register::ConfigVector
-            | Register::QueueVector => self.back_end.read(register),
+            None if register == Register::Status => Some(core.shadow.status.into()),
+            answer => answer,
         }
     }
 
-    fn read_features(&self, core: &mut Core) -> Option<u32> {
-        let features = self.back_end.read(Register::DeviceFeatures)? & !self.hidden_features;
-        core.shadow.offered = Some(features);
-        Some(features)
+    /// Reads a whole register of the device; features without those that the guest may not see.
+    fn read_register(&self, core: &mut Core, register: Register) -> Option<u32> {
+        let Some(value) = self.back_end.read(register) else {
+            core.shadow.known.forget();
+            return None;
+        };
+        let value = match register {
+            Register::DeviceFeatures => {
+                core.shadow.offered = Some(value & !self.hidden_features);
+                value & !self.hidden_features
+            }
+            Register::QueueSize => {
+                core.shadow.size_read(value as u16);
+                value
+            }
+            _ => value,
+        };
+        core.shadow.known.read(register, value);
+        Some(value)
+    }
+
+    /// Writes a whole register of the device. What a failed write did is not known.
+    fn write_whole(&self, core: &mut Core, register: Register, value: u32) -> bool {
+        let done = self.back_end.write(register, value);
+        if done {
+            core.shadow.known.written(register, value);
+        } else {
+            core.shadow.known.forget();
+        }
+        done
     }
 
     fn write_register(&self, core: &mut Core, register: Register, written: Written) {
@@ -121,11 +156,11 @@ impl TransitionalDevice {
             Register::QueueSelect => {
                 core.shadow.queue_select = written.value as u16;
                 core.shadow.pfn_halves = [None; 2];
-                self.back_end.write(register, (written.value as u16).into());
+                core.shadow.select_is_sure = self.write_whole(core, register, (written.value as u16).into());
             }
             Register::Status => self.write_status(core, written.value as u8),
             Register::ConfigVector | Register::QueueVector => {
-                self.back_end.write(register, (written.value as u16).into());
+                self.write_whole(core, register, (written.value as u16).into());
             }
         }
     }
@@ -133,8 +168,8 @@ impl TransitionalDevice {
     /// Never forwards a feature that the guest was not offered (hazard H32).
     fn write_features(&self, core: &mut Core, written: Written) {
         let features = core.shadow.merge_driver_features(written.skip, written.width.bytes(), written.value);
-        let offered = core.shadow.offered.or_else(|| self.read_features(core)).unwrap_or(!self.hidden_features);
-        self.back_end.write(Register::DriverFeatures, features & offered);
+        let offered = core.shadow.offered.or_else(|| self.read_register(core, Register::DeviceFeatures));
+        self.write_whole(core, Register::DriverFeatures, features & offered.unwrap_or(!self.hidden_features));
     }
 
     /// A non-zero address sets the selected queue up, 0 takes it down.
@@ -147,7 +182,8 @@ impl TransitionalDevice {
             }
             // Some devices take this for a reset of all of the device.
             core.config_armed = false;
-            self.back_end.write(Register::QueueAddress, 0);
+            core.shadow.select_is_sure = false;
+            self.write_whole(core, Register::QueueAddress, 0);
             return;
         }
         if !self.selected_queue_exists(core) {
@@ -156,7 +192,7 @@ impl TransitionalDevice {
         core.bus_master.expect_dma();
         self.apply_bus_master(core);
         self.arm_selected_queue(core);
-        if self.back_end.write(Register::QueueAddress, pfn) {
+        if self.write_whole(core, Register::QueueAddress, pfn) {
             if let Some(state) = core.shadow.selected() {
                 state.pfn = pfn;
             }
@@ -191,7 +227,7 @@ impl TransitionalDevice {
             self.arm_config(core);
         }
         core.shadow.status = status;
-        if self.back_end.write(Register::Status, status.into()) {
+        if self.write_whole(core, Register::Status, status.into()) {
             for queue in self.notifier.set_driver_ok(status & STATUS_DRIVER_OK != 0) {
                 self.stats.kicks_replayed.add();
                 if self.notifier.ring(queue) == Kick::Command {
@@ -202,15 +238,42 @@ impl TransitionalDevice {
     }
 
     /// Bytes in no piece, or in one that failed, read as ones.
-    fn read_device(&self, split: &Split, width: Width) -> u64 {
+    fn read_device(&self, core: &mut Core, split: &Split, width: Width) -> u64 {
         let mut value = width.all_ones();
+        let mut asked = false;
         for piece in split.pieces() {
-            if let Some(part) = self.read_piece(piece) {
+            let known = core.shadow.known.config.get(piece);
+            asked |= known.is_none();
+            if let Some(part) = known.or_else(|| self.read_field(core, piece)) {
                 let shift = 8 * u32::from(piece.position);
                 value = value & !(piece.width.all_ones() << shift) | piece.width.truncate(part.into()) << shift;
             }
         }
+        if !asked {
+            self.stats.shadow_reads.add();
+        }
         value
+    }
+
+    /// Reads a piece of a field from the device, and what the guest will ask for next along with it.
+    fn read_field(&self, core: &mut Core, piece: &Piece) -> Option<u32> {
+        let room = self.layout.device.rest_of_field(piece.offset);
+        let room = room.min(self.layout.config_len.saturating_sub(piece.offset));
+        let config = &mut core.shadow.known.config;
+        let width = config.width_to_read(piece, room);
+        if width != piece.width {
+            match self.back_end.read_area(Area::Device, piece.offset, width) {
+                Ok(value) => {
+                    config.read(piece, width, value);
+                    return Some(value);
+                }
+                Err(Denied::Refused) => config.refused_run(),
+                Err(_) => return None,
+            }
+        }
+        let value = self.read_piece(piece)?;
+        config.read(piece, piece.width, value);
+        Some(value)
     }
 
     /// A device may be stricter about arrays than the standard and refuse several bytes at once; then

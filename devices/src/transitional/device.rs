@@ -13,7 +13,7 @@
 //! `Core` comes before the others; the others are never held together. Kicks take none of them,
 //! ISR reads, interrupts and reads of configuration space only `Front`.
 
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::back_end::BackEnd;
@@ -81,6 +81,9 @@ pub struct TransitionalDevice {
     pub(super) msix: Option<Msix>,
     msix_offset: Option<u16>,
     pub(super) core: Mutex<Core>,
+    /// Accesses to the VF's own BARs: what the legacy interface knows of the device may be wrong
+    /// after each.
+    pub(super) modern_uses: AtomicU64,
     published: AtomicU16,
     pub(super) faults: Arc<Faults>,
     pub(super) stats: Arc<Stats>,
@@ -119,6 +122,7 @@ impl TransitionalDevice {
         let stats = Arc::new(Stats::default());
         let notifier = make_notifier(&config, &parts, &faults, &stats)?;
         let layout = Layout { device, config_len: config_len(device, &info) };
+        let shadow = Shadow::new(config.shadow, device);
         Ok(Arc::new(Self {
             layout,
             hidden_features: features::hidden(device, layout.config_len),
@@ -135,7 +139,8 @@ impl TransitionalDevice {
             vectors: Arc::new(vectors),
             msix,
             msix_offset: built.msix_offset,
-            core: Mutex::new(Core::new()),
+            core: Mutex::new(Core::new(shadow)),
+            modern_uses: AtomicU64::new(0),
             published: AtomicU16::new(0),
             config,
             vf,
@@ -190,18 +195,22 @@ impl TransitionalDevice {
     pub(super) fn vf_was_reset(&self, core: &mut Core) {
         core.vf_msix = VfMsix::Off;
         core.vf_bus_master = false;
+        core.shadow.known.power_on();
         if let Err(error) = self.vf.config_write(COMMAND, Width::B2, vf_command(false).into()) {
             self.faults.function(&error);
         }
     }
 
+    /// Well-known devices clear DRIVER_OK when they lose bus mastering, so the device is asked again.
     fn guest_command_changed(&self, core: &mut Core, command: Command) {
+        core.shadow.known.forget_state();
         core.bus_master.write(command.contains(Command::BUS_MASTER));
         self.apply_bus_master(core);
     }
 
     fn guest_msix_written(&self, core: &mut Core) {
         let (Some(msix), Some(offset)) = (&self.msix, self.msix_offset) else { return };
+        core.shadow.known.forget_vectors();
         match msix.set_control(self.front.read(offset + MSIX_CONTROL_OFFSET, Width::B2) as u16) {
             MsixChange::None => {}
             MsixChange::Enabled => self.guest_msix_on(core, msix),
@@ -259,29 +268,32 @@ impl PciDevice for TransitionalDevice {
         if let Some(value) = self.msix.as_ref().and_then(|msix| msix.bar_read(bar, offset, width)) {
             return value;
         }
-        self.vf.region_read(bar, offset, width).unwrap_or_else(|error| {
+        let value = self.vf.region_read(bar, offset, width).unwrap_or_else(|error| {
             self.faults.function(&error);
             width.all_ones()
-        })
+        });
+        self.modern_uses.fetch_add(1, Ordering::AcqRel);
+        value
     }
 
     fn bar_write(&self, bar: u8, access: Access, value: u64) -> Effect {
         let Access { offset, width, .. } = access;
         if bar == 0 {
             self.bar0_write(offset, width, value);
-        } else if self.msix.as_ref().and_then(|msix| msix.bar_write(bar, offset, width, value)).is_none()
-            && let Err(error) = self.vf.region_write(bar, offset, width, value)
-        {
-            self.faults.function(&error);
+        } else if self.msix.as_ref().and_then(|msix| msix.bar_write(bar, offset, width, value)).is_none() {
+            if let Err(error) = self.vf.region_write(bar, offset, width, value) {
+                self.faults.function(&error);
+            }
+            self.modern_uses.fetch_add(1, Ordering::AcqRel);
         }
         Effect::None
     }
 }
 
 impl Core {
-    fn new() -> Self {
+    fn new(shadow: Shadow) -> Self {
         Self {
-            shadow: Shadow::new(),
+            shadow,
             guest_msix: false,
             vf_msix: VfMsix::Off,
             config_armed: false,

@@ -76,7 +76,7 @@ impl DeviceType {
 
     /// Bytes up to the end of the field that `offset` lies in. A byte that no field of the table
     /// covers is a field of its own: the safe guess for a newer device.
-    fn rest_of_field(self, offset: u8) -> u8 {
+    pub(super) fn rest_of_field(self, offset: u8) -> u8 {
         let inside = |&&(start, size): &&Field| offset >= start && offset - start < size;
         self.fields().iter().find(inside).map_or(1, |&(start, size)| size - (offset - start))
     }

@@ -144,11 +144,13 @@ impl TransitionalDevice {
             core.shadow.queue_select = *queue;
             if self.back_end.write(Register::QueueSelect, (*queue).into()) {
                 act(self, core);
+            } else {
+                core.shadow.known.forget();
             }
         }
         core.shadow.queue_select = guests;
-        if !queues.is_empty() {
-            self.back_end.write(Register::QueueSelect, guests.into());
+        if !queues.is_empty() && !self.back_end.write(Register::QueueSelect, guests.into()) {
+            core.shadow.known.forget();
         }
     }
 }

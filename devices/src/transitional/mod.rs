@@ -8,6 +8,7 @@
 //! | `fields`, `decode` | which register a guest's access is for | yes |
 //! | `features` | which features are hidden from a legacy guest | yes |
 //! | `shadow`, `bus_master` | what the guest did that the VMM must remember | yes |
+//! | `known`, `config_known` | what the guest can be told without a command | yes |
 //! | `registers` | the trait of the registers below | yes |
 //! | `vf`, `config` | the guest's configuration space from the VF's | |
 //! | `front` | configuration space, software interrupt status, INTx pin | |
@@ -26,6 +27,7 @@ mod bar0;
 mod bench;
 mod bus_master;
 mod config;
+mod config_known;
 mod decode;
 mod device;
 #[cfg(test)]
@@ -37,18 +39,25 @@ mod front;
 mod hidden;
 mod identity;
 mod interrupts;
+mod known;
 mod links;
 mod notify;
 #[cfg(test)]
 mod property_tests;
 mod queue_set;
 mod registers;
+#[cfg(test)]
+mod replay;
 mod report;
 mod reset;
 #[cfg(test)]
 mod sequence_tests;
 mod settings;
 mod shadow;
+#[cfg(test)]
+mod shadow_failure_tests;
+#[cfg(test)]
+mod shadow_property_tests;
 #[cfg(test)]
 mod stack_tests;
 mod stats;

@@ -41,6 +41,7 @@ impl TransitionalDevice {
                 reads: stats.reads.get(),
                 writes: stats.writes.get(),
                 isr_reads: stats.isr_reads.get(),
+                shadow_reads: stats.shadow_reads.get(),
                 commands: stats.commands.get(),
             },
             resets: stats.resets.get(),

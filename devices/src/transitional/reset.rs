@@ -29,6 +29,7 @@ impl TransitionalDevice {
         self.notifier.reset();
         self.set_vf_bus_master(core, false);
         if self.device_became_reset() {
+            core.shadow.confirm_reset();
             self.faults.recover();
         } else if !self.is_stopping() {
             self.reset_function(core);

@@ -55,6 +55,8 @@ pub struct TransitionalConfig {
     /// Whether the guest sees the VF's virtio capabilities, so that modern drivers use its memory
     /// BARs directly.
     pub modern_caps: bool,
+    /// Whether reads of the guest are answered without a command where the answer is known.
+    pub shadow: bool,
 }
 
 impl TransitionalConfig {
@@ -72,6 +74,7 @@ impl TransitionalConfig {
             deadline: Self::DEADLINE,
             reset_deadline: Self::RESET_DEADLINE,
             modern_caps: true,
+            shadow: true,
         }
     }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the guest wrote into the legacy registers since the last reset, as far as the VMM has to
-//! know it: to filter kicks, to restore interrupt vectors, and to answer for a dead device. Pure.
-//!
-//! It is no cache: reads of the guest go to the device.
+//! know it: to filter kicks, to restore interrupt vectors, and to answer for a dead device; and with
+//! it, what of the device's registers is [known](Known). Pure.
 
+use super::identity::DeviceType;
+use super::known::Known;
 use super::queue_set::MAX_QUEUES;
 
 /// Status bit: a driver is there.
@@ -34,25 +35,52 @@ pub struct Shadow {
     pub status: u8,
     /// Last queue index written.
     pub queue_select: u16,
+    /// Whether the device surely has that queue selected. A reset does not say which one it selects,
+    /// and queue address 0 and the modern interface may reset.
+    pub select_is_sure: bool,
     /// Driver features, merged from writes of any width.
     pub driver_features: u32,
     /// Features the device offers minus hidden ones, once read. Constant: a reset keeps them.
     pub offered: Option<u32>,
     /// Halves of a queue address that came as two 2-byte writes, until both are there.
     pub pfn_halves: [Option<u16>; 2],
+    /// Registers that a read of the guest needs no command for.
+    pub known: Known,
+    /// The device said that the reset which [`Self::reset`] is about has ended.
+    reset_confirmed: bool,
     queues: Box<[Queue]>,
 }
 
 impl Shadow {
-    /// The state after a reset.
-    pub fn new() -> Self {
+    /// The state after a reset of a `device`. With `answers` off, reads of the guest always go to it.
+    pub fn new(answers: bool, device: DeviceType) -> Self {
         Self {
             status: 0,
             queue_select: 0,
+            select_is_sure: false,
             driver_features: 0,
             offered: None,
             pfn_halves: [None; 2],
+            known: Known::new(answers, device),
+            reset_confirmed: false,
             queues: vec![Queue::default(); usize::from(MAX_QUEUES)].into_boxed_slice(),
+        }
+    }
+
+    /// To be called before each access: forgets what may have become wrong since the last one.
+    /// `modern_uses` counts accesses to the modern interface.
+    pub fn begin_access(&mut self, faulted: bool, modern_uses: u64) {
+        if self.known.begin_access(faulted, modern_uses) {
+            self.select_is_sure = false;
+        }
+    }
+
+    /// The device said how many entries the selected queue has.
+    pub fn size_read(&mut self, size: u16) {
+        if self.select_is_sure
+            && let Some(queue) = self.selected()
+        {
+            queue.size = Some(size);
         }
     }
 
@@ -66,10 +94,18 @@ impl Shadow {
         (0..MAX_QUEUES).zip(self.queues.iter())
     }
 
+    /// The device's status read as 0 after a 0 was written: [`Self::reset`] follows.
+    pub fn confirm_reset(&mut self) {
+        self.reset_confirmed = true;
+    }
+
     /// Forgets all that a device reset forgets.
     pub fn reset(&mut self) {
+        let confirmed = std::mem::take(&mut self.reset_confirmed);
+        self.known.reset(confirmed);
         self.status = 0;
         self.queue_select = 0;
+        self.select_is_sure = false;
         self.driver_features = 0;
         self.pfn_halves = [None; 2];
         for queue in &mut self.queues {

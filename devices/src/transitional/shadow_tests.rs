@@ -3,7 +3,7 @@ use super::*;
 
 #[test]
 fn driver_features_merge_in_parts() {
-    let mut shadow = Shadow::new();
+    let mut shadow = Shadow::new(true, DeviceType::Net);
     assert_eq!(shadow.merge_driver_features(0, 4, 0x1003_9823), 0x1003_9823);
     assert_eq!(shadow.merge_driver_features(1, 1, 0xff), 0x1003_ff23);
     assert_eq!(shadow.merge_driver_features(2, 2, 0xabcd), 0xabcd_ff23);
@@ -12,7 +12,7 @@ fn driver_features_merge_in_parts() {
 
 #[test]
 fn queue_address_needs_both_halves_in_any_order() {
-    let mut shadow = Shadow::new();
+    let mut shadow = Shadow::new(true, DeviceType::Net);
     assert_eq!(shadow.merge_pfn_half(1, 1), None);
     assert_eq!(shadow.merge_pfn_half(0, 0xf4a3), Some(0x1_f4a3));
     assert_eq!(shadow.merge_pfn_half(0, 5), None, "a new address starts from nothing");
@@ -21,7 +21,7 @@ fn queue_address_needs_both_halves_in_any_order() {
 
 #[test]
 fn reset_keeps_what_is_constant_and_drops_the_rest() {
-    let mut shadow = Shadow::new();
+    let mut shadow = Shadow::new(true, DeviceType::Net);
     shadow.offered = Some(7);
     shadow.queue_select = 2;
     shadow.status = 7;
@@ -37,7 +37,7 @@ fn reset_keeps_what_is_constant_and_drops_the_rest() {
 
 #[test]
 fn a_queue_that_cannot_be_is_nobodys() {
-    let mut shadow = Shadow::new();
+    let mut shadow = Shadow::new(true, DeviceType::Net);
     shadow.queue_select = 700;
     assert!(shadow.selected().is_none());
     shadow.queue_select = MAX_QUEUES - 1;

@@ -33,6 +33,8 @@ pub struct Stats {
     pub writes: Counter,
     /// Guest reads of the ISR, all answered in software.
     pub isr_reads: Counter,
+    /// Guest reads answered from what is known, without an access below.
+    pub shadow_reads: Counter,
     /// Accesses to the legacy registers below, successful or not.
     pub commands: Counter,
     /// Kicks by a store from the exit loop.
@@ -108,6 +110,8 @@ pub struct AccessReport {
     pub writes: u64,
     /// Guest reads of the ISR among them, answered in software.
     pub isr_reads: u64,
+    /// Guest reads among them that were answered from the shadow, the ISR not counted.
+    pub shadow_reads: u64,
     /// Register accesses made below.
     pub commands: u64,
 }

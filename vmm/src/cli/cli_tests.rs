@@ -59,6 +59,10 @@ fn devices() {
     let blk = device("soft=blk,file=a,,b.img,notify=exit,deadline_ms=250").unwrap();
     assert_eq!(blk.soft, SoftDevice::Blk { file: "a,b.img".into(), readonly: false });
     assert_eq!((blk.irq, blk.notify, blk.deadline_ms), (InterruptMode::Auto, NotifyMode::Exit, Some(250)));
+    assert!(blk.shadow, "on unless it is switched off");
+    for (value, shadow) in [("on", true), ("off", false)] {
+        assert_eq!(device(&format!("soft=net,loopback,shadow={value}")).unwrap().shadow, shadow);
+    }
     for text in ["soft=net,loopback", "soft=net,loopback=on", "soft=net,tap=loopback"] {
         let SoftDevice::Net { backend, .. } = device(text).unwrap().soft else { panic!("{text} is no network card") };
         assert_eq!(backend, NetBackend::Loopback, "{text}");
@@ -77,13 +81,15 @@ fn errors_name_the_option_the_value_and_the_fix() {
         ("soft=blk,file=a,readonly=maybe", "must be on or off"),
         (
             "soft=blk,file=a,tap=b",
-            "unknown key 'tap'; the keys here are soft, file, readonly, id, irq, notify, deadline_ms",
+            "unknown key 'tap'; the keys here are soft, file, readonly, id, irq, notify, deadline_ms, shadow",
         ),
         ("soft=net", "needs tap=NAME or loopback"),
         ("soft=net,tap=t,loopback", "not both"),
         ("soft=net,loopback,mac=1", "mac=1: '1' is not a MAC address"),
         ("soft=net,loopback,irq=msi", "irq=msi: must be auto, intx or msix"),
         ("soft=net,loopback,deadline_ms=0", "1 to 60000"),
+        ("soft=net,loopback,shadow=maybe", "shadow=maybe: must be on or off"),
+        ("soft=net,loopback,shadow", "'shadow' needs a value"),
         ("soft=net,loopback,id=a b", "letters, digits"),
     ] {
         let error = device(text).unwrap_err();

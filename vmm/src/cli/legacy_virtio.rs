@@ -24,6 +24,7 @@ pub fn parse(text: &str) -> Result<LegacyVirtioConfig, String> {
         irq: options.parsed("irq", irq)?.unwrap_or_default(),
         notify: options.parsed("notify", notify)?.unwrap_or_default(),
         deadline_ms: options.parsed("deadline_ms", deadline_ms)?,
+        shadow: options.parsed("shadow", on_or_off)?.unwrap_or(true),
     };
     options.finish()?;
     Ok(config)
@@ -72,6 +73,14 @@ fn notify(text: &str) -> Result<NotifyMode, String> {
         "ioeventfd" => Ok(NotifyMode::Ioeventfd),
         "exit" => Ok(NotifyMode::Exit),
         _ => Err("must be auto, ioeventfd or exit".to_owned()),
+    }
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("must be on or off".to_owned()),
     }
 }
 

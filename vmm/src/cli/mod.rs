@@ -96,6 +96,7 @@ Keys of --legacy-virtio:
   notify=auto|ioeventfd|exit
                      how a queue notification travels (default auto: ioeventfd where possible)
   deadline_ms=N      how long one register access may take (default 100, 1-60000)
+  shadow=on|off      answer register reads without a command where the answer is known (default on)
 A comma inside a value is written twice.
 
 Console: Ctrl-A X ends the virtual machine, Ctrl-A A sends a Ctrl-A.

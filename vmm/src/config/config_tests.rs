@@ -39,6 +39,7 @@ fn device(id: Option<&str>, soft: SoftDevice) -> LegacyVirtioConfig {
         irq: InterruptMode::Auto,
         notify: NotifyMode::Auto,
         deadline_ms: None,
+        shadow: true,
     }
 }
 

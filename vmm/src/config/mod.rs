@@ -96,6 +96,8 @@ pub struct DevicePlan {
     pub notify: NotifyMode,
     /// Deadline of a register access, where the configuration sets one.
     pub deadline: Option<Duration>,
+    /// Whether register reads are answered without a command where the answer is known.
+    pub shadow: bool,
 }
 
 /// What a software VF is made of.
@@ -148,7 +150,7 @@ impl DevicePlan {
             SoftDevice::Net { backend, .. } => SoftPlan::Net { backend: backend.clone(), mac },
         };
         let deadline = config.deadline_ms.map(|ms| Duration::from_millis(ms.into()));
-        Ok(Self { id, soft, irq: config.irq, notify: config.notify, deadline })
+        Ok(Self { id, soft, irq: config.irq, notify: config.notify, deadline, shadow: config.shadow })
     }
 }
 

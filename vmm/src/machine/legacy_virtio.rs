@@ -209,6 +209,7 @@ fn config(plan: &DevicePlan) -> TransitionalConfig {
             NotifyMode::Exit => DeviceNotifyMode::Exit,
         },
         deadline: plan.deadline.unwrap_or(default.deadline),
+        shadow: plan.shadow,
         ..default
     }
 }

@@ -60,8 +60,9 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     let of = |name: &str| section.admin.registers.iter().find(|r| r.register == name).map_or(0, |r| r.count);
     writeln!(
         out,
-        "  without the PF     {} ISR reads answered in software; admin commands: {} for queue_notify, {} for isr_status",
+        "  without the PF     {} ISR reads answered in software, {} other reads from the shadow; admin commands: {} for queue_notify, {} for isr_status",
         d.accesses.isr_reads,
+        d.accesses.shadow_reads,
         of("queue_notify"),
         of("isr_status")
     )?;

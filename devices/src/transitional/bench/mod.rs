@@ -6,6 +6,7 @@
 mod function;
 mod model;
 mod platform;
+mod stack;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,8 @@ use event_manager::{EventManager, SubscriberOps};
 
 pub use function::FakeFunction;
 pub use model::{Model, refused};
-pub use platform::{FakeLine, FakeMsi, FakePorts};
+pub use platform::{FakeLine, FakeMsi, FakePorts, MsiEvents};
+pub use stack::{DEVICE_WRITES, Ring, Stack};
 
 use super::*;
 use crate::bus::{Access, Effect, Width};
@@ -63,6 +65,8 @@ impl Setup {
         let mut config = TransitionalConfig::new("net0");
         config.deadline = Duration::from_secs(5);
         config.reset_deadline = Duration::from_secs(10);
+        // Most tests look at what each access does below.
+        config.shadow = false;
         Self {
             config,
             device_id: 0x1041,

@@ -35,6 +35,25 @@ impl IrqLine for FakeLine {
 pub struct FakeMsi;
 struct FakeInterrupt(EventFd);
 
+/// The same, with the events to look at, in the order of the vectors.
+#[derive(Default)]
+pub struct MsiEvents(Mutex<Vec<EventFd>>);
+
+impl MsiEvents {
+    /// Takes the signal of a vector, if there is one.
+    pub fn take(&self, vector: usize) -> bool {
+        self.0.lock().unwrap()[vector].read().is_ok()
+    }
+}
+
+impl MsiSource for MsiEvents {
+    fn allocate(&self) -> io::Result<Arc<dyn MsiInterrupt>> {
+        let event = EventFd::new(EFD_NONBLOCK)?;
+        self.0.lock().unwrap().push(event.try_clone()?);
+        Ok(Arc::new(FakeInterrupt(event)))
+    }
+}
+
 impl MsiSource for FakeMsi {
     fn allocate(&self) -> io::Result<Arc<dyn MsiInterrupt>> {
         Ok(Arc::new(FakeInterrupt(EventFd::new(EFD_NONBLOCK)?)))

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which bytes of device configuration the VMM knows, so that a guest's read needs no command. Pure.
+//!
+//! Two things, and neither can become stale while a guest may notice:
+//!
+//! * The MAC address of a network card. It changes when the driver writes it, and when the driver
+//!   accepted CTRL_MAC_ADDR and sends a command through a queue that nobody here reads: then it is
+//!   not kept. A device reset may restore it.
+//! * A *run*: old drivers read a field byte by byte. The first byte's command reads up to four bytes
+//!   of the field at once, and each of the others is given to the very next access, once. Anything
+//!   but the next byte ends the run. So the bytes are of one moment, as a wider read would give them
+//!   (hazard H39), and each time that a field is read from its beginning, the device is asked.
+//!
+//! All else (link status, capacity, sizes) is asked for each time. To keep it, one would have to see
+//! every configuration interrupt before the guest does, and with MSI-X on these go to the guest
+//! directly.
+
+use super::fields::Piece;
+use super::identity::DeviceType;
+use crate::bus::Width;
+
+/// Feature bit of a network card: CTRL_MAC_ADDR, the MAC address can be set through a queue.
+const NET_CTRL_MAC_ADDR: u32 = 1 << 23;
+const MAC_LEN: usize = 6;
+
+/// Bytes read ahead of the guest.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// Offset of the byte that the guest has to read next.
+    next: u8,
+    /// Value of that byte and those after it, the next in the low bits.
+    value: u32,
+    /// How many bytes there are.
+    left: u8,
+}
+
+/// What is known of one device's configuration.
+#[derive(Debug)]
+pub struct ConfigKnown {
+    enabled: bool,
+    is_net: bool,
+    /// Whether only writes of the guest change the MAC address.
+    mac_is_fixed: bool,
+    mac: [Option<u8>; MAC_LEN],
+    run: Option<Run>,
+    /// The device refused to read more than the guest asked for.
+    refuses_runs: bool,
+}
+
+impl ConfigKnown {
+    /// Nothing is known of a `device`; if not `enabled`, nothing ever will be.
+    pub fn new(enabled: bool, device: DeviceType) -> Self {
+        Self {
+            enabled,
+            is_net: device == DeviceType::Net,
+            mac_is_fixed: true,
+            mac: [None; MAC_LEN],
+            run: None,
+            refuses_runs: false,
+        }
+    }
+
+    /// What the device would answer for `piece`, if that is known. Ends a run that it is not the next
+    /// part of.
+    pub fn get(&mut self, piece: &Piece) -> Option<u32> {
+        let run = self.run.take();
+        if let Some(value) = self.mac_part(piece) {
+            return Some(value);
+        }
+        let run = run?;
+        let bytes = piece.width.bytes() as u8;
+        if piece.offset != run.next || bytes > run.left {
+            return None;
+        }
+        self.keep_run(run.next, run.value, run.left, bytes);
+        Some(piece.width.truncate(run.value.into()) as u32)
+    }
+
+    fn mac_part(&self, piece: &Piece) -> Option<u32> {
+        let start = usize::from(piece.offset);
+        let bytes = self.mac.get(start..start.checked_add(piece.width.bytes())?)?;
+        bytes.iter().rev().try_fold(0, |value, byte| Some(value << 8 | u32::from((*byte)?)))
+    }
+
+    /// How much to read for `piece`, of whose field `room` bytes are left from its offset on.
+    pub fn width_to_read(&self, piece: &Piece, room: u8) -> Width {
+        let widest = match room {
+            0 | 1 => Width::B1,
+            2 | 3 => Width::B2,
+            _ => Width::B4,
+        };
+        // Wider accesses of the guest are no byte-by-byte reading.
+        let ahead = self.enabled && !self.refuses_runs && piece.width == Width::B1;
+        if ahead { widest } else { piece.width }
+    }
+
+    /// The device refused a width from [`Self::width_to_read`] that the guest did not ask for.
+    pub fn refused_run(&mut self) {
+        self.refuses_runs = true;
+    }
+
+    /// The device answered `value` for the `width` bytes from `piece.offset` on; the guest gets those
+    /// of `piece`.
+    pub fn read(&mut self, piece: &Piece, width: Width, value: u32) {
+        if !self.enabled {
+            return;
+        }
+        if self.is_net && self.mac_is_fixed {
+            let bytes = value.to_le_bytes();
+            let slots = self.mac.iter_mut().skip(piece.offset.into());
+            slots.zip(bytes.iter().take(width.bytes())).for_each(|(slot, byte)| *slot = Some(*byte));
+        }
+        self.keep_run(piece.offset, value, width.bytes() as u8, piece.width.bytes() as u8);
+    }
+
+    /// Keeps what is behind the `taken` bytes of `available` ones at `offset`.
+    fn keep_run(&mut self, offset: u8, value: u32, available: u8, taken: u8) {
+        let left = available.saturating_sub(taken);
+        let rest = value.checked_shr(8 * u32::from(taken)).unwrap_or(0);
+        let next = offset.checked_add(taken);
+        self.run = next.filter(|_| left != 0).map(|next| Run { next, value: rest, left });
+    }
+
+    /// The guest wrote device configuration.
+    pub fn written(&mut self) {
+        self.forget();
+    }
+
+    /// The driver accepted these features.
+    pub fn driver_features(&mut self, features: u32) {
+        if self.is_net && features & NET_CTRL_MAC_ADDR != 0 {
+            self.distrust();
+        }
+    }
+
+    /// Another access came between.
+    pub fn end_run(&mut self) {
+        self.run = None;
+    }
+
+    /// Forgets what is known.
+    pub fn forget(&mut self) {
+        self.mac = [None; MAC_LEN];
+        self.run = None;
+    }
+
+    /// Others than the guest's register writes may change the MAC address from now on.
+    pub fn distrust(&mut self) {
+        self.forget();
+        self.mac_is_fixed = false;
+    }
+
+    /// The device was reset: no driver has accepted anything.
+    pub fn restart(&mut self) {
+        self.forget();
+        self.mac_is_fixed = true;
+    }
+}
+
+#[cfg(test)]
+#[path = "config_known_tests.rs"]
+mod tests;
