@@ -136,6 +136,11 @@ impl HostilePf {
         self.state().answers.push_back(answer);
     }
 
+    /// The answers that no command has taken.
+    pub fn forget_answers(&self) {
+        self.state().answers.clear();
+    }
+
     /// What was written to the reply buffer of the last command.
     pub fn written(&self) -> Vec<u8> {
         self.state().written.clone()
