@@ -123,7 +123,8 @@ fn command(pf: &dyn PciFunction, memory: &GuestMemoryMmap<()>, script: &mut Scri
     request.extend_from_slice(script.take(count));
     let (cut, room) = (u64::from(script.u8()) % request.len() as u64, u32::from(script.u8()));
     let _ = memory.write_slice(&request, GuestAddress(REQUEST));
-    let parts = [(REQUEST, cut as u32, 1_u16), (REQUEST + cut, (request.len() as u64 - cut) as u32, 1), (REPLY, room, 2)];
+    let parts =
+        [(REQUEST, cut as u32, 1_u16), (REQUEST + cut, (request.len() as u64 - cut) as u32, 1), (REPLY, room, 2)];
     for (index, (address, len, flags)) in (0_u16..).zip(parts) {
         let mut bytes = [0; 16];
         bytes[0..8].copy_from_slice(&address.to_le_bytes());
