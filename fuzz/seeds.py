@@ -201,6 +201,7 @@ def soft_pf_seeds():
     save("soft_pf", "legacy-commands", legacy)
     save("soft_pf", "errors", use, sriov(0x12, 3, b"", 24, 8), sriov(3, 0, b"\x12", 5, 9), sriov(3, 1, b"\x11", 24, 10),
          sriov(3, 1, b"", 24, 9), sriov(3, 1, b"\x12", 24, 0))
+    save("soft_pf", "locked-list", sriov(0, 0, b"", 10, 16), sriov(1, 0, u64(0x7C), 24, 8), sriov(0, 0, b"", 10, 16))
     ring = bytes([4 | 1 << 5, 1, 2, 1]) + u32(0x10000) + u16(12) + bytes([1, 0]) + u32(0x10100) + u16(60) + bytes([0, 0])
     save("soft_pf", "modern-net", [6 | 1 << 5, 1], u64(1 << 32), ring, [12 | 1 << 5, 2], u16(20), [W1])
     disk = (
@@ -273,6 +274,9 @@ def kernel_seeds():
     save_kernel("vmlinux-32", elf(32, 0x100000, [(1, 0x100000, code, 4096)]), memory=1)
     save_kernel("vmlinux-32-pvh", elf(32, 0x100000, [(1, 0x100000, code, 4096), (4, 0, pvh, len(pvh))]))
     save_kernel("bss-alone", elf(64, 0x100000, [(1, 0x100000, code, 64), (1, 0x180000, b"", 0x10000)]))
+    # The initrd would fit if it lay on the kernel.
+    for name, image in [("elf", elf(64, 0x100000, [(1, 0x100000, code, 4096)])), ("bzimage", bzimage(0x20A, 0x66, 1600, 0))]:
+        save("kernel_image", f"no-room-for-initrd-{name}", [0, 1], u16(0xFFFF), [0], image)
     save_kernel("no-kernel", b"#!/bin/sh\n" + bytes(600))
 
 

@@ -63,7 +63,9 @@ fn offer(guest: &Guest, script: &mut Script<'_>) {
     let base = 0x1000 * (1 + 8 * queue);
     for index in 0..u64::from(count) {
         let (shape, address) = (script.u8(), script.u32());
-        let address = if shape & 0x80 != 0 { u64::from(address) << 16 } else { u64::from(address) % MEMORY as u64 };
+        // Bit 7: anywhere, with most of it up to the end of all addresses.
+        let far = u64::from(address) << 33 | u64::from(address);
+        let address = if shape & 0x80 != 0 { far } else { u64::from(address) % MEMORY as u64 };
         let mut bytes = [0; 16];
         bytes[0..8].copy_from_slice(&address.to_le_bytes());
         bytes[8..12].copy_from_slice(&u32::from(script.u16()).to_le_bytes());

@@ -90,7 +90,9 @@ fn offer(function: &dyn PciFunction, memory: &GuestMemoryMmap<()>, base: u64, qu
     let count = u64::from(script.u8() % 6);
     for index in 0..count {
         let (shape, address, len) = (script.u8(), script.u32(), script.u16());
-        let address = if shape & 0x80 != 0 { u64::from(address) << 8 } else { u64::from(address) % RAM as u64 };
+        // Bit 7: anywhere, with most of it up to the end of all addresses.
+        let far = u64::from(address) << 33 | u64::from(address);
+        let address = if shape & 0x80 != 0 { far } else { u64::from(address) % RAM as u64 };
         let len = if shape & 0x40 != 0 { u32::from(len) << 12 } else { u32::from(len % 0x200) };
         let mut bytes = [0; 16];
         bytes[0..8].copy_from_slice(&address.to_le_bytes());
