@@ -162,6 +162,15 @@ fn c05_short_notify_info_ends_early() {
     assert_eq!(info.entries[1].flags, NotifyEntry::END);
 }
 
+/// Commands that this VMM never sends; what its encoder would make of them is right all the same.
+#[test]
+fn f23_f24_device_mode_and_capability_query_bytes() {
+    let stop = request(opcode::DEV_MODE_SET, 1, 3, &[1]);
+    assert_eq!(stop, vector("11000100 Z12 0300000000000000 01"));
+    let capabilities = request(7, 0, 0, &[]);
+    assert_eq!(capabilities, vector("07000000 Z12 0000000000000000"));
+}
+
 #[test]
 fn oversized_data_is_refused() {
     let command = Command { opcode: 2, group_type: 1, member_id: 1, data: &[0; MAX_DATA + 1] };

@@ -2,7 +2,7 @@
 //! Legacy registers of a network VF, through administration commands.
 
 use super::super::Quirks;
-use super::super::testing::{Bench, kick, read, settle};
+use super::super::testing::{Bench, eventually, kick, read, settle};
 use super::*;
 use crate::bus::Width;
 
@@ -108,6 +108,19 @@ fn a_write_to_notify_kicks() {
     ring.add(&[(0x3_0000, 10, false)]);
     bench.pf.region_write(2, 0x3800, Width::B2, 1).unwrap();
     ring.wait();
+}
+
+#[test]
+fn b14_an_isr_read_by_command_clears_it() {
+    let mut bench = bench();
+    let (_vf, ram) = bench.vf(0, 0x40000);
+    let mut ring = bench.legacy_queue(1, 1, &ram, 0x1000);
+    bench.legacy_write(1, at::STATUS, 1, 7);
+    ring.add(&[(0x3_0000, 10, false)]);
+    bench.legacy_write(1, at::QUEUE_NOTIFY, 2, 1);
+    ring.wait();
+    eventually("the interrupt status shows", || (bench.reg(at::ISR, 1) == 1).then_some(()));
+    assert_eq!(bench.reg(at::ISR, 1), 0, "the read has cleared it");
 }
 
 #[test]

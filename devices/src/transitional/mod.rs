@@ -61,6 +61,8 @@ mod shadow_property_tests;
 #[cfg(test)]
 mod stack_tests;
 mod stats;
+#[cfg(test)]
+mod vector_tests;
 mod vf;
 
 pub use decode::{CONFIG_START, CONFIG_START_MSIX, Direction, Layout, Register, Target};
