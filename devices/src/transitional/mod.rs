@@ -15,6 +15,7 @@
 //! | `notify`, `links`, `queue_set` | kicks, with and without exits | |
 //! | `hidden`, `interrupts` | INTx made from the VF's MSI-X, and the switch to MSI-X | |
 //! | `bar0`, `reset` | what the guest's accesses do | |
+//! | `pf_life` | what the loss and the return of the PF do | |
 //! | `settings` | what a function is made from | yes |
 //! | `device` | the function as a whole; locks | |
 //! | `stats`, `report` | counters | |
@@ -39,6 +40,7 @@ mod identity;
 mod interrupts;
 mod links;
 mod notify;
+mod pf_life;
 #[cfg(test)]
 mod property_tests;
 mod queue_set;
