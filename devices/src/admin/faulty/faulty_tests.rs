@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The layer itself: faithful without rules, unfaithful as they say, and not to be fooled by a driver
 //! that uses buffers the device holds.
+use std::result::Result;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -97,9 +98,9 @@ fn a_driver_that_uses_held_buffers_is_caught() {
     assert_eq!(bench.pf.violations(), 0);
     // Offers the same chain again, as a driver would that took the slot for free.
     let avail = bench.pf.lock().middle.taken;
-    let idx_at = MemoryRegionAddress(super::super::dma::AVAIL + 2);
+    let idx_at = MemoryRegionAddress(crate::admin::dma::AVAIL + 2);
     region.write_obj(avail.wrapping_add(1), idx_at).unwrap();
-    let entry = super::super::dma::AVAIL + 4 + 2 * u64::from(avail % 64);
+    let entry = crate::admin::dma::AVAIL + 4 + 2 * u64::from(avail % 64);
     region.write_obj(0_u16, MemoryRegionAddress(entry)).unwrap();
     bench.pf.doorbell((2, 0x3008, 2));
     assert_eq!(bench.pf.violations(), 1, "a held buffer was offered");

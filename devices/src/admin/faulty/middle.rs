@@ -98,7 +98,7 @@ pub(super) struct Middle {
     /// The driver's memory, and the device's at the same addresses.
     regions: Vec<(DmaRegion, DmaRegion)>,
     place: Option<Place>,
-    taken: u16,
+    pub(super) taken: u16,
     returned: u16,
     passed: u16,
     collected: u16,
@@ -139,7 +139,7 @@ impl Middle {
         self.violations + changed as u64
     }
 
-    fn region(&self, address: u64, of_device: bool) -> Option<(&DmaRegion, MemoryRegionAddress)> {
+    pub(super) fn region(&self, address: u64, of_device: bool) -> Option<(&DmaRegion, MemoryRegionAddress)> {
         self.regions.iter().find_map(|(driver, device)| {
             let region = if of_device { device } else { driver };
             let at = address.checked_sub(region.start_addr().0)?;
