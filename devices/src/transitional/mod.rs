@@ -32,6 +32,10 @@ mod device;
 #[cfg(test)]
 mod failure_tests;
 mod fault;
+#[cfg(test)]
+mod fault_matrix_tests;
+#[cfg(test)]
+mod faulty_stack;
 mod features;
 mod fields;
 mod front;
