@@ -98,7 +98,10 @@ impl PfWatchdog {
     /// Looks after the PF; to be called about once a second. Returns at once: register reads, and
     /// perhaps the start of a thread.
     pub fn tick(&mut self) -> PfHealth {
-        let now = Instant::now();
+        self.tick_at(Instant::now())
+    }
+
+    fn tick_at(&mut self, now: Instant) -> PfHealth {
         if self.attempt_goes_on(now) {
             return self.health;
         }
@@ -204,3 +207,7 @@ fn notify_address(driver: &PfDriver, vf: &WatchedVf, wait: &Wait<'_>) -> Result<
     };
     Ok(driver.notify_info(vf.member, size, wait)?.into_iter().next())
 }
+
+#[cfg(test)]
+#[path = "watchdog_tests.rs"]
+mod tests;

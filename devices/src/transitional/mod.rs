@@ -42,9 +42,15 @@ mod front;
 mod hidden;
 mod identity;
 mod interrupts;
+#[cfg(test)]
+mod leak_tests;
 mod links;
 mod notify;
+#[cfg(test)]
+mod no_dma_tests;
 mod pf_life;
+#[cfg(test)]
+mod pf_life_tests;
 #[cfg(test)]
 mod property_tests;
 mod queue_set;
