@@ -93,6 +93,7 @@ pub struct Stack {
     pub line: Arc<FakeLine>,
     pub msi: CountingMsi,
     pub ports: Arc<FakePorts>,
+    pub log: Log,
     pub memory: GuestMemoryMmap,
     pub vf: Arc<dyn PciFunction>,
     events: EventManager<InterruptPump>,
@@ -124,7 +125,8 @@ impl Stack {
         let channel: Arc<dyn AdminChannel> = driver.clone();
         let registers = Arc::new(OverAdmin::new(channel, NonZeroU16::MIN, notify.into_iter().next()));
         let (line, msi) = (Arc::new(FakeLine::default()), Arc::new(CountingMsi::default()));
-        let ports = Arc::new(FakePorts::new(&Log::default()));
+        let log = Log::default();
+        let ports = Arc::new(FakePorts::new(&log));
         let mut config = TransitionalConfig::new("stack");
         (config.deadline, config.reset_deadline) = (setup.deadline, setup.reset_deadline);
         let parts = Parts {
@@ -144,8 +146,22 @@ impl Stack {
         let watched = WatchedVf { member: NonZeroU16::MIN, function: vf.clone(), client };
         let watchdog = PfWatchdog::new(driver.clone(), vec![watched]);
         let msi = CountingMsi(msi.0.clone());
-        let stack =
-            Self { device, registers, line, msi, ports, memory, vf, events, watchdog, driver, pf, soft, offered: 0 };
+        let stack = Self {
+            device,
+            registers,
+            line,
+            msi,
+            ports,
+            log,
+            memory,
+            vf,
+            events,
+            watchdog,
+            driver,
+            pf,
+            soft,
+            offered: 0,
+        };
         stack.place_bars();
         stack.pf.seen();
         stack
@@ -153,7 +169,7 @@ impl Stack {
 
     /// What firmware does.
     fn place_bars(&self) {
-        for (bar, base) in [(0, 0xc040), (2, 0xe000_0000), (4, 0xe010_0000)] {
+        for (bar, base) in [(0, 0xc000), (2, 0xe000_0000), (4, 0xe010_0000)] {
             self.device.place_bar(bar, base);
         }
         self.config_write(4, Width::B2, 3);

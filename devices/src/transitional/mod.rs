@@ -45,9 +45,9 @@ mod interrupts;
 #[cfg(test)]
 mod leak_tests;
 mod links;
-mod notify;
 #[cfg(test)]
 mod no_dma_tests;
+mod notify;
 mod pf_life;
 #[cfg(test)]
 mod pf_life_tests;
