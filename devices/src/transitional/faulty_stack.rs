@@ -89,7 +89,6 @@ impl Default for Setup {
 /// A guest with one disk, and all that is below it.
 pub struct Stack {
     pub device: Arc<TransitionalDevice>,
-    pub registers: Arc<OverAdmin>,
     pub line: Arc<FakeLine>,
     pub msi: CountingMsi,
     pub ports: Arc<FakePorts>,
@@ -131,7 +130,7 @@ impl Stack {
         (config.deadline, config.reset_deadline) = (setup.deadline, setup.reset_deadline);
         let parts = Parts {
             vf: vf.clone(),
-            registers: registers.clone(),
+            registers,
             msi: msi.clone(),
             port_events: setup.ports.then(|| ports.clone() as Arc<dyn PortEvents>),
             irq_line: Some(line.clone()),
@@ -146,22 +145,7 @@ impl Stack {
         let watched = WatchedVf { member: NonZeroU16::MIN, function: vf.clone(), client };
         let watchdog = PfWatchdog::new(driver.clone(), vec![watched]);
         let msi = CountingMsi(msi.0.clone());
-        let stack = Self {
-            device,
-            registers,
-            line,
-            msi,
-            ports,
-            log,
-            memory,
-            vf,
-            events,
-            watchdog,
-            driver,
-            pf,
-            soft,
-            offered: 0,
-        };
+        let stack = Self { device, line, msi, ports, log, memory, vf, events, watchdog, driver, pf, soft, offered: 0 };
         stack.place_bars();
         stack.pf.seen();
         stack
