@@ -123,6 +123,16 @@ fn h27_a_pf_that_stays_away_is_tried_less_and_less_often() {
     bench.tick_after(60 * SECOND);
     assert_eq!(bench.wait(), PfHealth::Running);
     assert_eq!((bench.command(20 * SECOND), bench.watchdog.restarts()), (Ok(()), 1));
+    // The next loss is a new one.
+    bench.pf.add(Rule::nth(0, Fault::RemoveGone));
+    assert!(bench.command(SECOND / 50).is_err());
+    let attempts = (0..8).filter(|_| {
+        bench.tick_after(SECOND);
+        let attempt = bench.watchdog.attempt.is_some();
+        bench.wait();
+        attempt
+    });
+    assert_eq!(attempts.collect::<Vec<_>>(), [0, 1, 3, 7]);
 }
 
 #[test]

@@ -249,6 +249,21 @@ impl Case<'_> {
         }
         stack.run_intx(9);
         assert_eq!((stack.device.report().faulted, stack.pf.violations()), (None, 0));
+        self.check_quarantine(stack, end);
+    }
+
+    /// A slot that the device gave back late is free again; one that it kept stays away for good.
+    fn check_quarantine(&self, stack: &Stack, end: Instant) {
+        let kept = match self.rule.fault {
+            Fault::Lose | Fault::NeverReply => stack.driver.channel().stats().abandoned,
+            _ => 0,
+        };
+        while stack.driver.channel().stats().quarantined != kept {
+            assert!(Instant::now() < end, "{:?}", stack.driver.channel().stats());
+            std::thread::sleep(Duration::from_millis(5));
+            stack.read(20, Width::B1);
+        }
+        assert_eq!(stack.pf.violations(), 0);
     }
 }
 
@@ -293,7 +308,8 @@ fn f12_an_answer_that_waits_for_the_end_of_the_fault() {
 
 #[test]
 fn f12_an_answer_after_the_deadline() {
-    matrix(&Fault::Delay(DEADLINE + DEADLINE / 2), Faulted("deadline"));
+    // Long after, so that a busy machine does not make it early.
+    matrix(&Fault::Delay(5 * DEADLINE), Faulted("deadline"));
 }
 
 #[test]
@@ -408,8 +424,14 @@ fn a_device_that_stays_busy_is_waited_for_and_not_given_up() {
         let mut guest = Guest::new(&mut stack);
         INTX[..at].iter().for_each(|step| guest.run(step));
         guest.stack.pf.add(Rule::every(Fault::Status(11, 7)));
-        guest.run(&INTX[at]);
-        assert_eq!(guest.stack.device.report().faulted, None);
+        for access in INTX[at].accesses {
+            let before = guest.stack.device.report().errors.refused;
+            guest.access(*access);
+            let report = guest.stack.device.report();
+            // A vector and what it is for, at most: nothing is tried in other ways, or byte by byte.
+            assert!(report.errors.refused - before <= 2, "{access:?}");
+            assert_eq!(report.faulted, None);
+        }
         stack.pf.clear();
         stack.run_intx(3);
     }
