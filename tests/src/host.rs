@@ -31,6 +31,14 @@ impl Kvm {
     }
 }
 
+/// Bytes that programs can still have.
+pub fn free_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib: u64 = line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0);
+    kib << 10
+}
+
 /// The root of the repository, or what stands for it where the tests were carried elsewhere.
 pub fn workspace() -> PathBuf {
     let built_at = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -9,5 +9,5 @@ mod machine;
 pub mod report;
 
 pub use disk::TestDisk;
-pub use host::{Kvm, small_guest, workspace};
+pub use host::{Kvm, free_memory, small_guest, workspace};
 pub use machine::{Finished, Heirloom, binary};

@@ -53,6 +53,16 @@ impl Heirloom {
         Self { command, limit: Duration::from_secs(120) }
     }
 
+    /// `heirloom run` with these words under a limit, as `ulimit` takes it.
+    pub fn limited(limit: &str, words: &[&str]) -> Self {
+        let mut run = Self::run(&[]);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit {limit}; exec \"$@\""), "sh"]).arg(run.command.get_program());
+        command.arg("run").args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        run.command = command;
+        run
+    }
+
     /// One more word.
     pub fn arg(mut self, word: impl AsRef<std::ffi::OsStr>) -> Self {
         self.command.arg(word);
@@ -68,6 +78,12 @@ impl Heirloom {
     /// Kills the run after this time and fails. A safety net, not a measure.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Standard error goes there, and not into [`Finished`].
+    pub fn stderr(mut self, file: std::fs::File) -> Self {
+        self.command.stderr(file);
         self
     }
 

@@ -70,6 +70,40 @@ fn files_that_are_missing_or_broken() {
 }
 
 #[test]
+fn a_fifo_is_no_kernel_and_nobody_waits_for_it() {
+    let folder = Folder::new();
+    let fifo = folder.path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let limit = std::time::Duration::from_secs(20);
+    let words = ["--serial=none", "--kernel", &fifo];
+    refused(Heirloom::run(&words).limit(limit).finish().unwrap(), SET_UP, "not a regular file");
+    let words = ["--kernel", &folder.path("kernel"), "--initrd", &fifo];
+    refused(Heirloom::run(&words).limit(limit).finish().unwrap(), SET_UP, "not a regular file");
+}
+
+#[test]
+fn outputs_do_not_overwrite_inputs() {
+    let folder = Folder::new();
+    let disk = TestDisk::new(1 << 20, 1).unwrap();
+    let before = disk.bytes().unwrap();
+    let image = disk.path().to_str().unwrap().to_owned();
+    let link = folder.path("link");
+    std::os::unix::fs::symlink(&image, &link).unwrap();
+    let option = format!("--legacy-virtio=soft=blk,file={image},id=root");
+    let kernel = folder.path("kernel");
+    for words in [["--serial", &image], ["--report", &image], ["--report", &link]] {
+        let words = [&["--kernel", &kernel, &option], words.as_slice()].concat();
+        refused(Heirloom::run(&words).finish().unwrap(), USAGE, "would overwrite the image of disk 'root'");
+    }
+    let words = ["--kernel", &kernel, "--serial", &kernel];
+    refused(Heirloom::run(&words).finish().unwrap(), USAGE, "would overwrite the kernel");
+    let (one, same) = (folder.path("new.log"), folder.path("./new.log"));
+    let words = ["--kernel", &kernel, "--serial", &one, "--report", &same];
+    refused(Heirloom::run(&words).finish().unwrap(), USAGE, "give each its own file");
+    assert!(disk.bytes().unwrap() == before && !fs::exists(one).unwrap());
+}
+
+#[test]
 fn a_disk_that_is_no_whole_number_of_sectors() {
     let folder = Folder::new();
     let disk = TestDisk::new(1000, 1).unwrap();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tests::{Finished, Heirloom, Kvm, TestDisk, report, workspace};
+use tests::{Finished, Heirloom, Kvm, TestDisk, free_memory, report, workspace};
 
 /// Bytes of the disk in these tests: small, because an emulating KVM hashes it slowly.
 const DISK: usize = 1 << 20;
@@ -190,14 +190,6 @@ fn lack(guest: &Guest, kvm: Kvm, needs_speed: bool) -> Option<String> {
     }
     let missing = [guest.kernel, guest.initrd].into_iter().find(|file| !guests().join(file).exists())?;
     Some(format!("no {missing} in {}; scripts/test makes it", guests().display()))
-}
-
-/// Bytes that programs can still have.
-fn free_memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib: u64 = line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0);
-    kib << 10
 }
 
 fn trial(guest: &'static Guest, lack: Option<String>) -> Trial {

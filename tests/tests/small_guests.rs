@@ -4,11 +4,12 @@
 
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use tests::report::{all_commands, check, device, last_boot, number};
-use tests::{Finished, Heirloom, Kvm, TestDisk, small_guest};
+use tests::{Finished, Heirloom, Kvm, TestDisk, free_memory, small_guest};
 
 static GUEST: LazyLock<Result<std::path::PathBuf, String>> = LazyLock::new(small_guest);
 
@@ -226,6 +227,110 @@ fn sigterm_ends_a_running_guest() -> Result<(), String> {
     Ok(())
 }
 
+fn abuse() -> Result<(), String> {
+    let bench = Bench::new("test=abuse bytes=2048")?;
+    let before = bench.disk.bytes()?;
+    let (finished, report) = bench.run()?;
+    finished.expect_output("works after garbage for the configuration ports")?;
+    if bench.disk.bytes()? != before {
+        return Err("a guest that only reads has written".to_owned());
+    }
+    for id in ["disk", "net"] {
+        let device = device(&report, id)?;
+        check(number(&device["rings_broken"])? >= 10, "broken rings are not counted", device)?;
+        check(device["faulted"].is_null(), "a device is out of service", device)?;
+    }
+    Ok(())
+}
+
+fn quarrel() -> Result<(), String> {
+    Bench::new("test=quarrel cpus=4 count=200")?.word("--cpus=4").run()?;
+    Ok(())
+}
+
+fn signal(child: &std::process::Child, name: &str) -> Result<(), String> {
+    let kill = std::process::Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    if kill.map_err(|e| e.to_string())?.success() { Ok(()) } else { Err("kill failed".to_owned()) }
+}
+
+/// A guest that runs, or halts, with interrupts closed, and more than one signal.
+fn signals_end_a_guest_that_does_not_listen() -> Result<(), String> {
+    for (scenario, name, code) in [("spin", "INT", 130), ("halt", "HUP", 129), ("reset", "TERM", 143)] {
+        let bench = Bench::new(&format!("test={scenario}"))?;
+        let mut child = bench.start()?.start()?;
+        std::thread::sleep(Duration::from_millis(1000));
+        signal(&child, name)?;
+        signal(&child, name)?;
+        let status = child.wait().map_err(|e| e.to_string())?;
+        if status.code() != Some(code) {
+            return Err(format!("{scenario}: exit status {status:?}"));
+        }
+        last_boot(&bench.report_path())?;
+    }
+    Ok(())
+}
+
+/// Nobody opens the FIFO that the report goes to: a signal ends the wait, in a while.
+fn a_signal_ends_the_wait_for_a_reader_of_the_report() -> Result<(), String> {
+    let bench = Bench::new("test=hello")?;
+    let made = std::process::Command::new("mkfifo").arg(bench.report_path()).status().map_err(|e| e.to_string())?;
+    if !made.success() {
+        return Err("mkfifo failed".to_owned());
+    }
+    let mut child = bench.start()?.start()?;
+    std::thread::sleep(Duration::from_millis(1500));
+    signal(&child, "TERM")?;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(60) {
+        match child.try_wait().map_err(|e| e.to_string())? {
+            Some(status) if status.code() == Some(143) => return Ok(()),
+            Some(status) => return Err(format!("exit status {status:?}")),
+            None => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+    child.kill().and_then(|()| child.wait()).map_err(|e| e.to_string())?;
+    Err("it still waits".to_owned())
+}
+
+/// Standard error that takes nothing changes no exit code, neither of a crash nor of warnings on the way.
+fn messages_that_cannot_be_written_change_nothing() -> Result<(), String> {
+    for (scenario, code) in [("crash", 4), ("sweep", 0)] {
+        let full = || std::fs::File::options().write(true).open("/dev/full").map_err(|e| e.to_string());
+        let bench = Bench::new(&format!("test={scenario}"))?.word("-vv");
+        bench.start()?.stderr(full()?).finish()?.expect_code(code)?;
+    }
+    Ok(())
+}
+
+/// A limit of file sizes is an error of the guest's write, not the end of the VMM, and set-up under a
+/// limit of open files fails with one message.
+fn limits_of_the_process_are_errors() -> Result<(), String> {
+    let bench = Bench::new("test=blk")?;
+    let guest = GUEST.as_ref().map_err(|e| e.as_str())?;
+    let run = |limit: &str| {
+        let blk = format!("--legacy-virtio=soft=blk,file={}", bench.disk.path().display());
+        let words = ["--memory=64M", "--cpu=legacy", "--cmdline=test=blk", "--legacy-virtio=soft=net,loopback", &blk];
+        Heirloom::limited(limit, &words).arg("--kernel").arg(guest).finish()
+    };
+    run("-f 1")?.expect_code(0)?.expect_output("GUEST-FAIL blk: status of a write: 0x1")?;
+    for files in ["-n 6", "-n 20", "-n 30", "-n 40"] {
+        let finished = run(files)?.expect_code(3)?.expect_error("open files")?;
+        if finished.stderr.lines().count() != 1 {
+            return Err(format!("more than one message\n{finished}"));
+        }
+    }
+    Ok(())
+}
+
+/// What the guest did counts more than a report that cannot be written.
+fn a_crash_is_told_without_a_report() -> Result<(), String> {
+    let guest = GUEST.as_ref().map_err(|e| e.as_str())?;
+    let words = ["--cmdline=test=crash", "--memory=64M", "--cpu=legacy", "--report=/dev/full", "--kernel"];
+    let finished = Heirloom::run(&words).arg(guest).finish()?.expect_code(4)?;
+    finished.expect_error("the guest crashed")?.expect_error("cannot write the report")?;
+    Ok(())
+}
+
 type Test = fn() -> Result<(), String>;
 
 const TESTS: &[(&str, Test)] = &[
@@ -244,6 +349,8 @@ const TESTS: &[(&str, Test)] = &[
     ("bar_moves", || scenario("test=bars", "survives a BAR on top of it")),
     ("bar_moves_intx", || scenario("test=bars irq=pic", "GUEST-OK bars")),
     ("every_offset_and_width", sweep),
+    ("rings_bars_msix_and_chips_abused", abuse),
+    ("processors_quarrel_about_a_device", quarrel),
     ("smp_register_hammering", smp),
     ("driver_reload_intx", || scenario("test=reload irq=pic count=50", "GUEST reloads=50")),
     ("driver_reload_msix", || scenario("test=reload irq=msix count=50", "GUEST reloads=50")),
@@ -253,6 +360,11 @@ const TESTS: &[(&str, Test)] = &[
     ("crash_leaves_a_register_dump", crash),
     ("reset_ends_with_no_reboot", reset_ends_with_no_reboot),
     ("sigterm_ends_a_running_guest", sigterm_ends_a_running_guest),
+    ("signals_end_a_guest_that_does_not_listen", signals_end_a_guest_that_does_not_listen),
+    ("a_signal_ends_the_wait_for_a_reader_of_the_report", a_signal_ends_the_wait_for_a_reader_of_the_report),
+    ("messages_that_cannot_be_written_change_nothing", messages_that_cannot_be_written_change_nothing),
+    ("limits_of_the_process_are_errors", limits_of_the_process_are_errors),
+    ("a_crash_is_told_without_a_report", a_crash_is_told_without_a_report),
 ];
 
 fn main() -> ExitCode {
@@ -260,7 +372,12 @@ fn main() -> ExitCode {
     let no_tap = tap_lack();
     let trials = TESTS.iter().map(|(name, test)| {
         let trial = Trial::test(*name, || test().map_err(Failed::from));
-        let lack = if missing { Some("no usable /dev/kvm") } else { no_tap.filter(|_| *name == "net_tap") };
+        let lack = match *name {
+            _ if missing => Some("no usable /dev/kvm"),
+            "net_tap" => no_tap,
+            "memory_above_the_pci_hole" if free_memory() < 5 << 30 => Some("less than 5 GiB of memory are free"),
+            _ => None,
+        };
         match lack {
             Some(lack) => trial.with_ignored_flag(true).with_kind(format!("skipped: {lack}")),
             None => trial,

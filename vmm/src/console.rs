@@ -62,7 +62,8 @@ impl Console {
     /// can mean an escape by Ctrl-A, so `is_terminal` says whether to look for it.
     pub fn start(is_terminal: bool, on_leave: impl Fn() + Send + 'static) -> io::Result<Self> {
         let serial = Arc::new(Mutex::new(None));
-        let input = Input { serial: Arc::clone(&serial), filter: EscapeFilter::default(), is_terminal };
+        let input =
+            Input { serial: Arc::clone(&serial), filter: EscapeFilter::default(), is_terminal, waited: Duration::ZERO };
         thread::Builder::new().name("console".to_owned()).spawn(move || input.run(on_leave))?;
         Ok(Self { serial })
     }
@@ -77,6 +78,8 @@ struct Input {
     serial: Arc<Mutex<Option<Arc<SerialPort>>>>,
     filter: EscapeFilter,
     is_terminal: bool,
+    /// Since the guest took a byte last.
+    waited: Duration,
 }
 
 impl Input {
@@ -102,19 +105,20 @@ impl Input {
     }
 
     /// Waits until the guest has room, so that nothing that is piped in gets lost. At a terminal the
-    /// byte is dropped instead after a while: Ctrl-A X must get through to a guest that is stuck.
-    fn send(&self, byte: u8) {
-        let mut waited = Duration::ZERO;
+    /// byte is dropped instead after a while, and so is what follows until the guest takes one again:
+    /// Ctrl-A X must get through to a guest that is stuck, whatever was typed before.
+    fn send(&mut self, byte: u8) {
         loop {
             let serial = self.serial.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if serial.is_some_and(|serial| serial.enqueue(&[byte]) == 1) {
+                self.waited = Duration::ZERO;
                 return;
             }
-            if self.is_terminal && waited > PATIENCE {
+            if self.is_terminal && self.waited > PATIENCE {
                 return;
             }
             thread::sleep(RETRY);
-            waited += RETRY;
+            self.waited += RETRY;
         }
     }
 }
@@ -126,6 +130,21 @@ mod tests {
     fn typed(text: &[u8]) -> Vec<Typed> {
         let mut filter = EscapeFilter::default();
         text.iter().map(|byte| filter.take(*byte)).filter(|typed| *typed != Typed::Nothing).collect()
+    }
+
+    #[test]
+    fn ctrl_a_x_gets_through_what_a_stuck_guest_did_not_take() {
+        let mut input = Input {
+            serial: Arc::default(),
+            filter: EscapeFilter::default(),
+            is_terminal: true,
+            waited: Duration::ZERO,
+        };
+        let left = std::cell::Cell::new(false);
+        let start = std::time::Instant::now();
+        [b'y'; 100].iter().chain(b"\x01x").for_each(|byte| input.take(*byte, &|| left.set(true)));
+        assert!(left.get());
+        assert!(start.elapsed() < 20 * PATIENCE, "each byte waited for itself: {:?}", start.elapsed());
     }
 
     #[test]

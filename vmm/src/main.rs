@@ -3,7 +3,8 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
-use std::io::{self, IsTerminal};
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -11,17 +12,15 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use vmm::cli::{Cli, Command};
 use vmm::config::ConfigError;
-use vmm::run::{self, Ended, RunError};
+use vmm::machine::SetupError;
+use vmm::run::{self, Ended, Finished, RunError};
 use vmm::terminal;
+use vmm::vcpu::VcpuError;
 
-// The codes are promised by `--help`.
+// The codes are promised by `--help`; those of a guest's end are with `Ended`.
 const INTERNAL: u8 = 1;
 const USAGE: u8 = 2;
 const SET_UP: u8 = 3;
-const CRASHED: u8 = 4;
-const LEFT: u8 = 5;
-const RESET: u8 = 6;
-const SIGNAL: u8 = 128;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -29,31 +28,39 @@ fn main() -> ExitCode {
     start_log(args.verbosity());
     terminal::restore_on_panic();
     match run::run(&args) {
-        Ok(ended) => ended_code(&ended),
+        Ok(finished) => finished_code(&finished).into(),
         Err(error) => {
-            eprintln!("heirloom: {}", with_causes(&error));
+            say(with_causes(&error));
             failed_code(&error).into()
         }
     }
 }
 
-fn ended_code(ended: &Ended) -> ExitCode {
-    match ended {
-        Ended::PoweredOff => ExitCode::SUCCESS,
-        Ended::Reset => RESET.into(),
-        Ended::Left => LEFT.into(),
-        Ended::Signal(signal) => SIGNAL.wrapping_add(*signal as u8).into(),
-        Ended::Crashed(report) => {
-            eprintln!("heirloom: the guest crashed\n{report}");
-            CRASHED.into()
+/// What the guest did counts; that there is no report does where the guest has nothing to complain about.
+fn finished_code(finished: &Finished) -> u8 {
+    if let Ended::Crashed(report) = &finished.ended {
+        say(format_args!("the guest crashed\n{report}"));
+    }
+    match (finished.ended.code(), &finished.report) {
+        (code, Ok(())) => code,
+        (code, Err(error)) => {
+            say(with_causes(error));
+            if code == 0 { failed_code(error) } else { code }
         }
     }
+}
+
+/// A message on standard error, if that takes any: `eprintln!` would panic, and with it change the exit code.
+fn say(message: impl Display) {
+    let _ = writeln!(io::stderr(), "heirloom: {message}");
 }
 
 fn failed_code(error: &RunError) -> u8 {
     match error {
         RunError::Config(ConfigError::Usage(_)) => USAGE,
-        RunError::Setup(vmm::machine::SetupError::Internal(_) | vmm::machine::SetupError::MainLoop(_)) => INTERNAL,
+        RunError::Setup(
+            SetupError::Internal(_) | SetupError::MainLoop(_) | SetupError::Vcpu(VcpuError::Timeout { .. }),
+        ) => INTERNAL,
         RunError::Config(_) | RunError::Setup(_) | RunError::Report { .. } => SET_UP,
     }
 }
@@ -85,6 +92,8 @@ fn start_log(verbosity: u8) {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_target(false)
+        // It would report them with `eprintln!`, whose panic would end a vCPU for a full disk under a log.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal())
         .init();
 }

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use std::{process, thread};
 
 use api::ConsoleMode;
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
@@ -14,13 +16,19 @@ use thiserror::Error;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use crate::cli::{ReportTarget, RunArgs};
-use crate::config::{ConfigError, Plan};
+use crate::config::{ConfigError, Plan, check_outputs};
 use crate::console::Console;
 use crate::machine::{Loop, Machine, SerialOutput, SetupError};
 use crate::report::{self, Report};
-use crate::signals::SignalWatch;
-use crate::terminal::RawTerminal;
+use crate::signals;
+use crate::terminal::{self, RawTerminal};
 use crate::vcpu::{CrashReport, ExitReason};
+
+/// How long an end that the operator wants may take; by then nobody but us can be to blame, or who does
+/// not read the report. Longer than a machine may take to stop.
+const END_LIMIT: Duration = Duration::from_secs(15);
+/// What the message about that may take: standard error may be what is stuck.
+const LAST_WORDS_LIMIT: Duration = Duration::from_millis(200);
 
 /// How a run ended.
 #[derive(Debug)]
@@ -47,6 +55,28 @@ impl fmt::Display for Ended {
             Self::Signal(signal) => write!(f, "ended by signal {signal}"),
         }
     }
+}
+
+impl Ended {
+    /// The exit code that tells so. `--help` promises these.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::PoweredOff => 0,
+            Self::Crashed(_) => 4,
+            Self::Left => 5,
+            Self::Reset => 6,
+            Self::Signal(signal) => 128u8.wrapping_add(*signal as u8),
+        }
+    }
+}
+
+/// A run that came to an end.
+#[derive(Debug)]
+pub struct Finished {
+    /// How.
+    pub ended: Ended,
+    /// Whether the report could be written. What the guest did is known without it.
+    pub report: Result<(), RunError>,
 }
 
 /// Why a run did not come to such an end.
@@ -83,7 +113,12 @@ impl Wish {
 
     /// The wish that comes first counts.
     fn make(&self, what: i32) {
-        let _ = self.what.compare_exchange(0, what, Ordering::Relaxed, Ordering::Relaxed);
+        if self.what.compare_exchange(0, what, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        if let Some(ended) = self.granted() {
+            end_in_time(ended);
+        }
         if let Err(error) = self.event.write(1) {
             tracing::error!("cannot wake the main loop: {error}");
         }
@@ -95,6 +130,24 @@ impl Wish {
             LEAVE => Some(Ended::Left),
             signal => Some(Ended::Signal(signal)),
         }
+    }
+}
+
+/// Ends the process if it does not end by itself, be it that nobody reads the pipe that the report or a
+/// message goes to. The operator's wish for an end is not to be repeated with SIGKILL.
+fn end_in_time(ended: Ended) {
+    let watch = move || {
+        thread::sleep(END_LIMIT);
+        terminal::restore();
+        // On yet another thread, as it may wait for ever.
+        let _ = thread::Builder::new().spawn(|| {
+            let _ = writeln!(io::stderr(), "heirloom: the end took more than {END_LIMIT:?}, what is left is given up");
+        });
+        thread::sleep(LAST_WORDS_LIMIT);
+        process::exit(ended.code().into())
+    };
+    if let Err(error) = thread::Builder::new().name("end-in-time".to_owned()).spawn(watch) {
+        tracing::warn!("nothing watches how long the end takes: {error}");
     }
 }
 
@@ -118,9 +171,11 @@ impl MutEventSubscriber for WishWatch {
 ///
 /// # Errors
 /// When there is no machine, or no report. Nothing has been created on the first kind.
-pub fn run(args: &RunArgs) -> Result<Ended, RunError> {
+pub fn run(args: &RunArgs) -> Result<Finished, RunError> {
     let plan = Plan::check(&args.config())?;
     let targets = args.reports();
+    let files: Vec<_> = targets.iter().filter_map(|target| target.file.as_deref()).collect();
+    check_outputs(&plan, &files)?;
     for target in &targets {
         report::check_target(target)
             .map_err(|(path, source)| RunError::Report { path: path.display().to_string(), source })?;
@@ -130,9 +185,7 @@ pub fn run(args: &RunArgs) -> Result<Ended, RunError> {
     // What is known is reported also when the main loop failed. Without a guest there is nothing to say.
     let targets = if report.boot_count > 0 { targets } else { Vec::new() };
     let written = targets.iter().map(|target| write(&report, target)).fold(Ok(()), Result::and);
-    let ended = ended?;
-    written?;
-    Ok(ended)
+    Ok(Finished { ended: ended?, report: written })
 }
 
 fn write(report: &Report, target: &ReportTarget) -> Result<(), RunError> {
@@ -153,11 +206,10 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn new(plan: &'a Plan) -> Result<Self, SetupError> {
         let system = |what| move |source| SetupError::System { what, source };
-        let mut events = Loop::new().map_err(SetupError::MainLoop)?;
+        let mut events = Loop::new().map_err(SetupError::NoMainLoop)?;
         let wish = Wish::new().map_err(system("make an eventfd"))?;
         let on_signal = Arc::clone(&wish);
-        let signals = SignalWatch::new(move |signal| on_signal.make(signal)).map_err(system("watch for signals"))?;
-        events.add_subscriber(Box::new(signals));
+        signals::watch(move |signal| on_signal.make(signal)).map_err(system("watch for signals"))?;
         events.add_subscriber(Box::new(WishWatch(Arc::clone(&wish))));
         Ok(Self { plan, events, wish, serial_file: Arc::default() })
     }

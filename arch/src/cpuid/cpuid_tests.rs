@@ -106,6 +106,7 @@ fn legacy_profile_hides_what_old_kernels_trip_over() {
         "KVM's leaves stay"
     );
     assert_eq!(get(&cpuid, 0x4000_0001, 0).eax, 0x0100_006b, "clock, steal time and EOI; no hypercalls");
+    assert_eq!(get(&cpuid, 0x8000_0008, 0).ebx, 1 << 2, "XSAVEERPTR stays: no x87 work-around at task switches");
     let extended = get(&cpuid, 0x8000_0001, 0);
     assert_eq!((extended.edx >> 26 & 1, extended.edx >> 29 & 1), (0, 1), "no 1 GiB pages; long mode stays");
 }

@@ -31,6 +31,9 @@ const FEATURES: u32 = 1;
 const MONITOR_LEAF: u32 = 5;
 const EXTENDED_FEATURES: u32 = 0x8000_0001;
 const ADDRESS_SIZES: u32 = 0x8000_0008;
+/// FXSAVE saves the x87 error pointers always. On an AMD processor that does not say so, Linux runs FNCLEX and FILD
+/// at task switches to hide stale ones (`fxsave_leak` in arch/x86/kernel/cpu/amd.c), and software KVM cannot.
+const XSAVEERPTR: u32 = 1 << 2;
 const KVM_FEATURES: u32 = 0x4000_0001;
 /// kvmclock in both forms and its stable flag, no delay after port I/O, steal time, EOI without exit.
 const KVM_OLD_FEATURES: u32 = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 24;
@@ -76,7 +79,7 @@ pub const LEGACY: &[Hidden] = &[
         1 << 26,
         "1 GiB pages: later than the CPUs these kernels were tested on; nothing is lost",
     ),
-    hide(ADDRESS_SIZES, Ebx, u32::MAX, "CLZERO, IBPB and all else that came after 2015"),
+    hide(ADDRESS_SIZES, Ebx, !XSAVEERPTR, "CLZERO, IBPB and all else that came after 2015"),
     hide(
         KVM_FEATURES,
         Eax,

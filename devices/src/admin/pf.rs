@@ -18,7 +18,7 @@ use super::queue::PfQueue;
 use super::sriov::SrIov;
 use super::wire::{CommandList, NOTIFY_INFO_LEN, NotifyInfo};
 use super::{AdminChannel, AdminError, Command, Wait};
-use crate::function::PciFunction;
+use crate::function::{FunctionError, PciFunction};
 use crate::transitional::NotifyAddress;
 
 /// Commands that this driver puts to use if the device has them. The list commands stay in, so that
@@ -258,8 +258,10 @@ impl PfDriver {
 
 impl Drop for PfDriver {
     fn drop(&mut self) {
-        if let Err(error) = self.shut_down() {
-            tracing::warn!(%error, "PF driver did not stop cleanly");
+        match self.shut_down() {
+            // A PF that is gone does nothing any more, as wanted. The end of a failed set-up comes here.
+            Ok(()) | Err(PfError { cause: PfCause::Function(FunctionError::Gone { .. }), .. }) => {}
+            Err(error) => tracing::warn!(%error, "PF driver did not stop cleanly"),
         }
     }
 }

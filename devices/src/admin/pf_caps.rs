@@ -5,15 +5,13 @@
 use super::pf_error::PfCause;
 use crate::bus::Width;
 use crate::function::PciFunction;
-
-const STATUS: u16 = 0x06;
-const STATUS_CAPABILITIES: u32 = 1 << 4;
-const CAPABILITIES: u16 = 0x34;
-const FIRST: u8 = 0x40;
-const VENDOR: u32 = 0x09;
+use crate::function::capabilities::{CapabilityList, VIRTIO_CAP_LEN, VirtioCapability};
+use crate::pci::capability::id;
 
 const CFG_COMMON: u8 = 1;
 const CFG_NOTIFY: u8 = 2;
+/// The notification capability has its multiplier behind the common part.
+const NOTIFY_CAP_LEN: u8 = VIRTIO_CAP_LEN + 4;
 
 /// Part of a BAR, checked to lie inside of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,29 +32,21 @@ pub(super) struct VirtioStructures {
 /// Walks the capability list. Of several structures of one type the earliest usable one counts.
 pub(super) fn find(function: &dyn PciFunction) -> Result<VirtioStructures, PfCause> {
     let (mut common, mut notify) = (None, None);
-    let mut seen = [false; 256];
-    let mut at = 0;
-    if function.config_read(STATUS, Width::B2)? & STATUS_CAPABILITIES != 0 {
-        at = pointer(function.config_read(CAPABILITIES, Width::B1)?);
+    let list = CapabilityList::read(function)?;
+    if let Some(at) = list.broken_at {
+        return Err(PfCause::CapabilityLoop { at });
     }
-    while at != 0 {
-        let place = seen.get_mut(usize::from(at)).filter(|seen| at >= FIRST && !**seen);
-        *place.ok_or(PfCause::CapabilityLoop { at })? = true;
-        let header = function.config_read(at.into(), Width::B4)?;
-        let (len, cfg_type) = ((header >> 16) as u8, (header >> 24) as u8);
-        // 16 bytes for every type, 20 with the notify multiplier; all inside the 256-byte space.
-        let fits = |needed: u8| len >= needed && at.checked_add(needed - 1).is_some();
-        if header & 0xff == VENDOR && fits(16) {
-            match cfg_type {
-                CFG_COMMON if common.is_none() => common = structure(function, at)?,
-                CFG_NOTIFY if notify.is_none() && fits(20) => {
-                    let multiplier = function.config_read(u16::from(at) + 16, Width::B4)?;
-                    notify = structure(function, at)?.map(|place| (place, multiplier));
-                }
-                _ => {}
+    for capability in list.found.iter().filter(|c| c.id == id::VENDOR) {
+        let Some(found) = VirtioCapability::read(function, capability.offset)? else { continue };
+        match found.cfg_type {
+            CFG_COMMON if common.is_none() => common = structure(function, &found),
+            CFG_NOTIFY if notify.is_none() && found.len >= NOTIFY_CAP_LEN => {
+                let multiplier = u16::from(capability.offset) + u16::from(VIRTIO_CAP_LEN);
+                let multiplier = function.config_read(multiplier, Width::B4)?;
+                notify = structure(function, &found).map(|place| (place, multiplier));
             }
+            _ => {}
         }
-        at = pointer(header >> 8);
     }
     let common = common.ok_or(PfCause::NoCapability { what: "common configuration", cfg_type: CFG_COMMON })?;
     let (notify, notify_off_multiplier) =
@@ -64,21 +54,11 @@ pub(super) fn find(function: &dyn PciFunction) -> Result<VirtioStructures, PfCau
     Ok(VirtioStructures { common, notify, notify_off_multiplier })
 }
 
-/// A capability pointer; its two lowest bits are reserved.
-fn pointer(raw: u32) -> u8 {
-    raw as u8 & 0xfc
-}
-
-/// The structure that the capability at `at` describes, if its BAR holds all of it.
-fn structure(function: &dyn PciFunction, at: u8) -> Result<Option<Structure>, PfCause> {
-    let at = u16::from(at);
-    let bar = function.config_read(at + 4, Width::B1)? as u8;
-    let offset = function.config_read(at + 8, Width::B4)?;
-    let length = function.config_read(at + 12, Width::B4)?;
-    let size = if bar <= 5 { function.region(bar).map_or(0, |region| region.size) } else { 0 };
-    let inside = u64::from(offset) + u64::from(length) <= size;
+/// The structure that a capability describes, if its BAR holds all of it.
+fn structure(function: &dyn PciFunction, found: &VirtioCapability) -> Option<Structure> {
+    let inside = found.is_inside(function);
     if !inside {
-        tracing::debug!(function = function.name(), at, bar, offset, length, size, "virtio capability skipped");
+        tracing::debug!(function = function.name(), ?found, "virtio capability skipped");
     }
-    Ok(inside.then_some(Structure { bar, offset, length }))
+    inside.then_some(Structure { bar: found.bar, offset: found.offset, length: found.length })
 }

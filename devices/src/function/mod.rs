@@ -4,6 +4,7 @@
 //!
 //! Users of [`PciFunction`] may not ask what kind it is.
 
+pub mod capabilities;
 pub mod tap;
 
 use std::fmt;

@@ -13,18 +13,6 @@ use crate::platform::IrqLine;
 /// spurious interrupts, 3 and 4 are serial ports, 12 to 15 have old ISA meanings.
 pub const INTX_IRQS: [u8; 3] = [11, 10, 5];
 
-/// The bits of [`INTX_IRQS`] in the 8259s' edge/level registers (ports 0x4d0 and 0x4d1): firmware
-/// sets them before a guest runs, for a shared line has to be level-triggered.
-pub const INTX_ELCR: u16 = {
-    let mut bits = 0;
-    let mut index = 0;
-    while index < INTX_IRQS.len() {
-        bits |= 1 << INTX_IRQS[index];
-        index += 1;
-    }
-    bits
-};
-
 /// The interrupt request that pin `pin` (1 = INTA .. 4 = INTD) of slot `slot` is wired to; `None` if
 /// the function has no pin. Neighbouring slots get different ones, as on a PC's main board.
 pub const fn intx_irq(slot: u8, pin: u8) -> Option<u8> {

@@ -28,7 +28,7 @@ pub mod root;
 pub use bar::BAR_COUNT;
 pub use config_space::{Changed, Command, ConfigError, ConfigSpace, Identity};
 pub use device::{BarKind, BarWindow, PciDevice};
-pub use intx::{INTX_ELCR, INTX_IRQS, IntxPin, intx_irq};
+pub use intx::{INTX_IRQS, IntxPin, intx_irq};
 pub use msix::{MSIX_CONTROL_OFFSET, Msix, MsixChange};
 pub use msix_layout::{MSIX_MAX_VECTORS, MsixLayout, MsixLayoutError};
 pub use register_file::CONFIG_SPACE_SIZE;

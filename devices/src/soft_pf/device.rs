@@ -78,6 +78,8 @@ pub(super) struct VirtioDevice {
     /// Eventfds of the vectors while MSI-X is enabled.
     msix: Option<Vec<Option<EventFd>>>,
     bus_master: bool,
+    /// How often the driver broke a queue, since power-on: a reset does not undo what happened.
+    rings_broken: u64,
     /// Queue 0 had no buffer left when there was something to put into one.
     starved: bool,
     chain: Chain,
@@ -102,6 +104,7 @@ impl VirtioDevice {
             vectors,
             msix: None,
             bus_master: false,
+            rings_broken: 0,
             starved: true,
             chain: Chain::default(),
         })
@@ -168,6 +171,11 @@ impl VirtioDevice {
     /// Whether the driver finished its set-up and the device has not given up on it.
     pub(super) fn is_live(&self) -> bool {
         self.status & status::DRIVER_OK != 0 && self.status & status::NEEDS_RESET == 0
+    }
+
+    /// How often the driver broke a queue.
+    pub(super) fn rings_broken(&self) -> u64 {
+        self.rings_broken
     }
 
     /// Whether queue 0 takes what the model's source has.
@@ -249,6 +257,7 @@ impl VirtioDevice {
         tracing::debug!(device = self.name, queue = index, %error, "queue stopped");
         let Some(queue) = self.queues.get_mut(index) else { return };
         queue.broken = true;
+        self.rings_broken += 1;
         if queue.setup() == Setup::Modern {
             self.status |= status::NEEDS_RESET;
             self.config_interrupt();

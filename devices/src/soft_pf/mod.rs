@@ -154,6 +154,12 @@ impl SoftPf {
         Some(Arc::new(vf::VfHandle(vf.clone())))
     }
 
+    /// How often the driver of the VF with this index broke a queue: rings that are not in memory, chains that
+    /// loop, indices that jump. 0 for one that does not exist.
+    pub fn rings_broken(&self, index: usize) -> u64 {
+        self.vfs.get(index).map_or(0, |vf| vf.function.device().rings_broken())
+    }
+
     /// How many VFs there are, enabled or not.
     pub fn vf_count(&self) -> usize {
         self.vfs.len()

@@ -6,22 +6,18 @@
 use super::identity::{DeviceType, VIRTIO_VENDOR_ID};
 use super::queue_set::MAX_QUEUES;
 use crate::bus::Width;
+use crate::function::capabilities::{self, Capability, CapabilityList};
 use crate::function::{FunctionError, PciFunction};
 use crate::pci::capability::id;
 
 const DEVICE_ID: u16 = 0x02;
-const STATUS: u16 = 0x06;
-const STATUS_CAPABILITIES: u32 = 1 << 4;
-const POINTER: u16 = 0x34;
-/// 192 bytes hold no more capabilities than this; a longer list runs in a circle.
-const MAX_CAPABILITIES: usize = 48;
+/// Last place for the 12 bytes of an MSI-X capability.
+const LAST_MSIX: u8 = 0xf4;
 
 /// `cfg_type` values (virtio 1.3, "Virtio Structure PCI Capabilities").
 const COMMON_CONFIG: u8 = 1;
 const DEVICE_CONFIG: u8 = 4;
 const PCI_CONFIG_ACCESS: u8 = 5;
-/// Bytes of `struct virtio_pci_cap`.
-const VIRTIO_CAP_LEN: usize = 16;
 /// Offset of `num_queues` in the common configuration.
 const NUM_QUEUES: u64 = 18;
 
@@ -84,11 +80,12 @@ impl VfInfo {
         let device_id = vf.config_read(DEVICE_ID, Width::B2)? as u16;
         let device = if vendor_id == VIRTIO_VENDOR_ID { DeviceType::from_modern_id(device_id) } else { None };
         let mut info = Self { device, device_id, msix: None, virtio: Vec::new(), config_len: None, queues: None };
-        for (kind, offset) in capabilities(vf)? {
-            match kind {
-                id::MSIX if info.msix.is_none() => {
-                    let table = Location::from_msix(vf.config_read(offset + 4, Width::B4)?);
-                    let pba = Location::from_msix(vf.config_read(offset + 8, Width::B4)?);
+        // A list that leads nowhere is good as far as it goes: the guest gets a list of its own.
+        for Capability { id, offset } in CapabilityList::read(vf)?.found {
+            match id {
+                id::MSIX if info.msix.is_none() && offset <= LAST_MSIX => {
+                    let table = Location::from_msix(vf.config_read(u16::from(offset) + 4, Width::B4)?);
+                    let pba = Location::from_msix(vf.config_read(u16::from(offset) + 8, Width::B4)?);
                     info.msix = Some(MsixLocation { table, pba });
                 }
                 id::VENDOR => info.virtio.extend(virtio_capability(vf, offset)?),
@@ -103,39 +100,19 @@ impl VfInfo {
     }
 }
 
-/// Ids and offsets of all capabilities; every one has at least 12 bytes inside the 256-byte space.
-fn capabilities(vf: &dyn PciFunction) -> Result<Vec<(u8, u16)>, FunctionError> {
-    let mut found = Vec::new();
-    if vf.config_read(STATUS, Width::B2)? & STATUS_CAPABILITIES == 0 {
-        return Ok(found);
-    }
-    let mut offset = vf.config_read(POINTER, Width::B1)? as u16 & 0xfc;
-    while (0x40..=0xf4).contains(&offset) && found.len() < MAX_CAPABILITIES {
-        let header = vf.config_read(offset, Width::B2)? as u16;
-        found.push((header as u8, offset));
-        offset = header >> 8 & 0xfc;
-    }
-    Ok(found)
-}
-
-/// The capability at `offset`, unless it is one that the guest must not see: cut short, in a BAR the
-/// VF does not have (such as 0, which is the legacy interface here), or the window that reaches BARs
+/// The capability at `at`, unless it is one that the guest must not see: cut short, in a BAR the VF
+/// does not have (such as 0, which is the legacy interface here), or the window that reaches BARs
 /// through configuration space, which this function does not have.
-fn virtio_capability(vf: &dyn PciFunction, offset: u16) -> Result<Option<VirtioCapability>, FunctionError> {
-    let len = vf.config_read(offset + 2, Width::B1)? as usize;
-    if len < VIRTIO_CAP_LEN || usize::from(offset) + len > 256 {
+fn virtio_capability(vf: &dyn PciFunction, at: u8) -> Result<Option<VirtioCapability>, FunctionError> {
+    let Some(found) = capabilities::VirtioCapability::read(vf, at)? else { return Ok(None) };
+    if found.bar == 0 || found.cfg_type == PCI_CONFIG_ACCESS || !found.is_inside(vf) {
         return Ok(None);
     }
-    let body = (2..len as u16)
-        .map(|byte| vf.config_read(offset + byte, Width::B1).map(|value| value as u8))
+    let body = (2..found.len)
+        .map(|byte| vf.config_read(u16::from(at) + u16::from(byte), Width::B1).map(|value| value as u8))
         .collect::<Result<Vec<u8>, _>>()?;
-    let cfg_type = vf.config_read(offset + 3, Width::B1)? as u8;
-    let bar = vf.config_read(offset + 4, Width::B1)? as u8;
-    let start = vf.config_read(offset + 8, Width::B4)?;
-    let length = vf.config_read(offset + 12, Width::B4)?;
-    let inside = |size: u64| u64::from(start) + u64::from(length) <= size;
-    let good = bar != 0 && cfg_type != PCI_CONFIG_ACCESS && vf.region(bar).is_some_and(|region| inside(region.size));
-    Ok(good.then_some(VirtioCapability { body, cfg_type, location: Location { bar, offset: start }, length }))
+    let location = Location { bar: found.bar, offset: found.offset };
+    Ok(Some(VirtioCapability { body, cfg_type: found.cfg_type, location, length: found.length }))
 }
 
 /// The number of queues the modern interface tells; nothing if it makes no sense.

@@ -4,10 +4,12 @@
 #![forbid(unsafe_code)]
 
 mod disk;
+mod outputs;
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::num::NonZeroU8;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use api::{
 use thiserror::Error;
 
 pub use disk::{Disk, DiskError};
+pub use outputs::check_outputs;
 
 /// Least main memory: a kernel, an initial RAM disk and the tables of a PC must fit.
 const MIN_MEMORY: u64 = 8 << 20;
@@ -220,7 +223,9 @@ fn give_macs(devices: &[LegacyVirtioConfig]) -> Result<Vec<MacAddress>, ConfigEr
 
 fn open_file(what: &'static str, path: &Path) -> Result<File, ConfigError> {
     let failed = |source| ConfigError::Open { what, path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
+    // Without waiting: a FIFO that nobody writes to would never open.
+    let options = File::options().read(true).custom_flags(libc::O_NONBLOCK).clone();
+    let file = options.open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_file() {
         Ok(file)
     } else {

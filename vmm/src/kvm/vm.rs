@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arch::irq::LEVEL_LINES;
 use devices::function::DmaRegion;
 use kvm_bindings::{
     CpuId, KVM_API_VERSION, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_MAX_CPUID_ENTRIES,
@@ -20,10 +21,15 @@ pub const TSS_ADDRESS: u64 = 0xfffb_d000;
 /// One page right before it for the identity page table (KVM API, KVM_SET_IDENTITY_MAP_ADDR).
 pub const IDENTITY_MAP_ADDRESS: u64 = 0xfffb_c000;
 
-/// Edge/level control register, master PIC: IRQ 5 level-triggered.
-const ELCR_MASTER: u8 = 1 << 5;
-/// The same of the slave: IRQs 9, 10 and 11.
-const ELCR_SLAVE: u8 = 1 << (9 - 8) | 1 << (10 - 8) | 1 << (11 - 8);
+/// Edge/level control registers of both PICs, bit n for line n: what the guest's tables call level-triggered.
+const ELCR: u16 = {
+    let (mut bits, mut index) = (0, 0);
+    while index < LEVEL_LINES.len() {
+        bits |= 1 << LEVEL_LINES[index];
+        index += 1;
+    }
+    bits
+};
 
 /// What we cannot run without, with the names of the KVM API documentation.
 const REQUIRED: &[(Cap, &str)] = &[
@@ -71,8 +77,8 @@ impl Vm {
         // The speaker's port 0x61 is read by guests that calibrate their clock with PIT channel 2.
         fd.create_pit2(kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..Default::default() })
             .map_err(KvmError::call("create the interval timer"))?;
-        set_level_triggered(&fd, KVM_IRQCHIP_PIC_MASTER, ELCR_MASTER)?;
-        set_level_triggered(&fd, KVM_IRQCHIP_PIC_SLAVE, ELCR_SLAVE)?;
+        set_level_triggered(&fd, KVM_IRQCHIP_PIC_MASTER, ELCR as u8)?;
+        set_level_triggered(&fd, KVM_IRQCHIP_PIC_SLAVE, (ELCR >> 8) as u8)?;
         Ok(Self { inner: Arc::new(Inner { kvm, fd, slots: Mutex::default() }) })
     }
 

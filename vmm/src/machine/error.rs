@@ -20,6 +20,14 @@ pub enum SetupError {
     /// Memory size.
     #[error(transparent)]
     Layout(#[from] arch::layout::LayoutError),
+    /// More memory than the processors can address.
+    #[error("the guest wants {memory} of memory, this host's processors address {bits} bits: use less")]
+    AddressWidth {
+        /// Memory wanted.
+        memory: String,
+        /// Width of a physical address.
+        bits: u8,
+    },
     /// Kernel, initrd or command line.
     #[error("cannot boot {kernel}")]
     Boot {
@@ -76,6 +84,9 @@ pub enum SetupError {
         /// Why.
         source: io::Error,
     },
+    /// There is no main loop to be had.
+    #[error("cannot make the main loop: {0:?}; the limit of open files may be too low")]
+    NoMainLoop(event_manager::Error),
     /// The main loop.
     #[error("the main loop failed: {0:?}")]
     MainLoop(event_manager::Error),

@@ -36,7 +36,7 @@ pub(super) struct LegacyVirtio {
     // In the order of their end: functions, the PF's driver, the PF.
     functions: Vec<Function>,
     driver: Option<Arc<PfDriver>>,
-    _pf: Option<SoftPf>,
+    pf: Option<SoftPf>,
 }
 
 struct Function {
@@ -57,6 +57,8 @@ pub struct DeviceSection {
     pub device: DeviceReport,
     /// What it asked of the PF.
     pub admin: AdminStats,
+    /// How often the guest broke a ring, by garbage addresses, indices or chains, as the software VF counts it.
+    pub rings_broken: u64,
 }
 
 /// What is the same for all functions of a machine.
@@ -77,7 +79,7 @@ impl LegacyVirtio {
         cancelled: &Arc<AtomicBool>,
     ) -> Result<Self, SetupError> {
         if plan.devices.is_empty() {
-            return Ok(Self { functions: Vec::new(), driver: None, _pf: None });
+            return Ok(Self { functions: Vec::new(), driver: None, pf: None });
         }
         let specs = plan.devices.iter().map(spec).collect::<Result<Vec<_>, _>>()?;
         let pf = SoftPf::new("soft", specs).map_err(|error| SetupError::SoftPf(error.into()))?;
@@ -92,7 +94,7 @@ impl LegacyVirtio {
                 builder.function(device, vf, index)
             })
             .collect::<Result<_, SetupError>>()?;
-        Ok(Self { functions, driver: Some(driver), _pf: Some(pf) })
+        Ok(Self { functions, driver: Some(driver), pf: Some(pf) })
     }
 
     /// How the functions' INTA pins are wired.
@@ -120,9 +122,13 @@ impl LegacyVirtio {
 
     /// What each function did so far.
     pub(super) fn sections(&self) -> Vec<DeviceSection> {
-        let section =
-            |f: &Function| DeviceSection { slot: f.slot, device: f.device.report(), admin: f.registers.stats() };
-        self.functions.iter().map(section).collect()
+        let section = |(index, f): (usize, &Function)| DeviceSection {
+            slot: f.slot,
+            device: f.device.report(),
+            admin: f.registers.stats(),
+            rings_broken: self.pf.as_ref().map_or(0, |pf| pf.rings_broken(index)),
+        };
+        self.functions.iter().enumerate().map(section).collect()
     }
 
     /// Resets the VFs, so that none reaches guest memory any more.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arch::layout;
+use arch::{cpuid, layout};
 use devices::bus::{Bus, Range};
 use devices::pci::PciRoot;
 use event_manager::{EventManager, MutEventSubscriber, SubscriberOps};
@@ -53,7 +53,7 @@ impl Machine {
     /// Whatever part cannot be had; all others are released again.
     pub fn build(plan: &Plan, serial: SerialOutput) -> Result<Self, SetupError> {
         let vm = Vm::new()?;
-        let ram = memory(plan)?;
+        let ram = memory(&vm, plan)?;
         vm.map_ram(&ram)?;
         let platform = Platform::new(&vm)?;
         let (ports, mmio) = (Arc::new(Bus::new("ports")), Arc::new(Bus::new("memory")));
@@ -147,9 +147,14 @@ impl Platform {
     }
 }
 
-fn memory(plan: &Plan) -> Result<GuestRam, SetupError> {
+fn memory(vm: &Vm, plan: &Plan) -> Result<GuestRam, SetupError> {
     let ranges: Vec<_> =
         layout::ram_ranges(plan.memory)?.into_iter().map(|(base, size)| (base.0, size as u64)).collect();
+    let bits = cpuid::physical_bits(&vm.supported_cpuid()?);
+    let end = ranges.last().map_or(0, |(base, size)| base + size);
+    if end > 1u64.checked_shl(bits.into()).unwrap_or(u64::MAX) {
+        return Err(SetupError::AddressWidth { memory: api::format_size(plan.memory), bits });
+    }
     Ok(GuestRam::new(&ranges, RamOptions { huge_pages: true })?)
 }
 
@@ -161,5 +166,17 @@ fn place_functions(root: &PciRoot) -> Result<(), SetupError> {
     match (ports, memory) {
         (Some(ports), Some(memory)) => Ok(root.assign_bars(ports, memory)?),
         _ => Err(SetupError::Internal("the windows for PCI BARs are empty")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// The guest's tables and the PCI functions know these lines each for themselves, because devices and boot
+    /// tables must not depend on each other.
+    #[test]
+    fn pci_functions_are_wired_to_the_lines_that_the_tables_call_pci() {
+        let mut lines = devices::pci::INTX_IRQS;
+        lines.sort_unstable();
+        assert_eq!(lines, arch::irq::PCI_LINES);
     }
 }

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
 use serde::Serialize;
 
 use crate::cli::{ReportFormat, ReportTarget};
@@ -120,12 +121,18 @@ pub fn check_target(target: &ReportTarget) -> Result<(), (PathBuf, io::Error)> {
     if path.is_dir() {
         return Err(failed(io::ErrorKind::IsADirectory.into()));
     }
+    if path.exists() {
+        // Not opened: a FIFO would wait, and nothing is to be changed.
+        return rustix::fs::access(path, Access::WRITE_OK).map_err(|error| failed(error.into()));
+    }
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
     match folder.metadata() {
-        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(metadata) if metadata.is_dir() => {
+            rustix::fs::access(folder, Access::WRITE_OK).map_err(|error| failed(error.into()))
+        }
         Ok(_) => Err(failed(io::ErrorKind::NotADirectory.into())),
         Err(error) => Err(failed(error)),
     }

@@ -88,6 +88,13 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
         e.cancelled,
         e.full + e.dead + e.no_register + e.function
     )?;
+    if section.rings_broken > 0 {
+        writeln!(
+            out,
+            "  broken rings       {} by the guest: garbage addresses, indices or chains",
+            section.rings_broken
+        )?;
+    }
     match &d.faulted {
         Some(reason) => writeln!(out, "  OUT OF SERVICE     {reason}"),
         None => Ok(()),

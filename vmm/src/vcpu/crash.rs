@@ -90,7 +90,7 @@ fn internal_error(f: &mut fmt::Formatter<'_>, suberror: u32, data: &[u64]) -> fm
         write!(f, ", instruction {}", Hex(&bytes))?;
     }
     if !data.is_empty() {
-        write!(f, ", data {data:#x?}")?;
+        write!(f, ", data {data:x?}")?;
     }
     Ok(())
 }

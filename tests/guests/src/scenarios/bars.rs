@@ -5,11 +5,13 @@ use super::{Reason, expect};
 use crate::mem::zeros;
 use crate::pci::{COMMAND_IO, Function};
 use crate::port::{inb, inl};
-use crate::println;
 use crate::virtio::Interrupts;
 use crate::virtio::blk::{Disk, Operation};
+use crate::{interrupts, println};
 
 fn read_a_sector(disk: &mut Disk) -> Result<(), Reason> {
+    // The ISR has moved with the BAR. Interrupts are closed until the request waits.
+    interrupts::acknowledge_at(disk.transport.port(19));
     let mut data = zeros::<512>();
     expect("status of a read", disk.request(Operation::Read, 0, &mut data)?, 0u8)
 }

@@ -9,18 +9,23 @@
 //! | `bars` | moves the I/O BAR about, off, and onto another one |
 //! | `sweep` | every offset and width of the I/O BAR, with garbage, then the disk still works |
 //! | `smp` | all processors hammer the registers at once |
+//! | `abuse` | broken rings, BARs on top of everything, MSI-X and chip garbage; the disk works after each |
+//! | `quarrel` | processors switch, move and reset a device that another one uses |
 //! | `reload` | the driver comes and goes many times |
-//! | `bench` | many reads of a register, many notifications: load for benchmarks |
+//! | `bench` | reads of a register and notifications, timed: load for `scripts/bench` |
 //! | `crash` | executes an instruction stream that KVM cannot run |
+//! | `spin`, `halt` | never ends, with interrupts closed: running, or halted |
 //! | `reset` | resets the machine through the keyboard controller |
 //! | `reboot` | leaves a mark on the disk and resets; finds it after the reboot |
 //!
 //! `irq=pic|ioapic|msix|poll` chooses how devices interrupt; `disk=N` the disk.
 
+mod abuse;
 mod bars;
 mod bench;
 mod disk;
 mod network;
+mod quarrel;
 mod smp;
 mod sweep;
 
@@ -76,10 +81,18 @@ pub fn run(name: &str, cmdline: &Cmdline) -> Result<(), Reason> {
         "net" => network::run(irq, cmdline.number("count", 3)),
         "bars" => bars::run(irq),
         "sweep" => sweep::run(),
+        "abuse" => abuse::run(cmdline.number("bytes", 0x4000)),
+        "quarrel" => quarrel::run(cmdline.number("cpus", 2), cmdline.number("count", 100)),
         "smp" => smp::run(cmdline.number("cpus", 1), cmdline.number("count", 200)),
         "reload" => disk::reload(irq, cmdline.number("count", 100)),
         "bench" => bench::run(cmdline),
         "crash" => crash(),
+        "spin" => loop {
+            core::hint::spin_loop();
+        },
+        "halt" => loop {
+            interrupts::halt_forever();
+        },
         "reset" => reset(),
         "reboot" if disk::mark_was_there(irq)? => Ok(()),
         "reboot" => reset(),

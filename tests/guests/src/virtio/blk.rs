@@ -35,6 +35,11 @@ impl Disk {
         Ok(Self { transport, ring, sectors })
     }
 
+    /// Page of the ring.
+    pub fn ring_frame(&self) -> u32 {
+        self.ring.frame_number()
+    }
+
     /// Runs one request. Returns the status byte: 0 is success.
     pub fn request(&mut self, operation: Operation, sector: u64, data: &mut [u8]) -> Result<u8, &'static str> {
         let mut header = zeros::<16>();

@@ -3,7 +3,7 @@
 
 pub mod blk;
 pub mod net;
-mod ring;
+pub mod ring;
 mod transport;
 
 pub use transport::{Interrupts, Transport};

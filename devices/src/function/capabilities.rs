@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The PCI capability list of a function, and the virtio structures that its vendor capabilities
+//! describe (virtio 1.4, "Virtio Structure PCI Capabilities"). Reads configuration space, writes
+//! nothing, and trusts nothing that it finds there.
+#![forbid(unsafe_code)]
+
+use super::{PciFunction, Result};
+use crate::bus::Width;
+
+const STATUS: u16 = 0x06;
+const STATUS_CAPABILITIES: u32 = 1 << 4;
+const CAPABILITIES: u16 = 0x34;
+/// Capabilities are behind the header.
+const FIRST: u8 = 0x40;
+/// The first 256 bytes, which hold the list.
+const SPACE: usize = 256;
+
+/// Bytes of `struct virtio_pci_cap`, without what some types add.
+pub const VIRTIO_CAP_LEN: u8 = 16;
+
+/// One capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capability {
+    /// Capability id.
+    pub id: u8,
+    /// Where its header is, 0x40 to 0xfc.
+    pub offset: u8,
+}
+
+/// A capability list, as far as it can be followed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CapabilityList {
+    /// In the order of the list.
+    pub found: Vec<Capability>,
+    /// Where the list leads that it must not: back to itself, or into the header.
+    pub broken_at: Option<u8>,
+}
+
+impl CapabilityList {
+    /// Follows the list of `function`.
+    pub fn read(function: &dyn PciFunction) -> Result<Self> {
+        let mut list = Self::default();
+        if function.config_read(STATUS, Width::B2)? & STATUS_CAPABILITIES == 0 {
+            return Ok(list);
+        }
+        let mut seen = [false; SPACE];
+        let mut offset = pointer(function.config_read(CAPABILITIES, Width::B1)?);
+        while offset != 0 {
+            match seen.get_mut(usize::from(offset)) {
+                Some(seen) if offset >= FIRST && !*seen => *seen = true,
+                _ => {
+                    list.broken_at = Some(offset);
+                    break;
+                }
+            }
+            let header = function.config_read(offset.into(), Width::B2)?;
+            list.found.push(Capability { id: header as u8, offset });
+            offset = pointer(header >> 8);
+        }
+        Ok(list)
+    }
+}
+
+/// A capability pointer; its two lowest bits are reserved.
+fn pointer(raw: u32) -> u8 {
+    raw as u8 & 0xfc
+}
+
+/// What a virtio vendor capability says. Nothing of it is checked against the BAR yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VirtioCapability {
+    /// Bytes of the capability, its 2-byte header included; at least [`VIRTIO_CAP_LEN`], all inside
+    /// the 256-byte space.
+    pub len: u8,
+    /// Type of the structure.
+    pub cfg_type: u8,
+    /// BAR number as it stands there; 0 to 5 are possible.
+    pub bar: u8,
+    /// Bytes into the BAR.
+    pub offset: u32,
+    /// Bytes of the structure.
+    pub length: u32,
+}
+
+impl VirtioCapability {
+    /// Reads the vendor capability at `at`; `None` if it is too short or leaves the space.
+    pub fn read(function: &dyn PciFunction, at: u8) -> Result<Option<Self>> {
+        let base = u16::from(at);
+        let len = function.config_read(base + 2, Width::B1)? as u8;
+        if len < VIRTIO_CAP_LEN || usize::from(at) + usize::from(len) > SPACE {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            len,
+            cfg_type: function.config_read(base + 3, Width::B1)? as u8,
+            bar: function.config_read(base + 4, Width::B1)? as u8,
+            offset: function.config_read(base + 8, Width::B4)?,
+            length: function.config_read(base + 12, Width::B4)?,
+        }))
+    }
+
+    /// Whether the function has that BAR, and the structure lies in it with all its bytes.
+    pub fn is_inside(&self, function: &dyn PciFunction) -> bool {
+        let end = u64::from(self.offset) + u64::from(self.length);
+        self.bar <= 5 && function.region(self.bar).is_some_and(|region| end <= region.size)
+    }
+}

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# guests-in-host-vm.sh small_guests|linux_guests: runs that test of tests/tests inside the host VM, where
+# nested KVM runs guests at speed.
+set -euo pipefail
+
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cd "$repo"
+name=$1
+heirloom=${HEIRLOOM_BIN:-$repo/target/release/heirloom}
+
+test=$(cargo test --locked -p tests --test "$name" --no-run --message-format=json 2>/dev/null |
+    python3 -c 'import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("target", {}).get("name") == sys.argv[1] and message.get("executable"):
+        print(message["executable"])' "$name" | tail -n 1)
+[[ -n $test ]] || {
+    echo "guests-in-host-vm: the test $name does not build" >&2
+    exit 1
+}
+
+files=(--file "$heirloom:heirloom")
+# Room for guests with 4 GiB where this machine has it; else those are skipped, and say so.
+available=$(awk '/^MemAvailable:/ {print int($2 / 1048576)}' /proc/meminfo)
+memory=3G
+((available < 10)) || memory=7G
+case $name in
+    small_guests)
+        files+=(--file "$("$repo/scripts/lib/small-guest.sh"):small-guest")
+        ;;
+    linux_guests)
+        for guest in target/guests/*; do files+=(--file "$(readlink -f "$guest"):guests/${guest##*/}"); done
+        ;;
+esac
+exec scripts/host-vm run --memory "$memory" --timeout 900 --env HEIRLOOM_KVM=hardware \
+    --env HEIRLOOM_BIN=/job/heirloom --env HEIRLOOM_SMALL_GUEST=/job/small-guest \
+    --env HEIRLOOM_GUESTS=/job/guests --env HEIRLOOM_ROOT=/job "${files[@]}" -- "$test" --test-threads=1

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The files a run writes must not be the files it reads: a disk image given as the serial port's file
+//! by mistake would be gone before the guest starts. Looks only.
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::{ConfigError, Plan, SoftPlan};
+
+/// Checks that neither the serial port's file nor a report would overwrite an input, or one another.
+///
+/// # Errors
+/// [`ConfigError::Usage`] with both names.
+pub fn check_outputs(plan: &Plan, reports: &[&Path]) -> Result<(), ConfigError> {
+    let reports = reports.iter().map(|path| ("--report", *path));
+    let outputs: Vec<_> = plan.serial.file.iter().map(|path| ("--serial", path.as_path())).chain(reports).collect();
+    for (position, (option, path)) in outputs.iter().enumerate() {
+        let shown = path.display();
+        let written = fs::metadata(path).ok().and_then(identity);
+        let input = written.and_then(|written| inputs(plan).into_iter().find(|(_, file)| is(file, written)));
+        if let Some((what, _)) = input {
+            return Err(ConfigError::Usage(format!("{option} {shown} would overwrite {what}: give it another file")));
+        }
+        let mut later = outputs.iter().skip(position + 1);
+        if let Some((other, _)) = later.find(|(_, other)| is_same_place(path, other)) {
+            return Err(ConfigError::Usage(format!("{option} and {other} both write {shown}: give each its own file")));
+        }
+    }
+    Ok(())
+}
+
+fn inputs(plan: &Plan) -> Vec<(String, &File)> {
+    let mut files = vec![("the kernel".to_owned(), &plan.kernel)];
+    files.extend(plan.initrd.as_ref().map(|file| ("the initial RAM disk".to_owned(), file)));
+    files.extend(plan.devices.iter().filter_map(|device| match &device.soft {
+        SoftPlan::Blk(disk) => Some((format!("the image of disk '{}'", device.id), &disk.file)),
+        SoftPlan::Net { .. } => None,
+    }));
+    files
+}
+
+/// What tells one file from another; nothing for terminals, pipes and the like, which may be shared.
+fn identity(file: Metadata) -> Option<(u64, u64)> {
+    match file.file_type() {
+        kind if kind.is_file() => Some((file.dev(), file.ino())),
+        // A block device has as many nodes as one makes.
+        kind if kind.is_block_device() => Some((u64::MAX, file.rdev())),
+        _ => None,
+    }
+}
+
+fn is(file: &File, written: (u64, u64)) -> bool {
+    file.metadata().ok().and_then(identity) == Some(written)
+}
+
+/// Whether two paths are one file, or will be once it is there.
+fn is_same_place(a: &Path, b: &Path) -> bool {
+    match (fs::metadata(a), fs::metadata(b)) {
+        (Ok(a), Ok(b)) => identity(a).is_some_and(|a| identity(b) == Some(a)),
+        (Err(_), Err(_)) => place(a).is_some_and(|a| place(b) == Some(a)),
+        _ => false,
+    }
+}
+
+fn place(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Some(folder.canonicalize().ok()?.join(path.file_name()?))
+}
