@@ -7,8 +7,10 @@
 //! | [`opcode`], [`wire`] | numbers and bytes of commands, for drivers and device models |
 //! | `channel` | [`AdminChannel`]: run one command with a deadline |
 //! | `dma`, `ring`, `slots`, `queue` | the admin virtqueue: memory, virtqueue, running commands |
-//! | `pf_*`, `sriov`, `pf` | bring-up of a PF, its VFs, its command list |
+//! | `pf_*`, `sriov`, `pf` | bring-up of a PF, its VFs, its command list, starting over |
+//! | `watchdog` | notices a lost PF, has it started over, and tells who uses its VFs |
 //! | `notify` | which notify addresses of a device can be used |
+//! | [`faulty`] | a PF that misbehaves on demand, for tests |
 //! | `over_admin`, `stats` | a VF's legacy registers over a channel, and their statistics |
 //!
 //! The wire format is pure. The PF driver touches its function only through
@@ -18,6 +20,7 @@
 mod backoff;
 mod channel;
 mod dma;
+pub mod faulty;
 mod notify;
 pub mod opcode;
 mod over_admin;
@@ -26,11 +29,13 @@ mod pf_caps;
 mod pf_common;
 mod pf_error;
 mod pf_init;
+mod pf_restart;
 mod queue;
 mod ring;
 mod slots;
 mod sriov;
 mod stats;
+mod watchdog;
 pub mod wire;
 
 #[cfg(test)]
@@ -45,3 +50,4 @@ pub use pf::{Negotiation, PfDriver};
 pub use pf_error::{PfCause, PfError};
 pub use queue::{PfQueue, QueueStats};
 pub use stats::{AdminStats, ErrorCounts, Latency, OpcodeStats, RegisterStats};
+pub use watchdog::{PfClient, PfHealth, PfWatchdog, WatchedVf};

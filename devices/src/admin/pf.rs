@@ -3,9 +3,11 @@
 //! asked once for each VF. Bring-up is in `pf_init`, running commands in `queue`.
 
 use std::num::NonZeroU16;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
 
 use super::backoff::Backoff;
 use super::notify::usable_addresses;
@@ -41,58 +43,64 @@ pub enum Negotiation {
 /// A running PF. Dropping it stops the device, and then disables the VFs that it enabled itself.
 #[derive(Debug)]
 pub struct PfDriver {
-    device: PfDevice,
-    queue: Arc<PfQueue>,
+    function: Arc<dyn PciFunction>,
+    /// `None` while a thread restarts the device: it is owned then, and no lock is held meanwhile.
+    pub(super) device: Mutex<Option<PfDevice>>,
+    /// The queue of the latest start.
+    pub(super) queue: ArcSwap<PfQueue>,
     /// Opcodes 0 to 63 in use for the SR-IOV group.
-    used: AtomicU64,
+    pub(super) used: AtomicU64,
     /// Counts negotiations, so that of several threads that miss an opcode one negotiates.
     generation: AtomicU64,
     /// Held while the list is chosen; when a refused command last caused that.
     negotiating: Mutex<Option<Instant>>,
-    enabled_vfs: AtomicBool,
+    /// VFs that this driver enabled; 0 if they are the host's matter.
+    pub(super) enabled_vfs: AtomicU16,
 }
 
 impl PfDriver {
     /// Brings a PF up, until `deadline` at the latest. It is reset by this, and again on failure.
     pub fn start(function: Arc<dyn PciFunction>, deadline: Instant) -> Result<Self, PfError> {
-        let (device, queue) = pf_init::start(function, deadline)?;
+        let (device, queue) = pf_init::start(Arc::clone(&function), deadline)?;
         Ok(Self {
-            device,
-            queue,
+            function,
+            device: Mutex::new(Some(device)),
+            queue: ArcSwap::new(queue),
             used: AtomicU64::new(opcode::MASK_LIST),
             generation: AtomicU64::new(0),
             negotiating: Mutex::new(None),
-            enabled_vfs: AtomicBool::new(false),
+            enabled_vfs: AtomicU16::new(0),
         })
     }
 
     /// The PF.
     pub fn function(&self) -> &Arc<dyn PciFunction> {
-        &self.device.function
+        &self.function
     }
 
-    /// The bare admin virtqueue. The driver itself is a channel, too, one that negotiates the command
-    /// list again when the device has lost it.
+    /// The bare admin virtqueue of the latest start; dead for good once the driver restarts. The
+    /// driver itself is a channel, too, one that outlives restarts, and negotiates the command list
+    /// again when the device has lost it.
     pub fn channel(&self) -> Arc<PfQueue> {
-        Arc::clone(&self.queue)
+        self.queue.load_full()
     }
 
-    fn name(&self) -> &str {
-        self.device.function.name()
+    pub(super) fn name(&self) -> &str {
+        self.function.name()
     }
 
     /// VFs that are enabled; their member ids are 1 to this number.
     pub fn active_vfs(&self) -> Result<u16, PfError> {
-        SrIov::find(&*self.device.function).and_then(|sriov| sriov.active()).at(self.name(), "counting VFs")
+        SrIov::find(&*self.function).and_then(|sriov| sriov.active()).at(self.name(), "counting VFs")
     }
 
     /// Enables `count` VFs through the SR-IOV capability, where the function lets its driver do that.
     /// Where it does not, the error names the way: the host's `sriov_numvfs`. SR_IOV was negotiated
     /// before, as the standard demands. VFs may take 100 ms until they answer.
     pub fn enable_vfs(&self, count: u16) -> Result<(), PfError> {
-        let enabled = SrIov::find(&*self.device.function).and_then(|sriov| sriov.enable(count));
+        let enabled = SrIov::find(&*self.function).and_then(|sriov| sriov.enable(count));
         if enabled.at(self.name(), "enabling VFs")? {
-            self.enabled_vfs.store(true, Ordering::Relaxed);
+            self.enabled_vfs.store(count, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -110,8 +118,13 @@ impl PfDriver {
     /// Chooses the command list of the SR-IOV group: LIST_QUERY, then LIST_USE with what both sides
     /// know. Run it after start and again once VFs are enabled.
     pub fn negotiate_commands(&self, wait: &Wait<'_>) -> Result<Negotiation, PfError> {
+        self.negotiate_on(&self.channel(), wait)
+    }
+
+    /// As [`Self::negotiate_commands`], on a queue that may not be in use yet.
+    pub(super) fn negotiate_on(&self, queue: &PfQueue, wait: &Wait<'_>) -> Result<Negotiation, PfError> {
         let _one = self.begin_negotiation(wait).at(self.name(), "waiting for another negotiation")?;
-        self.negotiate(wait)
+        self.negotiate(queue, wait)
     }
 
     /// Chooses the command list again, after the device answered INVALID_OPCODE to a command that was
@@ -135,9 +148,9 @@ impl PfDriver {
         }
     }
 
-    fn negotiate(&self, wait: &Wait<'_>) -> Result<Negotiation, PfError> {
+    fn negotiate(&self, queue: &PfQueue, wait: &Wait<'_>) -> Result<Negotiation, PfError> {
         let mut bytes = [0; 8];
-        match self.list_command(opcode::LIST_QUERY, &[], &mut bytes, wait) {
+        match list_command(queue, (opcode::LIST_QUERY, &[]), &mut bytes, wait) {
             // Words that did not come are zero.
             Ok(()) | Err(AdminError::Short { got: 8.., .. }) => {}
             Err(error) => return self.list_refused(error, "LIST_QUERY"),
@@ -145,17 +158,13 @@ impl PfDriver {
         let list = CommandList::from_word(choose(u64::from_le_bytes(bytes)));
         let data = list.encode();
         let data = data.get(..list.encoded_len()).unwrap_or_default();
-        if let Err(error) = self.list_command(opcode::LIST_USE, data, &mut [], wait) {
+        if let Err(error) = list_command(queue, (opcode::LIST_USE, data), &mut [], wait) {
             return self.list_refused(error, "LIST_USE");
         }
         self.used.store(list.word(), Ordering::Release);
         self.generation.fetch_add(1, Ordering::Release);
         tracing::debug!(function = self.name(), list = list.word(), "admin commands in use");
         Ok(Negotiation::Using(list))
-    }
-
-    fn list_command(&self, opcode: u16, data: &[u8], result: &mut [u8], wait: &Wait<'_>) -> Result<(), AdminError> {
-        self.queue.execute(&Command { opcode, group_type: opcode::GROUP_SRIOV, member_id: 0, data }, result, wait)
     }
 
     /// A refusal that is no failure: the group does not exist yet, or the list is locked.
@@ -190,7 +199,7 @@ impl PfDriver {
             return Err(refused);
         }
         *last = Some(Instant::now());
-        match self.negotiate(wait) {
+        match self.negotiate(&self.channel(), wait) {
             Ok(Negotiation::Using(list)) if list.contains(opcode) => Ok(()),
             Err(PfError { cause: PfCause::Admin(error), .. }) => Err(error),
             _ => Err(refused),
@@ -235,11 +244,12 @@ impl PfDriver {
     }
 
     fn shut_down(&mut self) -> Result<(), PfError> {
-        self.queue.close("the PF driver was stopped");
-        let stopped = self.device.stop().at(self.name(), "stopping the device");
+        self.queue.load().close("the PF driver was stopped");
+        let device = self.device.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let stopped = device.as_mut().map_or(Ok(()), PfDevice::stop).at(self.function.name(), "stopping the device");
         // After the reset: VF Enable may not change while a command of the group is outstanding.
-        if self.enabled_vfs.swap(false, Ordering::Relaxed) {
-            let disabled = SrIov::find(&*self.device.function).and_then(|sriov| sriov.disable());
+        if self.enabled_vfs.swap(0, Ordering::Relaxed) != 0 {
+            let disabled = SrIov::find(&*self.function).and_then(|sriov| sriov.disable());
             return stopped.and(disabled.at(self.name(), "disabling VFs"));
         }
         stopped
@@ -256,6 +266,15 @@ impl Drop for PfDriver {
     }
 }
 
+fn list_command(
+    queue: &PfQueue,
+    (opcode, data): (u16, &[u8]),
+    result: &mut [u8],
+    wait: &Wait<'_>,
+) -> Result<(), AdminError> {
+    queue.execute(&Command { opcode, group_type: opcode::GROUP_SRIOV, member_id: 0, data }, result, wait)
+}
+
 /// What to use of what the device supports. Legacy commands come all four or not at all, and the
 /// notify addresses are of no use without them.
 fn choose(supported: u64) -> u64 {
@@ -268,7 +287,7 @@ impl AdminChannel for PfDriver {
     /// list again and send the command once more.
     fn execute(&self, command: &Command<'_>, result: &mut [u8], wait: &Wait<'_>) -> Result<(), AdminError> {
         let generation = self.generation.load(Ordering::Acquire);
-        let refused = match self.queue.execute(command, result, wait) {
+        let refused = match self.channel().execute(command, result, wait) {
             Err(error @ AdminError::Refused { status: status::EINVAL, qualifier: qualifier::INVALID_OPCODE }) => error,
             other => return other,
         };
@@ -277,7 +296,7 @@ impl AdminChannel for PfDriver {
             return Err(refused);
         }
         self.recover_list(command.opcode, generation, refused, wait)?;
-        self.queue.execute(command, result, wait)
+        self.channel().execute(command, result, wait)
     }
 }
 

@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::pf_caps::Structure;
 use super::pf_error::PfCause;
+use super::{AdminError, Wait};
 use crate::bus::Width;
 use crate::function::PciFunction;
 
@@ -98,17 +99,18 @@ impl CommonConfig {
     }
 
     /// Resets the device and waits until it says so.
-    pub(super) fn reset(&self, deadline: Instant) -> Result<(), PfCause> {
+    pub(super) fn reset(&self, wait: &Wait<'_>) -> Result<(), PfCause> {
         self.set_status(0)?;
         loop {
             let status = self.status()?;
             if status == 0 {
                 return Ok(());
             }
-            if Instant::now() >= deadline {
-                return Err(PfCause::ResetStuck { status });
+            match wait.over() {
+                None => thread::sleep(RESET_POLL),
+                Some(AdminError::Timeout) => return Err(PfCause::ResetStuck { status }),
+                Some(reason) => return Err(reason.into()),
             }
-            thread::sleep(RESET_POLL);
         }
     }
 

@@ -144,6 +144,12 @@ pub enum PfCause {
         /// NumVFs or enabled VFs seen.
         seen: u16,
     },
+    /// The host's VFs did not come back with the PF.
+    #[error("no VF is enabled any more; enable them on the host again: write their number to sriov_numvfs")]
+    VfsGone,
+    /// Another thread restarts the device.
+    #[error("the driver is being restarted already; wait for that")]
+    Restarting,
     /// A command failed.
     #[error(transparent)]
     Admin(#[from] AdminError),

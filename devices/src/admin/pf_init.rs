@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Brings a PF up for its admin virtqueue and nothing else (virtio 1.4, "Device Initialization" and
-//! "Administration Virtqueues"), and takes it down again. It works through [`PciFunction`] alone and
+//! "Administration Virtqueues"), again after it was reset, and takes it down. It works through [`PciFunction`] alone and
 //! never learns what the function is.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use super::Wait;
 use super::dma::{AVAIL, AdminMemory, DESCRIPTORS, MAX_RING, USED};
 use super::pf_caps::{self, Structure, VirtioStructures};
 use super::pf_common::device_status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FAILED, FEATURES_OK, NEEDS_RESET};
@@ -31,10 +33,13 @@ const WELCOME: u64 = 1 << 33 | 1 << 36;
 /// How long a stopping driver waits for the device's reset.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// For waits that nothing but their deadline ends.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
 /// A PF that this driver holds. Resets the device when dropped.
 #[derive(Debug)]
 pub(super) struct PfDevice {
-    pub(super) function: Arc<dyn PciFunction>,
+    function: Arc<dyn PciFunction>,
     common: CommonConfig,
     /// Mapped for the function; freed when the device is known not to use it.
     memory: Option<AdminMemory>,
@@ -49,16 +54,8 @@ pub(super) fn start(function: Arc<dyn PciFunction>, deadline: Instant) -> Result
     let common =
         CommonConfig::new(Arc::clone(&function), structures.common).at(&name, "looking for the admin queue fields")?;
     let mut device = PfDevice { function, common, memory: None, stopped: false };
-    device.common.reset(deadline).at(&name, "resetting the device")?;
-    device.negotiate_features().at(&name, "choosing features")?;
-    let queue_index = device.find_admin_queue().at(&name, "looking for the admin virtqueue")?;
-    let memory = device.map_memory().at(&name, "mapping DMA memory")?;
-    let (ring, registers) =
-        device.set_up_queue(&memory, &structures, queue_index).at(&name, "setting up the admin virtqueue")?;
-    device.go().at(&name, "starting the device")?;
-    let queue = PfQueue::new(Arc::clone(&device.function), registers, memory, ring);
-    tracing::info!(function = name, queue_index, slots = queue.slots(), "PF admin virtqueue runs");
-    Ok((device, Arc::new(queue)))
+    let queue = device.bring_up(&structures, &Wait { deadline, cancelled: &NEVER })?;
+    Ok((device, queue))
 }
 
 fn enable_bus_master(function: &dyn PciFunction) -> Result<(), PfCause> {
@@ -74,6 +71,44 @@ fn enable_bus_master(function: &dyn PciFunction) -> Result<(), PfCause> {
 }
 
 impl PfDevice {
+    /// Brings the device up again, whatever became of it: nothing that was found out about it is
+    /// taken for granted, as new firmware may have come with the reset. Commands on the earlier queue
+    /// are lost. A device that cannot be reset keeps its memory, and may be tried again.
+    pub(super) fn restart(&mut self, wait: &Wait<'_>) -> Result<Arc<PfQueue>, PfError> {
+        let name = self.function.name().to_owned();
+        enable_bus_master(&*self.function).at(&name, "switching memory decode and bus mastering on")?;
+        let structures = pf_caps::find(&*self.function).at(&name, "looking for the virtio structures")?;
+        self.common = CommonConfig::new(Arc::clone(&self.function), structures.common)
+            .at(&name, "looking for the admin queue fields")?;
+        self.bring_up(&structures, wait)
+    }
+
+    /// From any state to DRIVER_OK with a running admin virtqueue in fresh memory.
+    fn bring_up(&mut self, structures: &VirtioStructures, wait: &Wait<'_>) -> Result<Arc<PfQueue>, PfError> {
+        let name = self.function.name().to_owned();
+        self.common.reset(wait).at(&name, "resetting the device")?;
+        self.release_memory().at(&name, "unmapping DMA memory")?;
+        self.negotiate_features().at(&name, "choosing features")?;
+        let queue_index = self.find_admin_queue().at(&name, "looking for the admin virtqueue")?;
+        let memory = self.map_memory().at(&name, "mapping DMA memory")?;
+        let (ring, registers) =
+            self.set_up_queue(&memory, structures, queue_index).at(&name, "setting up the admin virtqueue")?;
+        self.go().at(&name, "starting the device")?;
+        let queue = PfQueue::new(Arc::clone(&self.function), registers, memory, ring);
+        tracing::info!(function = name, queue_index, slots = queue.slots(), "PF admin virtqueue runs");
+        Ok(Arc::new(queue))
+    }
+
+    /// The device was reset, so it does not write to its memory any more.
+    fn release_memory(&mut self) -> Result<(), PfCause> {
+        let Some(memory) = self.memory.take() else { return Ok(()) };
+        if let Err(error) = self.function.dma_unmap(memory.iova(0)) {
+            self.memory = Some(memory);
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
     fn negotiate_features(&self) -> Result<(), PfCause> {
         self.common.set_status(ACKNOWLEDGE)?;
         self.common.set_status(ACKNOWLEDGE | DRIVER)?;
@@ -167,16 +202,11 @@ impl PfDevice {
         if std::mem::replace(&mut self.stopped, true) {
             return Ok(());
         }
-        let memory = self.memory.take();
-        let deadline = Instant::now() + STOP_TIMEOUT;
-        let stopped = self.common.reset(deadline).and_then(|()| match &memory {
-            Some(memory) => Ok(self.function.dma_unmap(memory.iova(0))?),
-            None => Ok(()),
-        });
-        match stopped {
+        let wait = Wait { deadline: Instant::now() + STOP_TIMEOUT, cancelled: &NEVER };
+        match self.common.reset(&wait).and_then(|()| self.release_memory()) {
             Ok(()) => self.disable_bus_master(),
             Err(error) => {
-                std::mem::forget(memory);
+                std::mem::forget(self.memory.take());
                 Err(error)
             }
         }

@@ -47,6 +47,8 @@ pub(super) struct QueueRegisters {
 pub struct QueueStats {
     /// Chains given to the device; a retry counts again.
     pub submitted: u64,
+    /// Commands that the device answered while they were waited for.
+    pub answered: u64,
     /// Commands sent again because the device answered EAGAIN or ENOMEM.
     pub retries: u64,
     /// Commands given up while the device held them.
@@ -58,6 +60,7 @@ pub struct QueueStats {
 #[derive(Debug, Default)]
 struct Counters {
     submitted: AtomicU64,
+    answered: AtomicU64,
     retries: AtomicU64,
     abandoned: AtomicU64,
 }
@@ -129,6 +132,7 @@ impl PfQueue {
     pub fn stats(&self) -> QueueStats {
         QueueStats {
             submitted: self.counters.submitted.load(Ordering::Relaxed),
+            answered: self.counters.answered.load(Ordering::Relaxed),
             retries: self.counters.retries.load(Ordering::Relaxed),
             abandoned: self.counters.abandoned.load(Ordering::Relaxed),
             quarantined: self.slots.quarantined(),
@@ -322,6 +326,7 @@ impl PfQueue {
         let written = bytes.get_mut(..used.min(run.writable)).unwrap_or_default();
         self.memory.read(AdminMemory::writable(slot), written).map_err(|error| self.fault(error))?;
         self.slots.free(slot);
+        self.counters.answered.fetch_add(1, Ordering::Relaxed);
         wire::take_reply(written, used, result)
     }
 

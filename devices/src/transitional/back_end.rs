@@ -10,6 +10,7 @@ use super::decode::Register;
 use super::fault::Faults;
 use super::registers::{Area, LegacyRegisters, RegisterError};
 use super::stats::Stats;
+use crate::admin::opcode::status;
 use crate::admin::{AdminError, Wait};
 use crate::bus::Width;
 
@@ -61,6 +62,10 @@ impl BackEnd {
         access(&wait).map_err(|error| {
             self.faults.register(&error);
             match error {
+                // Busy until the deadline: asking in another way would wait as long again.
+                RegisterError::Admin(AdminError::Refused { status: status::EAGAIN | status::ENOMEM, .. }) => {
+                    Denied::Failed
+                }
                 RegisterError::Admin(AdminError::Refused { .. }) => Denied::Refused,
                 _ => Denied::Failed,
             }
@@ -73,7 +78,7 @@ impl BackEnd {
 pub enum Denied {
     /// The function is out of service; nothing was sent.
     OutOfService,
-    /// The device refused; it changed nothing.
+    /// The device refused this access; it changed nothing, and another may work.
     Refused,
     /// Anything else.
     Failed,

@@ -74,6 +74,8 @@ pub struct TransitionalDevice {
     /// Whether INTx is offered.
     pub(super) intx: bool,
     pub(super) vf: Arc<dyn PciFunction>,
+    /// The PF, for notify addresses in its BARs.
+    pub(super) owner: Option<Arc<dyn PciFunction>>,
     pub(super) back_end: BackEnd,
     pub(super) notifier: Notifier,
     pub(super) front: Arc<Front>,
@@ -144,6 +146,7 @@ impl TransitionalDevice {
             published: AtomicU16::new(0),
             config,
             vf,
+            owner: parts.owner,
             faults,
             stats,
         }))

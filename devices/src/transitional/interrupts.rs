@@ -2,9 +2,11 @@
 //! Hidden vectors in the device's registers, and the switch between them and the guest's MSI-X
 //! (hazards H1 and H3). Called with the function's lock held.
 
+use super::back_end::Denied;
 use super::decode::Register;
 use super::device::{Core, TransitionalDevice, VfMsix};
 use super::front::ISR_QUEUE;
+use super::registers::Area;
 use super::shadow::{NO_VECTOR, STATUS_DRIVER_OK};
 use crate::pci::Msix;
 
@@ -54,8 +56,12 @@ impl TransitionalDevice {
     /// queues can share one.
     fn program(&self, register: Register, candidates: impl Iterator<Item = u16>) -> Option<u16> {
         for vector in candidates {
-            if !self.back_end.write(register, vector.into()) {
-                continue;
+            let (offset, width) = (register.offset(), register.width());
+            match self.back_end.write_area(Area::Common, offset, width, vector.into()) {
+                Ok(()) => {}
+                Err(Denied::Refused) => continue,
+                // Each of the others would wait for its deadline, too.
+                Err(Denied::OutOfService | Denied::Failed) => break,
             }
             if self.back_end.read(register) == Some(vector.into()) {
                 return Some(vector);

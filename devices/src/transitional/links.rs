@@ -56,6 +56,11 @@ impl Links {
         self.port = base.and_then(|base| base.checked_add(NOTIFY_OFFSET));
     }
 
+    /// Links that could not be made may be tried again: the function or its doorbell is another one.
+    pub fn forget_failures(&mut self) {
+        self.queues.values_mut().for_each(|link| link.failed_at = None);
+    }
+
     /// Ends links that are not wanted or are at the wrong port, and makes the missing ones among
     /// `candidates`. Returns the queues that had a signal pending when their link ended.
     pub fn sync(

@@ -16,6 +16,7 @@
 //! | `notify`, `links`, `queue_set` | kicks, with and without exits | |
 //! | `hidden`, `interrupts` | INTx made from the VF's MSI-X, and the switch to MSI-X | |
 //! | `bar0`, `reset` | what the guest's accesses do | |
+//! | `pf_life` | what the loss and the return of the PF do | |
 //! | `settings` | what a function is made from | yes |
 //! | `device` | the function as a whole; locks | |
 //! | `stats`, `report` | counters | |
@@ -33,6 +34,10 @@ mod device;
 #[cfg(test)]
 mod failure_tests;
 mod fault;
+#[cfg(test)]
+mod fault_matrix_tests;
+#[cfg(test)]
+mod faulty_stack;
 mod features;
 mod fields;
 mod front;
@@ -40,8 +45,15 @@ mod hidden;
 mod identity;
 mod interrupts;
 mod known;
+#[cfg(test)]
+mod leak_tests;
 mod links;
+#[cfg(test)]
+mod no_dma_tests;
 mod notify;
+mod pf_life;
+#[cfg(test)]
+mod pf_life_tests;
 #[cfg(test)]
 mod property_tests;
 mod queue_set;

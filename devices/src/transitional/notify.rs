@@ -7,6 +7,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwapOption;
+
 use super::fault::Faults;
 use super::links::Links;
 use super::queue_set::QueueSet;
@@ -69,7 +71,8 @@ pub enum Kick {
 
 /// The kick state of one function.
 pub struct Notifier {
-    doorbell: Option<Doorbell>,
+    /// Moves when a PF comes back with another one; read by kicks without a lock.
+    doorbell: ArcSwapOption<Doorbell>,
     /// Queues with a non-zero address: the others' kicks are dropped (hazard H13).
     configured: QueueSet,
     /// Queues kicked before DRIVER_OK, to be kicked again then: a device made for the modern
@@ -85,7 +88,7 @@ impl Notifier {
     /// No queue is set up. `links` makes the route without exits, if there is to be one.
     pub fn new(doorbell: Option<Doorbell>, links: Links, faults: Arc<Faults>, stats: Arc<Stats>) -> Self {
         Self {
-            doorbell,
+            doorbell: ArcSwapOption::new(doorbell.map(Arc::new)),
             configured: QueueSet::default(),
             early: QueueSet::default(),
             driver_ok: AtomicBool::new(false),
@@ -112,7 +115,8 @@ impl Notifier {
 
     /// Rings for `queue` by whatever is cheapest.
     pub fn ring(&self, queue: u16) -> Kick {
-        let Some(doorbell) = &self.doorbell else { return Kick::Command };
+        let doorbell = self.doorbell.load();
+        let Some(doorbell) = doorbell.as_ref() else { return Kick::Command };
         match doorbell.ring(queue) {
             Ok(()) => self.stats.kicks_stored.add(),
             Err(error) => self.faults.function(&error),
@@ -150,6 +154,19 @@ impl Notifier {
         self.sync_links();
     }
 
+    /// Kicks go there from now on, or by commands. Links to the earlier place end.
+    pub fn move_doorbell(&self, doorbell: Option<Doorbell>) {
+        {
+            let mut links = self.links();
+            if let Some(old) = self.doorbell.swap(doorbell.map(Arc::new)) {
+                // A signal left behind was for a device that is not there any more.
+                let _ = links.sync(&old, std::iter::empty(), |_| false);
+            }
+            links.forget_failures();
+        }
+        self.sync_links();
+    }
+
     /// BAR0 is decoded at this port now, or nowhere.
     pub fn set_base(&self, base: Option<u16>) {
         self.links().set_base(base);
@@ -160,9 +177,13 @@ impl Notifier {
     /// kicks have to be seen, to be repeated. Called after each change of what it reads, and it
     /// reads under the lock, so the last of several callers leaves it right.
     fn sync_links(&self) {
-        let Some(doorbell) = &self.doorbell else { return };
-        let wanted = |queue| self.driver_ok.load(Ordering::SeqCst) && self.configured.contains(queue);
-        let late = self.links().sync(doorbell, self.configured.iter(), wanted);
+        let late = {
+            let mut links = self.links();
+            let doorbell = self.doorbell.load();
+            let Some(doorbell) = doorbell.as_ref() else { return };
+            let wanted = |queue| self.driver_ok.load(Ordering::SeqCst) && self.configured.contains(queue);
+            links.sync(doorbell, self.configured.iter(), wanted)
+        };
         // A signal that nobody took before the link ended is a kick that nobody made.
         for queue in late.iter().filter(|queue| self.configured.contains(*queue)) {
             let _ = self.ring(queue);
@@ -185,7 +206,7 @@ impl Notifier {
 
     /// Where kicks go, for reports.
     pub fn describe(&self) -> String {
-        self.doorbell.as_ref().map_or_else(|| "register".to_owned(), Doorbell::to_string)
+        self.doorbell.load().as_deref().map_or_else(|| "register".to_owned(), Doorbell::to_string)
     }
 }
 

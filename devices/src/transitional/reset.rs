@@ -28,9 +28,10 @@ impl TransitionalDevice {
         self.stats.resets.add();
         self.notifier.reset();
         self.set_vf_bus_master(core, false);
-        if self.device_became_reset() {
+        // A function out of service may have been reset below, or replaced: nothing that it was given,
+        // interrupts and bus mastering included, is sure to be there. Only a function-level reset is.
+        if !self.faults.is_faulted() && self.device_became_reset() {
             core.shadow.confirm_reset();
-            self.faults.recover();
         } else if !self.is_stopping() {
             self.reset_function(core);
         }
@@ -39,8 +40,7 @@ impl TransitionalDevice {
         self.apply_bus_master(core);
     }
 
-    /// Writes 0 and waits until the device reads 0. Tried also while out of service: it is the one
-    /// way back.
+    /// Writes 0 and waits until the device reads 0.
     fn device_became_reset(&self) -> bool {
         let registers = &self.back_end.registers;
         let limit = self.config.reset_deadline;
@@ -62,7 +62,8 @@ impl TransitionalDevice {
             .is_ok()
     }
 
-    /// A function-level reset. The device is back in service if it answers and its status is 0.
+    /// A function-level reset, the one way back into service: the device is, if it answers and its
+    /// status is 0.
     fn reset_function(&self, core: &mut Core) {
         self.stats.function_resets.add();
         if let Err(error) = self.vf.reset() {

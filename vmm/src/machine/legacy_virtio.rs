@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use api::{InterruptMode, NetBackend, NotifyMode};
 use arch::irq::PciInterrupt;
 use devices::admin::wire::NotifyEntry;
-use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfDriver, Wait};
+use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfDriver, PfWatchdog, Wait, WatchedVf};
 use devices::function::{PciFunction, tap};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::soft_pf::{self, SoftPf, VfSpec};
@@ -21,6 +21,7 @@ use devices::transitional::{
 };
 use serde::Serialize;
 
+use super::watchdog::WatchdogTimer;
 use super::{Platform, SetupError, Subscriber};
 use crate::config::{DevicePlan, Plan, SoftPlan};
 use crate::kvm::GuestRam;
@@ -34,12 +35,14 @@ const INTA: u8 = 1;
 pub(super) struct LegacyVirtio {
     // In the order of their end: functions, the PF's driver, the PF.
     functions: Vec<Function>,
-    _driver: Option<Arc<PfDriver>>,
+    driver: Option<Arc<PfDriver>>,
     pf: Option<SoftPf>,
 }
 
 struct Function {
     slot: u8,
+    member: NonZeroU16,
+    vf: Arc<dyn PciFunction>,
     device: Arc<TransitionalDevice>,
     registers: Arc<OverAdmin>,
 }
@@ -76,7 +79,7 @@ impl LegacyVirtio {
         cancelled: &Arc<AtomicBool>,
     ) -> Result<Self, SetupError> {
         if plan.devices.is_empty() {
-            return Ok(Self { functions: Vec::new(), _driver: None, pf: None });
+            return Ok(Self { functions: Vec::new(), driver: None, pf: None });
         }
         let specs = plan.devices.iter().map(spec).collect::<Result<Vec<_>, _>>()?;
         let pf = SoftPf::new("soft", specs).map_err(|error| SetupError::SoftPf(error.into()))?;
@@ -91,7 +94,7 @@ impl LegacyVirtio {
                 builder.function(device, vf, index)
             })
             .collect::<Result<_, SetupError>>()?;
-        Ok(Self { functions, _driver: Some(driver), pf: Some(pf) })
+        Ok(Self { functions, driver: Some(driver), pf: Some(pf) })
     }
 
     /// How the functions' INTA pins are wired.
@@ -103,6 +106,18 @@ impl LegacyVirtio {
     /// What the main loop has to run so that INTx works.
     pub(super) fn pumps(&self) -> Vec<Subscriber> {
         self.functions.iter().filter_map(|f| Some(Box::new(f.device.pump()?) as Subscriber)).collect()
+    }
+
+    /// What the main loop has to run so that a lost PF is noticed and brought back.
+    pub(super) fn watchdog(&self) -> Result<Option<Subscriber>, SetupError> {
+        let Some(driver) = &self.driver else { return Ok(None) };
+        let watched = |f: &Function| WatchedVf {
+            member: f.member,
+            function: Arc::clone(&f.vf),
+            client: Arc::clone(&f.device) as _,
+        };
+        let watchdog = PfWatchdog::new(Arc::clone(driver), self.functions.iter().map(watched).collect());
+        Ok(Some(Box::new(WatchdogTimer::new(watchdog)?)))
     }
 
     /// What each function did so far.
@@ -169,7 +184,7 @@ impl Builder<'_> {
         let slot = self.root.free_slot().ok_or(SetupError::Internal("no free PCI slot"))?;
         let irq = intx_irq(slot, INTA).ok_or(SetupError::Internal("an interrupt pin that is not wired"))?;
         let parts = Parts {
-            vf,
+            vf: Arc::clone(&vf),
             registers: registers.clone(),
             msi: self.platform.msi.clone(),
             port_events: Some(self.platform.port_events.clone()),
@@ -180,7 +195,7 @@ impl Builder<'_> {
         };
         let device = TransitionalDevice::new(config(plan), parts).map_err(|e| failed(e.into()))?;
         self.root.add(slot, Arc::clone(&device) as Arc<dyn PciDevice>)?;
-        Ok(Function { slot, device, registers })
+        Ok(Function { slot, member, vf, device, registers })
     }
 
     fn notify_address(&self, member: NonZeroU16, vf: &dyn PciFunction) -> Result<Option<NotifyAddress>, SetupError> {

@@ -7,6 +7,7 @@ mod chipset;
 mod error;
 mod legacy_virtio;
 mod processors;
+mod watchdog;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,10 +90,11 @@ impl Machine {
     /// # Errors
     /// When the main loop cannot go on. The guest is stopped then as well.
     pub fn run(&self, events: &mut Loop, stop_wanted: impl Fn() -> bool) -> Result<ExitReason, SetupError> {
-        let ids: Vec<_> = self.legacy.pumps().into_iter().map(|pump| events.add_subscriber(pump)).collect();
-        let ended = events.add_subscriber(Box::new(processors::EndWatch::new(&self.vcpus)?));
+        let ended: Subscriber = Box::new(processors::EndWatch::new(&self.vcpus)?);
+        let subscribers = self.legacy.pumps().into_iter().chain(self.legacy.watchdog()?).chain([ended]);
+        let ids: Vec<_> = subscribers.map(|subscriber| events.add_subscriber(subscriber)).collect();
         let result = self.run_until_end(events, stop_wanted);
-        for id in ids.into_iter().chain([ended]) {
+        for id in ids {
             // An id that was just given out cannot be unknown.
             let _ = events.remove_subscriber(id);
         }

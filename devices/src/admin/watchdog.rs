@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Watches a PF for those who use its VFs: tells them when it is lost, starts it again on a thread of
+//! its own, and tells them when it is back (hazard H27). It decides *when*; `pf_restart` knows how.
+//!
+//! Nothing here waits but that thread, and no lock is held while it does.
+
+use std::fmt;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::wire::NotifyEntry;
+use super::{AdminError, PfDriver, PfError, Wait};
+use crate::function::PciFunction;
+use crate::transitional::NotifyAddress;
+
+/// Longest time for one attempt to start the PF again.
+const RESTART_LIMIT: Duration = Duration::from_secs(10);
+/// Pauses between attempts: doubled from the shorter to the longer one.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// A PF that holds a command that was given up, and answers no other for this long, is lost.
+const SILENCE: Duration = Duration::from_secs(10);
+const SILENT: &str = "the PF holds a command and has answered none for 10 s";
+
+/// Who uses a VF, and has to know what becomes of its PF. Called without a lock, on any thread.
+pub trait PfClient: Send + Sync {
+    /// The PF is lost, and the state of the VF with it. Must not wait for a command.
+    fn pf_lost(&self, reason: &str);
+    /// Commands work again. The VF is as after power-on and takes queue notifications at `notify`,
+    /// or by commands.
+    fn pf_returned(&self, notify: Option<NotifyAddress>);
+}
+
+/// One VF of the PF.
+#[derive(Clone)]
+pub struct WatchedVf {
+    /// SR-IOV number, 1..=NumVFs.
+    pub member: NonZeroU16,
+    /// The function, for the sizes of its BARs.
+    pub function: Arc<dyn PciFunction>,
+    /// Its user.
+    pub client: Arc<dyn PfClient>,
+}
+
+impl fmt::Debug for WatchedVf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchedVf").field("member", &self.member).field("function", &self.function).finish()
+    }
+}
+
+/// What the watchdog found at its last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PfHealth {
+    /// All is well.
+    Running,
+    /// Lost; an attempt to start it again runs or is due.
+    Lost,
+}
+
+/// The watchdog of one PF. Dropping it ends an attempt that runs.
+#[derive(Debug)]
+pub struct PfWatchdog {
+    driver: Arc<PfDriver>,
+    vfs: Arc<[WatchedVf]>,
+    stop: Arc<AtomicBool>,
+    restarts: Arc<AtomicU64>,
+    health: PfHealth,
+    attempt: Option<JoinHandle<Result<(), PfError>>>,
+    retry_at: Option<Instant>,
+    retry_pause: Duration,
+    /// Commands answered when that was last seen to grow, and when that was.
+    progress: Option<(u64, Instant)>,
+}
+
+impl PfWatchdog {
+    /// Watches the PF of `driver` for the users of `vfs`.
+    pub fn new(driver: Arc<PfDriver>, vfs: Vec<WatchedVf>) -> Self {
+        Self {
+            driver,
+            vfs: vfs.into(),
+            stop: Arc::default(),
+            restarts: Arc::default(),
+            health: PfHealth::Running,
+            attempt: None,
+            retry_at: None,
+            retry_pause: RETRY.0,
+            progress: None,
+        }
+    }
+
+    /// Times the PF was started again.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    /// Looks after the PF; to be called about once a second. Returns at once: register reads, and
+    /// perhaps the start of a thread.
+    pub fn tick(&mut self) -> PfHealth {
+        self.tick_at(Instant::now())
+    }
+
+    fn tick_at(&mut self, now: Instant) -> PfHealth {
+        if self.attempt_goes_on(now) {
+            return self.health;
+        }
+        self.check_silence(now);
+        match self.driver.check() {
+            Ok(()) => self.health = PfHealth::Running,
+            Err(reason) => self.lost(&reason, now),
+        }
+        self.health
+    }
+
+    fn lost(&mut self, reason: &AdminError, now: Instant) {
+        if self.health == PfHealth::Running {
+            self.health = PfHealth::Lost;
+            let reason = reason.to_string();
+            self.vfs.iter().for_each(|vf| vf.client.pf_lost(&reason));
+        }
+        if self.retry_at.is_none_or(|at| now >= at) {
+            self.begin_attempt();
+        }
+    }
+
+    /// A PF whose registers look well, but that took a command and is silent since.
+    fn check_silence(&mut self, now: Instant) {
+        let queue = self.driver.channel();
+        let stats = queue.stats();
+        match self.progress {
+            Some((answered, since)) if stats.quarantined != 0 && answered == stats.answered => {
+                if now.saturating_duration_since(since) >= SILENCE {
+                    queue.die(SILENT);
+                }
+            }
+            _ => self.progress = Some((stats.answered, now)),
+        }
+    }
+
+    fn begin_attempt(&mut self) {
+        let (driver, vfs) = (Arc::clone(&self.driver), Arc::clone(&self.vfs));
+        let (stop, restarts) = (Arc::clone(&self.stop), Arc::clone(&self.restarts));
+        let run = move || {
+            restart(&driver, &vfs, &stop).inspect(|()| {
+                restarts.fetch_add(1, Ordering::Relaxed);
+            })
+        };
+        match thread::Builder::new().name("pf-restart".to_owned()).spawn(run) {
+            Ok(attempt) => self.attempt = Some(attempt),
+            Err(error) => tracing::error!(%error, "cannot start a thread to restart the PF"),
+        }
+    }
+
+    /// Whether an attempt still runs; takes the outcome of one that has ended.
+    fn attempt_goes_on(&mut self, now: Instant) -> bool {
+        let Some(attempt) = self.attempt.take_if(|attempt| attempt.is_finished()) else {
+            return self.attempt.is_some();
+        };
+        match attempt.join() {
+            Ok(Ok(())) => {
+                (self.retry_at, self.retry_pause, self.progress) = (None, RETRY.0, None);
+                self.health = PfHealth::Running;
+            }
+            Ok(Err(error)) => self.retry_later(&error, now),
+            Err(_) => self.retry_later(&"the thread panicked", now),
+        }
+        false
+    }
+
+    fn retry_later(&mut self, error: &dyn fmt::Display, now: Instant) {
+        tracing::warn!(%error, pause = ?self.retry_pause, "the PF was not restarted; trying again");
+        self.retry_at = now.checked_add(self.retry_pause);
+        self.retry_pause = (self.retry_pause * 2).min(RETRY.1);
+    }
+}
+
+impl Drop for PfWatchdog {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if self.attempt.take().is_some_and(|attempt| attempt.join().is_err()) {
+            tracing::error!("the thread that restarts the PF panicked");
+        }
+    }
+}
+
+/// One attempt: the PF, then what its VFs' users have to know anew.
+fn restart(driver: &PfDriver, vfs: &[WatchedVf], stop: &AtomicBool) -> Result<(), PfError> {
+    let wait = Wait { deadline: Instant::now() + RESTART_LIMIT, cancelled: stop };
+    driver.restart(&wait)?;
+    for vf in vfs {
+        // Without an address, kicks are commands: slower, but the VF works.
+        let notify = notify_address(driver, vf, &wait).unwrap_or_else(|error| {
+            tracing::warn!(member = vf.member, %error, "no notify address after the PF's restart");
+            None
+        });
+        vf.client.pf_returned(notify);
+    }
+    Ok(())
+}
+
+fn notify_address(driver: &PfDriver, vf: &WatchedVf, wait: &Wait<'_>) -> Result<Option<NotifyAddress>, PfError> {
+    let size = |place: u8, bar: u8| match place {
+        NotifyEntry::OWNER => driver.function().region(bar).map(|region| region.size),
+        NotifyEntry::MEMBER => vf.function.region(bar).map(|region| region.size),
+        _ => None,
+    };
+    Ok(driver.notify_info(vf.member, size, wait)?.into_iter().next())
+}
+
+#[cfg(test)]
+#[path = "watchdog_tests.rs"]
+mod tests;

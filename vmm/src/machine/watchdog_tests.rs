@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The timer on a real main loop, with a software PF that is reset behind its driver.
+use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use devices::admin::{PfClient, PfDriver, Wait, WatchedVf};
+use devices::soft_pf::{NetBackend, SoftPf, VfSpec};
+use devices::transitional::NotifyAddress;
+use event_manager::{EventManager, SubscriberOps};
+
+use super::*;
+use crate::machine::{Loop, Subscriber};
+
+#[derive(Default)]
+struct Client {
+    lost: Mutex<Vec<String>>,
+    returned: AtomicU64,
+}
+
+impl PfClient for Client {
+    fn pf_lost(&self, reason: &str) {
+        self.lost.lock().unwrap().push(reason.to_owned());
+    }
+    fn pf_returned(&self, notify: Option<NotifyAddress>) {
+        assert!(matches!(notify, Some(NotifyAddress::Member { .. })));
+        self.returned.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn h27_a_pf_reset_is_noticed_and_made_good_by_the_main_loop() {
+    let soft = SoftPf::new("soft", vec![VfSpec::Net { backend: NetBackend::Loopback, mac: [2, 0, 0, 0, 0, 1] }]);
+    let soft = soft.unwrap();
+    let cancelled = AtomicBool::new(false);
+    let end = Instant::now() + Duration::from_secs(60);
+    let driver = Arc::new(PfDriver::start(soft.pf(), end).unwrap());
+    driver.enable_vfs(1).unwrap();
+    driver.negotiate_commands(&Wait { deadline: end, cancelled: &cancelled }).unwrap();
+
+    let client = Arc::new(Client::default());
+    let vf = WatchedVf { member: NonZeroU16::MIN, function: soft.vf(0).unwrap(), client: client.clone() };
+    let watchdog = PfWatchdog::new(driver.clone(), vec![vf]);
+    let mut events: Loop = EventManager::new().unwrap();
+    let timer = WatchdogTimer::with_interval(watchdog, Duration::from_millis(5)).unwrap();
+    let id = events.add_subscriber(Box::new(timer) as Subscriber);
+    events.run_with_timeout(1000).unwrap();
+    assert!(client.lost.lock().unwrap().is_empty(), "a PF that is well is left alone");
+
+    soft.pf().reset().unwrap();
+    assert_eq!(driver.active_vfs().unwrap(), 0);
+    while client.returned.load(Ordering::SeqCst) == 0 {
+        assert!(Instant::now() < end, "not noticed, or not made good");
+        events.run_with_timeout(1000).unwrap();
+    }
+    assert_eq!(driver.active_vfs().unwrap(), 1);
+    assert_eq!(client.lost.lock().unwrap().len(), 1);
+    assert!(driver.check().is_ok() && driver.supports_legacy());
+    drop(events.remove_subscriber(id).unwrap());
+}
