@@ -10,4 +10,4 @@ pub mod report;
 
 pub use disk::TestDisk;
 pub use host::{Kvm, free_memory, small_guest, workspace};
-pub use machine::{Finished, Heirloom, binary};
+pub use machine::{Finished, Heirloom, Running, binary};

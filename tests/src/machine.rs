@@ -3,6 +3,7 @@
 
 use std::env;
 use std::io::Read;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
@@ -15,6 +16,30 @@ use crate::host::{cargo_build, target_folder, workspace};
 pub struct Heirloom {
     command: Command,
     limit: Duration,
+}
+
+/// A run under way. It does not outlive its test, however that ends.
+pub struct Running(Child);
+
+impl Deref for Running {
+    type Target = Child;
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail for one that has ended and been waited for, which is as it should be.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A run that has ended.
@@ -88,9 +113,10 @@ impl Heirloom {
     }
 
     /// Starts it.
-    pub fn start(mut self) -> Result<Child, String> {
+    pub fn start(mut self) -> Result<Running, String> {
         let binary = binary()?;
-        self.command.spawn().map_err(|e| format!("cannot start {}: {e}", binary.display()))
+        let child = self.command.spawn().map_err(|e| format!("cannot start {}: {e}", binary.display()))?;
+        Ok(Running(child))
     }
 
     /// Runs it to its end.

@@ -248,7 +248,7 @@ fn quarrel() -> Result<(), String> {
     Ok(())
 }
 
-fn signal(child: &std::process::Child, name: &str) -> Result<(), String> {
+fn signal(child: &tests::Running, name: &str) -> Result<(), String> {
     let kill = std::process::Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
     if kill.map_err(|e| e.to_string())?.success() { Ok(()) } else { Err("kill failed".to_owned()) }
 }
