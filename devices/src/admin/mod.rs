@@ -10,7 +10,7 @@
 //! | `pf_*`, `sriov`, `pf` | bring-up of a PF, its VFs, its command list, starting over |
 //! | `watchdog` | notices a lost PF, has it started over, and tells who uses its VFs |
 //! | `notify` | which notify addresses of a device can be used |
-//! | [`faulty`] | a PF that misbehaves on demand, for tests |
+//! | `faulty` | a PF that misbehaves on demand, for tests |
 //! | `over_admin`, `stats` | a VF's legacy registers over a channel, and their statistics |
 //!
 //! The wire format is pure. The PF driver touches its function only through
@@ -20,7 +20,8 @@
 mod backoff;
 mod channel;
 mod dma;
-pub mod faulty;
+#[cfg(test)]
+pub(crate) mod faulty;
 mod notify;
 pub mod opcode;
 mod over_admin;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A PF that misbehaves on demand: a layer between a PF driver and a well-behaved PF. It is for tests,
-//! of this crate and of others; nothing that runs a guest uses it.
+//! A PF that misbehaves on demand: a layer between a PF driver and a well-behaved PF, for the tests of
+//! this crate.
 //!
 //! The driver's DMA memory is not mapped for the PF below. That gets memory of its own at the same
 //! addresses, and this layer carries commands and replies across, one by one, with whatever fault a
