@@ -50,30 +50,24 @@ pub fn small_guest() -> Result<PathBuf, String> {
     if let Some(path) = env::var_os("HEIRLOOM_SMALL_GUEST") {
         return Ok(path.into());
     }
-    // From its own folder, which has a .cargo/config.toml; that one names the target.
-    let target = target_folder().join("small-guest");
-    cargo_build(&workspace().join("tests/guests"), &["--release"], &target)?;
-    Ok(target.join("x86_64-unknown-linux-gnu/release/small-guest"))
+    let output = succeeded(&mut Command::new(workspace().join("scripts/lib/small-guest.sh")), "the small guest")?;
+    Ok(String::from_utf8_lossy(&output).trim_end().into())
 }
 
-/// Where cargo puts things.
-pub(crate) fn target_folder() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+/// `heirloom`, built now.
+pub(crate) fn debug_binary() -> Result<PathBuf, String> {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.args(["build", "-p", "vmm", "--target-dir"]).arg(&target).current_dir(workspace()).env_remove("RUSTFLAGS");
+    succeeded(&mut build, "heirloom")?;
+    Ok(target.join("debug/heirloom"))
 }
 
-/// Runs `cargo build` in `folder`; returns where a debug build's binaries are.
-pub(crate) fn cargo_build(folder: &Path, words: &[&str], target: &Path) -> Result<PathBuf, String> {
-    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .arg("build")
-        .args(words)
-        .arg("--target-dir")
-        .arg(target)
-        .current_dir(folder)
-        .env_remove("RUSTFLAGS")
-        .output()
-        .map_err(|e| format!("cannot run cargo: {e}"))?;
+/// Runs a build and returns its standard output.
+fn succeeded(build: &mut Command, what: &str) -> Result<Vec<u8>, String> {
+    let output = build.output().map_err(|e| format!("cannot run {}: {e}", build.get_program().display()))?;
     if !output.status.success() {
-        return Err(format!("{} does not build:\n{}", folder.display(), String::from_utf8_lossy(&output.stderr)));
+        return Err(format!("{what} does not build:\n{}", String::from_utf8_lossy(&output.stderr)));
     }
-    Ok(target.join("debug"))
+    Ok(output.stdout)
 }

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::host::{cargo_build, target_folder, workspace};
+use crate::host::debug_binary;
 
 /// A run that is being put together.
 pub struct Heirloom {
@@ -56,7 +56,7 @@ pub struct Finished {
 /// `HEIRLOOM_BIN`, else built now: a test of an old binary says nothing.
 static BINARY: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| match env::var_os("HEIRLOOM_BIN") {
     Some(path) => Ok(path.into()),
-    None => cargo_build(&workspace(), &["-p", "vmm"], &target_folder()).map(|folder| folder.join("heirloom")),
+    None => debug_binary(),
 });
 
 /// The program under test.
