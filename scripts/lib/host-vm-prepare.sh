@@ -86,8 +86,8 @@ apt_update_once() {
 fetch_deb() {
     local package=$1 line file
     mkdir -p "$cache/debs"
-    # 'URL' FILE SIZE HASH
-    line=$(apt-get download --print-uris "$package" 2>/dev/null | tail -n 1)
+    # 'URL' FILE SIZE HASH; nothing for a file that lies in the working directory.
+    line=$(cd / && apt-get download --print-uris "$package" 2>/dev/null | tail -n 1)
     file=$(awk '{ print $2 }' <<<"$line")
     [[ -n $file ]] || die "apt knows no package $package"
     if [[ ! -e $cache/debs/$file ]]; then
