@@ -9,6 +9,8 @@
 
 OWN=$repo/resources/host-vm
 OWN_SOURCE=linux-source-6.12
+# What compiling kernels and modules needs beyond what any kernel needs.
+BUILD_TOOLS=(make flex bison bc objcopy /usr/include/libelf.h)
 # Part of the kernel's key: raise it when own_kernel_build below changes its outcome.
 OWN_RECIPE=1
 
@@ -100,7 +102,8 @@ own_kernel_build() (
     trap 'rm -rf "$work"' EXIT
     rm -rf "$work"
     mkdir -p "$work/result"
-    deb=$(fetch_deb "$OWN_SOURCE")
+    # Not kept: 150 MB that are wanted once.
+    deb=$(fetch_deb "$OWN_SOURCE" "$work")
     cd "$work" || exit
     quietly "unpacking ${deb##*/}" unpack_source "$deb"
     rm -f "$deb"
@@ -125,6 +128,8 @@ own_kernel_build() (
     cp -r source/drivers/vfio/pci/virtio result/virtio-vfio
     rm -rf "$target"
     mv -T result "$target"
+    # Older ones; other working trees may still use those of the last days.
+    find "${target%/*}" -mindepth 1 -maxdepth 1 -name 'kernel-*' -mtime +7 -exec rm -rf {} +
 )
 
 # own_kernel: compiles it unless it is there, prints its folder.
@@ -183,8 +188,8 @@ virtio_vfio_source() {
         done
     fi
     if [[ ! -e $made/Makefile ]]; then
-        deb=$(fetch_deb "$OWN_SOURCE")
         mkdir -p "$made.$$"
+        deb=$(fetch_deb "$OWN_SOURCE" "$made.$$")
         dpkg-deb --fsys-tarfile "$deb" | tar -xO "./usr/src/$OWN_SOURCE.tar.xz" |
             tar -xJ -C "$made.$$" --strip-components=5 --wildcards '*/drivers/vfio/pci/virtio/*'
         rm -f "$deb"
@@ -215,6 +220,7 @@ stock_modules_build() (
 # stock_modules VERSION: the two modules for that stock kernel; prints their folder.
 stock_modules() {
     local target
+    install_packages "${BUILD_TOOLS[@]}"
     [[ $1 == 6.12.* ]] || die "the kernel $1 is too old for --modules: virtio_vfio_pci came with 6.7"
     target=$cache/built/modules-$1-$(hash_of "$OWN"/modules/*/* "$lib/host-vm-kernel.sh")
     mkdir -p "$cache/built"

@@ -47,20 +47,20 @@ kernel_package() {
     apt-cache depends "$meta" 2>/dev/null | awk '/^ *Depends: linux-image-/ { print $2 }'
 }
 
+# missing_tools MORE...: what is not there of what every kernel needs and of MORE, commands or files.
 missing_tools() {
     local tool
-    for tool in qemu-system-x86_64 cpio xz zstd lz4 depmod gcc dpkg-deb apt-get mmdebstrap make flex bison bc \
-        objcopy "${PCI_TOOLS[@]}"; do
-        command -v "$tool" >/dev/null || printf '%s ' "$tool"
+    for tool in qemu-system-x86_64 cpio xz zstd lz4 depmod gcc dpkg-deb apt-get "${PCI_TOOLS[@]}" "$@"; do
+        [[ $tool == /* && -e $tool ]] || command -v "$tool" >/dev/null || printf '%s ' "$tool"
     done
     # gcc alone cannot make static programs.
     [[ -e $(gcc -print-file-name=libc.a 2>/dev/null) ]] || printf 'libc.a '
-    [[ -e /usr/include/libelf.h ]] || printf 'libelf.h '
 }
 
+# install_packages MORE...: if any of those tools is missing.
 install_packages() {
     local missing
-    missing=$(missing_tools)
+    missing=$(missing_tools "$@")
     [[ -n $missing ]] || return 0
     if ((EUID != 0)); then
         die "missing: $missing- as root: apt-get install --no-install-recommends ${HOST_VM_PACKAGES[*]}"
@@ -68,7 +68,7 @@ install_packages() {
     say "missing: $missing- installing ${HOST_VM_PACKAGES[*]}"
     apt_update_once
     DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${HOST_VM_PACKAGES[@]}" >&2
-    missing=$(missing_tools)
+    missing=$(missing_tools "$@")
     [[ -z $missing ]] || die "still missing after the installation: $missing"
 }
 
@@ -82,27 +82,27 @@ apt_update_once() {
     apt-get update -q >&2
 }
 
-# fetch_deb PACKAGE: the newest version's .deb, from the cache or from the mirror apt uses.
+# fetch_deb PACKAGE [FOLDER]: the newest version's .deb, from the cache (or FOLDER) or from the mirror apt uses.
 fetch_deb() {
-    local package=$1 line file
-    mkdir -p "$cache/debs"
+    local package=$1 folder=${2:-$cache/debs} line file
+    mkdir -p "$folder"
     # 'URL' FILE SIZE HASH; nothing for a file that lies in the working directory.
     line=$(cd / && apt-get download --print-uris "$package" 2>/dev/null | tail -n 1)
     file=$(awk '{ print $2 }' <<<"$line")
     [[ -n $file ]] || die "apt knows no package $package"
-    if [[ ! -e $cache/debs/$file ]]; then
+    if [[ ! -e $folder/$file ]]; then
         say "downloading $file"
-        local dir=$cache/debs/.download.$$
+        local dir=$folder/.download.$$
         mkdir -p "$dir"
         # Privileges are not dropped to apt's own user, who may not write here.
         (cd "$dir" && apt-get download -q -o APT::Sandbox::User=root "$package" >&2) || {
             rm -rf "$dir"
             die "cannot download $package"
         }
-        mv -f "$dir/$file" "$cache/debs/$file"
+        mv -f "$dir/$file" "$folder/$file"
         rmdir "$dir"
     fi
-    printf '%s\n' "$cache/debs/$file"
+    printf '%s\n' "$folder/$file"
 }
 
 # unpack_kernel BZIMAGE VMLINUX: without it the VM unpacks its kernel itself, in emulation. The boot
@@ -159,9 +159,9 @@ module_needs() { printf '%s %s\n' "$(basename "$1" .ko)" "$(modinfo -F depends "
 
 pack_cpio() { (cd "$1" && find . -mindepth 1 | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet); }
 
-# fill_root ROOT BUSYBOX_DEB: all of the initramfs but modules.
+# fill_root ROOT BUSYBOX_DEB VERSION: all of the initramfs but modules.
 fill_root() {
-    local root=$1 tool path
+    local root=$1 version=$3 tool path
     mkdir -p "$root/bin" "$root/lib/host-vm-modules" "$root/dev" "$root/job" "$root/busybox"
     dpkg-deb -x "$2" "$root/busybox"
     install -m 755 "$(find "$root/busybox" -name busybox -type f -perm /111)" "$root/bin/busybox"
@@ -175,6 +175,10 @@ fill_root() {
             install -D -m 755 "$path" "$root$path"
         done < <(ldd "$(command -v "$tool")" | grep -o '/[^ ]*')
     done
+    # lspci complains without an index of modules, even of none.
+    mkdir -p "$root/lib/modules/$version"
+    touch "$root/lib/modules/$version"/modules.{order,builtin,builtin.modinfo}
+    depmod -b "$root" "$version"
     touch "$root/lib/host-vm-modules"/{order,order-vfio,needs}
 }
 
@@ -195,7 +199,7 @@ build_stock() (
     modules=$work/kernel/lib/modules/$version
     # Packages leave modules.dep to their installation.
     depmod -b "$work/kernel" "$version"
-    fill_root "$root" "$2"
+    fill_root "$root" "$2" "$version"
     copy_modules "$modules" "$root/lib/host-vm-modules" order "${MODULES[@]}"
     copy_modules "$modules" "$root/lib/host-vm-modules" order-vfio "${VFIO_MODULES[@]}"
     [[ -e $root/lib/host-vm-modules/kvm-amd.ko ]] || die 'the kernel package has no kvm-amd module'
@@ -214,7 +218,7 @@ build_own() (
     mkdir -p "$work"
     root=$work/root
     modules=$root/lib/host-vm-modules
-    fill_root "$root" "$2"
+    fill_root "$root" "$2" "$(cat "$1/release")"
     cp "$1/virtio-vfio-pci.ko" "$modules/"
     build_module "$OWN/modules/sriovshim" "$1/kit" "$modules"
     for module in "$modules"/*.ko; do module_needs "$module"; done >"$modules/needs"
@@ -235,7 +239,7 @@ prepare() {
     mkdir -p "$cache"
     if [[ $name == vfio-* ]]; then
         # Takes minutes, under a lock of its own, so that others can have a stock kernel meanwhile.
-        install_packages
+        install_packages "${BUILD_TOOLS[@]}"
         apt_update_once
         kernel=$(own_kernel)
     fi

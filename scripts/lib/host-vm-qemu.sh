@@ -82,9 +82,7 @@ new_qemu() {
     fi
     tree=$(qemu_tree)
     if [[ ! -e $tree/manifest ]]; then
-        if ! command -v mmdebstrap >/dev/null; then
-            install_packages
-        fi
+        install_packages mmdebstrap
         mkdir -p "$cache/built"
         # Not "with_lock ... ||": errexit would be off in it.
         with_lock qemu qemu_tree_build "$tree" >&2 &
