@@ -24,13 +24,14 @@ PCI_EXPRESS, SRIOV = 0x40, 0x100
 
 
 class Function:
-    """One PCI function: its bytes, which of them can be written, and how much DMA memory it was told of."""
+    """One PCI function: its bytes, and which of them can be written."""
 
-    def __init__(self, number, vfs):
+    def __init__(self, name, number, vfs):
+        self.name = name
         self.config = bytearray(CONFIG_SIZE)
         self.writable = bytearray(CONFIG_SIZE)
         self.bar = bytearray(BAR_SIZE)
-        self.mapped = 0
+        self.mapped = False
         self.put(0, "<HHHHI", 0x1234, 0x5000, 0, 0x10, 0xFF000000)
         self.put(0x2C, "<HH", 0x1234, 0x5000)
         self.put(0x34, "<B", PCI_EXPRESS)
@@ -99,7 +100,9 @@ class Function:
             self.write(region, at, body[16:16 + count])
             return body[:16]
         if command == DMA_MAP:
-            self.mapped += struct.unpack_from("<Q", body, 24)[0]
+            if not self.mapped:
+                print(f"{self.name}: was given memory", flush=True)
+            self.mapped = True
             return b""
         if command == DMA_UNMAP:
             return body
@@ -138,12 +141,11 @@ def serve(path, function):
         flags = REPLY | (FAILED if error else 0)
         payload = payload or b""
         client.sendall(HEADER.pack(number, command, HEADER.size + len(payload), flags, error) + payload)
-    print(f"{path.name}: was told {function.mapped} bytes of memory", flush=True)
 
 
 def main(folder, vfs):
     names = ["pf"] + [f"vf{i}" for i in range(vfs)]
-    threads = [threading.Thread(target=serve, args=(folder / f"{name}.sock", Function(i, vfs)))
+    threads = [threading.Thread(target=serve, args=(folder / f"{name}.sock", Function(name, i, vfs)))
                for i, name in enumerate(names)]
     for thread in threads:
         thread.start()
