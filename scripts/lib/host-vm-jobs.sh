@@ -31,7 +31,7 @@ load_module() {
         for need in $(sed -n "s/^$module //p" /lib/host-vm-modules/needs); do
             load_module "$need" || return 1
         done
-        insmod "$file" "$@" || host_vm_say "cannot load $module: $(dmesg | tail -n 1)"
+        insmod "$file" "$@" || host_vm_say "cannot load $module: $(dmesg | grep "$module" | tail -n 1)"
         return
     done
     host_vm_say "this kernel has no module $module"

@@ -22,4 +22,5 @@ HOST_VM_PACKAGES=(
     make
     mmdebstrap # QEMU 11 from Debian 13's backports
     pciutils   # lspci, setpci inside
+    python3    # the self-test's vfio-user server
 )
