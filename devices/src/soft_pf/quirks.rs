@@ -28,6 +28,9 @@ pub struct Quirks {
     pub answer: Option<(u16, u16)>,
     /// Commands are returned with nothing written.
     pub empty_replies: bool,
+    /// VFs keep MSI-X vectors below this and refuse the others of their table (they read back as 0xFFFF),
+    /// as devices do that run out of interrupt resources.
+    pub vectors_kept: Option<u16>,
     /// Commands are taken and never returned, until the PF is reset.
     pub hang: bool,
 }
