@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use api::{InterruptMode, NetBackend, NotifyMode};
 use arch::irq::PciInterrupt;
 use devices::admin::wire::NotifyEntry;
-use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfDriver, PfWatchdog, Wait, WatchedVf};
+use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfDriver, PfLog, PfReport, PfWatchdog, Wait, WatchedVf};
 use devices::function::{PciFunction, tap};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::soft_pf::{self, SoftPf, VfSpec};
@@ -37,6 +37,7 @@ pub(super) struct LegacyVirtio {
     functions: Vec<Function>,
     driver: Option<Arc<PfDriver>>,
     pf: Option<SoftPf>,
+    log: Arc<PfLog>,
 }
 
 struct Function {
@@ -79,7 +80,7 @@ impl LegacyVirtio {
         cancelled: &Arc<AtomicBool>,
     ) -> Result<Self, SetupError> {
         if plan.devices.is_empty() {
-            return Ok(Self { functions: Vec::new(), driver: None, pf: None });
+            return Ok(Self { functions: Vec::new(), driver: None, pf: None, log: Arc::default() });
         }
         let specs = plan.devices.iter().map(spec).collect::<Result<Vec<_>, _>>()?;
         let pf = SoftPf::new("soft", specs).map_err(|error| SetupError::SoftPf(error.into()))?;
@@ -94,7 +95,7 @@ impl LegacyVirtio {
                 builder.function(device, vf, index)
             })
             .collect::<Result<_, SetupError>>()?;
-        Ok(Self { functions, driver: Some(driver), pf: Some(pf) })
+        Ok(Self { functions, driver: Some(driver), pf: Some(pf), log: Arc::default() })
     }
 
     /// How the functions' INTA pins are wired.
@@ -117,6 +118,7 @@ impl LegacyVirtio {
             client: Arc::clone(&f.device) as _,
         };
         let watchdog = PfWatchdog::new(Arc::clone(driver), self.functions.iter().map(watched).collect());
+        let watchdog = watchdog.with_log(Arc::clone(&self.log));
         Ok(Some(Box::new(WatchdogTimer::new(watchdog)?)))
     }
 
@@ -129,6 +131,11 @@ impl LegacyVirtio {
             rings_broken: self.pf.as_ref().map_or(0, |pf| pf.rings_broken(index)),
         };
         self.functions.iter().enumerate().map(section).collect()
+    }
+
+    /// What became of the PF; `None` if there is none.
+    pub(super) fn pf_report(&self) -> Option<PfReport> {
+        self.driver.is_some().then(|| self.log.report())
     }
 
     /// Resets the VFs, so that none reaches guest memory any more.

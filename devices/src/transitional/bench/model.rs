@@ -67,6 +67,8 @@ struct ModelState {
     config_vector: u16,
     queues: Vec<ModelQueue>,
     config: Vec<u8>,
+    /// The status read as 0 since the last reset.
+    was_zero: bool,
 }
 
 /// A legacy device. Refuses accesses that are not within one field, and vectors while the VF's
@@ -84,6 +86,8 @@ pub struct Model {
     /// Reads of status it takes for a reset to end; `u64::MAX` is never.
     pub reset_reads: AtomicU64,
     pending_reset: AtomicU64,
+    /// After a reset that has read as 0, the status reads as this until one is written. 0 is honest.
+    pub status_after_reset: AtomicU64,
     /// Accesses that crossed fields or went past the end.
     pub violations: AtomicU64,
     notify: Option<NotifyAddress>,
@@ -103,6 +107,7 @@ impl Model {
             accepts: AtomicU64::new(u64::MAX),
             reset_reads: AtomicU64::new(0),
             pending_reset: AtomicU64::new(0),
+            status_after_reset: AtomicU64::new(0),
             violations: AtomicU64::new(0),
             notify: setup.notify,
             state: Mutex::new(ModelState {
@@ -112,6 +117,7 @@ impl Model {
                 config_vector: 0xffff,
                 queues: vec![ModelQueue { pfn: 0, vector: 0xffff }; setup.queues.into()],
                 config: setup.config_bytes.clone(),
+                was_zero: false,
             }),
         }
     }
@@ -151,6 +157,7 @@ impl Model {
         state.driver_features = 0;
         state.select = 0;
         state.status = 0;
+        state.was_zero = false;
         state.config_vector = 0xffff;
         state.queues.fill(ModelQueue { pfn: 0, vector: 0xffff });
         self.pending_reset.store(0, Ordering::SeqCst);
@@ -227,7 +234,13 @@ impl LegacyRegisters for Model {
                 self.pending_reset.store(left - 1, Ordering::SeqCst);
             }
         }
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
+        if (area, offset, state.status) == (Area::Common, 18, 0) {
+            match std::mem::replace(&mut state.was_zero, true) {
+                true => state.status = self.status_after_reset.load(Ordering::SeqCst) as u8,
+                false => {}
+            }
+        }
         let value = match area {
             Area::Common => {
                 let (register, start) = self.common_read(&state, offset);

@@ -5,7 +5,7 @@
 use vm_memory::{Bytes, GuestAddress};
 
 use super::super::bench::DEVICE_WRITES;
-use super::{Guest, Irq, MAC, linux, replay};
+use super::{Guest, Irq, linux, replay};
 
 const CONTROL: usize = 2;
 /// Buffers: class and command, data, answer.
@@ -141,9 +141,6 @@ fn commands_that_were_not_negotiated_are_refused() {
         assert_eq!(guest.control(2, 0, &[&[1, 0]]), ERR);
         guest.ask_the_network(1, Irq::Msix(1));
         guest.other_station_hears(true, Irq::Msix(1));
-        let mut own = [0; 6];
-        guest.stack.memory.read_slice(&mut own, GuestAddress(0x20_1000 + 6)).unwrap();
-        assert_ne!(own, MAC, "an answer comes from the network");
         guest.run(linux::UNLOAD_MSIX);
     });
 }
