@@ -29,9 +29,9 @@ const SILENT: &str = "the PF holds a command and has answered none for 10 s";
 pub trait PfClient: Send + Sync {
     /// The PF is lost, and the state of the VF with it. Must not wait for a command.
     fn pf_lost(&self, reason: &str);
-    /// Commands work again. The VF is as after power-on and takes queue notifications at `notify`,
-    /// or by commands.
-    fn pf_returned(&self, notify: Option<NotifyAddress>);
+    /// Commands work again. The VF is as after power-on and takes queue notifications at the
+    /// addresses in `notify`, best first, or by commands.
+    fn pf_returned(&self, notify: &[NotifyAddress]);
 }
 
 /// One VF of the PF.
@@ -197,22 +197,22 @@ fn restart(driver: &PfDriver, vfs: &[WatchedVf], stop: &AtomicBool) -> Result<()
     driver.restart(&wait)?;
     for vf in vfs {
         // Without an address, kicks are commands: slower, but the VF works.
-        let notify = notify_address(driver, vf, &wait).unwrap_or_else(|error| {
+        let notify = notify_addresses(driver, vf, &wait).unwrap_or_else(|error| {
             tracing::warn!(member = vf.member, %error, "no notify address after the PF's restart");
-            None
+            Vec::new()
         });
-        vf.client.pf_returned(notify);
+        vf.client.pf_returned(&notify);
     }
     Ok(())
 }
 
-fn notify_address(driver: &PfDriver, vf: &WatchedVf, wait: &Wait<'_>) -> Result<Option<NotifyAddress>, PfError> {
+fn notify_addresses(driver: &PfDriver, vf: &WatchedVf, wait: &Wait<'_>) -> Result<Vec<NotifyAddress>, PfError> {
     let size = |place: u8, bar: u8| match place {
         NotifyEntry::OWNER => driver.function().region(bar).map(|region| region.size),
         NotifyEntry::MEMBER => vf.function.region(bar).map(|region| region.size),
         _ => None,
     };
-    Ok(driver.notify_info(vf.member, size, wait)?.into_iter().next())
+    driver.notify_info(vf.member, size, wait)
 }
 
 #[cfg(test)]

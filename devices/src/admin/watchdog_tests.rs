@@ -25,7 +25,7 @@ impl PfClient for Client {
     fn pf_lost(&self, reason: &str) {
         self.0.lock().unwrap().push(reason.to_owned());
     }
-    fn pf_returned(&self, notify: Option<NotifyAddress>) {
+    fn pf_returned(&self, notify: &[NotifyAddress]) {
         self.0.lock().unwrap().push(format!("{notify:?}"));
     }
 }
@@ -98,7 +98,7 @@ fn f13_everybody_is_told_of_loss_and_return_once() {
         for client in &bench.clients {
             let told = client.told();
             assert!(told[0].contains("all ones"), "{told:?}");
-            assert_eq!(told[1..], ["Some(Member { bar: 2, offset: 12288 })"]);
+            assert_eq!(told[1..], ["[Member { bar: 2, offset: 12288 }]"]);
         }
         assert_eq!((bench.watchdog.restarts(), bench.command(20 * SECOND)), (round, Ok(())));
     }

@@ -122,7 +122,7 @@ impl Stack {
         let size = |place, bar| if place == NotifyEntry::OWNER { pf.region(bar) } else { vf.region(bar) };
         let notify = driver.notify_info(NonZeroU16::MIN, |place, bar| Some(size(place, bar)?.size), &wait).unwrap();
         let channel: Arc<dyn AdminChannel> = driver.clone();
-        let registers = Arc::new(OverAdmin::new(channel, NonZeroU16::MIN, notify.into_iter().next()));
+        let registers = Arc::new(OverAdmin::new(channel, NonZeroU16::MIN, notify));
         let (line, msi) = (Arc::new(FakeLine::default()), Arc::new(CountingMsi::default()));
         let log = Log::default();
         let ports = Arc::new(FakePorts::new(&log));

@@ -51,6 +51,8 @@ mod links;
 #[cfg(test)]
 mod no_dma_tests;
 mod notify;
+#[cfg(test)]
+mod notify_choice_tests;
 mod pf_life;
 #[cfg(test)]
 mod pf_life_tests;

@@ -31,14 +31,19 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
-    /// The doorbell at `address`, if this process can reach it: an address in the PF's BAR needs
-    /// the PF, and an address outside its BAR is nobody's. Without one, kicks are register writes.
+    /// The doorbell at the earliest of `addresses` that this process can reach. Without one, kicks are
+    /// register writes.
     pub fn find(
-        address: Option<NotifyAddress>,
+        addresses: &[NotifyAddress],
         vf: &Arc<dyn PciFunction>,
         owner: Option<&Arc<dyn PciFunction>>,
     ) -> Option<Self> {
-        let (function, bar, offset, of_owner) = match address? {
+        addresses.iter().find_map(|address| Self::at(*address, vf, owner))
+    }
+
+    /// An address in the PF's BAR needs the PF, and an address outside its BAR is nobody's.
+    fn at(address: NotifyAddress, vf: &Arc<dyn PciFunction>, owner: Option<&Arc<dyn PciFunction>>) -> Option<Self> {
+        let (function, bar, offset, of_owner) = match address {
             NotifyAddress::Member { bar, offset } => (vf, bar, offset, false),
             NotifyAddress::Owner { bar, offset } => (owner?, bar, offset, true),
         };

@@ -184,7 +184,7 @@ impl Builder<'_> {
         }
         let member = u16::try_from(index + 1).ok().and_then(NonZeroU16::new);
         let member = member.ok_or(SetupError::Internal("a VF without a member id"))?;
-        let notify = self.notify_address(member, vf.as_ref())?;
+        let notify = self.notify_addresses(member, vf.as_ref())?;
         // Through the driver, not its bare queue: it negotiates the commands anew when a PF has lost them.
         let channel: Arc<dyn AdminChannel> = Arc::clone(self.driver) as _;
         let registers = Arc::new(OverAdmin::new(channel, member, notify));
@@ -205,7 +205,7 @@ impl Builder<'_> {
         Ok(Function { slot, member, vf, device, registers })
     }
 
-    fn notify_address(&self, member: NonZeroU16, vf: &dyn PciFunction) -> Result<Option<NotifyAddress>, SetupError> {
+    fn notify_addresses(&self, member: NonZeroU16, vf: &dyn PciFunction) -> Result<Vec<NotifyAddress>, SetupError> {
         let pf = self.driver.function();
         let size = |place: u8, bar: u8| match place {
             NotifyEntry::OWNER => pf.region(bar).map(|r| r.size),
@@ -213,7 +213,7 @@ impl Builder<'_> {
             _ => None,
         };
         let wait = Wait { deadline: Instant::now() + START_LIMIT, cancelled: self.cancelled };
-        Ok(self.driver.notify_info(member, size, &wait)?.into_iter().next())
+        Ok(self.driver.notify_info(member, size, &wait)?)
     }
 }
 

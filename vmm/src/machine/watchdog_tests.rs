@@ -23,8 +23,8 @@ impl PfClient for Client {
     fn pf_lost(&self, reason: &str) {
         self.lost.lock().unwrap().push(reason.to_owned());
     }
-    fn pf_returned(&self, notify: Option<NotifyAddress>) {
-        assert!(matches!(notify, Some(NotifyAddress::Member { .. })));
+    fn pf_returned(&self, notify: &[NotifyAddress]) {
+        assert!(matches!(notify, [NotifyAddress::Member { .. }]));
         self.returned.fetch_add(1, Ordering::SeqCst);
     }
 }

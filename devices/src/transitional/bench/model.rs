@@ -90,7 +90,7 @@ pub struct Model {
     pub status_after_reset: AtomicU64,
     /// Accesses that crossed fields or went past the end.
     pub violations: AtomicU64,
-    notify: Option<NotifyAddress>,
+    notify: Vec<NotifyAddress>,
     state: Mutex<ModelState>,
 }
 
@@ -109,7 +109,7 @@ impl Model {
             pending_reset: AtomicU64::new(0),
             status_after_reset: AtomicU64::new(0),
             violations: AtomicU64::new(0),
-            notify: setup.notify,
+            notify: setup.notify.clone(),
             state: Mutex::new(ModelState {
                 driver_features: 0,
                 select: 0,
@@ -278,7 +278,7 @@ impl LegacyRegisters for Model {
         Ok(())
     }
 
-    fn notify_address(&self) -> Option<NotifyAddress> {
-        self.notify
+    fn notify_addresses(&self) -> &[NotifyAddress] {
+        &self.notify
     }
 }
