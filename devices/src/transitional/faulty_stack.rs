@@ -77,12 +77,20 @@ pub struct Setup {
     pub quirks: Quirks,
     /// Kicks without exits.
     pub ports: bool,
+    /// Reads are answered without a command where that is safe.
+    pub shadow: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let second = Duration::from_secs(1);
-        Self { deadline: 20 * second, reset_deadline: 20 * second, quirks: Quirks::default(), ports: false }
+        Self {
+            deadline: 20 * second,
+            reset_deadline: 20 * second,
+            quirks: Quirks::default(),
+            ports: false,
+            shadow: true,
+        }
     }
 }
 
@@ -128,6 +136,7 @@ impl Stack {
         let ports = Arc::new(FakePorts::new(&log));
         let mut config = TransitionalConfig::new("stack");
         (config.deadline, config.reset_deadline) = (setup.deadline, setup.reset_deadline);
+        config.shadow = setup.shadow;
         let parts = Parts {
             vf: vf.clone(),
             registers,

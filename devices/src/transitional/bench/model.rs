@@ -97,7 +97,7 @@ pub struct Model {
 impl Model {
     /// In its power-on state; `vectors` are those that its VF has enabled.
     pub fn new(setup: &Setup, log: &Log, vectors: Arc<AtomicU64>) -> Self {
-        let sizes = setup.structure.split(' ').map(|size| size.parse().unwrap());
+        let sizes = setup.structure.split_whitespace().map(|size| size.parse().unwrap());
         Self {
             log: log.clone(),
             trouble: Trouble::default(),
@@ -170,6 +170,11 @@ impl Model {
 
     pub fn pfn(&self, queue: usize) -> u32 {
         self.state.lock().unwrap().queues[queue].pfn
+    }
+
+    /// The device configuration as it is now.
+    pub fn config(&self) -> Vec<u8> {
+        self.state.lock().unwrap().config.clone()
     }
 
     pub fn driver_features(&self) -> u32 {
