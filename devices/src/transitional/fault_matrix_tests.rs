@@ -51,7 +51,7 @@ const INTX: &[Step] = &[
     step("acknowledge", &[Write(18, Width::B1, 1)]),
     step("driver", &[Read(18, Width::B1), Write(18, Width::B1, 3)]),
     step("features", &[Read(0, Width::B4), Write(4, Width::B4, 0x44)]),
-    step("configuration", &[Read(20, Width::B4), Read(24, Width::B2), Write(52, Width::B1, 1)]),
+    step("configuration", &[Read(20, Width::B4), Read(24, Width::B2), Write(40, Width::B4, 512)]),
     step("queue", QUEUE_SETUP),
     step("driver ok", &[Read(18, Width::B1), Write(18, Width::B1, 7)]),
     step("traffic", &[Request, Read(19, Width::B1), Request, Read(19, Width::B1)]),
