@@ -240,11 +240,9 @@ impl LegacyRegisters for Model {
             }
         }
         let mut state = self.state.lock().unwrap();
-        if (area, offset, state.status) == (Area::Common, 18, 0) {
-            match std::mem::replace(&mut state.was_zero, true) {
-                true => state.status = self.status_after_reset.load(Ordering::SeqCst) as u8,
-                false => {}
-            }
+        let asks_status_0 = (area, offset, state.status) == (Area::Common, 18, 0);
+        if asks_status_0 && std::mem::replace(&mut state.was_zero, true) {
+            state.status = self.status_after_reset.load(Ordering::SeqCst) as u8;
         }
         let value = match area {
             Area::Common => {
