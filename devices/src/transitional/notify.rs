@@ -70,7 +70,7 @@ impl std::fmt::Display for Doorbell {
 pub enum Kick {
     /// It is done with: stored, or dropped.
     Done,
-    /// There is no doorbell: the caller has to write the register.
+    /// There is no doorbell, or it failed: the caller has to write the register.
     Command,
 }
 
@@ -123,10 +123,16 @@ impl Notifier {
         let doorbell = self.doorbell.load();
         let Some(doorbell) = doorbell.as_ref() else { return Kick::Command };
         match doorbell.ring(queue) {
-            Ok(()) => self.stats.kicks_stored.add(),
-            Err(error) => self.faults.function(&error),
+            Ok(()) => {
+                self.stats.kicks_stored.add();
+                Kick::Done
+            }
+            // A kick must not get lost; the register may still be there.
+            Err(error) => {
+                self.faults.function(&error);
+                Kick::Command
+            }
         }
-        Kick::Done
     }
 
     /// `queue` has an address now.

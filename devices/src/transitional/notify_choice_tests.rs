@@ -51,6 +51,19 @@ fn c01_the_earliest_entry_that_can_be_used_counts() {
     }
 }
 
+#[test]
+fn a_kick_whose_store_fails_is_made_by_command() {
+    let bench = Bench::net();
+    bench.start_intx();
+    bench.vf.can_store.store(false, std::sync::atomic::Ordering::SeqCst);
+    bench.w16(16, 0);
+    assert_eq!(bench.log(), [BY_MEMBER, BY_COMMAND]);
+    let report = bench.device.report();
+    assert_eq!((report.kicks.store, report.kicks.admin, report.errors.function), (0, 1, 1));
+    bench.w16(16, 2);
+    assert!(bench.log().is_empty(), "not set up");
+}
+
 fn entry(flags: u8, bar: u8, offset: u64) -> NotifyEntry {
     NotifyEntry { flags, bar, offset }
 }
