@@ -295,7 +295,7 @@ impl PciFunction for HostilePf {
     }
 
     fn region(&self, bar: u8) -> Option<Region> {
-        (bar == BAR).then_some(Region { size: BAR_SIZE, is_64bit: true, prefetchable: false })
+        (bar == BAR).then_some(Region { size: BAR_SIZE, is_io: false, is_64bit: true, prefetchable: false })
     }
 
     fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use vmm::cli::{Cli, Command};
+use vmm::cli::{Cli, Command, RunArgs};
 use vmm::config::ConfigError;
 use vmm::machine::SetupError;
 use vmm::run::{self, Ended, Finished, RunError};
@@ -24,10 +24,15 @@ const SET_UP: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let Command::Run(args) = cli.command;
+    match cli.command {
+        Command::Run(args) => run_machine(&args),
+    }
+}
+
+fn run_machine(args: &RunArgs) -> ExitCode {
     start_log(args.verbosity());
     terminal::restore_on_panic();
-    match run::run(&args) {
+    match run::run(args) {
         Ok(finished) => finished_code(&finished).into(),
         Err(error) => {
             say(with_causes(&error));

@@ -354,7 +354,7 @@ impl PciFunction for ScriptedPf {
     }
 
     fn region(&self, bar: u8) -> Option<Region> {
-        (bar == BAR).then_some(Region { size: 0x4000, is_64bit: true, prefetchable: false })
+        (bar == BAR).then_some(Region { size: 0x4000, is_io: false, is_64bit: true, prefetchable: false })
     }
 
     fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {

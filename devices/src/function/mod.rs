@@ -8,6 +8,7 @@ pub mod capabilities;
 pub mod tap;
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -64,15 +65,40 @@ pub enum FunctionError {
 /// Result of an operation on a function.
 pub type Result<T> = std::result::Result<T, FunctionError>;
 
-/// Size of a memory BAR of the function.
+/// Size and kind of a BAR of the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     /// Bytes; a power of two.
     pub size: u64,
+    /// Whether it is an I/O BAR; it is neither 64-bit nor prefetchable then.
+    pub is_io: bool,
     /// Whether the BAR is a 64-bit one.
     pub is_64bit: bool,
     /// Whether the BAR is prefetchable.
     pub prefetchable: bool,
+}
+
+/// A part of a memory BAR that may be mapped, so that accesses to it need nobody's help. Parts of one
+/// BAR are sorted and do not overlap; pages of the MSI-X table and pending bits are in none of them.
+#[derive(Clone, Debug)]
+pub struct MappableArea {
+    /// Where it begins in the BAR; a multiple of 4096.
+    pub offset: u64,
+    /// Bytes; a multiple of 4096.
+    pub size: u64,
+    /// What to map, shared.
+    pub file: Arc<File>,
+    /// Where the area begins in `file`.
+    pub file_offset: u64,
+}
+
+/// The eventfds of a level-triggered INTx pin.
+#[derive(Clone, Copy, Debug)]
+pub struct IntxEvents<'a> {
+    /// Signalled when the function asserts its pin; the pin is masked then.
+    pub trigger: &'a EventFd,
+    /// A signal on it unmasks the pin: the guest has handled the interrupt.
+    pub unmask: &'a EventFd,
 }
 
 /// Counts the writes that an ioeventfd link made to the function; drop it to end the link.
@@ -98,6 +124,12 @@ pub trait PciFunction: Send + Sync + fmt::Debug {
     /// Writes a BAR.
     fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<()>;
 
+    /// The parts of a BAR that may be mapped; none where every access must be made by
+    /// [`Self::region_read`] and [`Self::region_write`].
+    fn mappable(&self, _bar: u8) -> Result<Vec<MappableArea>> {
+        Ok(Vec::new())
+    }
+
     /// Number of MSI-X vectors the function has; 0 means no MSI-X.
     fn msix_vectors(&self) -> u16;
     /// Enables MSI-X on the function with vector `n` signalling `events[n]`; `None` leaves that
@@ -106,6 +138,34 @@ pub trait PciFunction: Send + Sync + fmt::Debug {
     fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()>;
     /// Disables MSI-X on the function.
     fn disable_msix(&self) -> Result<()>;
+
+    /// Number of MSI vectors the function has; 0 means no MSI.
+    fn msi_vectors(&self) -> u16 {
+        0
+    }
+    /// As [`Self::set_msix`], for MSI. An empty slice disables it.
+    fn set_msi(&self, _events: &[Option<&EventFd>]) -> Result<()> {
+        Err(FunctionError::Unsupported { name: self.name().to_owned(), what: "MSI" })
+    }
+
+    /// Whether the function has an INTx pin.
+    fn has_intx(&self) -> bool {
+        false
+    }
+    /// Enables INTx with these eventfds, or disables it.
+    fn set_intx(&self, _events: Option<IntxEvents<'_>>) -> Result<()> {
+        Err(FunctionError::Unsupported { name: self.name().to_owned(), what: "INTx" })
+    }
+
+    /// Signalled when the system wants the function back, be it that it is being unplugged: whoever
+    /// uses it must let go of it soon. `None` where that cannot happen.
+    fn removal_event(&self) -> Option<&EventFd> {
+        None
+    }
+    /// Signalled when the function reports an error that it cannot recover from.
+    fn error_event(&self) -> Option<&EventFd> {
+        None
+    }
 
     /// Lets the function reach `region` by DMA, at IOVA `region.start_addr()`.
     fn dma_map(&self, region: &DmaRegion) -> Result<()>;

@@ -62,7 +62,7 @@ pub(super) fn region(bar: u8) -> Option<Region> {
         MSIX_BAR => MSIX_BAR_SIZE,
         _ => return None,
     };
-    Some(Region { size, is_64bit: false, prefetchable: false })
+    Some(Region { size, is_io: false, is_64bit: false, prefetchable: false })
 }
 
 /// Whether a doorbell of the function itself is at `offset` of the register BAR.

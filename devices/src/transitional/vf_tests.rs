@@ -20,7 +20,7 @@ impl PciFunction for Bytes {
         Ok(())
     }
     fn region(&self, bar: u8) -> Option<Region> {
-        (bar == 2).then_some(Region { size: 0x1000, is_64bit: false, prefetchable: false })
+        (bar == 2).then_some(Region { size: 0x1000, is_io: false, is_64bit: false, prefetchable: false })
     }
     fn region_read(&self, bar: u8, offset: u64, _: Width) -> Result<u64> {
         assert_eq!((bar, offset), (2, 18), "nothing but num_queues is read");

@@ -37,8 +37,8 @@ impl std::fmt::Debug for FakeFunction {
 impl FakeFunction {
     /// The VF: BAR 2 as 64-bit, BAR 4 with MSI-X. `enabled` is the number of vectors it has enabled.
     pub fn vf(setup: &Setup, log: &Log, enabled: &Arc<AtomicU64>) -> Self {
-        let big = Region { size: 1 << 20, is_64bit: true, prefetchable: true };
-        let small = Region { size: 4096, is_64bit: false, prefetchable: false };
+        let big = Region { size: 1 << 20, is_io: false, is_64bit: true, prefetchable: true };
+        let small = Region { size: 4096, is_io: false, is_64bit: false, prefetchable: false };
         let config = vf_config(setup.device_id, setup.vectors, setup.config_bytes.len() as u32);
         let regions = [None, None, Some(big), None, Some(small), None];
         Self { config: Mutex::new(config), regions, enabled: Arc::clone(enabled), ..Self::pf(setup, log) }.named("vf")
@@ -46,7 +46,7 @@ impl FakeFunction {
 
     /// The PF: nothing but BAR 4 of 64 KiB.
     pub fn pf(setup: &Setup, log: &Log) -> Self {
-        let region = Region { size: 0x10000, is_64bit: false, prefetchable: false };
+        let region = Region { size: 0x10000, is_io: false, is_64bit: false, prefetchable: false };
         Self {
             name: "pf",
             log: log.clone(),
