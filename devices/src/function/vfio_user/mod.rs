@@ -27,6 +27,8 @@ mod dma;
 mod irqs;
 mod server;
 mod session;
+#[cfg(test)]
+mod testing;
 pub mod version;
 mod watcher;
 pub mod wire;
