@@ -24,6 +24,8 @@ mod client;
 mod connection;
 mod discovery;
 mod dma;
+#[cfg(test)]
+mod interop_tests;
 mod irqs;
 mod server;
 mod session;
