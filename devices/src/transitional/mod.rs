@@ -79,6 +79,8 @@ mod stats;
 mod vector_tests;
 mod vf;
 #[cfg(test)]
+mod vfio_user_tests;
+#[cfg(test)]
 mod width_tests;
 #[cfg(test)]
 mod wire_property_tests;
