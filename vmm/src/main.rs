@@ -62,7 +62,7 @@ fn say(message: impl Display) {
 
 fn failed_code(error: &RunError) -> u8 {
     match error {
-        RunError::Config(ConfigError::Usage(_)) => USAGE,
+        RunError::Config(ConfigError::Usage(_) | ConfigError::Value { .. } | ConfigError::DuplicateId { .. }) => USAGE,
         RunError::Setup(
             SetupError::Internal(_) | SetupError::MainLoop(_) | SetupError::Vcpu(VcpuError::Timeout { .. }),
         ) => INTERNAL,
