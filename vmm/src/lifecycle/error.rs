@@ -64,8 +64,13 @@ impl LifecycleError {
 
     /// An error with the chain of its sources.
     pub fn from_error(category: Category, error: &dyn Error) -> Self {
-        let causes = std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string);
-        Self { category, message: error.to_string(), causes: causes.collect(), field: None }
+        let mut causes = Vec::new();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            causes.push(cause.to_string());
+            source = cause.source();
+        }
+        Self { category, message: error.to_string(), causes, field: None }
     }
 
     /// Names the part of the configuration that is to blame.
