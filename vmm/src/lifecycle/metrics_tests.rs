@@ -134,7 +134,7 @@ fn histograms_grow_and_end_with_their_count() {
     command.latency_buckets[0] = 3;
     command.latency_buckets[2] = 2;
     command.latency_buckets[LATENCY_BOUNDS.len()] = 1;
-    latency(&mut device_page, "h", &"a\"b\\c\n".to_owned(), &command);
+    latency(&mut device_page, "h", "a\"b\\c\n", &command);
     let page = parse(&device_page.text);
     let buckets: Vec<_> = page.samples.iter().filter(|(name, ..)| name == "h_bucket").collect();
     let bound = |sample: &Sample| sample.1["le"].replace("+Inf", "inf").parse::<f64>().unwrap();
