@@ -114,8 +114,7 @@ impl Client {
     ) -> Result<Response<hyper::body::Incoming>, ClientError> {
         let connect = |source| ClientError::Connect { path: self.path.clone(), source };
         let stream = UnixStream::connect(&self.path).await.map_err(connect)?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(ClientError::Protocol)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(ClientError::Protocol)?;
         // It ends with the reply.
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(target).header(HOST, "localhost");

@@ -169,9 +169,9 @@ impl ForeignField {
             Accept::Texts([]) => text_in(value.get("src"), &["/dev/urandom", "/dev/random"]),
             Accept::Texts(texts) => text_in(Some(value), texts),
             Accept::Modes(modes) => text_in(value.get("mode"), modes),
-            Accept::AllOff => value
-                .as_object()
-                .is_some_and(|all| all.values().all(|v| v.is_null() || v == &Value::Bool(false))),
+            Accept::AllOff => {
+                value.as_object().is_some_and(|all| all.values().all(|v| v.is_null() || v == &Value::Bool(false)))
+            }
             Accept::AtLeast(other) => match (value.as_u64(), object.get(other).and_then(Value::as_u64)) {
                 (Some(value), Some(least)) => value >= least,
                 _ => false,

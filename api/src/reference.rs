@@ -63,7 +63,11 @@ fn content(content: Content) -> String {
 /// As Markdown renderers make it of the heading: lower case, punctuation dropped.
 fn anchor(route: &Route) -> String {
     let heading = format!("{} {}", route.method.name(), route.path).to_lowercase();
-    heading.chars().filter(|c| c.is_alphanumeric() || "- _".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
+    heading
+        .chars()
+        .filter(|c| c.is_alphanumeric() || "- _".contains(*c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
 }
 
 /// Every state against every route that is not for any state.
@@ -121,7 +125,9 @@ fn errors(out: &mut String) -> fmt::Result {
          front; `field` names the field or parameter that is to blame, or is null.\n\n\
          | code | status | meaning |\n| --- | --- | --- |"
     )?;
-    Code::ALL.iter().try_for_each(|code| writeln!(out, "| `{}` | {} | {} |", code.name(), code.status(), code.meaning()))
+    Code::ALL
+        .iter()
+        .try_for_each(|code| writeln!(out, "| `{}` | {} | {} |", code.name(), code.status(), code.meaning()))
 }
 
 fn foreign(out: &mut String) -> fmt::Result {

@@ -4,9 +4,7 @@
 use super::handlers as h;
 use super::{Body, Content, Example, Input, Lane, Method, Parameter, Route, Success};
 use crate::state::{StateSet, VmState};
-use crate::types::{
-    EventLine, LegacyDevice, PciDeviceInfo, ProbeReport, VmCounters, VmInfo, VmRemoveDevice, VmmPing,
-};
+use crate::types::{EventLine, LegacyDevice, PciDeviceInfo, ProbeReport, VmCounters, VmInfo, VmRemoveDevice, VmmPing};
 use crate::{Code, LegacyVirtioConfig};
 
 const NOTHING: Input = Input { body: None, parameters: &[], descriptors: false };
@@ -51,7 +49,10 @@ pub const CONFIG_EXAMPLES: &[Example] = &[
 ];
 
 const DEVICE_EXAMPLES: &[Example] = &[
-    ("A disk that the guest cannot write", r#"{"id": "data", "soft": {"blk": {"file": "/srv/vm/data.img", "readonly": true}}}"#),
+    (
+        "A disk that the guest cannot write",
+        r#"{"id": "data", "soft": {"blk": {"file": "/srv/vm/data.img", "readonly": true}}}"#,
+    ),
     ("A network card for tests", r#"{"soft": {"net": {"backend": "loopback"}}, "irq": "msix", "shadow": false}"#),
 ];
 
@@ -129,7 +130,13 @@ pub static ROUTES: &[Route] = &[
         lane: Lane::Change,
         input: Input { body: Some(Body::config(CONFIG_EXAMPLES)), parameters: &[], descriptors: true },
         successes: DONE,
-        faults: &[Code::UnsupportedField, Code::InvalidConfig, Code::FileUnusable, Code::DuplicateId, Code::SetupFailed],
+        faults: &[
+            Code::UnsupportedField,
+            Code::InvalidConfig,
+            Code::FileUnusable,
+            Code::DuplicateId,
+            Code::SetupFailed,
+        ],
         handler: h::create,
     },
     Route {

@@ -53,7 +53,7 @@ pub async fn serve(stream: UnixStream, dispatcher: Arc<Dispatcher>) {
 pub fn turn_away(stream: &UnixStream) {
     let fault = Fault::new(Code::Busy, "too many clients are connected: try again when one has left");
     // Into an empty socket buffer this fits; if not, the client sees the connection end.
-    let _ = stream.try_write(&whole_reply("429 Too Many Requests", &fault));
+    let _ = stream.try_write(&whole_reply(&fault));
 }
 
 /// The reply that takes the place of hyper's own to a request that is none: hyper's has no body. All
@@ -64,21 +64,21 @@ pub fn protocol_fault(reply: &[u8]) -> Option<Bytes> {
     if !status.starts_with('4') || !head.to_ascii_lowercase().contains("\r\ncontent-length: 0\r\n") {
         return None;
     }
-    let (line, fault) = match status.get(..3)? {
-        "431" | "414" => (
-            "431 Request Header Fields Too Large",
-            Fault::new(Code::HeadTooLarge, "the request's head is too large: 16 KiB and 100 headers are the limit"),
-        ),
-        _ => ("400 Bad Request", Fault::new(Code::MalformedRequest, "this is not an HTTP/1.1 request")),
+    let fault = match status.get(..3)? {
+        "431" | "414" => {
+            Fault::new(Code::HeadTooLarge, "the request's head is too large: 16 KiB and 100 headers are the limit")
+        }
+        _ => Fault::new(Code::MalformedRequest, "this is not an HTTP/1.1 request"),
     };
-    Some(whole_reply(line, &fault))
+    Some(whole_reply(&fault))
 }
 
-fn whole_reply(status: &str, fault: &Fault) -> Bytes {
+fn whole_reply(fault: &Fault) -> Bytes {
+    let status = fault.status();
     // A fault has no map with other keys than texts, so this cannot fail.
     let body = serde_json::to_string(fault).unwrap_or_default();
     let length = body.len();
     Bytes::from(format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        "HTTP/1.1 {status} \r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     ))
 }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
+use hyper::ext::ReasonPhrase;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -107,6 +108,13 @@ impl Dispatcher {
 
     /// Answers a request. Whatever happens, there is a reply.
     pub async fn answer(&self, request: Request<Incoming>, peer: Arc<Peer>) -> HttpReply {
+        let mut reply = self.reply(request, peer).await;
+        // ch-remote takes all that follows the version for a number: the line has to be "HTTP/1.1 200 ".
+        reply.extensions_mut().insert(ReasonPhrase::from_static(b""));
+        reply
+    }
+
+    async fn reply(&self, request: Request<Incoming>, peer: Arc<Peer>) -> HttpReply {
         let found = routes::find(request.method().as_str(), request.uri().path());
         let query = request.uri().query().unwrap_or_default().to_owned();
         // Also what no route takes is read, or the connection could not go on.
@@ -131,13 +139,15 @@ impl Dispatcher {
     }
 
     async fn body(&self, request: Request<Incoming>) -> Result<Vec<u8>, Fault> {
+        let too_large =
+            || Fault::new(Code::BodyTooLarge, format!("the body is larger than {} bytes", self.limits.body));
+        if request.body().size_hint().lower() > self.limits.body as u64 {
+            return Err(too_large());
+        }
         let body = Limited::new(request.into_body(), self.limits.body);
         match timeout(self.limits.patience, body.collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes().into()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                let message = format!("the body is larger than {} bytes", self.limits.body);
-                Err(Fault::new(Code::BodyTooLarge, message))
-            }
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
             Ok(Err(error)) => Err(Fault::from_error(Code::MalformedRequest, &*error)),
             Err(_) => Err(Fault::new(Code::RequestTimeout, "the body took too long to arrive")),
         }

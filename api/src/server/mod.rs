@@ -145,6 +145,8 @@ async fn serve(listener: StdListener, dispatcher: &Arc<Dispatcher>, stop: &Notif
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if clients.len() < dispatcher.limits().connections => {
                     clients.spawn(connection::serve(stream, Arc::clone(dispatcher)));
+                    // Those who are here already go on before the next one comes in.
+                    tokio::task::yield_now().await;
                 }
                 Ok((stream, _)) => connection::turn_away(&stream),
                 Err(error) => {
