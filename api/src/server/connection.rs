@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::{SendFlags, send};
 use tokio::net::UnixStream;
 
 use super::dispatch::Dispatcher;
@@ -52,8 +53,10 @@ pub async fn serve(stream: UnixStream, dispatcher: Arc<Dispatcher>) {
 /// Answers a client for whom there is no room, without waiting for it.
 pub fn turn_away(stream: &UnixStream) {
     let fault = Fault::new(Code::Busy, "too many clients are connected: try again when one has left");
-    // Into an empty socket buffer this fits; if not, the client sees the connection end.
-    let _ = stream.try_write(&whole_reply(&fault));
+    // Into an empty socket buffer this fits; if not, the client sees the connection end. Not by tokio: it
+    // has not yet heard that a new connection can be written.
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let _ = send(stream, &whole_reply(&fault), flags);
 }
 
 /// The reply that takes the place of hyper's own to a request that is none: hyper's has no body. All

@@ -224,6 +224,13 @@ fn descriptors_arrive_with_the_request() {
     assert_eq!(read_answer(&mut stream).fault().code, Code::InvalidDescriptors, "a ping takes none");
 }
 
+/// Whether a ping is answered, and not turned away.
+fn is_served(bench: &Bench) -> bool {
+    let mut stream = bench.connect();
+    // Who is turned away may see the connection end before all is written.
+    stream.write_all(PING).is_ok() && try_read_answer(&mut stream).is_some_and(|answer| answer.status == 200)
+}
+
 fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
@@ -281,7 +288,7 @@ fn a_thousand_killed_clients_leave_nothing_behind() {
         if round % 50 == 0 {
             // Others are served all the while; a burst of more than 64 is turned away for a moment.
             let started = Instant::now();
-            while bench.ask("GET", "/api/v1/vmm.ping", "").status == 429 {
+            while !is_served(&bench) {
                 assert!(started.elapsed() < Duration::from_secs(2));
             }
         }
