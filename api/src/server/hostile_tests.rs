@@ -263,11 +263,12 @@ fn a_thousand_killed_clients_leave_nothing_behind() {
     let request =
         format!("PUT /api/v1/vm.add-device HTTP/1.1\r\nHost: l\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     let streaming = "GET /api/v1/vmm.events HTTP/1.1\r\nHost: l\r\n\r\n";
+    let passed = fs::File::open("/dev/null").unwrap();
     let kill = |round: usize| {
         let mut stream = bench.connect();
         match round % 4 {
             0 => stream.write_all(streaming.as_bytes()).unwrap(),
-            1 => send_with(&stream, &request.as_bytes()[..=round % request.len()], &[stream.as_fd()]),
+            1 => send_with(&stream, &request.as_bytes()[..=round % request.len()], &[passed.as_fd()]),
             2 => stream.write_all(PING).unwrap(),
             _ => stream.write_all(&request.as_bytes()[..=round % request.len()]).unwrap(),
         }
@@ -321,5 +322,21 @@ proptest! {
             prop_assert!(!as_body, "a whole request has a reply");
         }
         ping_is_quick(bench);
+    }
+}
+
+/// A client that passes its own end keeps the connection open beyond its death; the server's patience ends it.
+#[test]
+fn a_client_that_passes_its_own_end() {
+    let _alone = COUNTS.lock().unwrap_or_else(|e| e.into_inner());
+    let bench = Bench::new(Limits { connections: 2, ..quick() });
+    for _ in 0..2 {
+        let stream = bench.connect();
+        send_with(&stream, b"GET /", &[stream.as_fd()]);
+    }
+    let started = Instant::now();
+    while !is_served(&bench) {
+        assert!(started.elapsed() < Duration::from_secs(5));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -17,10 +17,12 @@ use devices::function::{PciFunction, tap};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::soft_pf::{self, SoftPf, VfSpec};
 use devices::transitional::{
-    DeviceReport, IrqMode, NotifyAddress, NotifyMode as DeviceNotifyMode, Parts, TransitionalConfig, TransitionalDevice,
+    DeviceReport, IrqMode, NotifyAddress, NotifyMode as DeviceNotifyMode, Parts, RegisterMirror, TransitionalConfig,
+    TransitionalDevice,
 };
 use serde::Serialize;
 
+use super::observer::{ObservedClient, Observer};
 use super::watchdog::WatchdogTimer;
 use super::{Platform, SetupError, Subscriber};
 use crate::config::{DevicePlan, Plan, SoftPlan};
@@ -59,6 +61,22 @@ pub struct DeviceSection {
     pub admin: AdminStats,
     /// How often the guest broke a ring, by garbage addresses, indices or chains, as the software VF counts it.
     pub rings_broken: u64,
+}
+
+/// One device in detail, for people who look into a running machine.
+#[derive(Clone, Debug, Serialize)]
+pub struct LegacySection {
+    /// What it did.
+    #[serde(flatten)]
+    pub section: DeviceSection,
+    /// How its registers are reached: `admin_commands`.
+    pub mode: &'static str,
+    /// Its legacy registers; `null` while an access holds them.
+    pub registers: Option<RegisterMirror>,
+    /// How often it went out of service.
+    pub times_faulted: u64,
+    /// Why it did last, also if it is back.
+    pub last_fault: Option<String>,
 }
 
 /// What is the same for all functions of a machine.
@@ -109,14 +127,19 @@ impl LegacyVirtio {
     }
 
     /// What the main loop has to run so that a lost PF is noticed and brought back.
-    pub(super) fn watchdog(&self) -> Result<Option<Subscriber>, SetupError> {
+    pub(super) fn watchdog(&self, observer: &Arc<dyn Observer>) -> Result<Option<Subscriber>, SetupError> {
         let Some(driver) = &self.driver else { return Ok(None) };
-        let watched = |f: &Function| WatchedVf {
+        let watched = |(index, f): (usize, &Function)| WatchedVf {
             member: f.member,
             function: Arc::clone(&f.vf),
-            client: Arc::clone(&f.device) as _,
+            // The PF is one: what becomes of it is told once.
+            client: match index {
+                0 => Arc::new(ObservedClient { client: Arc::clone(&f.device) as _, observer: Arc::clone(observer) }),
+                _ => Arc::clone(&f.device) as _,
+            },
         };
-        let watchdog = PfWatchdog::new(Arc::clone(driver), self.functions.iter().map(watched).collect());
+        let watched = self.functions.iter().enumerate().map(watched).collect();
+        let watchdog = PfWatchdog::new(Arc::clone(driver), watched);
         Ok(Some(Box::new(WatchdogTimer::new(watchdog)?)))
     }
 
@@ -129,6 +152,24 @@ impl LegacyVirtio {
             rings_broken: self.pf.as_ref().map_or(0, |pf| pf.rings_broken(index)),
         };
         self.functions.iter().enumerate().map(section).collect()
+    }
+
+    /// Has `observer` told when a function goes out of service, and when it is back.
+    pub(super) fn observe(&self, observer: &Arc<dyn Observer>) {
+        for function in &self.functions {
+            let (observer, id) = (Arc::clone(observer), function.device.name().to_owned());
+            function.device.observe_faults(move |change| observer.device(&id, change));
+        }
+    }
+
+    /// Each function in detail.
+    pub(super) fn details(&self, patience: Duration) -> Vec<LegacySection> {
+        let detail = |(f, section): (&Function, DeviceSection)| {
+            let (times_faulted, last_fault) = f.device.fault_history();
+            let registers = f.device.mirror(patience);
+            LegacySection { section, mode: "admin_commands", registers, times_faulted, last_fault }
+        };
+        self.functions.iter().zip(self.sections()).map(detail).collect()
     }
 
     /// Resets the VFs, so that none reaches guest memory any more.
@@ -162,7 +203,10 @@ fn spec(device: &DevicePlan) -> Result<VfSpec, SetupError> {
 
 fn start_pf(pf: &SoftPf, vfs: usize, cancelled: &AtomicBool) -> Result<PfDriver, SetupError> {
     let deadline = Instant::now() + START_LIMIT;
-    let driver = PfDriver::start(pf.pf(), deadline)?;
+    let function: Arc<dyn PciFunction> = pf.pf();
+    #[cfg(test)]
+    let function = super::test_pf::wrap(function);
+    let driver = PfDriver::start(function, deadline)?;
     driver.enable_vfs(u16::try_from(vfs).map_err(|_| SetupError::Internal("more VFs than PCI slots"))?)?;
     driver.negotiate_commands(&Wait { deadline, cancelled })?;
     Ok(driver)
