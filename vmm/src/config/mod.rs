@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod disk;
+mod net;
 mod outputs;
 
 use std::collections::BTreeSet;
@@ -14,12 +15,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::{
-    ConsoleConfig, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MacAddress, NetBackend, NotifyMode,
+    ConsoleConfig, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MacAddress, NotifyMode,
     SoftDevice, VmConfig,
 };
 use thiserror::Error;
 
 pub use disk::{Disk, DiskError};
+pub use net::{Descriptors, NetSource};
 pub use outputs::check_outputs;
 
 /// Least main memory: a kernel, an initial RAM disk and the tables of a PC must fit.
@@ -54,6 +56,14 @@ pub enum ConfigError {
         /// The name.
         id: String,
     },
+    /// A descriptor that came with the configuration cannot be used.
+    #[error("descriptor {index} cannot be a network card's: {problem}")]
+    Descriptor {
+        /// Its number in the configuration.
+        index: u32,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A file cannot be used.
     #[error("cannot open {what} {}", path.display())]
     Open {
@@ -82,6 +92,7 @@ impl ConfigError {
     pub fn field(&self) -> Option<String> {
         match self {
             Self::Value { field, .. } => Some((*field).to_owned()),
+            Self::Descriptor { .. } => Some("legacy_virtio.soft.net.backend.fd".to_owned()),
             Self::DuplicateId { .. } => Some("legacy_virtio.id".to_owned()),
             Self::Open { what, .. } | Self::NotAFile { what, .. } if *what == KERNEL => {
                 Some("payload.kernel".to_owned())
@@ -141,7 +152,7 @@ pub enum SoftPlan {
     /// A network card.
     Net {
         /// Where frames go.
-        backend: NetBackend,
+        backend: NetSource,
         /// Its address.
         mac: MacAddress,
     },
@@ -150,6 +161,14 @@ pub enum SoftPlan {
 impl Plan {
     /// Checks a configuration and opens its files. On an error nothing is left open or changed.
     pub fn check(config: &VmConfig) -> Result<Self, ConfigError> {
+        Self::check_with(config, &Descriptors::new())
+    }
+
+    /// As [`Self::check`], for a configuration that refers to descriptors.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn check_with(config: &VmConfig, descriptors: &Descriptors) -> Result<Self, ConfigError> {
         let cpus = check_limits(config)?;
         let ids = give_ids(&config.legacy_virtio)?;
         let macs = give_macs(&config.legacy_virtio)?;
@@ -160,7 +179,7 @@ impl Plan {
             .iter()
             .zip(ids)
             .zip(macs)
-            .map(|((device, id), mac)| DevicePlan::check(device, id, mac))
+            .map(|((device, id), mac)| DevicePlan::check(device, (id, mac), descriptors))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             kernel,
@@ -177,10 +196,14 @@ impl Plan {
 }
 
 impl DevicePlan {
-    fn check(config: &LegacyVirtioConfig, id: String, mac: MacAddress) -> Result<Self, ConfigError> {
+    fn check(
+        config: &LegacyVirtioConfig,
+        (id, mac): (String, MacAddress),
+        descriptors: &Descriptors,
+    ) -> Result<Self, ConfigError> {
         let soft = match &config.soft {
             SoftDevice::Blk { file, readonly } => SoftPlan::Blk(Disk::open(file, *readonly)?),
-            SoftDevice::Net { backend, .. } => SoftPlan::Net { backend: backend.clone(), mac },
+            SoftDevice::Net { backend, .. } => SoftPlan::Net { backend: NetSource::check(backend, descriptors)?, mac },
         };
         let deadline = config.deadline_ms.map(|ms| Duration::from_millis(ms.into()));
         Ok(Self { id, soft, irq: config.irq, notify: config.notify, deadline, shadow: config.shadow })

@@ -116,7 +116,9 @@ impl LifecycleError {
 impl From<&ConfigError> for LifecycleError {
     fn from(error: &ConfigError) -> Self {
         let category = match error {
-            ConfigError::Usage(_) | ConfigError::Value { .. } => Category::InvalidConfig,
+            ConfigError::Usage(_) | ConfigError::Value { .. } | ConfigError::Descriptor { .. } => {
+                Category::InvalidConfig
+            },
             ConfigError::DuplicateId { .. } => Category::DuplicateId,
             ConfigError::Open { .. } | ConfigError::NotAFile { .. } | ConfigError::Disk(_) => Category::FileUnusable,
         };

@@ -4,12 +4,15 @@
 //! The order is the one of hardware: the PF's driver starts, VFs are enabled, the command list is
 //! negotiated, and only then are VFs opened.
 
+use std::fs::File;
+use std::io;
 use std::num::NonZeroU16;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use api::{InterruptMode, NetBackend, NotifyMode};
+use api::{InterruptMode, NotifyMode};
 use arch::irq::PciInterrupt;
 use devices::admin::wire::NotifyEntry;
 use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfDriver, PfWatchdog, Wait, WatchedVf};
@@ -25,7 +28,7 @@ use serde::Serialize;
 use super::observer::{ObservedClient, Observer};
 use super::watchdog::WatchdogTimer;
 use super::{Platform, SetupError, Subscriber};
-use crate::config::{DevicePlan, Plan, SoftPlan};
+use crate::config::{DevicePlan, NetSource, Plan, SoftPlan};
 use crate::kvm::GuestRam;
 
 /// How long starting the PF, and each command to it before the guest starts, may take.
@@ -193,12 +196,23 @@ fn spec(device: &DevicePlan) -> Result<VfSpec, SetupError> {
         },
         SoftPlan::Net { backend, mac } => VfSpec::Net {
             backend: match backend {
-                NetBackend::Loopback => soft_pf::NetBackend::Loopback,
-                NetBackend::Tap(name) => soft_pf::NetBackend::Tap(tap::open(name, true).map_err(|e| failed(e.into()))?),
+                NetSource::Loopback => soft_pf::NetBackend::Loopback,
+                NetSource::Descriptor { descriptor, vnet_hdr } => {
+                    let file = duplicate(descriptor).map_err(|e| failed(e.into()))?;
+                    soft_pf::NetBackend::Tap(tap::Tap { file, vnet_hdr: *vnet_hdr })
+                }
+                NetSource::Tap(name) => soft_pf::NetBackend::Tap(tap::open(name, true).map_err(|e| failed(e.into()))?),
             },
             mac: mac.0,
         },
     })
+}
+
+/// A descriptor of its own for a machine. Reads must not wait: what its giver set is overruled.
+fn duplicate(descriptor: &OwnedFd) -> io::Result<File> {
+    let flags = rustix::fs::fcntl_getfl(descriptor)?;
+    rustix::fs::fcntl_setfl(descriptor, flags | rustix::fs::OFlags::NONBLOCK)?;
+    descriptor.try_clone().map(File::from)
 }
 
 fn start_pf(pf: &SoftPf, vfs: usize, cancelled: &AtomicBool) -> Result<PfDriver, SetupError> {
