@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::{
-    ConsoleConfig, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MacAddress, NotifyMode,
-    SoftDevice, VmConfig,
+    ConsoleConfig, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MacAddress, NotifyMode, SoftDevice,
+    VmConfig,
 };
 use thiserror::Error;
 

@@ -118,7 +118,7 @@ impl From<&ConfigError> for LifecycleError {
         let category = match error {
             ConfigError::Usage(_) | ConfigError::Value { .. } | ConfigError::Descriptor { .. } => {
                 Category::InvalidConfig
-            },
+            }
             ConfigError::DuplicateId { .. } => Category::DuplicateId,
             ConfigError::Open { .. } | ConfigError::NotAFile { .. } | ConfigError::Disk(_) => Category::FileUnusable,
         };

@@ -26,7 +26,7 @@ mod operator;
 mod state;
 mod tally;
 #[cfg(test)]
-mod test_engine;
+pub(crate) mod test_engine;
 pub mod view;
 mod vm;
 mod wish;

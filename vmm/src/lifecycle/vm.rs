@@ -72,7 +72,14 @@ impl VirtualMachine {
         let config = config::complete(config)?;
         let descriptors: Descriptors = (0..).zip(given.into_iter().map(Arc::new)).collect();
         let plan = checked(&config, &descriptors, outputs)?;
-        Ok(Self { config, descriptors, plan: Some(plan), machine: None, serial_file: SerialFile::default(), ended_by: None })
+        Ok(Self {
+            config,
+            descriptors,
+            plan: Some(plan),
+            machine: None,
+            serial_file: SerialFile::default(),
+            ended_by: None,
+        })
     }
 
     /// Puts the machine together. It does not run yet. On an error there is none, and no file was created.
@@ -123,9 +130,7 @@ impl VirtualMachine {
             return Err(LifecycleError::no_device(id).into());
         }
         let is_used = |number: u32| {
-            let uses = |device: &LegacyVirtioConfig| {
-                matches!(&device.soft, SoftDevice::Net { backend: NetBackend::Fd(n), .. } if *n == number)
-            };
+            let uses = |device: &LegacyVirtioConfig| matches!(&device.soft, SoftDevice::Net { backend: NetBackend::Fd(n), .. } if *n == number);
             config.legacy_virtio.iter().any(uses)
         };
         let mut descriptors = self.descriptors.clone();
