@@ -9,7 +9,7 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use api::VmConfig;
@@ -55,7 +55,8 @@ pub struct Engine {
     main_loop: Loop,
     wish: Arc<Wish>,
     control: Control,
-    requests: Receiver<Ticket>,
+    /// Gone when the engine ends: who asks then is told at once.
+    requests: Option<Receiver<Ticket>>,
     vm: Option<VirtualMachine>,
     operator: Operator,
     report: Report,
@@ -99,7 +100,7 @@ impl Engine {
             main_loop,
             wish,
             control,
-            requests,
+            requests: Some(requests),
             vm: None,
             operator: Operator::default(),
             report: Report::default(),
@@ -144,6 +145,7 @@ impl Engine {
     pub fn run(&mut self) -> Result<Ended, SetupError> {
         let outcome = self.serve();
         // Before the machine goes, so that nobody waits for an answer while it does.
+        self.requests = None;
         self.control.events().publish(EventKind::VmmShutdown);
         let why = match &outcome {
             Ok(ended) => ended.to_string(),
@@ -152,6 +154,7 @@ impl Engine {
         let stopped = self.switch_off(&why).map(drop);
         self.set_state(VmState::NotCreated);
         self.vm = None;
+        self.operator.release();
         self.control.events().close();
         stopped.and(outcome)
     }
@@ -165,7 +168,8 @@ impl Engine {
             self.look_at_guest()?;
             self.answer_requests();
             match self.ended.take() {
-                Some(ended) => return Ok(ended),
+                // A signal while the guest ended counts more.
+                Some(ended) => return Ok(self.wish.granted().unwrap_or(ended)),
                 // What came meanwhile has signalled the loop: nothing waits for the next event.
                 None => self.main_loop.run().map_err(SetupError::MainLoop)?,
             };
@@ -174,14 +178,10 @@ impl Engine {
 
     fn answer_requests(&mut self) {
         while self.ended.is_none() {
-            match self.requests.try_recv() {
-                Ok(mut ticket) => {
-                    if let Some(request) = ticket.begin() {
-                        let answer = self.carry_out(request);
-                        ticket.answer(answer.map_err(LifecycleError::from));
-                    }
-                }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
+            let Some(mut ticket) = self.requests.as_ref().and_then(|requests| requests.try_recv().ok()) else { return };
+            if let Some(request) = ticket.begin() {
+                let answer = self.carry_out(request);
+                ticket.answer(answer.map_err(LifecycleError::from));
             }
         }
     }

@@ -39,7 +39,9 @@ fn a_life_in_all_states_with_an_event_for_each_step() {
         "shutdown", "deleted",
     ];
     assert_eq!(names(&mut events), expected);
+    let control = control.clone();
     assert!(matches!(engine.end(), Ended::Requested));
+    assert_eq!(control.info().unwrap_err().category, Category::ShuttingDown);
     assert!(matches!(events.next(LIMIT), crate::lifecycle::Next::Event(event) if event.kind == EventKind::VmmShutdown));
     assert!(matches!(events.next(LIMIT), crate::lifecycle::Next::Closed));
 }

@@ -133,6 +133,8 @@ impl From<&SetupError> for LifecycleError {
             SetupError::Boot { .. } => Category::FileUnusable,
             SetupError::AddressWidth { .. } | SetupError::Layout(_) => Category::InvalidConfig,
             SetupError::Internal(_) | SetupError::MainLoop(_) => Category::Internal,
+            // It ended while it was told what to do.
+            SetupError::Vcpu(VcpuError::Ended) => Category::WrongState,
             SetupError::Vcpu(VcpuError::Timeout { .. }) => Category::Deadline,
             _ => Category::SetupFailed,
         };

@@ -20,8 +20,8 @@ use devices::function::{PciFunction, tap};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::soft_pf::{self, SoftPf, VfSpec};
 use devices::transitional::{
-    DeviceReport, IrqMode, NotifyAddress, NotifyMode as DeviceNotifyMode, Parts, RegisterMirror, TransitionalConfig,
-    TransitionalDevice,
+    DeviceReport, IrqMode, NotifyAddress, NotifyMode as DeviceNotifyMode, Parts, RegisterAccesses, RegisterMirror,
+    TransitionalConfig, TransitionalDevice,
 };
 use serde::Serialize;
 
@@ -64,6 +64,9 @@ pub struct DeviceSection {
     pub admin: AdminStats,
     /// How often the guest broke a ring, by garbage addresses, indices or chains, as the software VF counts it.
     pub rings_broken: u64,
+    /// The guest's accesses by register. Not in reports.
+    #[serde(skip)]
+    pub by_register: Vec<RegisterAccesses>,
 }
 
 /// One device in detail, for people who look into a running machine.
@@ -152,6 +155,7 @@ impl LegacyVirtio {
             slot: f.slot,
             device: f.device.report(),
             admin: f.registers.stats(),
+            by_register: f.device.register_accesses(),
             rings_broken: self.pf.as_ref().map_or(0, |pf| pf.rings_broken(index)),
         };
         self.functions.iter().enumerate().map(section).collect()
