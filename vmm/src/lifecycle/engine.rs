@@ -6,6 +6,9 @@
 //! machine holds up the main loop, and so INTx, only for a machine that does not run then. A pause holds it up
 //! for as long as processors need to stop, at most [`PAUSE_LIMIT`].
 
+mod guest;
+mod look;
+
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,23 +20,19 @@ use event_manager::{EventOps, EventSet, Events, MutEventSubscriber, SubscriberOp
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::control::{Control, Reply, Request, Ticket};
-use super::metrics::{self, Snapshot};
 use super::operator::Operator;
 use super::tally::{News, Tally, count};
-use super::view::{self, LegacyInfo, VmInfo};
+use super::view;
 use super::vm::{Failure, VirtualMachine};
 use super::wish::Wish;
 use super::{Category, Ended, EventBus, EventKind, LifecycleError, Operation, VmState};
 use crate::config::ConfigError;
-use crate::machine::{DeviceSection, Loop, Machine, Observer, SetupError};
+use crate::machine::{Loop, Observer, SetupError};
 use crate::report::Report;
 use crate::signals;
-use crate::vcpu::{ExitCounts, ExitReason};
 
 /// How long a pause waits for processors that are busy in a device access.
 const PAUSE_LIMIT: Duration = Duration::from_secs(1);
-/// How long a look at a function's registers waits for an access to it.
-const LOOK_LIMIT: Duration = Duration::from_millis(5);
 
 /// How an engine behaves.
 #[derive(Clone, Debug, Default)]
@@ -377,115 +376,6 @@ impl Engine {
             self.ended = Some(Ended::Requested);
         }
         Ok(())
-    }
-}
-
-/// What the guest does to its machine.
-impl Engine {
-    fn look_at_guest(&mut self) -> Result<(), SetupError> {
-        let Some(reason) = self.vm.as_ref().and_then(|vm| vm.machine.as_ref()).and_then(Machine::exit_reason) else {
-            return Ok(());
-        };
-        let (ended, event) = match reason {
-            ExitReason::PowerOff => (Ended::PoweredOff, EventKind::GuestPowerOff),
-            ExitReason::Reset => (Ended::Reset, EventKind::GuestReset),
-            ExitReason::Crashed(report) => {
-                let reason = report.cause.to_string();
-                count(&self.tally.crashes);
-                if !self.options.ends_with_guest {
-                    tracing::error!("the guest crashed\n{report}");
-                }
-                (Ended::Crashed(report), EventKind::Crashed { reason })
-            }
-            // Nobody but this module stops a machine, and it takes the machine away then.
-            ExitReason::Stopped => (Ended::Left, EventKind::Shutdown),
-        };
-        self.control.events().publish(event);
-        if matches!(ended, Ended::Reset) {
-            count(&self.tally.guest_resets);
-            if !self.options.no_reboot {
-                tracing::info!("the guest resets itself");
-                return self.restart(&ended.to_string());
-            }
-        }
-        let why = ended.to_string();
-        if self.options.ends_with_guest {
-            self.ended = Some(ended);
-        }
-        self.after_the_end(&why)
-    }
-
-    fn restart(&mut self, why: &str) -> Result<(), SetupError> {
-        match self.reboot(why) {
-            Ok(()) => Ok(()),
-            Err(failure) if !self.options.ends_with_guest => {
-                let error = LifecycleError::from(failure);
-                tracing::error!(causes = ?error.causes, "the guest reset itself and cannot be started again: {error}");
-                Ok(())
-            }
-            Err(Failure::Setup(error)) => Err(error),
-            Err(failure) => {
-                let error = LifecycleError::from(failure);
-                Err(SetupError::Restart(Box::new(error)))
-            }
-        }
-    }
-
-    /// A wish that came meanwhile goes before what the guest did.
-    fn after_the_end(&mut self, why: &str) -> Result<(), SetupError> {
-        let why = self.wish.granted().map_or_else(|| why.to_owned(), |wish| wish.to_string());
-        match self.shut_down(&why) {
-            Err(Failure::Setup(error)) if self.options.ends_with_guest => Err(error),
-            Err(failure) => {
-                tracing::error!("the machine did not stop cleanly: {}", LifecycleError::from(failure));
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-}
-
-/// Looking.
-impl Engine {
-    fn figures(&self) -> (Vec<ExitCounts>, Vec<DeviceSection>) {
-        let machine = self.vm.as_ref().and_then(|vm| vm.machine.as_ref());
-        machine.map_or_else(Default::default, |machine| (machine.exits(), machine.devices()))
-    }
-
-    fn info(&mut self) -> Result<VmInfo, LifecycleError> {
-        let (_, sections) = self.figures();
-        let state = self.control.state();
-        let vm = self.vm()?;
-        Ok(VmInfo {
-            config: vm.config.clone(),
-            state,
-            memory_actual_size: vm.config.memory.size,
-            device_tree: view::device_tree(&vm.config, &sections),
-            ended_by: vm.ended_by.clone(),
-        })
-    }
-
-    fn legacy(&mut self, id: Option<&str>) -> Result<Vec<LegacyInfo>, LifecycleError> {
-        let details = self.vm()?.machine()?.legacy(LOOK_LIMIT);
-        let wanted = |info: &LegacyInfo| id.is_none_or(|id| info.details.section.device.id == id);
-        let info =
-            |details: crate::machine::LegacySection| LegacyInfo { pci_bdf: view::bdf(details.section.slot), details };
-        let found: Vec<_> = details.into_iter().map(info).filter(wanted).collect();
-        match id {
-            Some(id) if found.is_empty() => Err(LifecycleError::no_device(id)),
-            _ => Ok(found),
-        }
-    }
-
-    fn metrics(&self) -> String {
-        let (exits, devices) = self.figures();
-        metrics::render(&Snapshot {
-            state: self.control.state(),
-            events: self.control.events().published(),
-            tally: &self.tally,
-            exits: &exits,
-            devices: &devices,
-        })
     }
 }
 
