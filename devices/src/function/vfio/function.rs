@@ -180,8 +180,8 @@ impl PciFunction for VfioFunction {
 
     fn mappable(&self, bar: u8) -> Result<Vec<MappableArea>> {
         let Some(found) = self.device.bar(bar).filter(|bar| bar.can_map) else { return Ok(Vec::new()) };
-        let whole = [0..found.region.size];
-        let allowed = found.caps.sparse.as_deref().unwrap_or(&whole);
+        let whole = 0..found.region.size;
+        let allowed = found.caps.sparse.as_deref().unwrap_or(std::slice::from_ref(&whole));
         // Also where the kernel would let the table be mapped: the guest's vectors are not the host's.
         let areas = mappable::areas(found.region.size, allowed, &self.msix.holes(bar));
         let area = |area: std::ops::Range<u64>| MappableArea {

@@ -66,6 +66,8 @@ fn without(part: &Range<u64>, hole: &Range<u64>) -> [Range<u64>; 2] {
 }
 
 #[cfg(test)]
+// Lists of ranges are what is tested.
+#[allow(clippy::single_range_in_vec_init)]
 mod tests {
     use proptest::prelude::*;
 
