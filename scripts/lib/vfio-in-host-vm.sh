@@ -42,6 +42,7 @@ export HEIRLOOM_VFIO_DISK=$disk HEIRLOOM_VFIO_NET=$net HEIRLOOM_VFIO_PF=$pf HEIR
 export HEIRLOOM_VFIO_VF0=$vf0 HEIRLOOM_VFIO_VF1=$vf1
 exec ./vfio_host "$@"
 END
+chmod +x "$work/job.sh"
 modules=()
 [[ $kernel == vfio-* ]] || modules=(--modules)
 "$host_vm" run --kernel "$kernel" "${modules[@]}" --iommu --memory 3G --timeout 600 \

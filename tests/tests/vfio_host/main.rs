@@ -56,6 +56,8 @@ const TESTS: &[Test] = &[
     ("in_use_by_this_process_by_cdev", Needs::Cdev, || opening::busy(Mode::Cdev)),
     ("killed_users_leave_the_device_usable_by_group", Needs::Group, || opening::killed(Mode::Group)),
     ("killed_users_leave_the_device_usable_by_cdev", Needs::Cdev, || opening::killed(Mode::Cdev)),
+    ("users_without_privileges_by_group", Needs::Group, || opening::unprivileged(Mode::Group)),
+    ("users_without_privileges_by_cdev", Needs::Cdev, || opening::unprivileged(Mode::Cdev)),
     ("another_driver_has_it", Needs::Group, opening::other_driver),
     ("one_way_for_all_functions_of_a_space", Needs::Cdev, opening::mixed),
     ("failed_opening_leaves_nothing", Needs::Group, opening::nothing_left),

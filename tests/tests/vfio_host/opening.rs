@@ -2,14 +2,19 @@
 //! Opening functions, and everything that can stand in the way.
 
 use std::env;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use devices::function::PciFunction;
-use devices::function::vfio::{Bar0Error, DmaSpace, Mode, OpenError, OverVfioBar0};
+use devices::function::vfio::{Bar0Error, DmaSpace, HostPaths, Mode, OpenError, OverVfioBar0, preflight};
+use vm_memory::{GuestAddress, GuestRegionMmap};
 
-use crate::disk::{PATIENCE, text};
+use crate::disk::{chain, text};
 use crate::{HOLD, Outcome, address, check, open, options, refused, with_token};
 
 pub const TOKEN: &str = "bd8d9d2b-5a5f-4f5a-a211-f591514ba1f3";
@@ -60,21 +65,41 @@ pub fn busy(mode: Mode) -> Outcome {
     open(&space(), &options("disk", mode)?).map(drop)
 }
 
-/// A process that has the disk open.
-struct Holder(Child);
+/// A process that opens the disk, maps memory, and keeps both until it is killed.
+struct Holder {
+    child: Child,
+    /// What it said: [`HOLDS`], or why it could not.
+    said: String,
+}
+
+const HOLDS: &str = "holds it";
+/// Bytes that it maps, if not one page.
+const MAP: &str = "HEIRLOOM_VFIO_MAP";
 
 impl Holder {
-    fn start(mode: Mode) -> Outcome<Self> {
-        let program = env::current_exe().map_err(text)?;
+    /// Runs `command`, which ends in this program, and waits for what it says.
+    fn start(mode: Mode, mut command: Command) -> Outcome<Self> {
         let word = if mode == Mode::Cdev { "cdev" } else { "group" };
-        let child = Command::new(program).env(HOLD, word).stdout(Stdio::null()).spawn().map_err(text)?;
-        Ok(Self(child))
+        let mut child = command.env(HOLD, word).stdout(Stdio::piped()).spawn().map_err(text)?;
+        let output = child.stdout.take().ok_or("no output")?;
+        let mut holder = Self { child, said: String::new() };
+        BufReader::new(output).read_line(&mut holder.said).map_err(text)?;
+        holder.said.truncate(holder.said.trim_end().len());
+        Ok(holder)
+    }
+
+    /// As [`Self::start`], by a user without privileges who may lock `kib` KiB of memory.
+    fn unprivileged(mode: Mode, kib: u32, bytes: usize) -> Outcome<Self> {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -l {kib} && exec \"$0\""), &own_program()?.to_string_lossy()]);
+        command.uid(USER).gid(USER).env(MAP, bytes.to_string());
+        Self::start(mode, command)
     }
 
     /// Ends it as a crash does.
     fn kill(&mut self) -> Outcome {
-        self.0.kill().map_err(text)?;
-        self.0.wait().map(drop).map_err(text)
+        self.child.kill().map_err(text)?;
+        self.child.wait().map(drop).map_err(text)
     }
 }
 
@@ -84,41 +109,70 @@ impl Drop for Holder {
     }
 }
 
+const USER: u32 = 1000;
+
+fn own_program() -> Outcome<PathBuf> {
+    env::current_exe().map_err(text)
+}
+
 /// What [`Holder`] runs.
 pub fn hold(cdev: bool) -> ExitCode {
     let mode = if cdev { Mode::Cdev } else { Mode::Group };
-    let space = space();
-    let held = options("disk", mode).and_then(|options| open(&space, &options));
+    let held = options("disk", mode).and_then(|options| open(&space(), &options));
+    let len = env::var(MAP).ok().and_then(|bytes| bytes.parse().ok()).unwrap_or(4096);
     let mapped = held.as_ref().map_err(Clone::clone).and_then(|function| {
-        let memory = crate::disk::memory(0x4000_0000)?;
-        function.dma_map(&memory).map_err(text)
+        let memory = GuestRegionMmap::from_range(GuestAddress(0x4000_0000), len, None).map_err(text)?;
+        function.dma_map(&Arc::new(memory)).map_err(|error| chain(&error))
     });
     match mapped {
-        Ok(()) => loop {
-            std::thread::sleep(Duration::from_secs(60));
-        },
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
+        Ok(()) => {
+            println!("{HOLDS}");
+            std::thread::sleep(Duration::from_secs(3600));
         }
+        Err(error) => println!("{error}"),
     }
+    ExitCode::SUCCESS
 }
 
 pub fn killed(mode: Mode) -> Outcome {
-    let mut holder = Holder::start(mode)?;
-    let name = format!("process {} (", holder.0.id());
-    let end = Instant::now() + PATIENCE;
-    loop {
-        // It takes a while to open the device; until then this process may get it.
-        match refused(&space(), &options("disk", mode)?) {
-            Ok(error) if matches!(error, OpenError::Busy { .. }) && error.to_string().contains(&name) => break,
-            _ if Instant::now() < end => std::thread::sleep(Duration::from_millis(50)),
-            Ok(error) => return Err(format!("not told who uses it: {error}")),
-            Err(error) => return Err(error),
-        }
-    }
+    let mut holder = Holder::start(mode, Command::new(own_program()?))?;
+    check(holder.said == HOLDS, &holder.said)?;
+    let error = refused(&space(), &options("disk", mode)?)?;
+    let expected = format!("process {} (", holder.child.id());
+    check(matches!(error, OpenError::Busy { .. }) && error.to_string().contains(&expected), &error)?;
     holder.kill()?;
     crate::running::disk(mode)
+}
+
+/// A user without privileges: the nodes must be his, and the limit on locked memory holds.
+pub fn unprivileged(mode: Mode) -> Outcome {
+    let found = preflight(&HostPaths::default(), address("disk")?).map_err(|error| chain(&error))?;
+    let nodes = match mode {
+        Mode::Cdev => vec![format!("/dev/vfio/devices/{}", found.cdev.unwrap_or_default()), "/dev/iommu".to_owned()],
+        _ => vec![format!("/dev/vfio/{}", found.group.id), "/dev/vfio/vfio".to_owned()],
+    };
+    give(&nodes, 0)?;
+    let node = nodes.first().map_or("", String::as_str);
+    let holder = Holder::unprivileged(mode, 8192, 4096)?;
+    check(holder.said.starts_with(&format!("no permission to open {node} ")), &holder.said)?;
+    give(&nodes, USER)?;
+    let outcome = within_limits(mode);
+    give(&nodes, 0)?;
+    outcome
+}
+
+fn within_limits(mode: Mode) -> Outcome {
+    let holder = Holder::unprivileged(mode, 8192, 4 << 20)?;
+    check(holder.said == HOLDS, &holder.said)?;
+    drop(holder);
+    let holder = Holder::unprivileged(mode, 8192, 64 << 20)?;
+    let expected =
+        "64 MiB must stay in memory for DMA, 0 MiB do already, and this process may lock 8 MiB: raise the limit";
+    check(holder.said.contains(expected), &holder.said)
+}
+
+fn give(nodes: &[String], user: u32) -> Outcome {
+    nodes.iter().try_for_each(|node| chown(node, Some(user), None)).map_err(text)
 }
 
 pub fn other_driver() -> Outcome {
