@@ -40,11 +40,29 @@ pci_bind $vf0 vfio-pci
 pci_bind $vf1 vfio-pci
 export HEIRLOOM_VFIO_DISK=$disk HEIRLOOM_VFIO_NET=$net HEIRLOOM_VFIO_PF=$pf HEIRLOOM_VFIO_OTHER=$other
 export HEIRLOOM_VFIO_VF0=$vf0 HEIRLOOM_VFIO_VF1=$vf1
+if [ -n "${SOFT_PF-}" ]; then
+    # The software PF: driven by the kernel's virtio-pci, its VF by the kernel's virtio_vfio_pci.
+    soft=0000:05:00.0
+    load_module sriovshim pf=$soft
+    pci_bind $soft virtio-pci
+    sriov_enable $soft 2
+    load_module virtio_vfio_pci
+    legacy=$(pci_vf $soft 0)
+    pci_bind "$legacy" virtio_vfio_pci
+    export HEIRLOOM_VFIO_LEGACY=$legacy
+fi
 exec ./vfio_host "$@"
 END
 chmod +x "$work/job.sh"
 modules=()
 [[ $kernel == vfio-* ]] || modules=(--modules)
+soft=()
+# A program without the command leaves the tests of the kernel's back end out, and they say so.
+heirloom=${HEIRLOOM_BIN:-$repo/target/release/heirloom}
+if "$heirloom" soft-pf --help >/dev/null 2>&1; then
+    serve="exec '$heirloom' soft-pf --socket-dir \"\$HOST_VM_SOCKETS\" --vf net,loopback --vf net,loopback"
+    soft=(--with "$serve" --with-log "$work/soft-pf.log" --device vfio-user=pf.sock,vf0.sock,vf1.sock --env SOFT_PF=yes)
+fi
 "$host_vm" run --kernel "$kernel" "${modules[@]}" --iommu --memory 3G --timeout 600 \
-    --device "disk=$work/disk.img" --device net --device sriov-net=2 --device net \
+    --device "disk=$work/disk.img" --device net --device sriov-net=2 --device net "${soft[@]}" \
     --file "$test:vfio_host" -- "$work/job.sh" "${@:2}"
