@@ -60,7 +60,7 @@ if [ -n "${SOFT_PF-}" ]; then
     pci_bind "$HEIRLOOM_VFIO_SOFT_VF" vfio-pci
 fi
 code=0
-./vfio_host --skip kernel_back_end || code=$?
+./vfio_host --skip kernel_back_end --skip no_iommu || code=$?
 if [ -n "${SOFT_PF-}" ]; then
     # The same PF, driven by the kernel's virtio-pci, and its VF by the kernel's virtio_vfio_pci.
     sriov_enable $soft 0
@@ -83,6 +83,21 @@ for device in pcie-root-port,id=to_bridge,chassis=90,slot=30,bus=pcie.0 pcie-pci
 done
 modules=()
 [[ $kernel == vfio-* ]] || modules=(--modules)
+cat >"$work/off.sh" <<'END'
+. /lib/host-vm.sh
+set -e
+disk=0000:01:00.0
+export HEIRLOOM_VFIO_DISK=$disk
+HEIRLOOM_VFIO_IOMMU_OFF='no driver' ./vfio_host no_iommu_no_driver
+unsafe=/sys/module/vfio/parameters/enable_unsafe_noiommu_mode
+if [ -e $unsafe ]; then
+    echo 1 >$unsafe
+    pci_bind $disk vfio-pci
+    export HEIRLOOM_VFIO_IOMMU_OFF='unsafe mode'
+fi
+./vfio_host no_iommu_unsafe_mode
+END
+chmod +x "$work/off.sh"
 soft=()
 # A program without the command leaves the tests of the kernel's back end out, and they say so.
 heirloom=${HEIRLOOM_BIN:-$repo/target/release/heirloom}
@@ -91,6 +106,9 @@ if "$heirloom" soft-pf --help >/dev/null 2>&1; then
     # shellcheck disable=SC2054
     soft=(--with "$serve" --with-log "$work/soft-pf.log" --device vfio-user=pf.sock,vf0.sock,vf1.sock --env SOFT_PF=yes)
 fi
+code=0
 "$host_vm" run --kernel "$kernel" "${modules[@]}" --iommu --memory 3G --timeout 600 \
     --device "disk=$work/disk.img" --device net --device sriov-net=2 --device net "${soft[@]}" "${bridge[@]}" \
-    --file "$test:vfio_host" -- "$work/job.sh"
+    --file "$test:vfio_host" -- "$work/job.sh" || code=$?
+"$host_vm" run --kernel "$kernel" --timeout 60 --device "disk=$work/disk.img" --file "$test:vfio_host" -- "$work/off.sh" || code=$?
+exit "$code"

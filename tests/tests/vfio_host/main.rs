@@ -34,6 +34,8 @@ enum Needs {
     SoftPf,
     /// Two functions in one group.
     Neighbours,
+    /// A machine whose IOMMU is off: the variable's value says how it is tested.
+    IommuOff(&'static str),
 }
 
 type Test = (&'static str, Needs, fn() -> Outcome);
@@ -69,6 +71,8 @@ const TESTS: &[Test] = &[
     ("another_driver_has_it", Needs::Group, opening::other_driver),
     ("one_way_for_all_functions_of_a_space", Needs::Cdev, opening::mixed),
     ("failed_opening_leaves_nothing", Needs::Group, opening::nothing_left),
+    ("no_iommu_no_driver", Needs::IommuOff("no driver"), opening::iommu_off),
+    ("no_iommu_unsafe_mode", Needs::IommuOff("unsafe mode"), opening::unsafe_mode),
     ("a_group_that_the_host_uses", Needs::Neighbours, opening::not_viable),
     ("two_functions_of_one_group", Needs::Neighbours, opening::one_group),
     ("pf_from_user_space_by_group", Needs::SoftPf, || user_space_pf::registers(Mode::Group)),
@@ -115,6 +119,13 @@ pub(crate) fn check(holds: bool, what: impl std::fmt::Display) -> Outcome {
 }
 
 fn lack(needs: Needs) -> Option<&'static str> {
+    let off = env::var("HEIRLOOM_VFIO_IOMMU_OFF").ok();
+    match (needs, off.as_deref()) {
+        (Needs::IommuOff(wanted), Some(off)) if wanted == off => return None,
+        (Needs::IommuOff(_), _) => return Some("the IOMMU of this machine is on, or its kernel has no mode without"),
+        (_, Some(_)) => return Some("the IOMMU of this machine is off"),
+        _ => {}
+    }
     if !Path::new("/dev/vfio/vfio").exists() || env::var_os("HEIRLOOM_VFIO_DISK").is_none() {
         return Some("no /dev/vfio, or no functions named to test with: scripts/lib/vfio-in-host-vm.sh has both");
     }

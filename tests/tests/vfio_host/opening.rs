@@ -182,6 +182,21 @@ pub fn other_driver() -> Outcome {
     check(error.starts_with(&expected), error)
 }
 
+/// vfio-pci does not take a function without an IOMMU, so the driver is not what is wrong.
+pub fn iommu_off() -> Outcome {
+    let error = refused(&space(), &options("disk", Mode::Auto)?)?;
+    check(matches!(error, OpenError::IommuOff { .. }), &error)
+}
+
+/// The kernel's mode in which a guest's DMA reaches all memory of the host.
+pub fn unsafe_mode() -> Outcome {
+    for mode in [Mode::Group, Mode::Cdev, Mode::Auto] {
+        let error = refused(&space(), &options("disk", mode)?)?;
+        check(matches!(error, OpenError::NoIommu { .. }), &error)?;
+    }
+    Ok(())
+}
+
 /// One member of the group has a driver of the host.
 pub fn not_viable() -> Outcome {
     let other = address("neighbour2")?;
