@@ -77,12 +77,20 @@ pub struct Setup {
     pub quirks: Quirks,
     /// Kicks without exits.
     pub ports: bool,
+    /// Reads are answered without a command where that is safe.
+    pub shadow: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let second = Duration::from_secs(1);
-        Self { deadline: 20 * second, reset_deadline: 20 * second, quirks: Quirks::default(), ports: false }
+        Self {
+            deadline: 20 * second,
+            reset_deadline: 20 * second,
+            quirks: Quirks::default(),
+            ports: false,
+            shadow: true,
+        }
     }
 }
 
@@ -122,12 +130,13 @@ impl Stack {
         let size = |place, bar| if place == NotifyEntry::OWNER { pf.region(bar) } else { vf.region(bar) };
         let notify = driver.notify_info(NonZeroU16::MIN, |place, bar| Some(size(place, bar)?.size), &wait).unwrap();
         let channel: Arc<dyn AdminChannel> = driver.clone();
-        let registers = Arc::new(OverAdmin::new(channel, NonZeroU16::MIN, notify.into_iter().next()));
+        let registers = Arc::new(OverAdmin::new(channel, NonZeroU16::MIN, notify));
         let (line, msi) = (Arc::new(FakeLine::default()), Arc::new(CountingMsi::default()));
         let log = Log::default();
         let ports = Arc::new(FakePorts::new(&log));
         let mut config = TransitionalConfig::new("stack");
         (config.deadline, config.reset_deadline) = (setup.deadline, setup.reset_deadline);
+        config.shadow = setup.shadow;
         let parts = Parts {
             vf: vf.clone(),
             registers,
