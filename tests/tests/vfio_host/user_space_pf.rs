@@ -34,8 +34,10 @@ pub fn registers(mode: Mode) -> Outcome {
     let vf = open(&vf_space, &with_token("soft_vf", mode, TOKEN)?)?;
     let member = member(&vf)?;
     let size = |entry, bar| vf.region(bar).filter(|_| entry == QUEUE_NOTIFY_ENTRY_MEMBER).map(|region| region.size);
-    let notify = driver.notify_info(member, size, &wait).map_err(|error| chain(&error))?.into_iter().next();
-    let Some(NotifyAddress::Member { bar, offset }) = notify else { return Err(format!("no doorbell: {notify:?}")) };
+    let notify = driver.notify_info(member, size, &wait).map_err(|error| chain(&error))?;
+    let Some(&NotifyAddress::Member { bar, offset }) = notify.first() else {
+        return Err(format!("no doorbell: {notify:?}"));
+    };
 
     let driver = Arc::new(driver);
     let registers = OverAdmin::new(Arc::clone(&driver) as Arc<dyn AdminChannel>, member, notify);
