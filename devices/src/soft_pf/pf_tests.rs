@@ -108,7 +108,7 @@ fn the_pf_decodes_with_command_memory_and_works_with_bus_master() {
     bench.pf.config_write(4, Width::B2, 2).unwrap();
     bench.ram.put(0x10_8000, &[0; 24]);
     bench.admin.add(&[(0x10_8000, 24, false), (0x10_c000, 16, true)]);
-    kick(bench.pf.as_ref(), 2);
+    kick(bench.pf.as_ref(), bench.admin_queue);
     assert_eq!(bench.admin.poll(), None);
     enable_function(bench.pf.as_ref());
     assert_eq!(bench.admin.poll().map(|(_, len)| len), Some(16), "found when bus mastering came back");
