@@ -95,15 +95,15 @@ pub(super) fn settle(space: &mut ConfigSpace, capability: u16, total: u16, befor
         enable = false;
         space.patch(capability + at::CONTROL, Width::B2, (control & !VF_ENABLE).into());
     }
-    let page = settle_page(space, capability, before);
+    let page = settle_page(space, capability, before.page, enable && before.enabled != 0);
     Vfs { enabled: if enable { wanted } else { 0 }, memory: control & VF_MEMORY_SPACE_ENABLE != 0, page }
 }
 
 /// Decides which page size counts, and lets VF BARs show it: no VF's part of one is smaller than a page (9.3.3.14).
-fn settle_page(space: &mut ConfigSpace, capability: u16, before: Vfs) -> u32 {
+fn settle_page(space: &mut ConfigSpace, capability: u16, before: u32, fixed: bool) -> u32 {
     let mut page = space.read(capability + at::SYSTEM_PAGE_SIZE, Width::B4);
-    if before.enabled != 0 && page != before.page || page & PAGE_SIZES != page || page.count_ones() != 1 {
-        page = before.page;
+    if fixed || page & PAGE_SIZES != page || page.count_ones() != 1 {
+        page = before;
         space.patch(capability + at::SYSTEM_PAGE_SIZE, Width::B4, page);
     }
     let bytes = 1_u64 << (PAGE_SHIFT + page.trailing_zeros());

@@ -218,7 +218,11 @@ impl Bench {
     }
 
     fn named(name: &str, specs: Vec<VfSpec>) -> Self {
-        let soft = SoftPf::new(name, specs).unwrap();
+        Self::of(SoftPf::new(name, specs).unwrap())
+    }
+
+    /// As [`Self::new`], with this PF.
+    pub(super) fn of(soft: SoftPf) -> Self {
         let (pf, ram) = (soft.pf(), Ram::new(PF_BASE, 0x2_0000));
         pf.dma_map(&ram.region).unwrap();
         let (admin_queue, admin) = start_pf(pf.as_ref(), &ram);
