@@ -210,7 +210,16 @@ impl VirtioDevice {
         if !self.may_run(index, early) {
             return Served::default();
         }
-        match self.turn(index, memory) {
+        let faults = self.chain.faults().count;
+        let turned = self.turn(index, memory);
+        if let DmaFaults { count, last: Some(address) } = self.chain.faults()
+            && faults == 0
+            && count > 0
+        {
+            let address = format_args!("{address:#x}");
+            tracing::warn!(device = self.name, %address, "DMA fault: nothing is mapped there; later ones are counted only");
+        }
+        match turned {
             Ok((served, interrupt)) => {
                 if interrupt {
                     self.queue_interrupt(index);
