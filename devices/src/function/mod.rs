@@ -6,6 +6,7 @@
 
 pub mod capabilities;
 pub mod tap;
+pub mod vfio_user;
 
 use std::fmt;
 use std::fs::File;
