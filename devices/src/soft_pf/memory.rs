@@ -23,6 +23,12 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// One region.
+    #[cfg(test)]
+    pub(super) fn of(region: &DmaRegion) -> Self {
+        Self { chunks: vec![Arc::new(vec![region.clone()])] }
+    }
+
     /// The chunk that has, or would have, the region in which `address` is.
     fn chunk_of(&self, address: u64) -> usize {
         let starts_before = |chunk: &Arc<Vec<DmaRegion>>| chunk.first().is_some_and(|r| r.start_addr().0 <= address);

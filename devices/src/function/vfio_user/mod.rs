@@ -14,20 +14,29 @@
 //! | `session` | what a server does with each message | |
 //! | `dma` | memory that a client mapped | |
 //! | `irqs` | interrupts that a client set up | |
-//! | `client`, `connection` | the function behind a socket | |
+//! | `client` | the function behind a socket | |
+//! | `connection`, `watcher` | requests and replies of many threads; requests of the server | |
+//! | `discovery` | what a client asks a server when it connects | |
 #![allow(unsafe_code)] // Views of mapped files in `dma`, eventfds out of descriptors in `irqs` and `client`.
 
 mod channel;
+mod client;
+mod connection;
+mod discovery;
 mod dma;
 mod irqs;
 mod server;
 mod session;
+#[cfg(test)]
+mod testing;
 pub mod version;
+mod watcher;
 pub mod wire;
 
 use std::io;
 
 use super::FunctionError;
+pub use client::{DEADLINE, VfioUserFunction};
 pub use server::{Server, ServerError};
 
 /// Index of configuration space among the regions; 0 to 5 are the BARs.
