@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use vmm_sys_util::eventfd::EventFd;
@@ -46,4 +47,13 @@ pub trait PortEvents: Send + Sync {
     fn attach(&self, port: u16, value: u16, event: &EventFd) -> io::Result<()>;
     /// Ends what [`Self::attach`] with the same arguments began.
     fn detach(&self, port: u16, value: u16, event: &EventFd) -> io::Result<()>;
+}
+
+/// The VFIO files whose devices a guest uses. KVM wants to know them: for devices that bypass caches,
+/// and for drivers that need the VM (Linux, Documentation/virt/kvm/devices/vfio.rst).
+pub trait KvmVfio: Send + Sync {
+    /// `file` is a VFIO group or character device, not bound yet. A reference is kept until [`Self::remove`].
+    fn add(&self, file: BorrowedFd<'_>) -> io::Result<()>;
+    /// Ends what [`Self::add`] began; the reference is dropped.
+    fn remove(&self, file: BorrowedFd<'_>) -> io::Result<()>;
 }

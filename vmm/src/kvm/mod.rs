@@ -14,6 +14,7 @@
 //! | [`MsiRoutes`] | message-signalled interrupts (`MsiSource`) |
 //! | [`IrqLines`] | shared level-triggered lines (`IrqLine`), edge interrupts by eventfd |
 //! | [`PortIoEvents`] | port writes without an exit (`PortEvents`) |
+//! | [`VfioFiles`] | tells KVM of passed-through devices (`KvmVfio`) |
 // The one place in this crate that may use `unsafe`: mappings shared with the kernel, and a signal handler.
 #![allow(unsafe_code)]
 
@@ -27,6 +28,7 @@ mod memory;
 mod routing;
 mod run_page;
 mod vcpu;
+mod vfio;
 mod vm;
 
 #[cfg(test)]
@@ -42,4 +44,5 @@ pub use lines::{IrqLines, PIN_COUNT};
 pub use memory::{GuestRam, PAGE_SIZE, RamOptions};
 pub use routing::MsiRoutes;
 pub use vcpu::{KvmVcpu, Registers, VcpuSetup};
+pub use vfio::VfioFiles;
 pub use vm::{IDENTITY_MAP_ADDRESS, TSS_ADDRESS, Vm};
