@@ -174,7 +174,10 @@ pub(crate) fn agrees() -> Outcome {
         check(expected[4] == Ok(3), format!("status {:?}", expected[4]))?;
         for (what, _, seen) in kernel.iter().filter(|(_, with, _)| with == msix) {
             for ((access, seen), expected) in script(*msix).iter().zip(seen).zip(expected) {
-                check(seen == expected, format!("{access:x?}, MSI-X {msix}: {what} {seen:x?}, OverAdmin {expected:x?}"))?;
+                check(
+                    seen == expected,
+                    format!("{access:x?}, MSI-X {msix}: {what} {seen:x?}, OverAdmin {expected:x?}"),
+                )?;
             }
         }
         println!("{} accesses, MSI-X {msix}: {} ways agree with OverAdmin", expected.len(), kernel.len() / 2);

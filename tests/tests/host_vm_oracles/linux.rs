@@ -75,7 +75,8 @@ pub(crate) fn set_vfs(count: usize, bind: bool) -> Outcome {
 
 /// Address of the VF with this index.
 pub(crate) fn vf(index: usize) -> Outcome<String> {
-    let link = fs::read_link(device(&pf()?).join(format!("virtfn{index}"))).map_err(|e| format!("virtfn{index}: {e}"))?;
+    let link =
+        fs::read_link(device(&pf()?).join(format!("virtfn{index}"))).map_err(|e| format!("virtfn{index}: {e}"))?;
     let name = link.file_name().ok_or("virtfn leads nowhere")?;
     Ok(name.to_string_lossy().into_owned())
 }
