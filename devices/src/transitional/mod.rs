@@ -51,6 +51,8 @@ mod links;
 #[cfg(test)]
 mod no_dma_tests;
 mod notify;
+#[cfg(test)]
+mod notify_choice_tests;
 mod pf_life;
 #[cfg(test)]
 mod pf_life_tests;
@@ -78,6 +80,10 @@ mod vector_tests;
 mod vf;
 #[cfg(test)]
 mod vfio_user_tests;
+#[cfg(test)]
+mod width_tests;
+#[cfg(test)]
+mod wire_property_tests;
 
 pub use decode::{CONFIG_START, CONFIG_START_MSIX, Direction, Layout, Register, Target};
 pub use device::TransitionalDevice;
