@@ -64,7 +64,7 @@ proptest! {
                 }
                 _ => {
                     table.map(fake.as_ref(), &map(at * PAGE, offset * PAGE, len * PAGE), Some(fd(&file))).unwrap();
-                    range.for_each(|page| drop(model.insert(page, 1000 + offset + page - at)));
+                    model.extend(range.map(|page| (page, 1000 + offset + page - at)));
                 }
             }
             prop_assert_eq!(seen(&fake), model.clone());

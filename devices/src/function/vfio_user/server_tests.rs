@@ -61,7 +61,9 @@ fn functions_do_not_wait_for_each_other() {
     std::io::Write::write_all(&mut silent, &[1, 0, 1]).unwrap();
     let other = VfioUserFunction::connect(&paths[1], PATIENCE).unwrap();
     let begin = Instant::now();
-    (0..100).for_each(|_| drop(other.config_read(0, Width::B4).unwrap()));
+    for _ in 0..100 {
+        other.config_read(0, Width::B4).unwrap();
+    }
     assert!(begin.elapsed() < PATIENCE / 4);
 }
 
