@@ -8,12 +8,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use vmm::cli::{Cli, Command, ObserveArgs, RunArgs};
+use vmm::cli::{Cli, Command, RunArgs, SoftPfArgs};
 use vmm::config::ConfigError;
 use vmm::lifecycle::Ended;
-use vmm::log;
+use vmm::log::{self, LogOptions};
 use vmm::machine::SetupError;
 use vmm::run::{self, Finished, RunError};
+use vmm::soft_pf::{self, ServeError};
 use vmm::terminal;
 use vmm::vcpu::VcpuError;
 
@@ -26,11 +27,12 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Run(args) => run_machine(&args),
+        Command::SoftPf(args) => serve_soft_pf(&args),
     }
 }
 
 fn run_machine(args: &RunArgs) -> ExitCode {
-    if let Err(code) = start_log(&args.observe) {
+    if let Err(code) = start_log(&args.observe.log()) {
         return code.into();
     }
     terminal::restore_on_panic();
@@ -39,6 +41,24 @@ fn run_machine(args: &RunArgs) -> ExitCode {
         Err(error) => {
             say(with_causes(&error));
             failed_code(&error).into()
+        }
+    }
+}
+
+fn serve_soft_pf(args: &SoftPfArgs) -> ExitCode {
+    if let Err(code) = start_log(&args.log()) {
+        return code.into();
+    }
+    match soft_pf::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(with_causes(&error));
+            match error {
+                ServeError::Usage(_) => USAGE,
+                ServeError::Internal => INTERNAL,
+                _ => SET_UP,
+            }
+            .into()
         }
     }
 }
@@ -87,9 +107,8 @@ fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-fn start_log(observe: &ObserveArgs) -> Result<(), u8> {
-    let options = observe.log();
-    log::start(&options).map_err(|error| {
+fn start_log(options: &LogOptions<'_>) -> Result<(), u8> {
+    log::start(options).map_err(|error| {
         let path = options.file.map_or_else(Default::default, |path| path.display().to_string());
         say(format_args!("cannot write the log to {path}: {error}"));
         SET_UP

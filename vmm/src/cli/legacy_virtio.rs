@@ -14,8 +14,8 @@ pub fn parse(text: &str) -> Result<LegacyVirtioConfig, String> {
     let kind =
         options.value("soft")?.ok_or("the key 'soft' is missing: write soft=blk,file=PATH or soft=net,loopback")?;
     let soft = match kind.as_str() {
-        "blk" => blk(&mut options)?,
-        "net" => net(&mut options)?,
+        "blk" => blk(&mut options, "soft=blk")?,
+        "net" => net(&mut options, "soft=net")?,
         other => return Err(format!("soft={other}: there is no such device; the devices are blk and net")),
     };
     let config = LegacyVirtioConfig {
@@ -30,20 +30,22 @@ pub fn parse(text: &str) -> Result<LegacyVirtioConfig, String> {
     Ok(config)
 }
 
-fn blk(options: &mut Options) -> Result<SoftDevice, String> {
-    let file = options.value("file")?.ok_or("soft=blk needs file=PATH")?;
+/// The keys of a disk. `what` is what was written to get one.
+pub(super) fn blk(options: &mut Options, what: &str) -> Result<SoftDevice, String> {
+    let file = options.value("file")?.ok_or_else(|| format!("{what} needs file=PATH"))?;
     Ok(SoftDevice::Blk { file: file.into(), readonly: options.switch("readonly")? })
 }
 
-fn net(options: &mut Options) -> Result<SoftDevice, String> {
+/// The keys of a network card.
+pub(super) fn net(options: &mut Options, what: &str) -> Result<SoftDevice, String> {
     let tap = options.value("tap")?;
     let backend = match (tap, options.switch("loopback")?) {
-        (Some(_), true) => return Err("soft=net takes tap=NAME or loopback, not both".to_owned()),
+        (Some(_), true) => return Err(format!("{what} takes tap=NAME or loopback, not both")),
         // Easily written this way round, and no tap would be called so.
         (Some(tap), false) if tap == "loopback" => NetBackend::Loopback,
         (Some(tap), false) => NetBackend::Tap(tap),
         (None, true) => NetBackend::Loopback,
-        (None, false) => return Err("soft=net needs tap=NAME or loopback".to_owned()),
+        (None, false) => return Err(format!("{what} needs tap=NAME or loopback")),
     };
     let mac = options.parsed("mac", |text| text.parse::<MacAddress>().map_err(|e| e.to_string()))?;
     Ok(SoftDevice::Net { backend, mac })
