@@ -122,7 +122,7 @@ impl Engine {
     /// # Errors
     /// What is wrong with the configuration.
     pub fn prepare(&mut self, config: VmConfig) -> Result<(), ConfigError> {
-        self.vm = Some(VirtualMachine::new(config, &self.options.outputs)?);
+        self.vm = Some(VirtualMachine::new(config, Vec::new(), &self.options.outputs)?);
         Ok(())
     }
 
@@ -195,8 +195,8 @@ impl Engine {
         let operation = request.operation();
         operation.after(self.control.state()).map_err(|refusal| LifecycleError::refused(operation, refusal))?;
         match request {
-            Request::Create(config) => {
-                self.prepare(*config)?;
+            Request::Create(config, descriptors) => {
+                self.vm = Some(VirtualMachine::new(*config, descriptors, &self.options.outputs)?);
                 self.created();
             }
             Request::Boot => self.boot()?,
@@ -212,9 +212,9 @@ impl Engine {
                 return Ok(Reply::Counters(view::counters(&exits, &sections)));
             }
             Request::Legacy(id) => return Ok(Reply::Legacy(self.legacy(id.as_deref())?)),
-            Request::AddDevice(device) => {
+            Request::AddDevice(device, descriptors) => {
                 let outputs = self.options.outputs.clone();
-                let id = self.vm()?.add_device(*device, &outputs)?;
+                let id = self.vm()?.add_device(*device, descriptors, &outputs)?;
                 self.control.events().publish(EventKind::DeviceAdded { id: id.clone() });
                 return Ok(Reply::Text(id));
             }
@@ -488,7 +488,7 @@ impl Request {
     /// What the table of states calls it. The two that are possible always are answered before.
     fn operation(&self) -> Operation {
         match self {
-            Self::Create(_) => Operation::Create,
+            Self::Create(..) => Operation::Create,
             Self::Boot => Operation::Boot,
             Self::Shutdown => Operation::Shutdown,
             Self::Reboot => Operation::Reboot,
@@ -499,7 +499,7 @@ impl Request {
             Self::Info | Self::Metrics | Self::VmmShutdown => Operation::Info,
             Self::Counters => Operation::Counters,
             Self::Legacy(_) => Operation::Legacy,
-            Self::AddDevice(_) => Operation::AddDevice,
+            Self::AddDevice(..) => Operation::AddDevice,
             Self::RemoveDevice(_) => Operation::RemoveDevice,
         }
     }

@@ -130,8 +130,8 @@ fn each_command(devices: &[DeviceSection]) -> impl Iterator<Item = (&String, &Op
     devices.iter().flat_map(|device| device.admin.commands.iter().map(move |command| (&device.device.id, command)))
 }
 
-fn latency(page: &mut Page, name: &str, device: &String, command: &OpcodeStats) {
-    let labels: [Label<'_>; 2] = [("device", device), ("opcode", &command.command)];
+fn latency(page: &mut Page, name: &str, device: &str, command: &OpcodeStats) {
+    let labels: [Label<'_>; 2] = [("device", &device), ("opcode", &command.command)];
     let mut so_far = 0;
     let bounds = LATENCY_BOUNDS.iter().map(|nanos| Seconds(*nanos).to_string()).chain(["+Inf".to_owned()]);
     for (bound, count) in bounds.zip(command.latency_buckets) {

@@ -25,6 +25,8 @@ mod monitor;
 mod operator;
 mod state;
 mod tally;
+#[cfg(test)]
+mod test_engine;
 pub mod view;
 mod vm;
 mod wish;

@@ -2,10 +2,11 @@
 //! The one virtual machine: its configuration while it is off, its machine while it is on. The engine says
 //! when; this knows how.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::{LegacyVirtioConfig, VmConfig};
+use api::{LegacyVirtioConfig, NetBackend, SoftDevice, VmConfig};
 
 use super::operator::SerialFile;
 use super::{Category, LifecycleError};
@@ -19,6 +20,8 @@ type Outputs<'a> = &'a [(&'static str, PathBuf)];
 pub(super) struct VirtualMachine {
     /// With the ids and addresses that were given out.
     pub(super) config: VmConfig,
+    /// Descriptors that came with requests. The configuration refers to them by index, for as long as it is there.
+    descriptors: Vec<Arc<OwnedFd>>,
     /// Its open files. A machine that was shut down has none: nothing of the host is held for it.
     plan: Option<Plan>,
     pub(super) machine: Option<Machine>,
@@ -65,17 +68,23 @@ impl From<Failure> for LifecycleError {
 
 impl VirtualMachine {
     /// Checks a configuration and opens its files, which may not be among `outputs`.
-    pub(super) fn new(config: VmConfig, outputs: Outputs<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn new(
+        config: VmConfig,
+        descriptors: Vec<OwnedFd>,
+        outputs: Outputs<'_>,
+    ) -> Result<Self, ConfigError> {
         let config = config::complete(config)?;
-        let plan = checked(&config, outputs)?;
-        Ok(Self { config, plan: Some(plan), machine: None, serial_file: SerialFile::default(), ended_by: None })
+        let descriptors: Vec<_> = descriptors.into_iter().map(Arc::new).collect();
+        let plan = checked(&config, &descriptors, outputs)?;
+        let serial_file = SerialFile::default();
+        Ok(Self { config, descriptors, plan: Some(plan), machine: None, serial_file, ended_by: None })
     }
 
     /// Puts the machine together. It does not run yet. On an error there is none, and no file was created.
     pub(super) fn build(&mut self, observer: Arc<dyn Observer>, outputs: Outputs<'_>) -> Result<(), Failure> {
         let plan = match self.plan.take() {
             Some(plan) => plan,
-            None => checked(&self.config, outputs)?,
+            None => checked(&self.config, &self.descriptors, outputs)?,
         };
         let plan = self.plan.insert(plan);
         let machine = Machine::build(plan, self.serial_file.output(&plan.serial), observer)?;
@@ -90,11 +99,25 @@ impl VirtualMachine {
     }
 
     /// Adds a device and returns its id.
-    pub(super) fn add_device(&mut self, device: LegacyVirtioConfig, outputs: Outputs<'_>) -> Result<String, Failure> {
+    pub(super) fn add_device(
+        &mut self,
+        mut device: LegacyVirtioConfig,
+        descriptors: Vec<OwnedFd>,
+        outputs: Outputs<'_>,
+    ) -> Result<String, Failure> {
+        let known = self.descriptors.len();
+        if let SoftDevice::Net { backend: NetBackend::Fd(index), .. } = &mut device.soft {
+            // From here on it is counted with those that came before.
+            *index = u32::try_from(known).ok().and_then(|known| index.checked_add(known)).unwrap_or(u32::MAX);
+        }
         let mut config = self.config.clone();
         config.legacy_virtio.push(device);
         let config = config::complete(config)?;
-        self.change(config, outputs)?;
+        self.descriptors.extend(descriptors.into_iter().map(Arc::new));
+        if let Err(error) = self.change(config, outputs) {
+            self.descriptors.truncate(known);
+            return Err(error);
+        }
         let id = self.config.legacy_virtio.last().and_then(|device| device.id.clone());
         Ok(id.unwrap_or_default())
     }
@@ -113,12 +136,12 @@ impl VirtualMachine {
     fn change(&mut self, config: VmConfig, outputs: Outputs<'_>) -> Result<(), Failure> {
         // The old plan's locks would keep the new one from the same disks.
         let had_plan = self.plan.take().is_some();
-        let plan = match checked(&config, outputs) {
+        let plan = match checked(&config, &self.descriptors, outputs) {
             Ok(plan) => plan,
             Err(error) => {
                 if had_plan {
                     // If another process was quicker, booting says so.
-                    self.plan = checked(&self.config, outputs).ok();
+                    self.plan = checked(&self.config, &self.descriptors, outputs).ok();
                 }
                 return Err(error.into());
             }
@@ -136,8 +159,8 @@ impl VirtualMachine {
     }
 }
 
-fn checked(config: &VmConfig, outputs: Outputs<'_>) -> Result<Plan, ConfigError> {
-    let plan = Plan::check(config)?;
+fn checked(config: &VmConfig, descriptors: &[Arc<OwnedFd>], outputs: Outputs<'_>) -> Result<Plan, ConfigError> {
+    let plan = Plan::check_with(config, descriptors)?;
     check_outputs(&plan, outputs)?;
     Ok(plan)
 }

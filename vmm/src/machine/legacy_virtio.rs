@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use api::{InterruptMode, NetBackend, NotifyMode};
+use api::{InterruptMode, NotifyMode};
 use arch::irq::PciInterrupt;
 use devices::admin::wire::NotifyEntry;
 use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfDriver, PfWatchdog, Wait, WatchedVf};
@@ -25,7 +25,7 @@ use serde::Serialize;
 use super::observer::{ObservedClient, Observer};
 use super::watchdog::WatchdogTimer;
 use super::{Platform, SetupError, Subscriber};
-use crate::config::{DevicePlan, Plan, SoftPlan};
+use crate::config::{DevicePlan, Plan, SoftPlan, Wire};
 use crate::kvm::GuestRam;
 
 /// How long starting the PF, and each command to it before the guest starts, may take.
@@ -193,8 +193,12 @@ fn spec(device: &DevicePlan) -> Result<VfSpec, SetupError> {
         },
         SoftPlan::Net { backend, mac } => VfSpec::Net {
             backend: match backend {
-                NetBackend::Loopback => soft_pf::NetBackend::Loopback,
-                NetBackend::Tap(name) => soft_pf::NetBackend::Tap(tap::open(name, true).map_err(|e| failed(e.into()))?),
+                Wire::Loopback => soft_pf::NetBackend::Loopback,
+                Wire::Tap(name) => soft_pf::NetBackend::Tap(tap::open(name, true).map_err(|e| failed(e.into()))?),
+                Wire::Descriptor(descriptor) => {
+                    let descriptor = descriptor.try_clone().map_err(|e| failed(e.into()))?;
+                    soft_pf::NetBackend::Tap(tap::adopt(descriptor).map_err(|e| failed(e.into()))?)
+                }
             },
             mac: mac.0,
         },
