@@ -71,7 +71,9 @@ fn control(args: &CtlArgs) -> ExitCode {
         CtlError::Client(ClientError::Fault(fault)) if args.json => {
             say_plain(serde_json::to_string(fault).unwrap_or_default());
         }
-        CtlError::Client(ClientError::Fault(fault)) => say([&[fault.message.clone()], &fault.causes[..]].concat().join(": ")),
+        CtlError::Client(ClientError::Fault(fault)) => {
+            say([&[fault.message.clone()], &fault.causes[..]].concat().join(": "))
+        }
         _ => say(with_causes(&error)),
     }
     error.code().into()
@@ -127,7 +129,11 @@ fn failed_code(error: &RunError) -> u8 {
             SetupError::Internal(_) | SetupError::MainLoop(_) | SetupError::Vcpu(VcpuError::Timeout { .. }),
         ) => INTERNAL,
         RunError::Operation(_) => INTERNAL,
-        RunError::Config(_) | RunError::Setup(_) | RunError::Report { .. } | RunError::Monitor(_) | RunError::Api(_) => SET_UP,
+        RunError::Config(_)
+        | RunError::Setup(_)
+        | RunError::Report { .. }
+        | RunError::Monitor(_)
+        | RunError::Api(_) => SET_UP,
     }
 }
 

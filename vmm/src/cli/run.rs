@@ -23,13 +23,25 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Guest")]
     dry_run: bool,
     /// Linux kernel: bzImage, or uncompressed vmlinux
-    #[arg(long, conflicts_with = "config", value_name = "FILE", help_heading = "Guest", required_unless_present = "config")]
+    #[arg(
+        long,
+        conflicts_with = "config",
+        value_name = "FILE",
+        help_heading = "Guest",
+        required_unless_present = "config"
+    )]
     kernel: Option<PathBuf>,
     /// Initial RAM disk
     #[arg(long, conflicts_with = "config", value_name = "FILE", help_heading = "Guest")]
     initrd: Option<PathBuf>,
     /// Kernel command line
-    #[arg(long, conflicts_with = "config", value_name = "TEXT", help_heading = "Guest", default_value = "console=ttyS0")]
+    #[arg(
+        long,
+        conflicts_with = "config",
+        value_name = "TEXT",
+        help_heading = "Guest",
+        default_value = "console=ttyS0"
+    )]
     cmdline: String,
     /// Number of processors (1-64)
     #[arg(long, conflicts_with = "config", value_name = "N", help_heading = "Guest", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -47,7 +59,13 @@ pub struct RunArgs {
     #[arg(long, conflicts_with = "config", value_name = "KEY=VALUE,...", help_heading = "Devices", value_parser = legacy_virtio::parse)]
     legacy_virtio: Vec<LegacyVirtioConfig>,
     /// Where the serial port goes: stdio, none, or a file that its output is written to
-    #[arg(long, conflicts_with = "config", value_name = "stdio|FILE|none", help_heading = "Devices", default_value = "stdio")]
+    #[arg(
+        long,
+        conflicts_with = "config",
+        value_name = "stdio|FILE|none",
+        help_heading = "Devices",
+        default_value = "stdio"
+    )]
     serial: PathBuf,
     /// Write what the devices did to this file at exit ('-': standard output); may be repeated
     #[arg(long, value_name = "FILE|-", help_heading = "Reports")]
@@ -189,4 +207,3 @@ impl RunArgs {
         self.no_reboot
     }
 }
-

@@ -168,8 +168,9 @@ fn wire(backend: &NetBackend, id: &str, descriptors: &[Arc<OwnedFd>]) -> Result<
         NetBackend::Loopback => Wire::Loopback,
         NetBackend::Fd(index) => {
             let descriptor = usize::try_from(*index).ok().and_then(|index| descriptors.get(index));
-            let text =
-                || format!("device '{id}': there is no descriptor {index}: descriptors come with a request over the API");
+            let text = || {
+                format!("device '{id}': there is no descriptor {index}: descriptors come with a request over the API")
+            };
             let missing = || ConfigError::Value { field: "legacy_virtio", text: text() };
             Wire::Descriptor(Arc::clone(descriptor.ok_or_else(missing)?))
         }

@@ -10,6 +10,7 @@ use std::path::Path;
 use api::client::{Client, ClientError};
 use api::routes::PREFIX;
 use api::types::VmRemoveDevice;
+use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -59,20 +60,23 @@ fn put(name: &str, body: Option<String>) -> Request {
     Request { method: "PUT", target: format!("{PREFIX}/{name}"), body, show: table::device }
 }
 
+/// What a verb comes to.
+enum Ask {
+    Reply(Request),
+    Text(&'static str),
+    Stream(String),
+}
+
 /// Carries a verb out, and prints what came.
 ///
 /// # Errors
 /// See [`CtlError`]; nothing has been printed then, but for streams.
 pub fn run(args: &CtlArgs, out: &mut impl Write) -> Result<(), CtlError> {
     let client = Client::new(&args.api_socket)?;
-    let request = match &args.verb {
-        Verb::Events => return stream(&client, &format!("{PREFIX}/vmm.events"), out),
-        Verb::Trace { id } => return stream(&client, &with_parameter("vm.trace", "id", id.as_deref()), out),
-        Verb::Metrics => {
-            out.write_all(&client.request("GET", "/metrics", None)?)?;
-            return Ok(());
-        }
-        verb => request(verb)?,
+    let request = match ask(&args.verb)? {
+        Ask::Stream(target) => return stream(&client, &target, out),
+        Ask::Text(target) => return Ok(out.write_all(&client.request("GET", target, None)?)?),
+        Ask::Reply(request) => request,
     };
     let reply = client.request(request.method, &request.target, request.body)?;
     if reply.is_empty() {
@@ -86,11 +90,10 @@ pub fn run(args: &CtlArgs, out: &mut impl Write) -> Result<(), CtlError> {
     Ok(out.write_all((request.show)(&value).as_bytes())?)
 }
 
-fn request(verb: &Verb) -> Result<Request, CtlError> {
-    let json = |value: &dyn erased::Json| value.text().map(Some).map_err(io::Error::other);
-    Ok(match verb {
+fn ask(verb: &Verb) -> Result<Ask, CtlError> {
+    Ok(Ask::Reply(match verb {
         Verb::Ping => get("vmm.ping", table::ping),
-        Verb::Create { config } => put("vm.create", json(&read_config(config)?)?),
+        Verb::Create { config } => put("vm.create", Some(json(&read_config(config)?)?)),
         Verb::Boot => put("vm.boot", None),
         Verb::Pause => put("vm.pause", None),
         Verb::Resume => put("vm.resume", None),
@@ -100,31 +103,21 @@ fn request(verb: &Verb) -> Result<Request, CtlError> {
         Verb::Delete => put("vm.delete", None),
         Verb::Info => get("vm.info", table::info),
         Verb::Counters => get("vm.counters", table::counters),
-        Verb::Legacy { id } => {
-            Request { target: with_parameter("vm.legacy", "id", id.as_deref()), ..get("", table::legacy) }
-        }
-        Verb::AddDevice { device } => put("vm.add-device", json(device)?),
-        Verb::RemoveDevice { id } => put("vm.remove-device", json(&VmRemoveDevice { id: id.clone() })?),
-        Verb::Probe { path } => {
-            Request { target: with_parameter("host.probe", "path", path.as_deref()), ..get("", table::probe) }
-        }
+        Verb::Legacy { id } => get(&with_parameter("vm.legacy", "id", id.as_deref()), table::legacy),
+        Verb::AddDevice { device } => put("vm.add-device", Some(json(device)?)),
+        Verb::RemoveDevice { id } => put("vm.remove-device", Some(json(&VmRemoveDevice { id: id.clone() })?)),
+        Verb::Probe { path } => get(&with_parameter("host.probe", "path", path.as_deref()), table::probe),
         Verb::ShutdownVmm => put("vmm.shutdown", None),
-        // These are no plain requests; see `run`.
-        Verb::Events | Verb::Trace { .. } | Verb::Metrics => get("vmm.ping", table::ping),
-    })
+        Verb::Metrics => return Ok(Ask::Text("/metrics")),
+        Verb::Events => return Ok(Ask::Stream(format!("{PREFIX}/vmm.events"))),
+        Verb::Trace { id } => {
+            return Ok(Ask::Stream(format!("{PREFIX}/{}", with_parameter("vm.trace", "id", id.as_deref()))));
+        }
+    }))
 }
 
-/// Anything that can be written as JSON.
-mod erased {
-    pub trait Json {
-        fn text(&self) -> serde_json::Result<String>;
-    }
-
-    impl<T: serde::Serialize> Json for T {
-        fn text(&self) -> serde_json::Result<String> {
-            serde_json::to_string(self)
-        }
-    }
+fn json(value: &impl Serialize) -> io::Result<String> {
+    serde_json::to_string(value).map_err(io::Error::other)
 }
 
 fn read_config(path: &Path) -> Result<api::VmConfig, ConfigError> {
@@ -132,8 +125,8 @@ fn read_config(path: &Path) -> Result<api::VmConfig, ConfigError> {
 }
 
 fn with_parameter(name: &str, parameter: &str, value: Option<&str>) -> String {
-    let Some(value) = value else { return format!("{PREFIX}/{name}") };
-    let mut target = format!("{PREFIX}/{name}?{parameter}=");
+    let Some(value) = value else { return name.to_owned() };
+    let mut target = format!("{name}?{parameter}=");
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~/:".contains(&byte) {
             target.push(char::from(byte));

@@ -109,7 +109,12 @@ pub fn legacy(reply: &Value) -> String {
         text += &columns(&[
             row([
                 &plain(&device["id"]),
-                &format!("{} at {}, on {}", plain(&device["device"]), plain(&device["pci_bdf"]), plain(&device["function"])),
+                &format!(
+                    "{} at {}, on {}",
+                    plain(&device["device"]),
+                    plain(&device["pci_bdf"]),
+                    plain(&device["function"])
+                ),
             ]),
             row(["  registers by", &plain(&device["mode"])]),
             row(["  status", &plain(&registers["device_status_names"])]),

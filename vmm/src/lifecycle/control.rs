@@ -2,8 +2,8 @@
 //! The engine from other threads: each operation is a message to the main loop and a wait for the answer,
 //! bounded in number and time. Touches no machine.
 
-use std::sync::Arc;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::Duration;

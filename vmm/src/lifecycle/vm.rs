@@ -68,11 +68,7 @@ impl From<Failure> for LifecycleError {
 
 impl VirtualMachine {
     /// Checks a configuration and opens its files, which may not be among `outputs`.
-    pub(super) fn new(
-        config: VmConfig,
-        descriptors: Vec<OwnedFd>,
-        outputs: Outputs<'_>,
-    ) -> Result<Self, ConfigError> {
+    pub(super) fn new(config: VmConfig, descriptors: Vec<OwnedFd>, outputs: Outputs<'_>) -> Result<Self, ConfigError> {
         let config = config::complete(config)?;
         let descriptors: Vec<_> = descriptors.into_iter().map(Arc::new).collect();
         let plan = checked(&config, &descriptors, outputs)?;
