@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-use api::{InterruptMode, NetBackend, NotifyMode, SoftDevice};
+use api::{ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, NetBackend, NotifyMode, SoftDevice};
 use clap::CommandFactory;
 
 use super::*;
 
 fn run(words: &[&str]) -> Result<Box<RunArgs>, String> {
     let cli = Cli::try_parse_from([&["heirloom", "run"], words].concat()).map_err(|e| e.to_string())?;
-    let Command::Run(args) = cli.command;
-    Ok(args)
+    match cli.command {
+        Command::Run(args) => Ok(args),
+        other => Err(format!("{other:?}")),
+    }
 }
 
 fn device(text: &str) -> Result<LegacyVirtioConfig, String> {
