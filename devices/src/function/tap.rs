@@ -5,7 +5,7 @@
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 
 use thiserror::Error;
@@ -40,12 +40,6 @@ pub enum TapError {
         /// The name.
         name: String,
     },
-    /// A descriptor that carries no frames.
-    #[error("the file descriptor is neither a tap device nor a socket that keeps datagrams apart")]
-    NoFrames,
-    /// The system refused something about a descriptor.
-    #[error("cannot use the file descriptor as a network card's wire: {0}")]
-    Descriptor(io::Error),
     /// The system refused.
     #[error("cannot open tap device {name}: {source}; it must belong to this user and have no other user")]
     Open {
@@ -73,64 +67,6 @@ pub fn open(name: &str, vnet_hdr: bool) -> Result<Tap, TapError> {
         Err(source) if source.raw_os_error() == Some(libc::EINVAL) => Err(TapError::NotATap { name }),
         Err(source) => Err(TapError::Open { name, source }),
     }
-}
-
-/// Takes a descriptor that somebody else opened: a tap device (also a macvtap), or a socket that carries one
-/// Ethernet frame per datagram. It becomes non-blocking, for all who share it.
-///
-/// # Errors
-/// It is neither, or cannot be switched.
-pub fn adopt(descriptor: OwnedFd) -> Result<Tap, TapError> {
-    let file = File::from(descriptor);
-    let vnet_hdr = match tap_flags(&file) {
-        Some(flags) if flags & libc::IFF_TAP != 0 && flags & libc::IFF_NO_PI != 0 => flags & libc::IFF_VNET_HDR != 0,
-        Some(_) => return Err(TapError::NoFrames),
-        None => match socket_type(&file) {
-            Some(libc::SOCK_DGRAM | libc::SOCK_SEQPACKET) => false,
-            _ => return Err(TapError::NoFrames),
-        },
-    };
-    set_nonblocking(&file).map_err(TapError::Descriptor)?;
-    Ok(Tap { file, vnet_hdr })
-}
-
-/// The flags of a tun or tap that is attached; `None` for everything else.
-#[allow(unsafe_code)]
-fn tap_flags(file: &File) -> Option<libc::c_int> {
-    let mut request =
-        libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: 0 } };
-    // SAFETY: `file` is an open descriptor, TUNGETIFF takes a pointer to an `ifreq` to fill, and `request` is
-    // one that lives past the call.
-    let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNGETIFF as libc::Ioctl, &raw mut request) };
-    if result < 0 {
-        return None;
-    }
-    // SAFETY: the union was all zero bytes and the kernel has filled the flags in; any bits are an integer.
-    Some(unsafe { request.ifr_ifru.ifru_flags }.into())
-}
-
-/// The type of a socket; `None` for what is none.
-#[allow(unsafe_code)]
-fn socket_type(file: &File) -> Option<libc::c_int> {
-    let mut kind: libc::c_int = 0;
-    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: `kind` has room for the `length` bytes that the kernel may write, and both live past the call.
-    let result = unsafe {
-        libc::getsockopt(file.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TYPE, (&raw mut kind).cast(), &raw mut length)
-    };
-    (result == 0).then_some(kind)
-}
-
-#[allow(unsafe_code)]
-fn set_nonblocking(file: &File) -> io::Result<()> {
-    // SAFETY: F_GETFL takes no pointer.
-    let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) };
-    if flags < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: F_SETFL takes an integer.
-    let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Whether this process sees a network device of that name. Asked of the kernel, because a mounted
@@ -161,9 +97,6 @@ fn attach(name: &str, vnet_hdr: bool) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-    use std::os::unix::net::{UnixDatagram, UnixStream};
-
     use super::*;
 
     #[test]
@@ -171,16 +104,6 @@ mod tests {
         for name in ["", "tap%d", "a/b", "..", "0123456789abcdef", "a b", "tap\0"] {
             assert!(matches!(open(name, false), Err(TapError::Name { .. })), "{name:?}");
         }
-    }
-
-    #[test]
-    fn descriptors_of_others() {
-        let (datagram, stream) = (UnixDatagram::pair().unwrap(), UnixStream::pair().unwrap());
-        let tap = adopt(datagram.0.into()).unwrap();
-        assert!(!tap.vnet_hdr);
-        assert_eq!((&tap.file).read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        assert!(matches!(adopt(stream.0.into()), Err(TapError::NoFrames)));
-        assert!(matches!(adopt(File::open("/dev/null").unwrap().into()), Err(TapError::NoFrames)));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use api::{CpusConfig, MemoryConfig, PayloadConfig};
+use api::{CpusConfig, MemoryConfig, NetBackend, PayloadConfig};
 use tempfile::TempDir;
 
 use super::*;

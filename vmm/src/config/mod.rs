@@ -5,25 +5,25 @@
 
 mod disk;
 mod file;
+mod net;
 mod outputs;
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::num::NonZeroU8;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use api::{
-    ConsoleConfig, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MacAddress, NetBackend, NotifyMode,
-    SoftDevice, VmConfig,
+    ConsoleConfig, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MacAddress, NotifyMode, SoftDevice,
+    VmConfig,
 };
 use thiserror::Error;
 
 pub use disk::{Disk, DiskError};
 pub use file::{read_file, read_stream};
+pub use net::{Descriptors, NetSource};
 pub use outputs::check_outputs;
 
 /// Least main memory: a kernel, an initial RAM disk and the tables of a PC must fit.
@@ -58,6 +58,14 @@ pub enum ConfigError {
         /// The name.
         id: String,
     },
+    /// A descriptor that came with the configuration cannot be used.
+    #[error("descriptor {index} cannot be a network card's: {problem}")]
+    Descriptor {
+        /// Its number in the configuration.
+        index: u32,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A file cannot be used.
     #[error("cannot open {what} {}", path.display())]
     Open {
@@ -86,6 +94,7 @@ impl ConfigError {
     pub fn field(&self) -> Option<String> {
         match self {
             Self::Value { field, .. } => Some((*field).to_owned()),
+            Self::Descriptor { .. } => Some("legacy_virtio.soft.net.backend.fd".to_owned()),
             Self::DuplicateId { .. } => Some("legacy_virtio.id".to_owned()),
             Self::Open { what, .. } | Self::NotAFile { what, .. } if *what == KERNEL => {
                 Some("payload.kernel".to_owned())
@@ -145,46 +154,23 @@ pub enum SoftPlan {
     /// A network card.
     Net {
         /// Where frames go.
-        backend: Wire,
+        backend: NetSource,
         /// Its address.
         mac: MacAddress,
     },
 }
 
-/// Where a network card's frames go.
-#[derive(Debug)]
-pub enum Wire {
-    /// A tap device of this name.
-    Tap(String),
-    /// A tap device or datagram socket that somebody else opened.
-    Descriptor(Arc<OwnedFd>),
-    /// Nowhere.
-    Loopback,
-}
-
-fn wire(backend: &NetBackend, id: &str, descriptors: &[Arc<OwnedFd>]) -> Result<Wire, ConfigError> {
-    Ok(match backend {
-        NetBackend::Tap(name) => Wire::Tap(name.clone()),
-        NetBackend::Loopback => Wire::Loopback,
-        NetBackend::Fd(index) => {
-            let descriptor = usize::try_from(*index).ok().and_then(|index| descriptors.get(index));
-            let text = || {
-                format!("device '{id}': there is no descriptor {index}: descriptors come with a request over the API")
-            };
-            let missing = || ConfigError::Value { field: "legacy_virtio", text: text() };
-            Wire::Descriptor(Arc::clone(descriptor.ok_or_else(missing)?))
-        }
-    })
-}
-
 impl Plan {
     /// Checks a configuration and opens its files. On an error nothing is left open or changed.
     pub fn check(config: &VmConfig) -> Result<Self, ConfigError> {
-        Self::check_with(config, &[])
+        Self::check_with(config, &Descriptors::new())
     }
 
-    /// As [`Plan::check`], with the descriptors that the configuration refers to by index.
-    pub fn check_with(config: &VmConfig, descriptors: &[Arc<OwnedFd>]) -> Result<Self, ConfigError> {
+    /// As [`Self::check`], for a configuration that refers to descriptors.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn check_with(config: &VmConfig, descriptors: &Descriptors) -> Result<Self, ConfigError> {
         let cpus = check_limits(config)?;
         let ids = give_ids(&config.legacy_virtio)?;
         let macs = give_macs(&config.legacy_virtio)?;
@@ -195,7 +181,7 @@ impl Plan {
             .iter()
             .zip(ids)
             .zip(macs)
-            .map(|((device, id), mac)| DevicePlan::check(device, id, mac, descriptors))
+            .map(|((device, id), mac)| DevicePlan::check(device, (id, mac), descriptors))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             kernel,
@@ -214,13 +200,12 @@ impl Plan {
 impl DevicePlan {
     fn check(
         config: &LegacyVirtioConfig,
-        id: String,
-        mac: MacAddress,
-        descriptors: &[Arc<OwnedFd>],
+        (id, mac): (String, MacAddress),
+        descriptors: &Descriptors,
     ) -> Result<Self, ConfigError> {
         let soft = match &config.soft {
             SoftDevice::Blk { file, readonly } => SoftPlan::Blk(Disk::open(file, *readonly)?),
-            SoftDevice::Net { backend, .. } => SoftPlan::Net { backend: wire(backend, &id, descriptors)?, mac },
+            SoftDevice::Net { backend, .. } => SoftPlan::Net { backend: NetSource::check(backend, descriptors)?, mac },
         };
         let deadline = config.deadline_ms.map(|ms| Duration::from_millis(ms.into()));
         Ok(Self { id, soft, irq: config.irq, notify: config.notify, deadline, shadow: config.shadow })

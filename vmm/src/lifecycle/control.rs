@@ -131,10 +131,10 @@ impl Control {
         self.create_with(config, Vec::new())
     }
 
-    /// As [`Self::create`], with the descriptors that the configuration refers to by index.
+    /// As [`Self::create`], for a configuration that refers to `descriptors` by their place.
     ///
     /// # Errors
-    /// See [`Self::create`].
+    /// See there.
     pub fn create_with(&self, config: VmConfig, descriptors: Vec<OwnedFd>) -> Result<(), LifecycleError> {
         self.ask(Request::Create(Box::new(config), descriptors), limit::CHECK).map(drop)
     }
@@ -203,7 +203,7 @@ impl Control {
         self.add_device_with(device, Vec::new())
     }
 
-    /// As [`Self::add_device`], with the descriptors that the device refers to by index.
+    /// As [`Self::add_device`], for a device that refers to one of `descriptors` by its place.
     ///
     /// # Errors
     /// See [`Self::create`].

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The engine with real machines on /dev/kvm and guests of a few instructions.
+use std::os::unix::net::UnixDatagram;
 use std::thread;
 use std::time::Instant;
 
@@ -38,7 +39,9 @@ fn a_life_in_all_states_with_an_event_for_each_step() {
         "shutdown", "deleted",
     ];
     assert_eq!(names(&mut events), expected);
+    let control = control.clone();
     assert!(matches!(engine.end(), Ended::Requested));
+    assert_eq!(control.info().unwrap_err().category, Category::ShuttingDown);
     assert!(matches!(events.next(LIMIT), crate::lifecycle::Next::Event(event) if event.kind == EventKind::VmmShutdown));
     assert!(matches!(events.next(LIMIT), crate::lifecycle::Next::Closed));
 }
@@ -351,4 +354,34 @@ fn a_crowd_of_clients_gets_answers_or_refusals_and_the_engine_lives() {
     let _ = engine.control.resume();
     let before = engine.reads();
     wait_until(|| engine.reads() > before);
+}
+
+#[test]
+fn a_card_on_a_descriptor_keeps_it_over_boots_until_it_is_removed() {
+    let Some(engine) = TestEngine::start() else { return };
+    let control = &engine.control;
+    let card = |id: &str, fd: u32| {
+        let text = format!(r#"{{"id":"{id}","soft":{{"net":{{"backend":{{"fd":{fd}}}}}}}}}"#);
+        serde_json::from_str::<api::LegacyVirtioConfig>(&text).unwrap()
+    };
+    let (frames, peer) = UnixDatagram::pair().unwrap();
+    let mut config = engine.config(SPIN);
+    config.legacy_virtio = vec![card("one", 0)];
+    assert_eq!(control.create(config.clone()).unwrap_err().category, Category::InvalidConfig);
+    control.create_with(config, vec![frames.into()]).unwrap();
+    for _ in 0..2 {
+        control.boot().unwrap();
+        assert_eq!(peer.send(&[0; 60]).unwrap(), 60, "the machine has the other end");
+        control.shutdown().unwrap();
+    }
+    let (more, other) = UnixDatagram::pair().unwrap();
+    control.add_device_with(card("two", 0), vec![more.into()]).unwrap();
+    let config = control.info().unwrap().config;
+    let added = serde_json::to_string(&config.legacy_virtio[1]).unwrap();
+    assert!(added.contains(r#"{"fd":1}"#), "it has a number of its own: {added}");
+    control.remove_device("one").unwrap();
+    assert!(peer.send(&[0; 60]).is_err(), "closed");
+    assert_eq!(other.send(&[0; 60]).unwrap(), 60);
+    control.delete().unwrap();
+    assert!(other.send(&[0; 60]).is_err());
 }

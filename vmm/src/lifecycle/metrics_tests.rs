@@ -117,6 +117,7 @@ fn the_page_of_a_machine_at_work_agrees_with_its_counters() {
     let reads = net["reads"] as f64;
     let net0 = ("device", "net0");
     assert_eq!(page.sum("heirloom_legacy_accesses_total", &[net0, ("direction", "read")]), reads);
+    assert_eq!(page.sum("heirloom_legacy_accesses_total", &[net0, ("register", "device_status")]), reads);
     let status = [net0, ("register", "device_status"), ("direction", "read")];
     assert_eq!(page.sum("heirloom_legacy_register_commands_total", &status), reads);
     let read_opcode = [("opcode", "LEGACY_COMMON_CFG_READ"), ("status", "ok")];

@@ -17,30 +17,30 @@ use super::*;
 use crate::machine::SetupError;
 use crate::machine::test_pf::{self, Ears};
 
-pub(super) const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// jmp $
-pub(super) const SPIN: &[u8] = &[0xeb, 0xfe];
+pub(crate) const SPIN: &[u8] = &[0xeb, 0xfe];
 /// mov edx, 0x604; mov ax, 0x3400; out dx, ax; jmp $
-pub(super) const POWER_OFF: &[u8] = &[0xba, 4, 6, 0, 0, 0x66, 0xb8, 0, 0x34, 0x66, 0xef, 0xeb, 0xfe];
+pub(crate) const POWER_OFF: &[u8] = &[0xba, 4, 6, 0, 0, 0x66, 0xb8, 0, 0x34, 0x66, 0xef, 0xeb, 0xfe];
 /// mov edx, 0xcf9; mov al, 6; out dx, al; jmp $
-pub(super) const RESET: &[u8] = &[0xba, 0xf9, 0x0c, 0, 0, 0xb0, 6, 0xee, 0xeb, 0xfe];
+pub(crate) const RESET: &[u8] = &[0xba, 0xf9, 0x0c, 0, 0, 0xb0, 6, 0xee, 0xeb, 0xfe];
 /// mov eax, 0xd0000000; jmp eax
-pub(super) const CRASH: &[u8] = &[0xb8, 0, 0, 0, 0xd0, 0xff, 0xe0];
+pub(crate) const CRASH: &[u8] = &[0xb8, 0, 0, 0, 0xd0, 0xff, 0xe0];
 /// mov edx, 0xc012; in al, dx; jmp back: reads the status of the device in slot 1 for ever
-pub(super) const READ_STATUS: &[u8] = &[0xba, 0x12, 0xc0, 0, 0, 0xec, 0xeb, 0xfd];
+pub(crate) const READ_STATUS: &[u8] = &[0xba, 0x12, 0xc0, 0, 0, 0xec, 0xeb, 0xfd];
 
 /// A running engine.
-pub(super) struct TestEngine {
-    pub(super) control: Control,
-    pub(super) ears: Arc<Ears>,
-    pub(super) dir: TempDir,
+pub(crate) struct TestEngine {
+    pub(crate) control: Control,
+    pub(crate) ears: Arc<Ears>,
+    pub(crate) dir: TempDir,
     thread: Option<JoinHandle<Result<Ended, SetupError>>>,
 }
 
 impl TestEngine {
     /// `None` after saying that the test is skipped.
-    pub(super) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         crate::kvm::test_guest::vm()?;
         let ears = Arc::new(Ears::default());
         let (send, receive) = mpsc::channel();
@@ -56,7 +56,7 @@ impl TestEngine {
     }
 
     /// The configuration of a guest with this code, and one network card whose reads are all commands.
-    pub(super) fn config(&self, code: &[u8]) -> VmConfig {
+    pub(crate) fn config(&self, code: &[u8]) -> VmConfig {
         let kernel = self.dir.path().join("kernel");
         fs::write(&kernel, elf(code)).unwrap();
         VmConfig {
@@ -68,30 +68,30 @@ impl TestEngine {
         }
     }
 
-    pub(super) fn create_and_boot(&self, code: &[u8]) {
+    pub(crate) fn create_and_boot(&self, code: &[u8]) {
         self.control.create(self.config(code)).unwrap();
         self.control.boot().unwrap();
     }
 
     /// Waits until the guest has brought about this state.
-    pub(super) fn wait_for(&self, state: VmState) {
+    pub(crate) fn wait_for(&self, state: VmState) {
         wait_until(|| self.control.state() == state);
     }
 
     /// Register reads of the guest so far.
-    pub(super) fn reads(&self) -> u64 {
+    pub(crate) fn reads(&self) -> u64 {
         self.control.counters().unwrap()["net0"]["reads"]
     }
 
     /// A file in the test's folder.
-    pub(super) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.dir.path().join(name);
         fs::write(&path, bytes).unwrap();
         path
     }
 
     /// Ends it as a client does.
-    pub(super) fn end(mut self) -> Ended {
+    pub(crate) fn end(mut self) -> Ended {
         self.control.vmm_shutdown().unwrap();
         self.thread.take().unwrap().join().unwrap().unwrap()
     }
@@ -108,7 +108,7 @@ impl Drop for TestEngine {
 }
 
 /// Fails if `done` does not come true.
-pub(super) fn wait_until(done: impl Fn() -> bool) {
+pub(crate) fn wait_until(done: impl Fn() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < LIMIT, "it did not come about");
@@ -117,14 +117,14 @@ pub(super) fn wait_until(done: impl Fn() -> bool) {
 }
 
 /// A network card; `keys` such as `"deadline_ms":50`.
-pub(super) fn net(keys: &str) -> LegacyVirtioConfig {
+pub(crate) fn net(keys: &str) -> LegacyVirtioConfig {
     let comma = if keys.is_empty() { "" } else { "," };
     let text = format!(r#"{{"soft":{{"net":{{"backend":"loopback"}}}},"shadow":false{comma}{keys}}}"#);
     serde_json::from_str(&text).unwrap()
 }
 
 /// Names of the events so far.
-pub(super) fn names(subscription: &mut Subscription) -> Vec<&'static str> {
+pub(crate) fn names(subscription: &mut Subscription) -> Vec<&'static str> {
     std::iter::from_fn(|| match subscription.next(Duration::ZERO) {
         Next::Event(event) => Some(event.kind.name()),
         _ => None,
@@ -133,7 +133,7 @@ pub(super) fn names(subscription: &mut Subscription) -> Vec<&'static str> {
 }
 
 /// Waits for an event of this name.
-pub(super) fn wait_for_event(subscription: &mut Subscription, name: &str) -> EventKind {
+pub(crate) fn wait_for_event(subscription: &mut Subscription, name: &str) -> EventKind {
     let start = Instant::now();
     while start.elapsed() < LIMIT {
         if let Next::Event(event) = subscription.next(Duration::from_millis(100))

@@ -10,7 +10,7 @@ use api::{LegacyVirtioConfig, NetBackend, SoftDevice, VmConfig};
 
 use super::operator::SerialFile;
 use super::{Category, LifecycleError};
-use crate::config::{self, ConfigError, Plan, check_outputs};
+use crate::config::{self, ConfigError, Descriptors, Plan, check_outputs};
 use crate::machine::{Machine, Observer, SetupError};
 
 /// Files that are written, with the options that name them.
@@ -20,8 +20,8 @@ type Outputs<'a> = &'a [(&'static str, PathBuf)];
 pub(super) struct VirtualMachine {
     /// With the ids and addresses that were given out.
     pub(super) config: VmConfig,
-    /// Descriptors that came with requests. The configuration refers to them by index, for as long as it is there.
-    descriptors: Vec<Arc<OwnedFd>>,
+    /// What `config` refers to by number.
+    descriptors: Descriptors,
     /// Its open files. A machine that was shut down has none: nothing of the host is held for it.
     plan: Option<Plan>,
     pub(super) machine: Option<Machine>,
@@ -68,12 +68,18 @@ impl From<Failure> for LifecycleError {
 
 impl VirtualMachine {
     /// Checks a configuration and opens its files, which may not be among `outputs`.
-    pub(super) fn new(config: VmConfig, descriptors: Vec<OwnedFd>, outputs: Outputs<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn new(config: VmConfig, given: Vec<OwnedFd>, outputs: Outputs<'_>) -> Result<Self, ConfigError> {
         let config = config::complete(config)?;
-        let descriptors: Vec<_> = descriptors.into_iter().map(Arc::new).collect();
+        let descriptors: Descriptors = (0..).zip(given.into_iter().map(Arc::new)).collect();
         let plan = checked(&config, &descriptors, outputs)?;
-        let serial_file = SerialFile::default();
-        Ok(Self { config, descriptors, plan: Some(plan), machine: None, serial_file, ended_by: None })
+        Ok(Self {
+            config,
+            descriptors,
+            plan: Some(plan),
+            machine: None,
+            serial_file: SerialFile::default(),
+            ended_by: None,
+        })
     }
 
     /// Puts the machine together. It does not run yet. On an error there is none, and no file was created.
@@ -94,45 +100,49 @@ impl VirtualMachine {
         self.plan = None;
     }
 
-    /// Adds a device and returns its id.
+    /// Adds a device and returns its id. Its number of a descriptor is one of `given`, and becomes a free one.
     pub(super) fn add_device(
         &mut self,
         mut device: LegacyVirtioConfig,
-        descriptors: Vec<OwnedFd>,
+        given: Vec<OwnedFd>,
         outputs: Outputs<'_>,
     ) -> Result<String, Failure> {
-        let known = self.descriptors.len();
-        if let SoftDevice::Net { backend: NetBackend::Fd(index), .. } = &mut device.soft {
-            // From here on it is counted with those that came before.
-            *index = u32::try_from(known).ok().and_then(|known| index.checked_add(known)).unwrap_or(u32::MAX);
+        let mut descriptors = self.descriptors.clone();
+        if let SoftDevice::Net { backend: NetBackend::Fd(index), .. } = &mut device.soft
+            && let Some(descriptor) = usize::try_from(*index).ok().and_then(|at| given.into_iter().nth(at))
+        {
+            *index = (0..).find(|number| !descriptors.contains_key(number)).unwrap_or(u32::MAX);
+            descriptors.insert(*index, Arc::new(descriptor));
         }
         let mut config = self.config.clone();
         config.legacy_virtio.push(device);
         let config = config::complete(config)?;
-        self.descriptors.extend(descriptors.into_iter().map(Arc::new));
-        if let Err(error) = self.change(config, outputs) {
-            self.descriptors.truncate(known);
-            return Err(error);
-        }
+        self.change(config, descriptors, outputs)?;
         let id = self.config.legacy_virtio.last().and_then(|device| device.id.clone());
         Ok(id.unwrap_or_default())
     }
 
-    /// Removes the device `id`.
+    /// Removes the device `id`, and closes its descriptor.
     pub(super) fn remove_device(&mut self, id: &str, outputs: Outputs<'_>) -> Result<(), Failure> {
         let mut config = self.config.clone();
         config.legacy_virtio.retain(|device| device.id.as_deref() != Some(id));
         if config.legacy_virtio.len() == self.config.legacy_virtio.len() {
             return Err(LifecycleError::no_device(id).into());
         }
-        self.change(config, outputs)
+        let is_used = |number: u32| {
+            let uses = |device: &LegacyVirtioConfig| matches!(&device.soft, SoftDevice::Net { backend: NetBackend::Fd(n), .. } if *n == number);
+            config.legacy_virtio.iter().any(uses)
+        };
+        let mut descriptors = self.descriptors.clone();
+        descriptors.retain(|number, _| is_used(*number));
+        self.change(config, descriptors, outputs)
     }
 
     /// Checks the new configuration before the old one is given up.
-    fn change(&mut self, config: VmConfig, outputs: Outputs<'_>) -> Result<(), Failure> {
+    fn change(&mut self, config: VmConfig, descriptors: Descriptors, outputs: Outputs<'_>) -> Result<(), Failure> {
         // The old plan's locks would keep the new one from the same disks.
         let had_plan = self.plan.take().is_some();
-        let plan = match checked(&config, &self.descriptors, outputs) {
+        let plan = match checked(&config, &descriptors, outputs) {
             Ok(plan) => plan,
             Err(error) => {
                 if had_plan {
@@ -142,7 +152,7 @@ impl VirtualMachine {
                 return Err(error.into());
             }
         };
-        self.config = config;
+        (self.config, self.descriptors) = (config, descriptors);
         self.plan = had_plan.then_some(plan);
         Ok(())
     }
@@ -155,7 +165,7 @@ impl VirtualMachine {
     }
 }
 
-fn checked(config: &VmConfig, descriptors: &[Arc<OwnedFd>], outputs: Outputs<'_>) -> Result<Plan, ConfigError> {
+fn checked(config: &VmConfig, descriptors: &Descriptors, outputs: Outputs<'_>) -> Result<Plan, ConfigError> {
     let plan = Plan::check_with(config, descriptors)?;
     check_outputs(&plan, outputs)?;
     Ok(plan)

@@ -4,7 +4,10 @@
 //! The order is the one of hardware: the PF's driver starts, VFs are enabled, the command list is
 //! negotiated, and only then are VFs opened.
 
+use std::fs::File;
+use std::io;
 use std::num::NonZeroU16;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -17,15 +20,15 @@ use devices::function::{PciFunction, tap};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::soft_pf::{self, SoftPf, VfSpec};
 use devices::transitional::{
-    DeviceReport, IrqMode, NotifyAddress, NotifyMode as DeviceNotifyMode, Parts, RegisterMirror, TransitionalConfig,
-    TransitionalDevice,
+    DeviceReport, IrqMode, NotifyAddress, NotifyMode as DeviceNotifyMode, Parts, RegisterAccesses, RegisterMirror,
+    TransitionalConfig, TransitionalDevice,
 };
 use serde::Serialize;
 
 use super::observer::{ObservedClient, Observer};
 use super::watchdog::WatchdogTimer;
 use super::{Platform, SetupError, Subscriber};
-use crate::config::{DevicePlan, Plan, SoftPlan, Wire};
+use crate::config::{DevicePlan, NetSource, Plan, SoftPlan};
 use crate::kvm::GuestRam;
 
 /// How long starting the PF, and each command to it before the guest starts, may take.
@@ -61,6 +64,9 @@ pub struct DeviceSection {
     pub admin: AdminStats,
     /// How often the guest broke a ring, by garbage addresses, indices or chains, as the software VF counts it.
     pub rings_broken: u64,
+    /// The guest's accesses by register. Not in reports.
+    #[serde(skip)]
+    pub by_register: Vec<RegisterAccesses>,
 }
 
 /// One device in detail, for people who look into a running machine.
@@ -149,6 +155,7 @@ impl LegacyVirtio {
             slot: f.slot,
             device: f.device.report(),
             admin: f.registers.stats(),
+            by_register: f.device.register_accesses(),
             rings_broken: self.pf.as_ref().map_or(0, |pf| pf.rings_broken(index)),
         };
         self.functions.iter().enumerate().map(section).collect()
@@ -193,16 +200,23 @@ fn spec(device: &DevicePlan) -> Result<VfSpec, SetupError> {
         },
         SoftPlan::Net { backend, mac } => VfSpec::Net {
             backend: match backend {
-                Wire::Loopback => soft_pf::NetBackend::Loopback,
-                Wire::Tap(name) => soft_pf::NetBackend::Tap(tap::open(name, true).map_err(|e| failed(e.into()))?),
-                Wire::Descriptor(descriptor) => {
-                    let descriptor = descriptor.try_clone().map_err(|e| failed(e.into()))?;
-                    soft_pf::NetBackend::Tap(tap::adopt(descriptor).map_err(|e| failed(e.into()))?)
+                NetSource::Loopback => soft_pf::NetBackend::Loopback,
+                NetSource::Descriptor { descriptor, vnet_hdr } => {
+                    let file = duplicate(descriptor).map_err(|e| failed(e.into()))?;
+                    soft_pf::NetBackend::Tap(tap::Tap { file, vnet_hdr: *vnet_hdr })
                 }
+                NetSource::Tap(name) => soft_pf::NetBackend::Tap(tap::open(name, true).map_err(|e| failed(e.into()))?),
             },
             mac: mac.0,
         },
     })
+}
+
+/// A descriptor of its own for a machine. Reads must not wait: what its giver set is overruled.
+fn duplicate(descriptor: &OwnedFd) -> io::Result<File> {
+    let flags = rustix::fs::fcntl_getfl(descriptor)?;
+    rustix::fs::fcntl_setfl(descriptor, flags | rustix::fs::OFlags::NONBLOCK)?;
+    descriptor.try_clone().map(File::from)
 }
 
 fn start_pf(pf: &SoftPf, vfs: usize, cancelled: &AtomicBool) -> Result<PfDriver, SetupError> {
