@@ -72,7 +72,8 @@ fn control(args: &CtlArgs) -> ExitCode {
             say_plain(serde_json::to_string(fault).unwrap_or_default());
         }
         CtlError::Client(ClientError::Fault(fault)) => {
-            say([&[fault.message.clone()], &fault.causes[..]].concat().join(": "))
+            let causes = fault.causes.iter().map(String::as_str);
+            say(std::iter::once(fault.message.as_str()).chain(causes).collect::<Vec<_>>().join(": "));
         }
         _ => say(with_causes(&error)),
     }
