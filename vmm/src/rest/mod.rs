@@ -51,10 +51,34 @@ impl From<LifecycleError> for Fault {
     }
 }
 
-/// A view in the API's words. The test below holds the two together.
-fn convert<T: DeserializeOwned>(view: impl Serialize) -> Result<T, Fault> {
-    let value = serde_json::to_value(view).and_then(serde_json::from_value);
-    value.map_err(|error| Fault::from_error(Code::Internal, &error))
+/// A view in the API's words. In debug builds, and so in tests, a field of the view that the API's type has not
+/// is a panic, which a client sees as a 500.
+fn convert<T: Serialize + DeserializeOwned>(view: impl Serialize) -> Result<T, Fault> {
+    let failed = |error: serde_json::Error| Fault::from_error(Code::Internal, &error);
+    let value = serde_json::to_value(view).map_err(failed)?;
+    #[cfg(debug_assertions)]
+    let before = value.clone();
+    let converted: T = serde_json::from_value(value).map_err(failed)?;
+    #[cfg(debug_assertions)]
+    assert!(
+        is_part_of(&before, &serde_json::to_value(&converted).unwrap_or_default()),
+        "the API's types lack something of {before}"
+    );
+    Ok(converted)
+}
+
+#[cfg(debug_assertions)]
+fn is_part_of(part: &serde_json::Value, whole: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match (part, whole) {
+        (Value::Object(part), Value::Object(whole)) => {
+            part.iter().all(|(key, value)| is_part_of(value, whole.get(key).unwrap_or(&Value::Null)))
+        }
+        (Value::Array(part), Value::Array(whole)) => {
+            part.len() == whole.len() && part.iter().zip(whole).all(|(part, whole)| is_part_of(part, whole))
+        }
+        _ => part == whole,
+    }
 }
 
 impl Service for Monitor {
