@@ -5,7 +5,9 @@
 //! Users of [`PciFunction`] may not ask what kind it is.
 
 pub mod capabilities;
+pub mod shared;
 pub mod tap;
+pub mod vfio_user;
 
 use std::fmt;
 use std::fs::File;

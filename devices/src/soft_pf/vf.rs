@@ -119,10 +119,10 @@ impl Vf {
 
     /// LEGACY_COMMON_CFG_WRITE. A reset is complete, and no DMA is made any more, when it returns.
     pub(super) fn legacy_write(&self, offset: u8, bytes: &[u8]) -> std::result::Result<(), NoSuchField> {
-        let pfn_zero_resets = self.quirks.load().pfn_zero_resets;
+        let quirks = self.quirks.load();
         let write = {
             let mut device = self.function.device();
-            let write = device.legacy_write(offset, bytes, pfn_zero_resets)?;
+            let write = device.legacy_write(offset, bytes, &quirks)?;
             self.live.store(device.is_live(), Ordering::Release);
             write
         };
@@ -202,8 +202,8 @@ impl PciFunction for VfHandle {
         self.0.function.disable_msix()
     }
 
+    // An IOMMU does not ask whether the VF is there: a client maps its memory once, before VF Enable.
     fn dma_map(&self, region: &DmaRegion) -> Result<()> {
-        self.0.function.check_present()?;
         self.0.function.dma_map(region)
     }
 

@@ -55,6 +55,8 @@ mod mirror;
 #[cfg(test)]
 mod no_dma_tests;
 mod notify;
+#[cfg(test)]
+mod notify_choice_tests;
 mod pf_life;
 #[cfg(test)]
 mod pf_life_tests;
@@ -80,6 +82,12 @@ mod stats;
 #[cfg(test)]
 mod vector_tests;
 mod vf;
+#[cfg(test)]
+mod vfio_user_tests;
+#[cfg(test)]
+mod width_tests;
+#[cfg(test)]
+mod wire_property_tests;
 
 pub use access_counts::RegisterAccesses;
 pub use decode::{CONFIG_START, CONFIG_START_MSIX, Direction, Layout, Register, Target};

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use api::{InterruptMode, NotifyMode};
 use arch::irq::PciInterrupt;
 use devices::admin::wire::NotifyEntry;
-use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfDriver, PfWatchdog, Wait, WatchedVf};
+use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfDriver, PfLog, PfReport, PfWatchdog, Wait, WatchedVf};
 use devices::function::{PciFunction, tap};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::soft_pf::{self, SoftPf, VfSpec};
@@ -42,6 +42,7 @@ pub(super) struct LegacyVirtio {
     functions: Vec<Function>,
     driver: Option<Arc<PfDriver>>,
     pf: Option<SoftPf>,
+    log: Arc<PfLog>,
 }
 
 struct Function {
@@ -103,7 +104,7 @@ impl LegacyVirtio {
         cancelled: &Arc<AtomicBool>,
     ) -> Result<Self, SetupError> {
         if plan.devices.is_empty() {
-            return Ok(Self { functions: Vec::new(), driver: None, pf: None });
+            return Ok(Self { functions: Vec::new(), driver: None, pf: None, log: Arc::default() });
         }
         let specs = plan.devices.iter().map(spec).collect::<Result<Vec<_>, _>>()?;
         let pf = SoftPf::new("soft", specs).map_err(|error| SetupError::SoftPf(error.into()))?;
@@ -118,7 +119,7 @@ impl LegacyVirtio {
                 builder.function(device, vf, index)
             })
             .collect::<Result<_, SetupError>>()?;
-        Ok(Self { functions, driver: Some(driver), pf: Some(pf) })
+        Ok(Self { functions, driver: Some(driver), pf: Some(pf), log: Arc::default() })
     }
 
     /// How the functions' INTA pins are wired.
@@ -146,6 +147,7 @@ impl LegacyVirtio {
         };
         let watched = self.functions.iter().enumerate().map(watched).collect();
         let watchdog = PfWatchdog::new(Arc::clone(driver), watched);
+        let watchdog = watchdog.with_log(Arc::clone(&self.log));
         Ok(Some(Box::new(WatchdogTimer::new(watchdog)?)))
     }
 
@@ -177,6 +179,11 @@ impl LegacyVirtio {
             LegacySection { section, mode: "admin_commands", registers, times_faulted, last_fault }
         };
         self.functions.iter().zip(self.sections()).map(detail).collect()
+    }
+
+    /// What became of the PF; `None` if there is none.
+    pub(super) fn pf_report(&self) -> Option<PfReport> {
+        self.driver.is_some().then(|| self.log.report())
     }
 
     /// Resets the VFs, so that none reaches guest memory any more.
@@ -239,7 +246,7 @@ impl Builder<'_> {
         }
         let member = u16::try_from(index + 1).ok().and_then(NonZeroU16::new);
         let member = member.ok_or(SetupError::Internal("a VF without a member id"))?;
-        let notify = self.notify_address(member, vf.as_ref())?;
+        let notify = self.notify_addresses(member, vf.as_ref())?;
         // Through the driver, not its bare queue: it negotiates the commands anew when a PF has lost them.
         let channel: Arc<dyn AdminChannel> = Arc::clone(self.driver) as _;
         let registers = Arc::new(OverAdmin::new(channel, member, notify));
@@ -260,7 +267,7 @@ impl Builder<'_> {
         Ok(Function { slot, member, vf, device, registers })
     }
 
-    fn notify_address(&self, member: NonZeroU16, vf: &dyn PciFunction) -> Result<Option<NotifyAddress>, SetupError> {
+    fn notify_addresses(&self, member: NonZeroU16, vf: &dyn PciFunction) -> Result<Vec<NotifyAddress>, SetupError> {
         let pf = self.driver.function();
         let size = |place: u8, bar: u8| match place {
             NotifyEntry::OWNER => pf.region(bar).map(|r| r.size),
@@ -268,7 +275,7 @@ impl Builder<'_> {
             _ => None,
         };
         let wait = Wait { deadline: Instant::now() + START_LIMIT, cancelled: self.cancelled };
-        Ok(self.driver.notify_info(member, size, &wait)?.into_iter().next())
+        Ok(self.driver.notify_info(member, size, &wait)?)
     }
 }
 
