@@ -7,6 +7,7 @@ starts where drivers, devices and kernels of the field are, and not at random by
 a change of a script's format; the output is always the same.
 """
 
+import json
 import pathlib
 import struct
 
@@ -290,6 +291,37 @@ def tables_seeds():
     save("tables", "twice", [1, 1], bytes([1, 0, 5, 1, 0, 10]))
 
 
+# api_request: kind (0 query, 1 TOML, 2 JSON), then the text.
+def api_seeds():
+    configs = [
+        {"payload": {"kernel": "/boot/vmlinuz"}},
+        {
+            "payload": {"kernel": "k", "initramfs": "i", "cmdline": "console=ttyS0"},
+            "cpus": {"boot_vcpus": 2, "max_vcpus": 2, "topology": None, "features": {}, "nested": True},
+            "memory": {"size": 268435456, "shared": True, "hugepages": False, "zones": None},
+            "serial": {"mode": "Null"},
+            "console": {"mode": "Off"},
+            "rng": {"src": "/dev/urandom"},
+            "disks": None,
+            "legacy_virtio": [
+                {"id": "root", "soft": {"blk": {"file": "d", "readonly": True}}, "irq": "intx"},
+                {"soft": {"net": {"backend": {"tap": "t"}, "mac": "52:54:00:12:34:56"}}, "deadline_ms": 250},
+                {"soft": {"net": {"backend": {"fd": 0}}}, "notify": "exit", "shadow": False},
+                {"soft": {"net": {"backend": "loopback"}}},
+            ],
+        },
+    ]
+    for number, config in enumerate(configs):
+        save("api_request", f"config-{number}", [2], json.dumps(config).encode())
+    save("api_request", "query", [0], b"id=net0&path=%2Fsys")
+    save(
+        "api_request",
+        "toml",
+        [1],
+        b'[payload]\nkernel = "k"\n[cpus]\nboot_vcpus = 2\nmax_vcpus = 2\n[[legacy_virtio]]\nsoft.net.backend = "loopback"\n',
+    )
+
+
 # vfio_user: mode; then messages: command, descriptors, length, payload.
 CODEC, CLIENT, SERVER = 0, 1, 2
 NO_FD, MEMORY, EVENT, EVENTS = 0, 1, 2, 3
@@ -372,5 +404,6 @@ if __name__ == "__main__":
     soft_pf_seeds()
     kernel_seeds()
     tables_seeds()
+    api_seeds()
     vfio_user_servers()
     vfio_user_clients()

@@ -81,6 +81,10 @@ pub struct VmRemoveDevice {
 pub struct LegacyDevice {
     /// Its id.
     pub id: String,
+    /// Its PCI address in the guest.
+    pub pci_bdf: String,
+    /// How its registers are reached: `admin_commands`.
+    pub mode: String,
     /// Type of the device: `net`, `block`.
     pub device: String,
     /// The function below.
@@ -109,11 +113,53 @@ pub struct LegacyDevice {
     pub errors: BTreeMap<String, u64>,
     /// Why it is out of service, if it is.
     pub faulted: Option<String>,
+    /// How often it went out of service.
+    pub times_faulted: u64,
+    /// Why it did last, also if it is back.
+    pub last_fault: Option<String>,
+    /// Its legacy registers as the monitor remembers them; null while an access holds them.
+    pub registers: Option<RegisterMirror>,
     /// What it asked of the physical function.
     pub admin: AdminStatistics,
     /// How often the guest broke a ring, as the software VF counts it.
     #[serde(default)]
     pub rings_broken: u64,
+}
+
+/// The legacy registers of one function. No command is sent for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RegisterMirror {
+    /// Features that the guest was offered; null until it asked.
+    pub device_features: Option<u32>,
+    /// Their names.
+    pub device_feature_names: Vec<String>,
+    /// Features that the guest accepted.
+    pub driver_features: u32,
+    /// Their names.
+    pub driver_feature_names: Vec<String>,
+    /// The queue selected last.
+    pub queue_select: u16,
+    /// The status that the guest wrote last.
+    pub device_status: u8,
+    /// Names of its bits.
+    pub device_status_names: Vec<String>,
+    /// Vector for configuration changes, as far as it is known.
+    pub config_msix_vector: Option<u16>,
+    /// Whether the guest has MSI-X on, which moves device configuration from offset 20 to 24.
+    pub msix_enabled: bool,
+    /// Queues that the guest asked about or set up.
+    pub queues: Vec<QueueMirror>,
+}
+
+/// The registers of one queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QueueMirror {
+    /// Its index.
+    pub index: u16,
+    /// Its page number; 0 is "not set up".
+    pub address: u32,
+    /// Entries, as far as somebody asked.
+    pub size: Option<u16>,
 }
 
 /// Administration commands of one device.
@@ -187,7 +233,7 @@ pub enum ProbeResult {
 /// One line of `vmm.events`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventLine {
-    /// Number of the event, from 0; events that a slow reader missed leave a gap.
+    /// Number of the event, from 1; events that a slow reader missed leave a gap.
     pub seq: u64,
     /// When, in UTC (RFC 3339).
     pub timestamp: String,
@@ -197,5 +243,5 @@ pub struct EventLine {
     pub event: String,
     /// More about it.
     #[serde(default)]
-    pub properties: BTreeMap<String, String>,
+    pub properties: BTreeMap<String, serde_json::Value>,
 }

@@ -12,17 +12,20 @@
 //! | [`kvm`] | the kernel's objects: VM, memory, vCPUs, interrupts |
 //! | [`vcpu`] | the threads that run guest code, and what its exits mean |
 //! | [`console`], [`terminal`], [`signals`] | the operator |
+//! | [`rest`], [`ctl`] | the engine as the API's service; the client |
 //! | [`report`] | what the devices did |
 //! | [`soft_pf`] | `heirloom soft-pf`: a software PF and its VFs as a server |
 
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod ctl;
 pub mod kvm;
 pub mod lifecycle;
 pub mod log;
 pub mod machine;
 pub mod report;
+pub mod rest;
 pub mod run;
 pub mod signals;
 pub mod soft_pf;

@@ -66,10 +66,13 @@ const INFO_EXAMPLE: Example = (
 
 const LEGACY_EXAMPLE: Example = (
     "A disk",
-    r#"[{"id": "disk", "device": "block", "function": "soft/vf0", "slot": 1, "interrupts": "msix", "status": 7, "queues": [0],
+    r#"[{"id": "disk", "pci_bdf": "0000:00:01.0", "mode": "admin_commands", "device": "block", "function": "soft/vf0", "slot": 1, "interrupts": "msix", "status": 7, "queues": [0],
   "notify": "member BAR 2 + 0x3000", "kicks": {"ioeventfd": 20, "store": 0, "admin": 0, "early": 0, "replayed": 0, "dropped": 0},
   "intx": {"queue": 0, "config": 0, "spurious": 0}, "accesses": {"reads": 15, "writes": 9, "isr_reads": 0, "shadow_reads": 10, "commands": 16},
-  "resets": 2, "function_resets": 0, "errors": {"refused": 0, "timeout": 0}, "faulted": null,
+  "resets": 2, "function_resets": 0, "errors": {"refused": 0, "timeout": 0}, "faulted": null, "times_faulted": 0, "last_fault": null,
+  "registers": {"device_features": 4, "device_feature_names": ["SEG_MAX"], "driver_features": 0, "driver_feature_names": [],
+   "queue_select": 0, "device_status": 7, "device_status_names": ["ACKNOWLEDGE", "DRIVER", "DRIVER_OK"], "config_msix_vector": 0,
+   "msix_enabled": true, "queues": [{"index": 0, "address": 16384, "size": 128}]},
   "admin": {"member": 1, "commands": [{"command": "LEGACY_COMMON_CFG_READ", "count": 5,
    "latency_ns": {"p50": 900, "p90": 1200, "p99": 1200, "max": 1200}, "errors": {"refused": 0}}],
    "registers": [{"register": "device_status", "count": 3}]}, "rings_broken": 0}]"#,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use api::{InterruptMode, NetBackend, NotifyMode, SoftDevice};
+use api::{ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, NetBackend, NotifyMode, SoftDevice};
 use clap::CommandFactory;
 
 use super::*;
@@ -8,7 +8,7 @@ fn run(words: &[&str]) -> Result<Box<RunArgs>, String> {
     let cli = Cli::try_parse_from([&["heirloom", "run"], words].concat()).map_err(|e| e.to_string())?;
     match cli.command {
         Command::Run(args) => Ok(args),
-        Command::SoftPf(_) => Err("another command".to_owned()),
+        other => Err(format!("{other:?}")),
     }
 }
 
@@ -37,7 +37,7 @@ fn a_whole_command_line() {
         "--report=out.json",
     ])
     .unwrap();
-    let config = args.config();
+    let config = args.config().unwrap();
     assert_eq!(config.payload.cmdline.as_deref(), Some("console=ttyS0"));
     assert_eq!((config.cpus.boot_vcpus, config.cpus.profile, config.memory.size), (4, CpuProfile::Legacy, 4 << 30));
     assert_eq!(config.serial.mode, ConsoleMode::Off);
@@ -102,4 +102,73 @@ fn errors_name_the_option_the_value_and_the_fix() {
     assert!(run(&["--kernel=k", "--memory=12Q"]).unwrap_err().contains("such as 512M"));
     assert!(run(&["--kernel=k", "--cpus=0"]).is_err());
     assert!(run(&[]).unwrap_err().contains("--kernel"));
+}
+
+#[test]
+fn a_file_instead_of_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vm.toml");
+    std::fs::write(&path, "[payload]\nkernel = \"k\"\n[[legacy_virtio]]\nsoft.net.backend = \"loopback\"\n").unwrap();
+    let path = path.to_str().unwrap();
+    let config = run(&["--config", path, "--dry-run"]).unwrap().config().unwrap();
+    assert_eq!(config.legacy_virtio.len(), 1);
+    // What --dry-run prints is a configuration again, the same.
+    let json = folder.path().join("vm.json");
+    std::fs::write(&json, serde_json::to_string_pretty(&config).unwrap()).unwrap();
+    assert_eq!(run(&["--config", json.to_str().unwrap()]).unwrap().config().unwrap(), config);
+    for options in [["--memory", "1G"], ["--cmdline", "x"], ["--kernel", "k"], ["--cpus", "2"], ["--serial", "none"]] {
+        let error = run(&[&["--config", path][..], &options].concat()).unwrap_err();
+        assert!(error.contains("cannot be used with"), "{error}");
+    }
+    std::fs::write(path, "[payload]\nkernel = \"k\"\n[memory]\nsize = 1\n").unwrap();
+    let error = run(&["--config", path]).unwrap().config().unwrap_err().to_string();
+    assert!(error.contains("memory.size") && error.contains("vm.toml"), "{error}");
+    let error = run(&["--config", "/nonexistent"]).unwrap().config().unwrap_err().to_string();
+    assert!(error.contains("/nonexistent"), "{error}");
+}
+
+#[test]
+fn every_verb_and_generator() {
+    let ctl = |words: &[&str]| Cli::try_parse_from([&["heirloom", "ctl", "--api-socket", "s"], words].concat());
+    for words in [
+        &["ping"][..],
+        &["create", "f"],
+        &["boot"],
+        &["pause"],
+        &["resume"],
+        &["shutdown"],
+        &["reboot"],
+        &["power-button"],
+        &["delete"],
+        &["info"],
+        &["counters"],
+        &["legacy"],
+        &["legacy", "net0"],
+        &["add-device", "soft=net,loopback"],
+        &["remove-device", "net0"],
+        &["probe"],
+        &["metrics"],
+        &["events"],
+        &["trace"],
+        &["shutdown-vmm"],
+    ] {
+        ctl(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    }
+    assert!(ctl(&["add-device", "soft=floppy"]).unwrap_err().to_string().contains("soft=floppy"));
+    for shell in ["bash", "zsh", "fish"] {
+        let Command::Completions(args) = Cli::try_parse_from(["heirloom", "completions", shell]).unwrap().command
+        else {
+            panic!()
+        };
+        let mut script = Vec::new();
+        args.write(&mut script).unwrap();
+        assert!(String::from_utf8(script).unwrap().contains("power-button"), "{shell}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["heirloom", "man", folder.path().to_str().unwrap()];
+    let Command::Man(args) = Cli::try_parse_from(words).unwrap().command else { panic!() };
+    args.write().unwrap();
+    for page in ["heirloom.1", "heirloom-run.1", "heirloom-ctl.1", "heirloom-ctl-boot.1"] {
+        assert!(std::fs::read_to_string(folder.path().join(page)).unwrap().starts_with(".ie"), "{page}");
+    }
 }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod disk;
+mod file;
 mod net;
 mod outputs;
 
@@ -21,6 +22,7 @@ use api::{
 use thiserror::Error;
 
 pub use disk::{Disk, DiskError};
+pub use file::{read_file, read_stream};
 pub use net::{Descriptors, NetSource};
 pub use outputs::check_outputs;
 
