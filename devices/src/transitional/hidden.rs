@@ -12,6 +12,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::front::{Front, ISR_CONFIG, ISR_QUEUE};
 use super::queue_set::MAX_QUEUES;
 use super::stats::Stats;
+use crate::function::eventfds;
 
 /// The vector for configuration changes.
 pub const CONFIG_VECTOR: u16 = 0;
@@ -72,7 +73,7 @@ impl HiddenVectors {
     /// Forgets signals that nobody took.
     pub fn drain(&self) {
         for event in &self.events {
-            let _ = event.read();
+            eventfds::take(event);
         }
     }
 }
@@ -90,7 +91,7 @@ impl InterruptPump {
     fn pump(&self, vector: usize) {
         let Some(event) = self.vectors.events.get(vector) else { return };
         let bits = self.vectors.isr_bits(vector);
-        if self.front.raise_if(bits, || event.read().is_ok()) {
+        if self.front.raise_if(bits, || eventfds::take(event).is_some()) {
             match bits {
                 ISR_CONFIG => self.stats.config_interrupts.add(),
                 _ => self.stats.queue_interrupts.add(),
