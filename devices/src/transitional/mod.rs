@@ -49,6 +49,8 @@ mod known;
 mod leak_tests;
 mod links;
 #[cfg(test)]
+mod mapping_tests;
+#[cfg(test)]
 mod no_dma_tests;
 mod notify;
 mod pf_life;
