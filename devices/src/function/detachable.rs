@@ -137,3 +137,7 @@ impl PciFunction for Detachable {
         self.with(|function| function.link_ioeventfd(bar, offset, value, event))
     }
 }
+
+#[cfg(test)]
+#[path = "detachable_tests.rs"]
+mod tests;

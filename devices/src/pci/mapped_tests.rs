@@ -176,7 +176,7 @@ fn areas_that_are_no_whole_pages_of_the_window_are_left_out() {
     let window = |base| BarWindow { bar: 0, kind: BarKind::Memory64 { prefetchable: true }, base, size: 0x4000 };
     assert!(fits(&area(0x1000, 0x3000), &window(0xc000_0000)));
     assert!(!fits(&area(0x1000, 0x4000), &window(0xc000_0000)), "past the end");
-    assert!(!fits(&area(u64::MAX & !0xfff, 0x2000), &window(0xc000_0000)), "wraps");
+    assert!(!fits(&area(!0xfff, 0x2000), &window(0xc000_0000)), "wraps");
     assert!(!fits(&area(0x800, 0x1000), &window(0xc000_0000)));
     assert!(!fits(&area(0, 0x800), &window(0xc000_0000)));
     assert!(!fits(&area(0, 0), &window(0xc000_0000)));
