@@ -91,8 +91,14 @@ fn start_log(verbosity: u8) {
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
-    let filter =
+    let mut filter =
         EnvFilter::builder().with_default_directive(level.into()).with_env_var("HEIRLOOM_LOG").from_env_lossy();
+    if std::env::var_os("HEIRLOOM_LOG").is_none()
+        && let Ok(progress) = "heirloom::progress=info".parse()
+    {
+        // What takes long is told without -v: an operator who sees nothing takes it for stuck.
+        filter = filter.add_directive(progress);
+    }
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

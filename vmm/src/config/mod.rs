@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 mod disk;
+mod hardware;
+mod memory;
 mod outputs;
 
 use std::collections::BTreeSet;
@@ -20,6 +22,8 @@ use api::{
 use thiserror::Error;
 
 pub use disk::{Disk, DiskError};
+pub use hardware::{FunctionPlan, HostVfPlan, PassthroughPlan, ServedVfPlan};
+pub use memory::MemoryPlan;
 pub use outputs::check_outputs;
 
 /// Least main memory: a kernel, an initial RAM disk and the tables of a PC must fit.
@@ -77,10 +81,14 @@ pub struct Plan {
     pub cpu_profile: CpuProfile,
     /// Bytes of main memory.
     pub memory: u64,
+    /// How it is to be had.
+    pub memory_options: MemoryPlan,
     /// Serial port.
     pub serial: ConsoleConfig,
     /// Legacy virtio functions, in slot order.
     pub devices: Vec<DevicePlan>,
+    /// Functions passed through, in slot order behind those.
+    pub passthrough: Vec<PassthroughPlan>,
 }
 
 /// One legacy virtio function.
@@ -89,7 +97,7 @@ pub struct DevicePlan {
     /// Unique name.
     pub id: String,
     /// What the VF is.
-    pub soft: SoftPlan,
+    pub vf: VfPlan,
     /// Interrupts offered.
     pub irq: InterruptMode,
     /// Route of notifications.
@@ -98,6 +106,17 @@ pub struct DevicePlan {
     pub deadline: Option<Duration>,
     /// Whether register reads are answered without a command where the answer is known.
     pub shadow: bool,
+}
+
+/// What a VF is.
+#[derive(Debug)]
+pub enum VfPlan {
+    /// One of the built-in software PF's.
+    Soft(SoftPlan),
+    /// One of the host's.
+    Host(HostVfPlan),
+    /// One that another process serves.
+    Served(ServedVfPlan),
 }
 
 /// What a software VF is made of.
@@ -118,17 +137,20 @@ impl Plan {
     /// Checks a configuration and opens its files. On an error nothing is left open or changed.
     pub fn check(config: &VmConfig) -> Result<Self, ConfigError> {
         let cpus = check_limits(config)?;
+        let memory_options = MemoryPlan::check(config)?;
         let ids = give_ids(&config.legacy_virtio)?;
+        let passthrough = hardware::check_devices(&config.devices, &mut ids.iter().cloned().collect())?;
         let macs = give_macs(&config.legacy_virtio)?;
         let kernel = open_file("the kernel", &config.payload.kernel)?;
         let initrd = config.payload.initramfs.as_deref().map(|p| open_file("the initial RAM disk", p)).transpose()?;
-        let devices = config
+        let devices: Vec<_> = config
             .legacy_virtio
             .iter()
             .zip(ids)
             .zip(macs)
             .map(|((device, id), mac)| DevicePlan::check(device, id, mac))
             .collect::<Result<_, _>>()?;
+        hardware::check_owners(&devices, &passthrough)?;
         Ok(Self {
             kernel,
             kernel_path: config.payload.kernel.clone(),
@@ -137,40 +159,46 @@ impl Plan {
             cpus,
             cpu_profile: config.cpus.profile,
             memory: config.memory.size,
+            memory_options,
             serial: config.serial.clone(),
             devices,
+            passthrough,
         })
     }
 }
 
 impl DevicePlan {
     fn check(config: &LegacyVirtioConfig, id: String, mac: MacAddress) -> Result<Self, ConfigError> {
-        let soft = match &config.soft {
-            SoftDevice::Blk { file, readonly } => SoftPlan::Blk(Disk::open(file, *readonly)?),
-            SoftDevice::Net { backend, .. } => SoftPlan::Net { backend: backend.clone(), mac },
+        let vf = match (&config.soft, &config.vf, &config.vfio_user) {
+            (Some(SoftDevice::Blk { file, readonly }), None, None) => {
+                VfPlan::Soft(SoftPlan::Blk(Disk::open(file, *readonly)?))
+            }
+            (Some(SoftDevice::Net { backend, .. }), None, None) => {
+                VfPlan::Soft(SoftPlan::Net { backend: backend.clone(), mac })
+            }
+            (None, Some(vf), None) => VfPlan::Host(HostVfPlan::check(vf)?),
+            (None, None, Some(vf)) => VfPlan::Served(ServedVfPlan::check(vf)?),
+            _ => {
+                return Err(ConfigError::Usage(format!(
+                    "legacy virtio device '{id}': give exactly one of soft, vf and vfio_user"
+                )));
+            }
         };
         let deadline = config.deadline_ms.map(|ms| Duration::from_millis(ms.into()));
-        Ok(Self { id, soft, irq: config.irq, notify: config.notify, deadline, shadow: config.shadow })
+        Ok(Self { id, vf, irq: config.irq, notify: config.notify, deadline, shadow: config.shadow })
     }
 }
 
 /// Returns the number of processors.
 fn check_limits(config: &VmConfig) -> Result<NonZeroU8, ConfigError> {
     let usage = |text: String| Err::<NonZeroU8, _>(ConfigError::Usage(text));
-    let memory = config.memory.size;
-    if memory < MIN_MEMORY || !memory.is_multiple_of(MEMORY_UNIT) {
-        return usage(format!(
-            "memory size {}: must be a multiple of 1M, and at least {}",
-            api::format_size(memory),
-            api::format_size(MIN_MEMORY)
-        ));
-    }
     let cpus = match NonZeroU8::new(config.cpus.boot_vcpus) {
         Some(cpus) if cpus.get() <= MAX_CPUS => cpus,
         _ => return usage(format!("number of processors {}: must be 1 to {MAX_CPUS}", config.cpus.boot_vcpus)),
     };
-    if config.legacy_virtio.len() > MAX_DEVICES {
-        return usage(format!("{} devices: the PCI bus has room for {MAX_DEVICES}", config.legacy_virtio.len()));
+    let devices = config.legacy_virtio.len().saturating_add(config.devices.len());
+    if devices > MAX_DEVICES {
+        return usage(format!("{devices} devices: the PCI bus has room for {MAX_DEVICES}"));
     }
     if config.serial.mode == ConsoleMode::File && config.serial.file.is_none() {
         return usage("the serial port is to go to a file, but none is named".to_owned());
@@ -189,8 +217,9 @@ fn give_ids(devices: &[LegacyVirtioConfig]) -> Result<Vec<String>, ConfigError> 
     let mut ids = Vec::new();
     for (position, device) in devices.iter().enumerate() {
         let kind = match device.soft {
-            SoftDevice::Blk { .. } => "blk",
-            SoftDevice::Net { .. } => "net",
+            Some(SoftDevice::Blk { .. }) => "blk",
+            Some(SoftDevice::Net { .. }) => "net",
+            None => "vf",
         };
         let id = device.id.clone().unwrap_or_else(|| {
             let free = (position..).map(|n| format!("{kind}{n}")).find(|id| !used.contains(id));
@@ -209,11 +238,11 @@ fn give_macs(devices: &[LegacyVirtioConfig]) -> Result<Vec<MacAddress>, ConfigEr
     let mut macs = Vec::new();
     for (position, device) in devices.iter().enumerate() {
         let given = match &device.soft {
-            SoftDevice::Net { mac, .. } => *mac,
-            SoftDevice::Blk { .. } => None,
+            Some(SoftDevice::Net { mac, .. }) => *mac,
+            Some(SoftDevice::Blk { .. }) | None => None,
         };
         let mac = given.unwrap_or(MacAddress([0x52, 0x54, 0x00, 0x4c, 0x56, position as u8]));
-        if matches!(device.soft, SoftDevice::Net { .. }) && !used.insert(mac.0) {
+        if matches!(device.soft, Some(SoftDevice::Net { .. })) && !used.insert(mac.0) {
             return Err(ConfigError::Usage(format!(
                 "two network cards have the address {mac}: give each its own with mac="
             )));

@@ -155,7 +155,7 @@ fn memory(vm: &Vm, plan: &Plan) -> Result<GuestRam, SetupError> {
     if end > 1u64.checked_shl(bits.into()).unwrap_or(u64::MAX) {
         return Err(SetupError::AddressWidth { memory: api::format_size(plan.memory), bits });
     }
-    Ok(GuestRam::new(&ranges, RamOptions { huge_pages: true })?)
+    Ok(GuestRam::new(&ranges, RamOptions { huge_pages: true, ..Default::default() })?)
 }
 
 /// The firmware's part of PCI: bases for all BARs, interrupt lines, decoding on.
