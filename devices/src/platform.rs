@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use vmm_sys_util::eventfd::EventFd;
@@ -74,3 +75,12 @@ pub trait GuestMapper: Send + Sync {
 
 /// A part of a BAR in the guest's memory. No access of the guest gets there once it is dropped.
 pub trait Mapping: Send + Sync {}
+
+/// The VFIO files whose devices a guest uses. KVM wants to know them: for devices that bypass caches,
+/// and for drivers that need the VM (Linux, Documentation/virt/kvm/devices/vfio.rst).
+pub trait KvmVfio: Send + Sync {
+    /// `file` is a VFIO group or character device, not bound yet. A reference is kept until [`Self::remove`].
+    fn add(&self, file: BorrowedFd<'_>) -> io::Result<()>;
+    /// Ends what [`Self::add`] began; the reference is dropped.
+    fn remove(&self, file: BorrowedFd<'_>) -> io::Result<()>;
+}

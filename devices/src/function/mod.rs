@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a driver in this process can do to a PCI function, whatever stands behind it: a software
-//! function in this process, later a function behind vfio-pci or a vfio-user socket.
+//! function in this process, or a function of the host behind the kernel's VFIO ([`vfio`]).
 //!
 //! Users of [`PciFunction`] may not ask what kind it is.
 
 pub mod capabilities;
 pub mod detachable;
 pub mod tap;
+pub mod vfio;
 
 use std::fmt;
 use std::fs::File;
