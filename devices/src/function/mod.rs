@@ -8,6 +8,7 @@ pub mod capabilities;
 pub mod detachable;
 pub mod tap;
 pub mod vfio;
+pub mod vfio_user;
 
 use std::fmt;
 use std::fs::File;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
+use vm_memory::{Bytes, GuestAddress, GuestRegionMmap};
 
+use super::memory::Memory;
 use super::{NetBackend, SoftPf, VfSpec};
 use crate::bus::Width;
 use crate::function::{DmaRegion, PciFunction};
@@ -22,13 +23,13 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Ram {
     pub region: DmaRegion,
-    pub memory: GuestMemoryMmap<()>,
+    pub memory: Memory,
 }
 
 impl Ram {
     pub(super) fn new(base: u64, len: usize) -> Self {
         let region: DmaRegion = Arc::new(GuestRegionMmap::from_range(GuestAddress(base), len, None).unwrap());
-        let memory = GuestMemoryMmap::from_arc_regions(vec![region.clone()]).unwrap();
+        let memory = Memory::of(&region);
         Self { region, memory }
     }
 
