@@ -11,6 +11,7 @@
 //! | [`vcpu`] | the threads that run guest code, and what its exits mean |
 //! | [`console`], [`terminal`], [`signals`] | the operator |
 //! | [`report`] | what the devices did |
+//! | [`soft_pf`] | `heirloom soft-pf`: a software PF and its VFs as a server |
 
 pub mod cli;
 pub mod config;
@@ -20,5 +21,6 @@ pub mod machine;
 pub mod report;
 pub mod run;
 pub mod signals;
+pub mod soft_pf;
 pub mod terminal;
 pub mod vcpu;

@@ -10,10 +10,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use vmm::cli::{Cli, Command, RunArgs};
+use vmm::cli::{Cli, Command, RunArgs, SoftPfArgs};
 use vmm::config::ConfigError;
 use vmm::machine::SetupError;
 use vmm::run::{self, Ended, Finished, RunError};
+use vmm::soft_pf::{self, ServeError};
 use vmm::terminal;
 use vmm::vcpu::VcpuError;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Run(args) => run_machine(&args),
+        Command::SoftPf(args) => serve_soft_pf(&args),
     }
 }
 
@@ -37,6 +39,22 @@ fn run_machine(args: &RunArgs) -> ExitCode {
         Err(error) => {
             say(with_causes(&error));
             failed_code(&error).into()
+        }
+    }
+}
+
+fn serve_soft_pf(args: &SoftPfArgs) -> ExitCode {
+    start_log(args.verbosity());
+    match soft_pf::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(with_causes(&error));
+            match error {
+                ServeError::Usage(_) => USAGE,
+                ServeError::Internal => INTERNAL,
+                _ => SET_UP,
+            }
+            .into()
         }
     }
 }

@@ -6,8 +6,10 @@ use super::*;
 
 fn run(words: &[&str]) -> Result<Box<RunArgs>, String> {
     let cli = Cli::try_parse_from([&["heirloom", "run"], words].concat()).map_err(|e| e.to_string())?;
-    let Command::Run(args) = cli.command;
-    Ok(args)
+    match cli.command {
+        Command::Run(args) => Ok(args),
+        Command::SoftPf(_) => Err("another command".to_owned()),
+    }
 }
 
 fn device(text: &str) -> Result<LegacyVirtioConfig, String> {

@@ -56,8 +56,8 @@ pub fn parse(text: &str) -> Result<LegacyVirtioConfig, String> {
 
 fn soft_device(kind: &str, options: &mut Options) -> Result<SoftDevice, String> {
     match kind {
-        "blk" => blk(options),
-        "net" => net(options),
+        "blk" => blk(options, "soft=blk"),
+        "net" => net(options, "soft=net"),
         other => Err(format!("soft={other}: there is no such device; the devices are blk and net")),
     }
 }
@@ -113,20 +113,22 @@ fn member(text: &str) -> Result<NonZeroU16, String> {
     text.parse().map_err(|_| "must be 1 to 65535".to_owned())
 }
 
-fn blk(options: &mut Options) -> Result<SoftDevice, String> {
-    let file = options.value("file")?.ok_or("soft=blk needs file=PATH")?;
+/// The keys of a disk. `what` is what was written to get one.
+pub(super) fn blk(options: &mut Options, what: &str) -> Result<SoftDevice, String> {
+    let file = options.value("file")?.ok_or_else(|| format!("{what} needs file=PATH"))?;
     Ok(SoftDevice::Blk { file: file.into(), readonly: options.switch("readonly")? })
 }
 
-fn net(options: &mut Options) -> Result<SoftDevice, String> {
+/// The keys of a network card.
+pub(super) fn net(options: &mut Options, what: &str) -> Result<SoftDevice, String> {
     let tap = options.value("tap")?;
     let backend = match (tap, options.switch("loopback")?) {
-        (Some(_), true) => return Err("soft=net takes tap=NAME or loopback, not both".to_owned()),
+        (Some(_), true) => return Err(format!("{what} takes tap=NAME or loopback, not both")),
         // Easily written this way round, and no tap would be called so.
         (Some(tap), false) if tap == "loopback" => NetBackend::Loopback,
         (Some(tap), false) => NetBackend::Tap(tap),
         (None, true) => NetBackend::Loopback,
-        (None, false) => return Err("soft=net needs tap=NAME or loopback".to_owned()),
+        (None, false) => return Err(format!("{what} needs tap=NAME or loopback")),
     };
     let mac = options.parsed("mac", |text| text.parse::<MacAddress>().map_err(|e| e.to_string()))?;
     Ok(SoftDevice::Net { backend, mac })

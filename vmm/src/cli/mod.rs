@@ -5,6 +5,7 @@ mod device;
 mod legacy_virtio;
 mod memory;
 mod options;
+mod soft_pf;
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,8 @@ use api::{
     VmConfig,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use soft_pf::{HiddenVf, SoftPfArgs};
 
 /// Exit codes, in the help text because scripts depend on them.
 const EXIT_CODES: &str = "\
@@ -40,6 +43,8 @@ pub struct Cli {
 pub enum Command {
     /// Run one virtual machine until it powers off
     Run(Box<RunArgs>),
+    /// Offer a software PF with an admin queue, and its virtual functions, over vfio-user
+    SoftPf(SoftPfArgs),
 }
 
 /// `heirloom run`
@@ -175,6 +180,15 @@ pub struct ReportTarget {
     pub format: ReportFormat,
 }
 
+impl ReportTarget {
+    /// What `--report PATH` means: the form is `form` or, without one, what the name asks for.
+    fn new(path: &Path, form: Option<ReportFormat>) -> Self {
+        let json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+        let by_name = if json { ReportFormat::Json } else { ReportFormat::Text };
+        Self { file: (path.as_os_str() != "-").then(|| path.to_owned()), format: form.unwrap_or(by_name) }
+    }
+}
+
 impl RunArgs {
     /// The machine these options describe.
     pub fn config(&self) -> VmConfig {
@@ -198,16 +212,7 @@ impl RunArgs {
 
     /// Where reports go.
     pub fn reports(&self) -> Vec<ReportTarget> {
-        self.report.iter().map(|path| self.report_target(path)).collect()
-    }
-
-    fn report_target(&self, path: &Path) -> ReportTarget {
-        let json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
-        let by_name = if json { ReportFormat::Json } else { ReportFormat::Text };
-        ReportTarget {
-            file: (path.as_os_str() != "-").then(|| path.to_owned()),
-            format: self.report_format.unwrap_or(by_name),
-        }
+        self.report.iter().map(|path| ReportTarget::new(path, self.report_format)).collect()
     }
 
     /// Whether a guest that resets itself ends the run.
