@@ -4,6 +4,7 @@
 mod device;
 mod legacy_virtio;
 mod memory;
+mod observe;
 mod options;
 mod soft_pf;
 
@@ -13,6 +14,8 @@ use api::{
     ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, DeviceConfig, LegacyVirtioConfig, MemoryConfig, PayloadConfig,
     VmConfig,
 };
+pub use observe::ObserveArgs;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use soft_pf::{HiddenVf, SoftPfArgs};
@@ -87,9 +90,9 @@ pub struct RunArgs {
     /// Form of the report; without it, a FILE ending in .json gets JSON and everything else text
     #[arg(long, value_enum, value_name = "FORM", help_heading = "Reports")]
     report_format: Option<ReportFormat>,
-    /// More messages on standard error; -vv for still more
-    #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Reports")]
-    verbose: u8,
+    /// Messages and events.
+    #[command(flatten)]
+    pub observe: ObserveArgs,
 }
 
 const LONG_HELP: &str = concat!(
@@ -218,11 +221,6 @@ impl RunArgs {
     /// Whether a guest that resets itself ends the run.
     pub fn no_reboot(&self) -> bool {
         self.no_reboot
-    }
-
-    /// How many times `-v` was given.
-    pub fn verbosity(&self) -> u8 {
-        self.verbose
     }
 }
 

@@ -136,7 +136,7 @@ pub(super) fn check_devices(
 ) -> Result<Vec<PassthroughPlan>, ConfigError> {
     for id in devices.iter().filter_map(|device| device.id.as_deref()) {
         if !used.insert(id.to_owned()) {
-            return Err(ConfigError::Usage(format!("two devices have the id '{id}': give each its own with id=NAME")));
+            return Err(ConfigError::DuplicateId { id: id.to_owned() });
         }
     }
     let mut plans = Vec::new();

@@ -32,17 +32,18 @@ impl MemoryPlan {
 
 fn check_size(memory: &MemoryConfig) -> Result<(), ConfigError> {
     if memory.size < MIN_MEMORY || !memory.size.is_multiple_of(MEMORY_UNIT) {
-        return Err(ConfigError::Usage(format!(
+        let text = format!(
             "memory size {}: must be a multiple of 1M, and at least {}",
             format_size(memory.size),
             format_size(MIN_MEMORY)
-        )));
+        );
+        return Err(ConfigError::Value { field: "memory.size", text });
     }
     Ok(())
 }
 
 fn huge_page(memory: &MemoryConfig) -> Result<Option<u64>, ConfigError> {
-    let usage = |text: String| Err(ConfigError::Usage(text));
+    let usage = |text: String| Err(ConfigError::Value { field: "memory.hugepage_size", text });
     let Some(page) = memory.hugepage_size.or_else(|| memory.hugepages.then_some(HUGE_PAGES[0])) else {
         return Ok(None);
     };
