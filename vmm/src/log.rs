@@ -79,7 +79,9 @@ pub fn start(options: &LogOptions<'_>) -> io::Result<()> {
     // One that is there already stays: this is a library, and its user may have a log.
     if started.is_ok() {
         for directive in unknown {
-            tracing::warn!("HEIRLOOM_LOG: '{directive}' is not understood; write level or part=level, such as admin=debug");
+            tracing::warn!(
+                "HEIRLOOM_LOG: '{directive}' is not understood; write level or part=level, such as admin=debug"
+            );
         }
     }
     Ok(())

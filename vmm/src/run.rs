@@ -57,8 +57,7 @@ pub fn run(args: &RunArgs) -> Result<Finished, RunError> {
     let targets = args.reports();
     let mut outputs = outputs(&args.observe);
     outputs.extend(targets.iter().filter_map(|target| Some(("--report", target.file.clone()?))));
-    let options =
-        EngineOptions { ends_with_guest: true, no_reboot: args.no_reboot(), outputs, takes_signals: true };
+    let options = EngineOptions { ends_with_guest: true, no_reboot: args.no_reboot(), outputs, takes_signals: true };
     let events = EventBus::new();
     let mut engine = Engine::new(options, Arc::clone(&events))?;
     engine.prepare(args.config())?;

@@ -38,20 +38,8 @@ const SHORTEST: u64 = 100;
 const LONGEST: u64 = 60_000_000_000;
 const DIGITS: u8 = 2;
 /// Upper bounds of the latency buckets, in nanoseconds: 250 ns to 10 s.
-pub const LATENCY_BOUNDS: [u64; 12] = [
-    250,
-    500,
-    1_000,
-    2_500,
-    5_000,
-    10_000,
-    100_000,
-    1_000_000,
-    10_000_000,
-    100_000_000,
-    1_000_000_000,
-    10_000_000_000,
-];
+pub const LATENCY_BOUNDS: [u64; 12] =
+    [250, 500, 1_000, 2_500, 5_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000];
 
 /// Latency of successful commands, in nanoseconds, correct to two digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -224,8 +212,11 @@ impl Recorder {
                 errors: *errors,
             })
         });
-        let registers =
-            REGISTERS.iter().zip(records.registers).map(|(register, (count, reads))| RegisterStats { register, count, reads });
+        let registers = REGISTERS.iter().zip(records.registers).map(|(register, (count, reads))| RegisterStats {
+            register,
+            count,
+            reads,
+        });
         AdminStats { member, commands: commands.collect(), registers: registers.collect() }
     }
 }

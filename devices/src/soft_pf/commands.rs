@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::layout::{NOTIFY, OWNER_DOORBELLS, REGISTER_BAR};
 use super::legacy::NoSuchField;
 use super::quirks::{Quirks, SharedQuirks};
+use super::report::CommandCounts;
 use super::sriov::EnabledVfs;
 use super::vf::Vf;
-use super::report::CommandCounts;
 use crate::admin::opcode::{self, qualifier, status};
 use crate::admin::wire::{
     CommandList, LegacyRead, LegacyWrite, MAX_RESULT, NotifyEntry, NotifyInfo, REPLY_LEN, ReplyHeader, RequestHeader,

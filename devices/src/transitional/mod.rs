@@ -50,9 +50,9 @@ mod known;
 #[cfg(test)]
 mod leak_tests;
 mod links;
-mod mirror;
 #[cfg(test)]
 mod mapping_tests;
+mod mirror;
 #[cfg(test)]
 mod no_dma_tests;
 mod notify;

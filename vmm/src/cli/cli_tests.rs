@@ -66,7 +66,9 @@ fn devices() {
         assert_eq!(device(&format!("soft=net,loopback,shadow={value}")).unwrap().shadow, shadow);
     }
     for text in ["soft=net,loopback", "soft=net,loopback=on", "soft=net,tap=loopback"] {
-        let Some(SoftDevice::Net { backend, .. }) = device(text).unwrap().soft else { panic!("{text} is no network card") };
+        let Some(SoftDevice::Net { backend, .. }) = device(text).unwrap().soft else {
+            panic!("{text} is no network card")
+        };
         assert_eq!(backend, NetBackend::Loopback, "{text}");
     }
 }
@@ -115,7 +117,8 @@ fn errors_name_the_option_the_value_and_the_fix() {
 
 #[test]
 fn vfs_of_the_host_and_of_other_processes() {
-    let vf = device("vf=0000:41:00.3,pf=41:00.0,token=BD8D9D2B-5a5f-4f5a-a211-f591514ba1f3,admin=pf,mode=cdev,irq=msix");
+    let vf =
+        device("vf=0000:41:00.3,pf=41:00.0,token=BD8D9D2B-5a5f-4f5a-a211-f591514ba1f3,admin=pf,mode=cdev,irq=msix");
     let vf = vf.unwrap();
     assert!(vf.soft.is_none() && vf.vfio_user.is_none() && vf.irq == InterruptMode::Msix);
     let host = vf.vf.unwrap();

@@ -75,8 +75,13 @@ fn host_vf(vf: String, options: &mut Options) -> Result<VfConfig, String> {
 fn served_vf(socket: &str, options: &mut Options) -> Result<VfioUserVfConfig, String> {
     Ok(VfioUserVfConfig {
         socket: socket.into(),
-        pf_socket: options.value("pf-socket")?.ok_or("vfio-user= needs pf-socket=PATH, the socket of the VF's PF")?.into(),
-        member: options.parsed("member", member)?.ok_or("vfio-user= needs member=N, the VF's number at its PF, from 1")?,
+        pf_socket: options
+            .value("pf-socket")?
+            .ok_or("vfio-user= needs pf-socket=PATH, the socket of the VF's PF")?
+            .into(),
+        member: options
+            .parsed("member", member)?
+            .ok_or("vfio-user= needs member=N, the VF's number at its PF, from 1")?,
     })
 }
 

@@ -303,7 +303,8 @@ fn give_macs(devices: &[LegacyVirtioConfig]) -> Result<Vec<MacAddress>, ConfigEr
     for (position, device) in devices.iter().enumerate() {
         let by_position = |n: usize| [0x52, 0x54, 0x00, 0x4c, 0x56, n as u8];
         // There are far fewer devices than numbers, so one is free.
-        let mut free = (position..position + 256).map(by_position).filter(|mac| !asked.contains(mac) && !used.contains(mac));
+        let mut free =
+            (position..position + 256).map(by_position).filter(|mac| !asked.contains(mac) && !used.contains(mac));
         let given = mac_of(device).or_else(|| free.next().map(MacAddress));
         let mac = given.unwrap_or(MacAddress(by_position(position)));
         drop(free);

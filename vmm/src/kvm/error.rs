@@ -100,7 +100,9 @@ pub enum KvmError {
         page: String,
     },
     /// Memory could not be had before the guest starts.
-    #[error("cannot have all of the guest's memory before it starts (prefault=on): use less, or free memory on the host")]
+    #[error(
+        "cannot have all of the guest's memory before it starts (prefault=on): use less, or free memory on the host"
+    )]
     Prefault {
         /// The kernel's answer.
         source: io::Error,

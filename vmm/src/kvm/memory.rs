@@ -51,7 +51,9 @@ impl GuestRam {
             // They are no part of what else is available.
             (Some(page), _) => Pool::check(Pool::read(page), wanted, page)?,
             (None, Some(host)) => host.check(wanted)?,
-            (None, None) => tracing::warn!("/proc/meminfo is not readable: cannot check whether the host has enough memory"),
+            (None, None) => {
+                tracing::warn!("/proc/meminfo is not readable: cannot check whether the host has enough memory")
+            }
         }
         let regions = ranges.iter().map(|&(base, size)| map(base, size, options)).collect::<Result<Vec<_>, _>>()?;
         let memory = GuestMemoryMmap::from_arc_regions(regions.clone()).map_err(|error| {

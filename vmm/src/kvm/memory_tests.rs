@@ -9,7 +9,9 @@ fn error(ranges: &[(u64, u64)]) -> String {
 
 #[test]
 fn ranges_become_memory_at_their_addresses() {
-    let ram = GuestRam::new(&[(0, 0xa0000), (0x10_0000, 0x20_0000)], RamOptions { huge_pages: true, ..Default::default() }).unwrap();
+    let ram =
+        GuestRam::new(&[(0, 0xa0000), (0x10_0000, 0x20_0000)], RamOptions { huge_pages: true, ..Default::default() })
+            .unwrap();
     assert_eq!(ram.size(), 0x2a_0000);
     assert_eq!(ram.regions().len(), 2);
     assert_eq!(ram.memory().last_addr(), GuestAddress(0x2f_ffff));

@@ -190,9 +190,8 @@ impl Vm {
             Slot::Ram(region) => Some(region),
             Slot::Device { .. } => None,
         });
-        let region = ram
-            .into_iter()
-            .find(|r| address.checked_sub(r.start_addr().0).is_some_and(|offset| offset < r.len()));
+        let region =
+            ram.into_iter().find(|r| address.checked_sub(r.start_addr().0).is_some_and(|offset| offset < r.len()));
         let Some(region) = region else { return 0 };
         region.read(buffer, MemoryRegionAddress(address - region.start_addr().0)).unwrap_or(0)
     }

@@ -2,9 +2,9 @@
 //! The engine from other threads: each operation is a message to the main loop and a wait for the answer,
 //! bounded in number and time. Touches no machine.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
-use std::sync::Arc;
 use std::time::Duration;
 
 use api::{LegacyVirtioConfig, VmConfig};
@@ -262,10 +262,9 @@ impl Control {
         let claim = Arc::new(AtomicU8::new(WAITING));
         let ticket = Ticket { request: Some(request), claim: Arc::clone(&claim), reply };
         self.requests.try_send(ticket).map_err(|error| match error {
-            TrySendError::Full(_) => LifecycleError::new(
-                Category::Busy,
-                format!("{MAX_WAITING} requests wait already: try again later"),
-            ),
+            TrySendError::Full(_) => {
+                LifecycleError::new(Category::Busy, format!("{MAX_WAITING} requests wait already: try again later"))
+            }
             TrySendError::Disconnected(_) => shutting_down(),
         })?;
         if let Err(error) = self.wake.write(1) {

@@ -463,7 +463,8 @@ impl Engine {
     fn legacy(&mut self, id: Option<&str>) -> Result<Vec<LegacyInfo>, LifecycleError> {
         let details = self.vm()?.machine()?.legacy(LOOK_LIMIT);
         let wanted = |info: &LegacyInfo| id.is_none_or(|id| info.details.section.device.id == id);
-        let info = |details: crate::machine::LegacySection| LegacyInfo { pci_bdf: view::bdf(details.section.slot), details };
+        let info =
+            |details: crate::machine::LegacySection| LegacyInfo { pci_bdf: view::bdf(details.section.slot), details };
         let found: Vec<_> = details.into_iter().map(info).filter(wanted).collect();
         match id {
             Some(id) if found.is_empty() => Err(LifecycleError::no_device(id)),

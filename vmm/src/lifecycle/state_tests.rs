@@ -49,9 +49,9 @@ fn every_cell() {
 #[test]
 fn every_state_but_the_first_is_left_and_reached() {
     for state in VmState::ALL {
-        let reached = VmState::ALL.iter().any(|from| {
-            *from != state && Operation::ALL.iter().any(|operation| operation.after(*from) == Ok(state))
-        });
+        let reached = VmState::ALL
+            .iter()
+            .any(|from| *from != state && Operation::ALL.iter().any(|operation| operation.after(*from) == Ok(state)));
         assert!(reached, "nothing leads to {state}");
     }
 }

@@ -169,7 +169,9 @@ pub(super) fn token(pf: Bdf, given: impl Iterator<Item = Option<VfToken>>) -> Re
         [token] => Ok(*token),
         [] => {
             let mut bytes = [0; 16];
-            File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).map_err(HardwareError::Token)?;
+            File::open("/dev/urandom")
+                .and_then(|mut file| file.read_exact(&mut bytes))
+                .map_err(HardwareError::Token)?;
             Ok(VfToken::from_bytes(bytes))
         }
         _ => Err(HardwareError::TwoTokens { pf: pf.to_string() }),

@@ -15,7 +15,8 @@ fn bdf(text: &str) -> Bdf {
 /// A PF with two VFs; the second one is the kernel's.
 fn sysfs(root: &Path) -> Sysfs {
     let devices = root.join("bus/pci/devices");
-    for (name, driver) in [("0000:41:00.0", "vfio-pci"), ("0000:41:00.1", "vfio-pci"), ("0000:41:00.2", KERNEL_DRIVER)] {
+    for (name, driver) in [("0000:41:00.0", "vfio-pci"), ("0000:41:00.1", "vfio-pci"), ("0000:41:00.2", KERNEL_DRIVER)]
+    {
         let (function, driver) = (devices.join(name), root.join("bus/pci/drivers").join(driver));
         fs::create_dir_all(&function).unwrap();
         fs::create_dir_all(&driver).unwrap();
@@ -45,9 +46,8 @@ fn a_vf_finds_its_pf_and_its_number_unless_the_kernel_runs_the_commands() {
 fn what_is_no_vf_or_has_another_pf_is_told_with_the_fix() {
     let dir = tempfile::tempdir().unwrap();
     let sysfs = sysfs(dir.path());
-    let error = |vf: &str, said: Option<&str>| {
-        route(&sysfs, bdf(vf), said.map(bdf), AdminMode::Auto).unwrap_err().to_string()
-    };
+    let error =
+        |vf: &str, said: Option<&str>| route(&sysfs, bdf(vf), said.map(bdf), AdminMode::Auto).unwrap_err().to_string();
     let text = error("0000:41:00.0", None);
     assert!(text.contains("no virtual function") && text.contains("--device vfio=0000:41:00.0"), "{text}");
     let text = error("0000:41:00.1", Some("0000:42:00.0"));

@@ -175,7 +175,9 @@ impl LegacyVirtio {
                 function: Arc::clone(&f.vf) as _,
                 // A PF is one: what becomes of it is told once.
                 client: match position {
-                    0 => Arc::new(ObservedClient { client: Arc::clone(&f.device) as _, observer: Arc::clone(observer) }),
+                    0 => {
+                        Arc::new(ObservedClient { client: Arc::clone(&f.device) as _, observer: Arc::clone(observer) })
+                    }
                     _ => Arc::clone(&f.device) as _,
                 },
             });

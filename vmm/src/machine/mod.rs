@@ -242,12 +242,8 @@ fn memory(vm: &Vm, plan: &Plan) -> Result<GuestRam, SetupError> {
         return Err(SetupError::AddressWidth { memory: api::format_size(plan.memory), bits });
     }
     let wanted = plan.memory_options;
-    let options = RamOptions {
-        huge_pages: true,
-        hugetlb: wanted.hugetlb,
-        prefault: wanted.prefault,
-        shared: wanted.shared,
-    };
+    let options =
+        RamOptions { huge_pages: true, hugetlb: wanted.hugetlb, prefault: wanted.prefault, shared: wanted.shared };
     Ok(GuestRam::new(&ranges, options)?)
 }
 

@@ -41,7 +41,9 @@ impl MutEventSubscriber for RemovalWatch {
     /// Each event is acted on once: a function that is let go of cannot be wanted back again, and the
     /// kernel repeats itself until it is.
     fn process(&mut self, events: Events, ops: &mut EventOps) {
-        let Some(watched) = self.watched.iter().find(|watched| watched.event.as_raw_fd() == events.fd()) else { return };
+        let Some(watched) = self.watched.iter().find(|watched| watched.event.as_raw_fd() == events.fd()) else {
+            return;
+        };
         if let Err(error) = ops.remove(Events::new(&watched.event, EventSet::IN)) {
             tracing::debug!("an event that was seen is still watched: {error:?}");
         }
@@ -74,7 +76,10 @@ mod tests {
         let seen: Vec<_> = (0..2).map(|_| Arc::new(AtomicU64::new(0))).collect();
         let watch = |(event, seen): (&EventFd, &Arc<AtomicU64>)| {
             let seen = Arc::clone(seen);
-            Watched::new(event, "f", move || drop(seen.fetch_add(1, Ordering::SeqCst))).unwrap()
+            Watched::new(event, "f", move || {
+                let _ = seen.fetch_add(1, Ordering::SeqCst);
+            })
+            .unwrap()
         };
         let mut manager: Loop = EventManager::new().unwrap();
         let watched = events.iter().zip(&seen).map(watch).collect();

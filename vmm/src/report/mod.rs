@@ -12,7 +12,7 @@ use rustix::fs::Access;
 use serde::Serialize;
 
 use crate::cli::{ReportFormat, ReportTarget};
-use crate::machine::{DeviceSection, Machine};
+use crate::machine::{DeviceSection, Machine, PassthroughSection};
 use crate::vcpu::ExitCounts;
 
 /// Boots that a report keeps; a guest that reboots for ever must not fill memory.
@@ -40,6 +40,8 @@ pub struct Boot {
     pub vcpus: Vec<Exits>,
     /// Devices in slot order.
     pub devices: Vec<DeviceSection>,
+    /// Functions passed through, in slot order.
+    pub passthrough: Vec<PassthroughSection>,
 }
 
 /// Exits of one vCPU by kind.
@@ -87,6 +89,7 @@ impl Report {
             ended_by: ended_by.to_owned(),
             vcpus: machine.exits().into_iter().map(Exits::from).collect(),
             devices: machine.devices(),
+            passthrough: machine.passthrough(),
         });
     }
 
