@@ -6,6 +6,7 @@
 
 pub mod capabilities;
 pub mod detachable;
+pub mod shared;
 pub mod tap;
 pub mod vfio;
 pub mod vfio_user;

@@ -108,7 +108,7 @@ fn stack() -> Stack {
 fn stack_within(deadline: Duration) -> Stack {
     // Kicks by command, so that these meet faults as well.
     let quirks = Quirks { no_notify_info: true, ..Quirks::default() };
-    Stack::new(&Setup { deadline, reset_deadline: deadline, quirks, ports: false })
+    Stack::new(&Setup { deadline, reset_deadline: deadline, quirks, ..Setup::default() })
 }
 
 /// A guest that goes through a trace and looks at what it reads.

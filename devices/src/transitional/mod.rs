@@ -81,6 +81,8 @@ mod stats;
 #[cfg(test)]
 mod vector_tests;
 mod vf;
+#[cfg(test)]
+mod vfio_user_tests;
 
 pub use decode::{CONFIG_START, CONFIG_START_MSIX, Direction, Layout, Register, Target};
 pub use device::TransitionalDevice;

@@ -190,7 +190,3 @@ impl Receiver {
         Ok(received.bytes != 0)
     }
 }
-
-#[cfg(test)]
-#[path = "channel_tests.rs"]
-mod tests;

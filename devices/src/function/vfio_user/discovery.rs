@@ -178,7 +178,3 @@ fn without(area: MappableArea, first: u64, end: u64) -> impl Iterator<Item = Map
         file_offset: area.file_offset + (from - area.offset),
     })
 }
-
-#[cfg(test)]
-#[path = "discovery_tests.rs"]
-mod tests;

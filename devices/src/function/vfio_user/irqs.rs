@@ -248,7 +248,3 @@ fn own(fd: OwnedFd) -> Result<EventFd, i32> {
     // SAFETY: the descriptor is open, an eventfd as was checked, and nobody else's from here on.
     Ok(unsafe { EventFd::from_raw_fd(fd.into_raw_fd()) })
 }
-
-#[cfg(test)]
-#[path = "irqs_tests.rs"]
-mod tests;

@@ -24,9 +24,13 @@ mod client;
 mod connection;
 mod discovery;
 mod dma;
+#[cfg(test)]
+mod interop_tests;
 mod irqs;
 mod server;
 mod session;
+#[cfg(test)]
+mod testing;
 pub mod version;
 mod watcher;
 pub mod wire;
