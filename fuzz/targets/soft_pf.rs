@@ -174,7 +174,7 @@ fn step(bench: &Bench, functions: &[Arc<dyn PciFunction>; 3], memory: &GuestMemo
         15 => drop(function.config_read(script.u16() % 0x1010, script.width())),
         16 => drop(function.reset()),
         17 => {
-            let odd = script.u8();
+            let (odd, busy) = (script.u8(), script.u8());
             bench.soft.set_quirks(Quirks {
                 early_kicks: odd & 1 != 0,
                 pfn_zero_resets: odd & 2 != 0,
@@ -183,7 +183,9 @@ fn step(bench: &Bench, functions: &[Arc<dyn PciFunction>; 3], memory: &GuestMemo
                 owner_doorbells: odd & 16 != 0,
                 hang: odd & 32 != 0,
                 empty_replies: odd & 64 != 0,
-                busy_every: script.u8().into(),
+                busy_every: (busy & 0x7f).into(),
+                vectors_kept: (busy & 0x80 != 0).then_some(u16::from(busy) % 4),
+                notify_entries: Vec::new(),
                 extra_opcode: (odd & 128 != 0).then_some(script.u16() % 1024),
                 answer: None,
             });

@@ -13,4 +13,14 @@ HOST_VM_PACKAGES=(
     lz4             # the 6.1 kernel itself
     gcc             # the TSC and KVM probes
     libc6-dev       # their headers and static libc
+    # the kernel vfio-6.12, and modules
+    bc
+    binutils
+    bison
+    flex
+    libelf-dev
+    make
+    mmdebstrap # QEMU 11 from Debian 13's backports
+    pciutils   # lspci, setpci inside
+    python3    # the self-test's vfio-user server
 )

@@ -23,7 +23,7 @@ const DEVICE_LEN: u16 = 256;
 pub struct OverAdmin {
     channel: Arc<dyn AdminChannel>,
     member: NonZeroU16,
-    notify: Option<NotifyAddress>,
+    notify: Box<[NotifyAddress]>,
     recorder: Recorder,
 }
 
@@ -34,10 +34,14 @@ impl fmt::Debug for OverAdmin {
 }
 
 impl OverAdmin {
-    /// Registers of the VF with SR-IOV number `member` (1..=NumVFs). `notify` is the address chosen
-    /// from the device's LEGACY_NOTIFY_INFO, if any.
-    pub fn new(channel: Arc<dyn AdminChannel>, member: NonZeroU16, notify: Option<NotifyAddress>) -> Self {
-        Self { channel, member, notify, recorder: Recorder::new() }
+    /// Registers of the VF with SR-IOV number `member` (1..=NumVFs). `notify` has the usable addresses
+    /// of the device's LEGACY_NOTIFY_INFO, best first.
+    pub fn new(
+        channel: Arc<dyn AdminChannel>,
+        member: NonZeroU16,
+        notify: impl IntoIterator<Item = NotifyAddress>,
+    ) -> Self {
+        Self { channel, member, notify: notify.into_iter().collect(), recorder: Recorder::new() }
     }
 
     /// Counts, errors and latencies so far.
@@ -101,8 +105,8 @@ impl LegacyRegisters for OverAdmin {
         Ok(())
     }
 
-    fn notify_address(&self) -> Option<NotifyAddress> {
-        self.notify
+    fn notify_addresses(&self) -> &[NotifyAddress] {
+        &self.notify
     }
 }
 

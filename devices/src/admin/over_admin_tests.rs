@@ -63,7 +63,7 @@ fn accesses_become_commands() {
     for (seen, (opcode, data, result)) in seen.into_iter().zip(expected) {
         assert_eq!(seen, (opcode, 1, 3, data, result));
     }
-    assert_eq!(device.notify_address(), Some(NotifyAddress::Member { bar: 2, offset: 0x1000 }));
+    assert_eq!(device.notify_addresses(), [NotifyAddress::Member { bar: 2, offset: 0x1000 }]);
 }
 
 #[test]

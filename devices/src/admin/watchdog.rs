@@ -7,10 +7,11 @@
 use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::pf_log::PfLog;
 use super::wire::NotifyEntry;
 use super::{AdminError, PfDriver, PfError, Wait};
 use crate::function::PciFunction;
@@ -28,9 +29,9 @@ const SILENT: &str = "the PF holds a command and has answered none for 10 s";
 pub trait PfClient: Send + Sync {
     /// The PF is lost, and the state of the VF with it. Must not wait for a command.
     fn pf_lost(&self, reason: &str);
-    /// Commands work again. The VF is as after power-on and takes queue notifications at `notify`,
-    /// or by commands.
-    fn pf_returned(&self, notify: Option<NotifyAddress>);
+    /// Commands work again. The VF is as after power-on and takes queue notifications at the
+    /// addresses in `notify`, best first, or by commands.
+    fn pf_returned(&self, notify: &[NotifyAddress]);
 }
 
 /// One VF of the PF.
@@ -65,7 +66,7 @@ pub struct PfWatchdog {
     driver: Arc<PfDriver>,
     vfs: Arc<[WatchedVf]>,
     stop: Arc<AtomicBool>,
-    restarts: Arc<AtomicU64>,
+    log: Arc<PfLog>,
     health: PfHealth,
     attempt: Option<JoinHandle<Result<(), PfError>>>,
     retry_at: Option<Instant>,
@@ -81,7 +82,7 @@ impl PfWatchdog {
             driver,
             vfs: vfs.into(),
             stop: Arc::default(),
-            restarts: Arc::default(),
+            log: Arc::default(),
             health: PfHealth::Running,
             attempt: None,
             retry_at: None,
@@ -90,9 +91,16 @@ impl PfWatchdog {
         }
     }
 
+    /// Notes losses and restarts in `log`, which outlives the watchdog.
+    #[must_use]
+    pub fn with_log(mut self, log: Arc<PfLog>) -> Self {
+        self.log = log;
+        self
+    }
+
     /// Times the PF was started again.
     pub fn restarts(&self) -> u64 {
-        self.restarts.load(Ordering::Relaxed)
+        self.log.report().restarts
     }
 
     /// Looks after the PF; to be called about once a second. Returns at once: register reads, and
@@ -117,6 +125,7 @@ impl PfWatchdog {
         if self.health == PfHealth::Running {
             self.health = PfHealth::Lost;
             let reason = reason.to_string();
+            self.log.lost(&reason, now);
             self.vfs.iter().for_each(|vf| vf.client.pf_lost(&reason));
         }
         if self.retry_at.is_none_or(|at| now >= at) {
@@ -140,12 +149,9 @@ impl PfWatchdog {
 
     fn begin_attempt(&mut self) {
         let (driver, vfs) = (Arc::clone(&self.driver), Arc::clone(&self.vfs));
-        let (stop, restarts) = (Arc::clone(&self.stop), Arc::clone(&self.restarts));
-        let run = move || {
-            restart(&driver, &vfs, &stop).inspect(|()| {
-                restarts.fetch_add(1, Ordering::Relaxed);
-            })
-        };
+        let (stop, log) = (Arc::clone(&self.stop), Arc::clone(&self.log));
+        // Noted here and not at the next look: the machine may end before that.
+        let run = move || restart(&driver, &vfs, &stop).inspect(|()| log.restarted(Instant::now()));
         match thread::Builder::new().name("pf-restart".to_owned()).spawn(run) {
             Ok(attempt) => self.attempt = Some(attempt),
             Err(error) => tracing::error!(%error, "cannot start a thread to restart the PF"),
@@ -169,6 +175,7 @@ impl PfWatchdog {
     }
 
     fn retry_later(&mut self, error: &dyn fmt::Display, now: Instant) {
+        self.log.restart_failed();
         tracing::warn!(%error, pause = ?self.retry_pause, "the PF was not restarted; trying again");
         self.retry_at = now.checked_add(self.retry_pause);
         self.retry_pause = (self.retry_pause * 2).min(RETRY.1);
@@ -190,22 +197,22 @@ fn restart(driver: &PfDriver, vfs: &[WatchedVf], stop: &AtomicBool) -> Result<()
     driver.restart(&wait)?;
     for vf in vfs {
         // Without an address, kicks are commands: slower, but the VF works.
-        let notify = notify_address(driver, vf, &wait).unwrap_or_else(|error| {
+        let notify = notify_addresses(driver, vf, &wait).unwrap_or_else(|error| {
             tracing::warn!(member = vf.member, %error, "no notify address after the PF's restart");
-            None
+            Vec::new()
         });
-        vf.client.pf_returned(notify);
+        vf.client.pf_returned(&notify);
     }
     Ok(())
 }
 
-fn notify_address(driver: &PfDriver, vf: &WatchedVf, wait: &Wait<'_>) -> Result<Option<NotifyAddress>, PfError> {
+fn notify_addresses(driver: &PfDriver, vf: &WatchedVf, wait: &Wait<'_>) -> Result<Vec<NotifyAddress>, PfError> {
     let size = |place: u8, bar: u8| match place {
         NotifyEntry::OWNER => driver.function().region(bar).map(|region| region.size),
         NotifyEntry::MEMBER => vf.function.region(bar).map(|region| region.size),
         _ => None,
     };
-    Ok(driver.notify_info(vf.member, size, wait)?.into_iter().next())
+    driver.notify_info(vf.member, size, wait)
 }
 
 #[cfg(test)]

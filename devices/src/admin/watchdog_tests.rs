@@ -25,7 +25,7 @@ impl PfClient for Client {
     fn pf_lost(&self, reason: &str) {
         self.0.lock().unwrap().push(reason.to_owned());
     }
-    fn pf_returned(&self, notify: Option<NotifyAddress>) {
+    fn pf_returned(&self, notify: &[NotifyAddress]) {
         self.0.lock().unwrap().push(format!("{notify:?}"));
     }
 }
@@ -85,7 +85,7 @@ fn a_pf_that_is_well_gets_no_command_and_no_restart() {
         assert_eq!(bench.tick_after(SECOND), PfHealth::Running);
     }
     assert!(bench.pf.seen().is_empty() && bench.clients.iter().all(|client| client.told().is_empty()));
-    assert_eq!(bench.watchdog.restarts(), 0);
+    assert_eq!(bench.watchdog.log.report(), crate::admin::PfReport::default());
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn f13_everybody_is_told_of_loss_and_return_once() {
         for client in &bench.clients {
             let told = client.told();
             assert!(told[0].contains("all ones"), "{told:?}");
-            assert_eq!(told[1..], ["Some(Member { bar: 2, offset: 12288 })"]);
+            assert_eq!(told[1..], ["[Member { bar: 2, offset: 12288 }]"]);
         }
         assert_eq!((bench.watchdog.restarts(), bench.command(20 * SECOND)), (round, Ok(())));
     }
@@ -122,7 +122,11 @@ fn h27_a_pf_that_stays_away_is_tried_less_and_less_often() {
     bench.pf.put_back();
     bench.tick_after(60 * SECOND);
     assert_eq!(bench.wait(), PfHealth::Running);
-    assert_eq!((bench.command(20 * SECOND), bench.watchdog.restarts()), (Ok(()), 1));
+    assert_eq!(bench.command(20 * SECOND), Ok(()));
+    let log = bench.watchdog.log.report();
+    assert_eq!((log.losses, log.restarts, log.failed_restarts), (1, 1, 9));
+    let loss = log.last_loss.unwrap();
+    assert!(loss.back_after_ms.is_some() && loss.reason.contains("gone"), "{loss:?}");
     // The next loss is a new one.
     bench.pf.add(Rule::nth(0, Fault::RemoveGone));
     assert!(bench.command(SECOND / 50).is_err());
@@ -133,6 +137,11 @@ fn h27_a_pf_that_stays_away_is_tried_less_and_less_often() {
         attempt
     });
     assert_eq!(attempts.collect::<Vec<_>>(), [0, 1, 3, 7]);
+    let log = bench.watchdog.log.report();
+    assert_eq!((log.losses, log.restarts, log.failed_restarts), (2, 1, 13));
+    let second = log.last_loss.unwrap();
+    assert_eq!(second.back_after_ms, None);
+    assert!(second.after_ms >= loss.after_ms + 260_000, "the test's clock went on by 260 s");
 }
 
 #[test]

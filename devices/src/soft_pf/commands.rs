@@ -199,6 +199,10 @@ fn is_consistent(list: &CommandList) -> bool {
 /// Where the VF with this index, from 0, takes queue notifications.
 fn notify_info(quirks: &Quirks, index: u64) -> NotifyInfo {
     let mut info = NotifyInfo::default();
+    if !quirks.notify_entries.is_empty() {
+        info.entries.iter_mut().zip(&quirks.notify_entries).for_each(|(to, from)| *to = *from);
+        return info;
+    }
     info.entries[0] = if quirks.owner_doorbells {
         NotifyEntry { flags: NotifyEntry::OWNER, bar: REGISTER_BAR, offset: OWNER_DOORBELLS + 2 * index }
     } else {

@@ -6,6 +6,7 @@
 use super::device::{VirtioDevice, status};
 use super::model::{Field, find_field};
 use super::queue::NO_VECTOR;
+use super::quirks::Quirks;
 
 /// Offsets of the registers in the common part.
 mod at {
@@ -83,12 +84,12 @@ impl VirtioDevice {
     }
 
     /// Writes bytes of the common part; bytes of the same field that are not written keep their
-    /// value. `pfn_zero_resets` is a quirk of well-known devices.
+    /// value. Of `quirks` those count that change what a register does.
     pub(super) fn legacy_write(
         &mut self,
         offset: u8,
         bytes: &[u8],
-        pfn_zero_resets: bool,
+        quirks: &Quirks,
     ) -> Result<LegacyWrite, NoSuchField> {
         let field = self.legacy_field(offset, bytes.len() as u64)?;
         let mut merged = self.legacy_value(field).to_le_bytes();
@@ -96,12 +97,13 @@ impl VirtioDevice {
         merged.iter_mut().skip(skip).zip(bytes).for_each(|(to, from)| *to = *from);
         let value = u32::from_le_bytes(merged);
         let vector = self.checked_vector(value as u16);
+        let vector = if quirks.vectors_kept.is_some_and(|kept| vector >= kept) { NO_VECTOR } else { vector };
         let offered = self.offered_legacy();
         let queue = self.queues.get_mut(usize::from(self.legacy_queue));
         match field.offset {
             // Bits from 32 on are not there for a legacy driver, whoever set them before.
             at::DRIVER_FEATURES => self.driver_features = (value & offered).into(),
-            at::QUEUE_ADDRESS if value == 0 && pfn_zero_resets => self.reset(),
+            at::QUEUE_ADDRESS if value == 0 && quirks.pfn_zero_resets => self.reset(),
             at::QUEUE_ADDRESS => queue.into_iter().for_each(|q| q.set_pfn(value)),
             at::QUEUE_SELECT => self.legacy_queue = value as u16,
             at::QUEUE_NOTIFY => return Ok(LegacyWrite { kick: Some(value as u16) }),

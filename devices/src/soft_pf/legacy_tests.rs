@@ -20,7 +20,7 @@ impl Bench {
 fn features_have_32_bits() {
     let mut bench = bench();
     let offered = bench.reg(at::DEVICE_FEATURES, 4);
-    assert_eq!(offered, 0x3807_8020 & offered | 1 << 27, "any layout, and nothing of the standard's 1.x");
+    assert_eq!(offered, 0x380f_8020 & offered | 1 << 27, "any layout, and nothing of the standard's 1.x");
     assert_eq!(offered & (1 << 30 | 1 << 27 | 1 << 5), 1 << 27 | 1 << 5);
     bench.legacy_write(1, at::DRIVER_FEATURES, 4, u32::MAX);
     assert_eq!(bench.reg(at::DRIVER_FEATURES, 4), offered);

@@ -14,7 +14,7 @@
 //! | `sriov` | SR-IOV capability |
 //! | `device` | state of a virtio device; `modern` and `legacy` are its registers |
 //! | `queue`, `chain`, `memory` | virtqueues, buffers, memory for DMA |
-//! | `model` | what a device type is: `blk`, `net` (and its `loopback` host), `pf_model` |
+//! | `model` | what a device type is: `blk`, `net` (with `net_filter`, and its `loopback` host), `pf_model` |
 //! | `commands` | administration commands |
 //! | `worker` | a function's thread |
 //! | `report` | what all of them did |
@@ -34,6 +34,7 @@ mod memory;
 mod model;
 mod modern;
 mod net;
+mod net_filter;
 mod pf;
 mod pf_model;
 mod queue;

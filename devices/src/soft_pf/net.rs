@@ -11,6 +11,7 @@ use super::chain::{Ring, RingError};
 use super::device::feature;
 use super::loopback;
 use super::model::{Field, Model, Progress};
+use super::net_filter::{self, F_CTRL_RX, F_CTRL_VLAN, F_CTRL_VQ, ReceiveFilter};
 use crate::function::tap::Tap;
 
 const RX: usize = 0;
@@ -25,8 +26,6 @@ const F_HOST_TSO4: u64 = 1 << 11;
 const F_HOST_TSO6: u64 = 1 << 12;
 const F_MRG_RXBUF: u64 = 1 << 15;
 pub(super) const F_STATUS: u64 = 1 << 16;
-const F_CTRL_VQ: u64 = 1 << 17;
-const F_CTRL_RX: u64 = 1 << 18;
 
 /// mac, status
 pub(super) const FIELDS: [Field; 2] = [Field::at(0, 6), Field::at(6, 2)];
@@ -39,11 +38,6 @@ const HEADER_LEN_MERGEABLE: usize = 12;
 const MAX_FRAME: usize = 65536 + 64;
 /// Frames of the loopback host that wait for a buffer; the oldest go.
 const MAX_WAITING: usize = 64;
-
-const CTRL_CLASS_RX: u8 = 0;
-const CTRL_RX_ALLMULTI: u8 = 1;
-const CTRL_OK: u8 = 0;
-const CTRL_ERR: u8 = 1;
 
 /// What the frames go to.
 #[derive(Debug)]
@@ -64,6 +58,7 @@ pub(super) struct Net {
     wire: Wire,
     power_on_mac: [u8; 6],
     config: [u8; 8],
+    filter: ReceiveFilter,
     /// One frame of the tap device, with the tap's header where it has one.
     frame: Vec<u8>,
     /// The tap is gone: reading it failed for good.
@@ -78,7 +73,14 @@ impl Net {
             NetBackend::Loopback => Wire::Loopback { waiting: VecDeque::with_capacity(MAX_WAITING) },
         };
         let frame = vec![0; HEADER_LEN + MAX_FRAME];
-        Self { wire, power_on_mac: mac, config: config(mac, LINK_UP), frame, wire_dead: false }
+        Self {
+            wire,
+            power_on_mac: mac,
+            config: config(mac, LINK_UP),
+            filter: ReceiveFilter::new(),
+            frame,
+            wire_dead: false,
+        }
     }
 
     /// Bytes of the header in front of each frame. A legacy driver has the short one unless it
@@ -144,9 +146,18 @@ impl Net {
             }
             ring.rewind(position);
             let Some(frame_len) = self.next_frame() else { return Ok(Progress::Waiting) };
-            self.deliver(frame_len, ring, features)?;
+            // A frame that is not wanted costs its look for a buffer, so a flood of them does not hold
+            // the lock either.
+            if self.is_wanted(frame_len, features) {
+                self.deliver(frame_len, ring, features)?;
+            }
         }
         Ok(Progress::More)
+    }
+
+    fn is_wanted(&self, frame_len: usize, features: u64) -> bool {
+        let frame = self.frame.get(HEADER_LEN..HEADER_LEN + frame_len);
+        frame.is_some_and(|frame| self.filter.accepts(frame, &self.config[..6], features))
     }
 
     /// Puts the next frame into `frame`, after a header; returns its length.
@@ -206,13 +217,15 @@ impl Net {
         Ok(())
     }
 
-    /// Carries out the command in the buffer; returns the bytes written. All frames are delivered
-    /// whatever the receive mode is, which is what a mode that filters nothing asks for.
-    fn control(ring: &Ring<'_>) -> Result<u32, RingError> {
-        let mut command = [0xff; 3];
-        let complete = ring.chain.read(ring.memory, 0, &mut command)? == command.len();
-        let known = command[0] == CTRL_CLASS_RX && command[1] <= CTRL_RX_ALLMULTI && command[2] <= 1;
-        let ack = if complete && known { CTRL_OK } else { CTRL_ERR };
+    /// Carries out the command in the buffer; returns the bytes written.
+    fn control(&mut self, ring: &Ring<'_>, features: u64) -> Result<u32, RingError> {
+        let len = ring.chain.readable_len().min(net_filter::MAX_COMMAND as u64 + 1);
+        let mut command = vec![0; len as usize];
+        ring.chain.read(ring.memory, 0, &mut command)?;
+        let ack = match command.len() > net_filter::MAX_COMMAND {
+            true => net_filter::ERR,
+            false => self.filter.command(&command, features),
+        };
         Ok(ring.chain.write(ring.memory, 0, &[ack])? as u32)
     }
 }
@@ -253,7 +266,7 @@ impl Model for Net {
             Wire::Tap { vnet_hdr: true, .. } => F_CSUM | F_HOST_TSO4 | F_HOST_TSO6,
             _ => 0,
         };
-        offload | F_MAC | F_MRG_RXBUF | F_STATUS | F_CTRL_VQ | F_CTRL_RX | feature::EVENT_IDX
+        offload | F_MAC | F_MRG_RXBUF | F_STATUS | F_CTRL_VQ | F_CTRL_RX | F_CTRL_VLAN | feature::EVENT_IDX
     }
 
     fn queue_sizes(&self) -> &[u16] {
@@ -289,7 +302,7 @@ impl Model for Net {
                     if !ring.pop()? {
                         return Ok(Progress::Drained);
                     }
-                    let written = Self::control(ring)?;
+                    let written = self.control(ring, features)?;
                     ring.complete(written)?;
                 }
                 Ok(Progress::More)
@@ -311,6 +324,7 @@ impl Model for Net {
 
     fn reset(&mut self) {
         self.config = config(self.power_on_mac, LINK_UP);
+        self.filter = ReceiveFilter::new();
         if let Wire::Loopback { waiting } = &mut self.wire {
             waiting.clear();
         }

@@ -218,12 +218,26 @@ fn early_kicks_are_lost_unless_the_quirk_says_otherwise() {
 fn the_control_queue_takes_receive_modes() {
     let mut nic = legacy((F_CTRL_VQ | F_CTRL_RX) as u32);
     let mut control = nic.bench.legacy_queue(1, 2, &nic.ram, 0x18000);
-    for (command, ack) in [([0, 0, 1], CTRL_OK), ([0, 1, 0], CTRL_OK), ([0, 7, 1], CTRL_ERR), ([4, 0, 1], CTRL_ERR)] {
+    let commands = [([0, 0, 1], 0), ([0, 1, 0], 0), ([0, 7, 1], 1), ([4, 0, 1], 1), ([2, 0, 5], 1)];
+    for (command, ack) in commands {
         nic.ram.put(TX_AT, &command);
         control.add(&[(TX_AT, 2, false), (TX_AT + 2, 1, false), (TX_AT + 8, 1, true)]);
         kick(nic.vf.as_ref(), 2);
         assert_eq!(control.wait().1, 1);
         assert_eq!(nic.ram.get(TX_AT + 8, 1), [ack], "{command:?}");
+    }
+}
+
+#[test]
+fn a_command_longer_than_any_is_refused() {
+    let mut nic = legacy((F_CTRL_VQ | F_CTRL_RX) as u32);
+    let mut control = nic.bench.legacy_queue(1, 2, &nic.ram, 0x18000);
+    for (len, ack) in [(net_filter::MAX_COMMAND as u32, 0), (net_filter::MAX_COMMAND as u32 + 1, 1)] {
+        let lists = [&[1, 0][..], &4096_u32.to_le_bytes(), &[2; 4096 * 6], &4096_u32.to_le_bytes()].concat();
+        nic.ram.put(TX_AT, &lists);
+        control.add(&[(TX_AT, len, false), (0x8, 1, true)]);
+        kick(nic.vf.as_ref(), 2);
+        assert_eq!((control.wait().1, nic.ram.get(8, 1)), (1, vec![ack]));
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::admin::wire::NotifyEntry;
+
 /// How the software PF and its VFs deviate from the strictest reading of the standard. The default
 /// deviates nowhere. May be changed at any time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct Quirks {
     pub no_notify_info: bool,
     /// LEGACY_NOTIFY_INFO names a doorbell in a BAR of the PF.
     pub owner_doorbells: bool,
+    /// LEGACY_NOTIFY_INFO answers with these entries, up to four, sensible or not; empty is the usual.
+    pub notify_entries: Vec<NotifyEntry>,
     /// One more opcode (below 1024) that is supported and does nothing, to make command lists longer.
     pub extra_opcode: Option<u16>,
     /// Every n-th command for a member is answered EAGAIN / TRYAGAIN and not carried out; 0 is never.
@@ -28,6 +32,9 @@ pub struct Quirks {
     pub answer: Option<(u16, u16)>,
     /// Commands are returned with nothing written.
     pub empty_replies: bool,
+    /// VFs keep MSI-X vectors below this and refuse the others of their table (they read back as 0xFFFF),
+    /// as devices do that run out of interrupt resources.
+    pub vectors_kept: Option<u16>,
     /// Commands are taken and never returned, until the PF is reset.
     pub hang: bool,
 }

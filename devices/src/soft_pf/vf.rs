@@ -64,10 +64,10 @@ impl Vf {
 
     /// LEGACY_COMMON_CFG_WRITE. A reset is complete, and no DMA is made any more, when it returns.
     pub(super) fn legacy_write(&self, offset: u8, bytes: &[u8]) -> std::result::Result<(), NoSuchField> {
-        let pfn_zero_resets = self.threaded.quirks.load().pfn_zero_resets;
+        let quirks = self.threaded.quirks.load();
         let write = {
             let mut device = self.threaded.function.device();
-            let write = device.legacy_write(offset, bytes, pfn_zero_resets)?;
+            let write = device.legacy_write(offset, bytes, &quirks)?;
             self.threaded.set_live(device.is_live());
             write
         };

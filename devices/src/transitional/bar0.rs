@@ -108,6 +108,10 @@ impl TransitionalDevice {
             // A dead device must not read as 0xff: Linux 3.4 stops the whole guest if the status is
             // not 0 after a driver reset it and left (conformance item F25).
             None if register == Register::Status => Some(core.shadow.status.into()),
+            Some(status) if register == Register::Status && status & 0xff != 0 && core.shadow.status_is_zero => {
+                self.reset_did_not_hold(core, status);
+                Some(0)
+            }
             answer => answer,
         }
     }
@@ -231,6 +235,7 @@ impl TransitionalDevice {
             self.arm_config(core);
         }
         core.shadow.status = status;
+        core.shadow.status_is_zero = false;
         if self.write_whole(core, Register::Status, status.into()) {
             for queue in self.notifier.set_driver_ok(status & STATUS_DRIVER_OK != 0) {
                 self.stats.kicks_replayed.add();

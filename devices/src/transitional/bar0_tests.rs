@@ -130,7 +130,7 @@ fn b15_isr_costs_no_command() {
 
 #[test]
 fn b16_notify_without_an_address_is_a_command() {
-    let bench = Setup { notify: None, line: false, ..Setup::net() }.build();
+    let bench = Setup { notify: Vec::new(), line: false, ..Setup::net() }.build();
     bench.set_up_queue(1, 5);
     bench.log();
     bench.w16(16, 1);
@@ -149,8 +149,8 @@ fn b17_notify_is_a_store() {
 
 #[test]
 fn notify_in_the_owners_bar_needs_the_owner() {
-    let notify = Some(NotifyAddress::Owner { bar: 4, offset: 0x8100 });
-    let bench = Setup { notify, owner: true, ..Setup::net() }.build();
+    let notify = vec![NotifyAddress::Owner { bar: 4, offset: 0x8100 }];
+    let bench = Setup { notify: notify.clone(), owner: true, ..Setup::net() }.build();
     bench.set_up_queue(0, 5);
     bench.log();
     bench.w16(16, 0);
@@ -165,10 +165,10 @@ fn notify_in_the_owners_bar_needs_the_owner() {
 #[test]
 fn a_notify_address_outside_its_bar_is_not_used() {
     for offset in [1 << 20, (1 << 20) - 1, 0x1001, u64::MAX] {
-        let bench = Setup { notify: Some(NotifyAddress::Member { bar: 2, offset }), ..Setup::net() }.build();
+        let bench = Setup { notify: vec![NotifyAddress::Member { bar: 2, offset }], ..Setup::net() }.build();
         assert_eq!(bench.device.report().notify, "register", "{offset:#x}");
     }
-    let bench = Setup { notify: Some(NotifyAddress::Member { bar: 2, offset: 0xffffe }), ..Setup::net() }.build();
+    let bench = Setup { notify: vec![NotifyAddress::Member { bar: 2, offset: 0xffffe }], ..Setup::net() }.build();
     assert_eq!(bench.device.report().notify, "member BAR 2 + 0xffffe");
 }
 

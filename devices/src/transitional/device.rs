@@ -386,7 +386,7 @@ fn make_notifier(
     faults: &Arc<Faults>,
     stats: &Arc<Stats>,
 ) -> Result<Notifier, TransitionalError> {
-    let doorbell = Doorbell::find(parts.registers.notify_address(), &parts.vf, parts.owner.as_ref());
+    let doorbell = Doorbell::find(parts.registers.notify_addresses(), &parts.vf, parts.owner.as_ref());
     let port_events = parts.port_events.clone().filter(|_| config.notify_mode != NotifyMode::Exit);
     if config.notify_mode == NotifyMode::Ioeventfd && (doorbell.is_none() || port_events.is_none()) {
         return Err(TransitionalError::NoIoeventfd);

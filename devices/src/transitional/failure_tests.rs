@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::bench::{Bench, Setup, refused};
 use crate::admin::AdminError;
 use crate::bus::Width;
-use crate::pci::Command;
+use crate::pci::{Command, PciDevice};
 
 #[test]
 fn f12_a_report_does_not_wait_for_a_slow_command() {
@@ -170,6 +170,63 @@ fn f25_status_after_reset_is_0_also_on_a_dead_device() {
     assert!(bench.device.report().faulted.is_some());
     bench.w8(18, 1);
     assert_eq!(bench.r8(18), 1);
+}
+
+/// What Linux 3.4 does when its driver leaves: reset, teardown, and a status that has to be 0.
+#[test]
+fn h6_a_status_that_comes_back_after_a_reset_is_0_for_the_guest_and_ends_service() {
+    for teardown in [false, true] {
+        let bench = Bench::net();
+        bench.set_command(Command::IO | Command::BUS_MASTER);
+        bench.start_intx();
+        bench.model.status_after_reset.store(0x0f, Ordering::SeqCst);
+        bench.w8(18, 0);
+        assert!(bench.device.report().faulted.is_none() && bench.vf.bus_master(), "nobody has looked yet");
+        if teardown {
+            bench.w16(14, 0);
+            bench.w32(8, 0);
+        }
+        assert_eq!(bench.r8(18), 0, "the device says 0x0f");
+        let report = bench.device.report();
+        assert!(report.faulted.unwrap().contains("status is 0xf after a reset"));
+        assert_eq!((report.errors.function, bench.vf.bus_master()), (1, false), "no DMA");
+        bench.log();
+        assert_eq!((bench.r8(18), bench.log().len()), (0, 0));
+        bench.w8(18, 1);
+        assert_eq!(bench.r8(18), 1, "as a dead device");
+        bench.model.status_after_reset.store(0, Ordering::SeqCst);
+        bench.start_intx();
+        let report = bench.device.report();
+        assert_eq!((report.faulted, report.function_resets), (None, 1));
+        assert_eq!(bench.r8(18), 7);
+    }
+}
+
+/// With the shadow the device is not asked; the guest sees the same.
+#[test]
+fn h6_a_status_that_comes_back_is_0_with_the_shadow_as_well() {
+    let mut setup = Setup::net();
+    setup.config.shadow = true;
+    let bench = setup.build();
+    bench.start_intx();
+    bench.model.status_after_reset.store(0x0f, Ordering::SeqCst);
+    bench.w8(18, 0);
+    bench.w32(8, 0);
+    assert_eq!(bench.r8(18), 0);
+    bench.w8(18, 1);
+    assert_eq!(bench.r8(18), 1);
+}
+
+/// The status that a modern driver wrote is no lie: a legacy driver that comes after it sees it.
+#[test]
+fn h6_a_status_that_a_modern_driver_wrote_is_passed_on() {
+    let bench = Bench::net();
+    bench.start_intx();
+    bench.model.status_after_reset.store(0x0f, Ordering::SeqCst);
+    bench.w8(18, 0);
+    let _ = bench.device.bar_write(2, crate::bus::Access { offset: 0x14, width: Width::B1, vcpu: 0 }, 0xf);
+    assert_eq!(bench.r8(18), 0x0f);
+    assert_eq!(bench.device.report().faulted, None);
 }
 
 #[test]

@@ -82,6 +82,8 @@ pub struct Setup {
     pub ports: bool,
     /// PF and VF are behind vfio-user sockets.
     pub sockets: bool,
+    /// Reads are answered without a command where that is safe.
+    pub shadow: bool,
 }
 
 impl Default for Setup {
@@ -93,6 +95,7 @@ impl Default for Setup {
             quirks: Quirks::default(),
             ports: false,
             sockets: false,
+            shadow: true,
         }
     }
 }
@@ -140,12 +143,13 @@ impl Stack {
         let size = |place, bar| if place == NotifyEntry::OWNER { pf.region(bar) } else { vf.region(bar) };
         let notify = driver.notify_info(NonZeroU16::MIN, |place, bar| Some(size(place, bar)?.size), &wait).unwrap();
         let channel: Arc<dyn AdminChannel> = driver.clone();
-        let registers = Arc::new(OverAdmin::new(channel, NonZeroU16::MIN, notify.into_iter().next()));
+        let registers = Arc::new(OverAdmin::new(channel, NonZeroU16::MIN, notify));
         let (line, msi) = (Arc::new(FakeLine::default()), Arc::new(CountingMsi::default()));
         let log = Log::default();
         let ports = Arc::new(FakePorts::new(&log));
         let mut config = TransitionalConfig::new("stack");
         (config.deadline, config.reset_deadline) = (setup.deadline, setup.reset_deadline);
+        config.shadow = setup.shadow;
         let parts = Parts {
             vf: vf.clone(),
             registers,

@@ -56,6 +56,8 @@ mod mirror;
 #[cfg(test)]
 mod no_dma_tests;
 mod notify;
+#[cfg(test)]
+mod notify_choice_tests;
 mod pf_life;
 #[cfg(test)]
 mod pf_life_tests;
@@ -83,6 +85,10 @@ mod vector_tests;
 mod vf;
 #[cfg(test)]
 mod vfio_user_tests;
+#[cfg(test)]
+mod width_tests;
+#[cfg(test)]
+mod wire_property_tests;
 
 pub use decode::{CONFIG_START, CONFIG_START_MSIX, Direction, Layout, Register, Target};
 pub use device::TransitionalDevice;

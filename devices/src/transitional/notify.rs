@@ -31,14 +31,19 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
-    /// The doorbell at `address`, if this process can reach it: an address in the PF's BAR needs
-    /// the PF, and an address outside its BAR is nobody's. Without one, kicks are register writes.
+    /// The doorbell at the earliest of `addresses` that this process can reach. Without one, kicks are
+    /// register writes.
     pub fn find(
-        address: Option<NotifyAddress>,
+        addresses: &[NotifyAddress],
         vf: &Arc<dyn PciFunction>,
         owner: Option<&Arc<dyn PciFunction>>,
     ) -> Option<Self> {
-        let (function, bar, offset, of_owner) = match address? {
+        addresses.iter().find_map(|address| Self::at(*address, vf, owner))
+    }
+
+    /// An address in the PF's BAR needs the PF, and an address outside its BAR is nobody's.
+    fn at(address: NotifyAddress, vf: &Arc<dyn PciFunction>, owner: Option<&Arc<dyn PciFunction>>) -> Option<Self> {
+        let (function, bar, offset, of_owner) = match address {
             NotifyAddress::Member { bar, offset } => (vf, bar, offset, false),
             NotifyAddress::Owner { bar, offset } => (owner?, bar, offset, true),
         };
@@ -65,7 +70,7 @@ impl std::fmt::Display for Doorbell {
 pub enum Kick {
     /// It is done with: stored, or dropped.
     Done,
-    /// There is no doorbell: the caller has to write the register.
+    /// There is no doorbell, or it failed: the caller has to write the register.
     Command,
 }
 
@@ -118,10 +123,16 @@ impl Notifier {
         let doorbell = self.doorbell.load();
         let Some(doorbell) = doorbell.as_ref() else { return Kick::Command };
         match doorbell.ring(queue) {
-            Ok(()) => self.stats.kicks_stored.add(),
-            Err(error) => self.faults.function(&error),
+            Ok(()) => {
+                self.stats.kicks_stored.add();
+                Kick::Done
+            }
+            // A kick must not get lost; the register may still be there.
+            Err(error) => {
+                self.faults.function(&error);
+                Kick::Command
+            }
         }
-        Kick::Done
     }
 
     /// `queue` has an address now.

@@ -17,7 +17,7 @@ impl PfClient for TransitionalDevice {
 
     /// The guest's next reset will bring the function back: until then it is out of service, as the
     /// VF knows nothing of what the guest set up.
-    fn pf_returned(&self, notify: Option<NotifyAddress>) {
+    fn pf_returned(&self, notify: &[NotifyAddress]) {
         self.notifier.move_doorbell(Doorbell::find(notify, &self.vf, self.owner.as_ref()));
         tracing::info!(device = self.config.id, doorbell = self.notifier.describe(), "PF is back; waiting for a reset");
     }

@@ -136,7 +136,7 @@ fn the_vfs_own_bars_work_while_the_legacy_registers_are_out_of_service() {
 /// Doorbells of all VFs share a page of the PF: a guest that had it could kick its neighbours.
 #[test]
 fn c09_an_owner_doorbell_takes_queues_that_are_set_up_and_nothing_else_of_the_pf_is_in_reach() {
-    let notify = Some(NotifyAddress::Owner { bar: 4, offset: 0x8102 });
+    let notify = vec![NotifyAddress::Owner { bar: 4, offset: 0x8102 }];
     let bench = BenchSetup { notify, owner: true, ..BenchSetup::net() }.build();
     bench.start_intx();
     let sizes = [(0, 64), (2, 1 << 20), (4, 1 << 16)];

@@ -63,6 +63,7 @@ pub trait LegacyRegisters: Send + Sync {
     fn read(&self, area: Area, offset: u8, width: Width, wait: &Wait<'_>) -> Result<u32, RegisterError>;
     /// Writes a field or a part of it. The device has acted on it when this returns.
     fn write(&self, area: Area, offset: u8, width: Width, value: u32, wait: &Wait<'_>) -> Result<(), RegisterError>;
-    /// Where to store a queue index to kick that queue; `None` means a write to Common offset 16.
-    fn notify_address(&self) -> Option<NotifyAddress>;
+    /// Where to store a queue index to kick that queue, in the device's order of preference. The
+    /// earliest that can be reached counts; without one, a kick is a write to Common offset 16.
+    fn notify_addresses(&self) -> &[NotifyAddress];
 }

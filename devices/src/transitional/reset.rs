@@ -87,6 +87,17 @@ impl TransitionalDevice {
         }
     }
 
+    /// The device read 0 after its reset, and now it reads `status` though nobody wrote that: it may
+    /// not have been reset at all and go on with rings that the guest has freed (H6). No DMA, out of
+    /// service; the guest's next reset is a function-level one. The guest gets to see 0.
+    pub(super) fn reset_did_not_hold(&self, core: &mut Core, status: u32) {
+        self.notifier.reset();
+        self.set_vf_bus_master(core, false);
+        let reason = format!("status is {status:#x} after a reset that had ended");
+        self.faults.function(&reason);
+        self.faults.fault(reason);
+    }
+
     /// Forgets what the device forgot: shadow, vectors, pending interrupts. Hidden vectors are given
     /// again when the guest sets queues up again.
     fn forget(&self, core: &mut Core) {

@@ -46,6 +46,8 @@ pub struct Shadow {
     pub pfn_halves: [Option<u16>; 2],
     /// Registers that a read of the guest needs no command for.
     pub known: Known,
+    /// The device was reset and no driver wrote its status since, by either interface: it is 0.
+    pub status_is_zero: bool,
     /// The device said that the reset which [`Self::reset`] is about has ended.
     reset_confirmed: bool,
     queues: Box<[Queue]>,
@@ -62,6 +64,7 @@ impl Shadow {
             offered: None,
             pfn_halves: [None; 2],
             known: Known::new(answers, device),
+            status_is_zero: false,
             reset_confirmed: false,
             queues: vec![Queue::default(); usize::from(MAX_QUEUES)].into_boxed_slice(),
         }
@@ -72,6 +75,7 @@ impl Shadow {
     pub fn begin_access(&mut self, faulted: bool, modern_uses: u64) {
         if self.known.begin_access(faulted, modern_uses) {
             self.select_is_sure = false;
+            self.status_is_zero &= faulted;
         }
     }
 
@@ -104,6 +108,7 @@ impl Shadow {
         let confirmed = std::mem::take(&mut self.reset_confirmed);
         self.known.reset(confirmed);
         self.status = 0;
+        self.status_is_zero = true;
         self.queue_select = 0;
         self.select_is_sure = false;
         self.driver_features = 0;

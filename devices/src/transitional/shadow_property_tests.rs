@@ -188,8 +188,9 @@ proptest! {
         pfn_zero_resets in any::<bool>(),
         early_kicks in any::<bool>(),
         no_notify_info in any::<bool>(),
+        vectors_kept in prop::option::weighted(0.2, 1..4_u16),
     ) {
-        let quirks = Quirks { pfn_zero_resets, early_kicks, no_notify_info, ..Quirks::default() };
+        let quirks = Quirks { pfn_zero_resets, early_kicks, no_notify_info, vectors_kept, ..Quirks::default() };
         let mut with = stack(is_disk, &quirks, true);
         let mut without = stack(is_disk, &quirks, false);
         for (step, op) in ops.iter().enumerate() {

@@ -61,7 +61,7 @@ impl Guest {
     fn new(setup: Setup) -> Self {
         let (log, enabled) = (Log::default(), Arc::new(AtomicU64::new(0)));
         let channel = Arc::new(Scripted::default());
-        let registers = OverAdmin::new(channel.clone(), NonZeroU16::new(3).unwrap(), setup.notify);
+        let registers = OverAdmin::new(channel.clone(), NonZeroU16::new(3).unwrap(), setup.notify.clone());
         let parts = Parts {
             vf: Arc::new(FakeFunction::vf(&setup, &log, &enabled)),
             registers: Arc::new(registers),
@@ -129,7 +129,7 @@ fn b01_to_b13_registers_to_the_byte() {
 
 #[test]
 fn b15_to_b22_isr_notify_and_vectors_to_the_byte() {
-    let guest = Guest::new(Setup { notify: None, ..Setup::net() });
+    let guest = Guest::new(Setup { notify: Vec::new(), ..Setup::net() });
     guest.read("B15", (19, B1), 0, &[]);
     guest.set_up_queue_1();
     guest.write("B16", (16, B2), 1, &[(2, "10.Z7.0100", 8, "")]);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use api::{InterruptMode, NotifyMode};
 use arch::irq::PciInterrupt;
 use devices::admin::wire::NotifyEntry;
-use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfClient, PfWatchdog, Wait, WatchedVf};
+use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfClient, PfReport, PfWatchdog, Wait, WatchedVf};
 use devices::function::PciFunction;
 use devices::function::detachable::Detachable;
 use devices::function::vfio::sysfs::Sysfs;
@@ -181,7 +181,7 @@ impl LegacyVirtio {
                     _ => Arc::clone(&f.device) as _,
                 },
             });
-            let watchdog = PfWatchdog::new(Arc::clone(&pf.driver), watched.collect());
+            let watchdog = PfWatchdog::new(Arc::clone(&pf.driver), watched.collect()).with_log(Arc::clone(&pf.log));
             Ok(Box::new(WatchdogTimer::new(watchdog)?) as Subscriber)
         };
         self.pfs.iter().enumerate().map(watchdog).collect()
@@ -236,6 +236,12 @@ impl LegacyVirtio {
             LegacySection { section, mode: f.registers.mode(), registers, times_faulted, last_fault }
         };
         self.functions.iter().zip(self.sections()).map(detail).collect()
+    }
+
+    /// What became of the PF; of several, the one that was lost most often. `None` if there is none.
+    pub(super) fn pf_report(&self) -> Option<PfReport> {
+        // Of equals the last is the greatest, and the PF that was named before the others is to be told of.
+        self.pfs.iter().rev().map(|pf| pf.log.report()).max_by_key(|report| report.losses)
     }
 
     /// Resets the VFs, so that none reaches guest memory any more.

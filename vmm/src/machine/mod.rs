@@ -200,6 +200,12 @@ impl Machine {
         self.passthrough.sections()
     }
 
+    /// What became of the PF of its legacy virtio devices, if it has any; times are from the machine's
+    /// construction.
+    pub fn pf(&self) -> Option<devices::admin::PfReport> {
+        self.legacy.pf_report()
+    }
+
     /// Exits of each vCPU so far.
     pub fn exits(&self) -> Vec<crate::vcpu::ExitCounts> {
         (0..self.vcpus.len()).filter_map(|index| Some(self.vcpus.vcpu(index)?.stats().counts())).collect()

@@ -29,7 +29,7 @@ impl PfClient for ObservedClient {
         self.client.pf_lost(reason);
     }
 
-    fn pf_returned(&self, notify: Option<NotifyAddress>) {
+    fn pf_returned(&self, notify: &[NotifyAddress]) {
         self.observer.pf_returned();
         self.client.pf_returned(notify);
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use api::VfioMode;
-use devices::admin::{PfDriver, Wait};
+use devices::admin::{PfDriver, PfLog, Wait};
 use devices::function::PciFunction;
 use devices::function::detachable::Detachable;
 use devices::function::vfio::{Bdf, VfToken};
@@ -41,6 +41,8 @@ pub(super) struct PfGroup {
     /// What its VFs are opened with.
     pub(super) token: Option<VfToken>,
     pub(super) soft: Option<SoftPf>,
+    /// What became of it.
+    pub(super) log: Arc<PfLog>,
 }
 
 impl PfGroup {
@@ -52,7 +54,7 @@ impl PfGroup {
         #[cfg(test)]
         let function = super::test_pf::wrap(function);
         let driver = start(function, Some(vfs), cancelled)?;
-        Ok(Self { key: PfKey::Soft, driver, handle: None, token: None, soft: Some(soft) })
+        Ok(Self { key: PfKey::Soft, driver, handle: None, token: None, soft: Some(soft), log: Arc::default() })
     }
 
     /// A PF of the host. Its VFs are enabled already: they were found.
@@ -61,7 +63,7 @@ impl PfGroup {
         let function = hardware::open_pf(pf, mode, token).map_err(failed)?;
         let handle = hardware::handle(function).map_err(failed)?;
         let driver = start(Arc::clone(&handle) as _, None, cancelled)?;
-        Ok(Self { key: PfKey::Host(pf), driver, handle: Some(handle), token: Some(token), soft: None })
+        Ok(Self { key: PfKey::Host(pf), driver, handle: Some(handle), token: Some(token), soft: None, log: Arc::default() })
     }
 
     /// A PF that another process serves. `vfs` of its VFs are wanted, and nobody else enables them.
@@ -75,7 +77,7 @@ impl PfGroup {
         let function = hardware.connect(&socket).map_err(|error| failed(error.into()))?;
         let handle = hardware::handle(function).map_err(failed)?;
         let driver = start(Arc::clone(&handle) as _, Some(vfs), cancelled)?;
-        Ok(Self { key: PfKey::Served(socket), driver, handle: Some(handle), token: None, soft: None })
+        Ok(Self { key: PfKey::Served(socket), driver, handle: Some(handle), token: None, soft: None, log: Arc::default() })
     }
 
     /// Whether the PF has that VF now.

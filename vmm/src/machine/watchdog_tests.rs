@@ -23,8 +23,8 @@ impl PfClient for Client {
     fn pf_lost(&self, reason: &str) {
         self.lost.lock().unwrap().push(reason.to_owned());
     }
-    fn pf_returned(&self, notify: Option<NotifyAddress>) {
-        assert!(matches!(notify, Some(NotifyAddress::Member { .. })));
+    fn pf_returned(&self, notify: &[NotifyAddress]) {
+        assert!(matches!(notify, [NotifyAddress::Member { .. }]));
         self.returned.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -42,6 +42,8 @@ fn h27_a_pf_reset_is_noticed_and_made_good_by_the_main_loop() {
     let client = Arc::new(Client::default());
     let vf = WatchedVf { member: NonZeroU16::MIN, function: soft.vf(0).unwrap(), client: client.clone() };
     let watchdog = PfWatchdog::new(driver.clone(), vec![vf]);
+    let log = Arc::new(devices::admin::PfLog::default());
+    let watchdog = watchdog.with_log(log.clone());
     let mut events: Loop = EventManager::new().unwrap();
     let timer = WatchdogTimer::with_interval(watchdog, Duration::from_millis(5)).unwrap();
     let id = events.add_subscriber(Box::new(timer) as Subscriber);
@@ -57,5 +59,9 @@ fn h27_a_pf_reset_is_noticed_and_made_good_by_the_main_loop() {
     assert_eq!(driver.active_vfs().unwrap(), 1);
     assert_eq!(client.lost.lock().unwrap().len(), 1);
     assert!(driver.check().is_ok() && driver.supports_legacy());
+    let lost = log.report();
+    assert_eq!((lost.losses, lost.restarts, lost.failed_restarts), (1, 1, 0));
+    let loss = lost.last_loss.unwrap();
+    assert!(loss.back_after_ms.is_some() && client.lost.lock().unwrap().contains(&loss.reason), "{loss:?}");
     drop(events.remove_subscriber(id).unwrap());
 }

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use devices::admin::PfReport;
 use rustix::fs::Access;
 use serde::Serialize;
 
@@ -38,6 +39,8 @@ pub struct Boot {
     pub ended_by: String,
     /// Exits of each vCPU.
     pub vcpus: Vec<Exits>,
+    /// The PF of the legacy virtio devices, if there are any.
+    pub pf: Option<PfReport>,
     /// Devices in slot order.
     pub devices: Vec<DeviceSection>,
     /// Functions passed through, in slot order.
@@ -88,6 +91,7 @@ impl Report {
         self.boots.push(Boot {
             ended_by: ended_by.to_owned(),
             vcpus: machine.exits().into_iter().map(Exits::from).collect(),
+            pf: machine.pf(),
             devices: machine.devices(),
             passthrough: machine.passthrough(),
         });

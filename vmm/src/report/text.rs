@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write};
 
-use devices::admin::OpcodeStats;
+use devices::admin::{OpcodeStats, PfReport};
 
 use super::{Boot, Report};
 use crate::machine::{DeviceSection, PassthroughSection};
@@ -39,6 +39,7 @@ fn write_boot(out: &mut String, boot: &Boot) -> fmt::Result {
             exits.port_in, exits.port_out, exits.mmio_read, exits.mmio_write, exits.other
         )?;
     }
+    boot.pf.iter().try_for_each(|pf| write_pf(out, pf))?;
     boot.devices.iter().try_for_each(|device| write_device(out, device))?;
     boot.passthrough.iter().try_for_each(|device| write_passthrough(out, device))
 }
@@ -64,6 +65,25 @@ fn write_passthrough(out: &mut String, section: &PassthroughSection) -> fmt::Res
         Some(reason) => writeln!(out, "  TAKEN AWAY         {reason}"),
         None => Ok(()),
     }
+}
+
+/// Nothing about a PF that never was lost.
+fn write_pf(out: &mut String, pf: &PfReport) -> fmt::Result {
+    let Some(loss) = &pf.last_loss else { return Ok(()) };
+    let seconds = |ms: u64| ms as f64 / 1000.0;
+    write!(
+        out,
+        "PF: lost {} times, restarted {} times, {} attempts failed; last lost {:.1} s after power-on, ",
+        pf.losses,
+        pf.restarts,
+        pf.failed_restarts,
+        seconds(loss.after_ms)
+    )?;
+    match loss.back_after_ms {
+        Some(ms) => write!(out, "back {:.1} s later", seconds(ms))?,
+        None => write!(out, "NOT BACK")?,
+    }
+    writeln!(out, ": {}", loss.reason)
 }
 
 fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
@@ -140,3 +160,7 @@ fn write_command(out: &mut String, command: &OpcodeStats) -> fmt::Result {
         us(l.max)
     )
 }
+
+#[cfg(test)]
+#[path = "text_tests.rs"]
+mod tests;

@@ -216,8 +216,8 @@ impl LegacyRegisters for OverVfioBar0 {
         self.access(wait, || self.region.write(place, width, value.into()))
     }
 
-    fn notify_address(&self) -> Option<NotifyAddress> {
-        self.notify
+    fn notify_addresses(&self) -> &[NotifyAddress] {
+        self.notify.as_slice()
     }
 }
 

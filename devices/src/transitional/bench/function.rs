@@ -23,6 +23,7 @@ pub struct FakeFunction {
     events: Mutex<Vec<Option<EventFd>>>,
     model: Mutex<Option<Arc<Model>>>,
     pub can_reset: AtomicBool,
+    pub can_store: AtomicBool,
     pub can_link: AtomicBool,
     pub link_kicks: Arc<AtomicU64>,
     queues: u16,
@@ -57,6 +58,7 @@ impl FakeFunction {
             events: Mutex::default(),
             model: Mutex::default(),
             can_reset: AtomicBool::new(true),
+            can_store: AtomicBool::new(true),
             can_link: AtomicBool::new(true),
             link_kicks: Arc::default(),
             queues: setup.queues,
@@ -132,6 +134,9 @@ impl PciFunction for FakeFunction {
     }
     fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> crate::function::Result<()> {
         self.log.add(format!("{} store {bar}+{offset:x}.{}={value:x}", self.name, width.bytes()));
+        if !self.can_store.load(Ordering::SeqCst) {
+            return Err(FunctionError::Gone { name: self.name.into() });
+        }
         Ok(())
     }
     fn mappable(&self, bar: u8) -> crate::function::Result<Vec<MappableArea>> {

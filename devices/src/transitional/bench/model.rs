@@ -67,6 +67,8 @@ struct ModelState {
     config_vector: u16,
     queues: Vec<ModelQueue>,
     config: Vec<u8>,
+    /// The status read as 0 since the last reset.
+    was_zero: bool,
 }
 
 /// A legacy device. Refuses accesses that are not within one field, and vectors while the VF's
@@ -84,16 +86,18 @@ pub struct Model {
     /// Reads of status it takes for a reset to end; `u64::MAX` is never.
     pub reset_reads: AtomicU64,
     pending_reset: AtomicU64,
+    /// After a reset that has read as 0, the status reads as this until one is written. 0 is honest.
+    pub status_after_reset: AtomicU64,
     /// Accesses that crossed fields or went past the end.
     pub violations: AtomicU64,
-    notify: Option<NotifyAddress>,
+    notify: Vec<NotifyAddress>,
     state: Mutex<ModelState>,
 }
 
 impl Model {
     /// In its power-on state; `vectors` are those that its VF has enabled.
     pub fn new(setup: &Setup, log: &Log, vectors: Arc<AtomicU64>) -> Self {
-        let sizes = setup.structure.split(' ').map(|size| size.parse().unwrap());
+        let sizes = setup.structure.split_whitespace().map(|size| size.parse().unwrap());
         Self {
             log: log.clone(),
             trouble: Trouble::default(),
@@ -103,8 +107,9 @@ impl Model {
             accepts: AtomicU64::new(u64::MAX),
             reset_reads: AtomicU64::new(0),
             pending_reset: AtomicU64::new(0),
+            status_after_reset: AtomicU64::new(0),
             violations: AtomicU64::new(0),
-            notify: setup.notify,
+            notify: setup.notify.clone(),
             state: Mutex::new(ModelState {
                 driver_features: 0,
                 select: 0,
@@ -112,6 +117,7 @@ impl Model {
                 config_vector: 0xffff,
                 queues: vec![ModelQueue { pfn: 0, vector: 0xffff }; setup.queues.into()],
                 config: setup.config_bytes.clone(),
+                was_zero: false,
             }),
         }
     }
@@ -151,6 +157,7 @@ impl Model {
         state.driver_features = 0;
         state.select = 0;
         state.status = 0;
+        state.was_zero = false;
         state.config_vector = 0xffff;
         state.queues.fill(ModelQueue { pfn: 0, vector: 0xffff });
         self.pending_reset.store(0, Ordering::SeqCst);
@@ -163,6 +170,11 @@ impl Model {
 
     pub fn pfn(&self, queue: usize) -> u32 {
         self.state.lock().unwrap().queues[queue].pfn
+    }
+
+    /// The device configuration as it is now.
+    pub fn config(&self) -> Vec<u8> {
+        self.state.lock().unwrap().config.clone()
     }
 
     pub fn driver_features(&self) -> u32 {
@@ -227,7 +239,11 @@ impl LegacyRegisters for Model {
                 self.pending_reset.store(left - 1, Ordering::SeqCst);
             }
         }
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
+        let asks_status_0 = (area, offset, state.status) == (Area::Common, 18, 0);
+        if asks_status_0 && std::mem::replace(&mut state.was_zero, true) {
+            state.status = self.status_after_reset.load(Ordering::SeqCst) as u8;
+        }
         let value = match area {
             Area::Common => {
                 let (register, start) = self.common_read(&state, offset);
@@ -265,7 +281,7 @@ impl LegacyRegisters for Model {
         Ok(())
     }
 
-    fn notify_address(&self) -> Option<NotifyAddress> {
-        self.notify
+    fn notify_addresses(&self) -> &[NotifyAddress] {
+        &self.notify
     }
 }

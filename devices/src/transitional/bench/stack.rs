@@ -61,7 +61,7 @@ impl Stack {
         let member = NonZeroU16::MIN;
         let size =
             |flags, bar| if flags == NotifyEntry::OWNER { pf.pf().region(bar) } else { vf.region(bar) }.map(|r| r.size);
-        let notify = driver.notify_info(member, size, &wait).unwrap().into_iter().next();
+        let notify = driver.notify_info(member, size, &wait).unwrap();
         let registers = Arc::new(OverAdmin::new(driver.channel(), member, notify));
         let line = Arc::new(FakeLine::default());
         // Not what is tested here, and machines that run tests can be slow.

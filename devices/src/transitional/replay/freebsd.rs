@@ -80,6 +80,48 @@ fn freebsd_9_3_network() {
     });
 }
 
+/// `hw.pci.enable_msix=0` and a BIOS without MSI: one interrupt on the line, no vector register.
+const V9_NET_INTX: &str = "
+    bm
+    W8[18]=0
+    R8[18]=0 W8[18]=1
+    R8[18]=1 W8[18]=3
+    R32[0]=>f W32[4]=f&0x18020             # MAC, MRG_RXBUF, STATUS
+    R32[20]=0x12005452 R16[24]=0x5634
+    W16[14]=0 R16[12]=256 R32[8]=0 W32[8]=0x100
+    W16[14]=1 R16[12]=256 R32[8]=0 W32[8]=0x110
+    rx W16[16]=0
+    R8[18]=3 W8[18]=7
+    R16[26]=1
+";
+
+#[test]
+fn freebsd_9_3_network_with_plain_intx() {
+    replay(Guest::net, |guest| {
+        guest.run(V9_NET_INTX);
+        for host in 20..30 {
+            if host == 20 { guest.ask_the_network(host, Irq::Intx) } else { guest.ask_again(host, Irq::Intx) }
+        }
+        guest.run("W8[18]=0 W16[14]=0 W32[8]=0 W16[14]=1 W32[8]=0");
+    });
+}
+
+#[test]
+fn freebsd_13_network_with_plain_intx_goes_down_and_up() {
+    replay(Guest::net, |guest| {
+        guest.run("bm");
+        for host in [1, 2, 3] {
+            guest.run(V13_START);
+            guest.run(V13_MAC);
+            guest.run(V13_QUEUES);
+            guest.run(V13_RUN);
+            guest.ask_the_network(host, Irq::Intx);
+            guest.ask_again(host + 10, Irq::Intx);
+        }
+        guest.run("W8[18]=0 R8[18]=0");
+    });
+}
+
 #[test]
 fn freebsd_9_3_disk() {
     replay(Guest::disk, |guest| {

@@ -34,7 +34,7 @@ pub(super) const NET_INTX: &str = "
     R8[18]=3 W8[18]=7
 ";
 
-const UNLOAD_MSIX: &str = "
+pub(super) const UNLOAD_MSIX: &str = "
     W8[18]=0
     W16[14]=0 W16[22]=0xffff R8[19]=0 W32[8]=0
     W16[14]=1 W16[22]=0xffff R8[19]=0 W32[8]=0
@@ -43,11 +43,45 @@ const UNLOAD_MSIX: &str = "
     -msix
 ";
 
-const UNLOAD_INTX: &str = "
+pub(super) const UNLOAD_INTX: &str = "
     W8[18]=0
     W16[14]=0 W32[8]=0
     W16[14]=1 W32[8]=0
     W16[14]=2 W32[8]=0
+";
+
+/// The kernel's first try, one vector for each queue, on a device that keeps vectors 0 and 1 alone:
+/// queue 1 is refused, and everything is taken down again.
+const PER_QUEUE_REFUSED: &str = "
+    msix
+    W16[20]=0 R16[20]=0
+    W16[14]=0 R16[12]=256 R32[8]=0 W32[8]=0x100 W16[22]=1 R16[22]=1
+    W16[14]=1 R16[12]=256 R32[8]=0 W32[8]=0x110 W16[22]=2 R16[22]=0xffff
+    W32[8]=0
+    W16[14]=0 W16[22]=0xffff R8[19]=0 W32[8]=0
+    W16[20]=0xffff R16[20]=0xffff
+    -msix
+";
+
+/// Either try on a device that keeps vector 0 alone: queue 0 is refused already.
+const QUEUE_0_REFUSED: &str = "
+    W16[20]=0 R16[20]=0
+    W16[14]=0 R16[12]=256 R32[8]=0 W32[8]=0x100 W16[22]=1 R16[22]=0xffff
+    W32[8]=0
+    W16[20]=0xffff R16[20]=0xffff
+    -msix
+";
+
+/// The second try: one vector for configuration, one for all queues.
+const NET_SHARED: &str = "
+    msix2
+    W16[20]=0 R16[20]=0
+    W16[14]=0 R16[12]=256 R32[8]=0 W32[8]=0x100 W16[22]=1 R16[22]=1
+    W16[14]=1 R16[12]=256 R32[8]=0 W32[8]=0x110 W16[22]=1 R16[22]=1
+    W16[14]=2 R16[12]=64  R32[8]=0 W32[8]=0x120
+    rx W16[16]=0
+    R8[30]=1 R8[31]=0
+    R8[18]=3 W8[18]=7
 ";
 
 /// RHEL 5's disk: capacity byte by byte, block size, one queue.
@@ -112,6 +146,41 @@ fn linux_falls_back_to_intx_when_a_vector_is_refused() {
         guest.ask_the_network(1, Irq::Intx);
         guest.run(UNLOAD_INTX);
     });
+}
+
+#[test]
+fn linux_shares_two_vectors_when_one_for_each_queue_is_refused() {
+    replay(
+        |shadow| Guest::net_keeping(2, shadow),
+        |guest| {
+            guest.run("bm");
+            guest.run(NET_START);
+            guest.run(PER_QUEUE_REFUSED);
+            guest.run(NET_SHARED);
+            guest.ask_the_network(1, Irq::Msix(1));
+            guest.ask_again(2, Irq::Msix(1));
+            guest.run(UNLOAD_MSIX);
+        },
+    );
+}
+
+#[test]
+fn linux_ends_at_intx_when_two_vectors_are_refused_as_well() {
+    replay(
+        |shadow| Guest::net_keeping(1, shadow),
+        |guest| {
+            guest.run("bm");
+            guest.run(NET_START);
+            guest.run("msix");
+            guest.run(QUEUE_0_REFUSED);
+            guest.run("msix2");
+            guest.run(QUEUE_0_REFUSED);
+            guest.run(NET_INTX);
+            guest.ask_the_network(1, Irq::IntxOneVector);
+            guest.ask_again(2, Irq::IntxOneVector);
+            guest.run(UNLOAD_INTX);
+        },
+    );
 }
 
 #[test]

@@ -14,9 +14,11 @@
 //! | `R32[0]=>f`, `W32[4]=f&0x30020` | features, and some of them |
 //! | `bm` | switches bus mastering on |
 //! | `msix`, `-msix` | fills the vector table and switches MSI-X on; switches it off |
+//! | `msix2` | the same with the first two vectors alone |
 //! | `rx` | puts a receive buffer into the ring of queue 0 |
 //! | `# ...` | comment, to the end of the line |
 
+mod control;
 mod cost;
 mod firmware;
 mod freebsd;
@@ -50,6 +52,8 @@ enum Irq {
     Intx,
     /// This vector.
     Msix(usize),
+    /// The same where one vector of the VF stands for queues and configuration: the ISR says both.
+    IntxOneVector,
     /// Looking at the ring and reading the ISR, over and over.
     Poll,
 }
@@ -71,7 +75,16 @@ struct Guest {
 
 impl Guest {
     fn net(shadow: bool) -> Self {
-        Self::new(VfSpec::Net { backend: NetBackend::Loopback, mac: MAC }, None, shadow)
+        Self::net_with(Quirks::default(), shadow)
+    }
+
+    /// A network VF that keeps vectors below `kept` and refuses the others of its table.
+    fn net_keeping(kept: u16, shadow: bool) -> Self {
+        Self::net_with(Quirks { vectors_kept: Some(kept), ..Quirks::default() }, shadow)
+    }
+
+    fn net_with(quirks: Quirks, shadow: bool) -> Self {
+        Self::new(VfSpec::Net { backend: NetBackend::Loopback, mac: MAC }, quirks, None, shadow)
     }
 
     fn disk(shadow: bool) -> Self {
@@ -80,12 +93,12 @@ impl Guest {
             file.write_all(&[sector; SECTOR]).unwrap();
         }
         let spec = VfSpec::Blk { file: file.try_clone().unwrap(), read_only: false, id: "disk".into() };
-        Self::new(spec, Some(file), shadow)
+        Self::new(spec, Quirks::default(), Some(file), shadow)
     }
 
     /// Ports and memory are decoded; nobody switched bus mastering on.
-    fn new(spec: VfSpec, file: Option<std::fs::File>, shadow: bool) -> Self {
-        let stack = Stack::with_shadow(spec, Quirks::default(), shadow);
+    fn new(spec: VfSpec, quirks: Quirks, file: Option<std::fs::File>, shadow: bool) -> Self {
+        let stack = Stack::with_shadow(spec, quirks, shadow);
         let guest =
             Self { stack, file, features: 0, accepted: 0, queue_size: 0, seen: Vec::new(), rings: [const { None }; 3] };
         guest.command(3);
@@ -111,7 +124,8 @@ impl Guest {
     fn step(&mut self, word: &str) {
         match word {
             "bm" => self.command(7),
-            "msix" => self.enable_msix(),
+            "msix" => self.enable_msix(u16::MAX),
+            "msix2" => self.enable_msix(2),
             "-msix" => self.stack.set_msix(false),
             "rx" => self.post_receive_buffer(),
             _ => self.access(word),
@@ -177,10 +191,11 @@ impl Guest {
         self.device().config_read(0x34, Width::B1) as u16
     }
 
-    /// Address, data and an open mask for each vector, then the enable bit, as kernels do it.
-    fn enable_msix(&mut self) {
+    /// Address, data and an open mask for each vector up to `most`, then the enable bit, as kernels
+    /// do it.
+    fn enable_msix(&mut self, most: u16) {
         let vectors = (self.device().config_read(self.msix_capability() + 2, Width::B2) & 0x7ff) + 1;
-        for vector in 0..vectors {
+        for vector in 0..vectors.min(most.into()) {
             for (part, value) in [0xfee0_0000, 0, 0x40 + vector, 0].into_iter().enumerate() {
                 let offset = u64::from(vector) * 16 + part as u64 * 4;
                 let _ = self.device().bar_write(MSIX_BAR, Access { offset, width: Width::B4, vcpu: 0 }, value.into());

@@ -43,29 +43,45 @@ impl Guest {
     /// Asks the network who has 10.0.0.`host`, and checks the answer. A receive buffer is in the ring
     /// already; its kick was made.
     pub(super) fn ask_the_network(&mut self, host: u8, irq: Irq) {
+        self.send_question(MAC, host);
+        self.take_answer(MAC, host, irq);
+    }
+
+    /// Sends a question from `station`, which gets the answer if anybody.
+    pub(super) fn send_question(&mut self, station: [u8; 6], host: u8) {
         let memory = &self.stack.memory;
         let mut frame = vec![0xff; 6];
-        frame.extend(MAC);
+        frame.extend(station);
         frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
-        frame.extend(MAC);
+        frame.extend(station);
         frame.extend([10, 0, 0, 9, 0, 0, 0, 0, 0, 0, 10, 0, 0, host]);
         frame.resize(60, 0);
         memory.write_slice(&[0; 12], GuestAddress(TX_HEADER)).unwrap();
         memory.write_slice(&frame, GuestAddress(TX_FRAME)).unwrap();
         let header = self.header_len();
-        let tx = self.rings[TX].as_mut().unwrap();
         // Drivers of that time clean up what was sent when they send again.
-        let flags = tx.base + 16 * u64::from(tx.size);
-        self.stack.memory.write_obj(NO_INTERRUPT, GuestAddress(flags)).unwrap();
+        self.without_interrupts(TX);
+        let tx = self.rings[TX].as_mut().unwrap();
         tx.offer(&self.stack.memory, &[(TX_HEADER, header, 0), (TX_FRAME, frame.len() as u32, 0)]);
         self.run("W16[16]=1");
-        self.wait_for(RX, irq);
         self.wait_for_used(TX);
+    }
+
+    /// The next frame that is received must be `host`'s answer to `station`.
+    pub(super) fn take_answer(&mut self, station: [u8; 6], host: u8, irq: Irq) {
+        self.wait_for(RX, irq);
         let mut reply = [0; 42];
         self.stack.memory.read_slice(&mut reply, GuestAddress(RX_FRAME)).unwrap();
-        assert_eq!(reply[..6], MAC, "to us");
+        assert_eq!(reply[..6], station, "to whom it was asked for");
         assert_eq!(reply[12..22], [8, 6, 0, 1, 8, 0, 6, 4, 0, 2], "an ARP reply");
         assert_eq!(reply[28..32], [10, 0, 0, host], "from the host that was asked for");
+    }
+
+    /// `VRING_AVAIL_F_NO_INTERRUPT` in the ring.
+    pub(super) fn without_interrupts(&self, queue: usize) {
+        let ring = self.rings[queue].as_ref().unwrap();
+        let flags = ring.base + 16 * u64::from(ring.size);
+        self.stack.memory.write_obj(NO_INTERRUPT, GuestAddress(flags)).unwrap();
     }
 
     /// A further frame: a fresh buffer, its kick, and the question.
@@ -98,13 +114,31 @@ impl Guest {
     }
 
     fn request(&mut self, kind: u32, sector: u8, irq: Irq) {
+        let flags = if kind == 0 { DEVICE_WRITES } else { 0 };
+        self.request_with(kind, sector, &[(BLK_DATA, SECTOR as u32, flags)], irq);
+    }
+
+    /// The disk's name by `VIRTIO_BLK_T_GET_ID`, as Windows asks for its serial number.
+    pub(super) fn disk_id(&mut self, irq: Irq) -> String {
+        self.stack.memory.write_slice(&[0xff; 20], GuestAddress(BLK_DATA)).unwrap();
+        self.request_with(8, 0, &[(BLK_DATA, 20, DEVICE_WRITES)], irq);
+        let mut id = [0; 20];
+        self.stack.memory.read_slice(&mut id, GuestAddress(BLK_DATA)).unwrap();
+        String::from_utf8(id.into_iter().take_while(|byte| *byte != 0).collect()).unwrap()
+    }
+
+    /// `VIRTIO_BLK_T_FLUSH`.
+    pub(super) fn flush(&mut self, irq: Irq) {
+        self.request_with(4, 0, &[], irq);
+    }
+
+    fn request_with(&mut self, kind: u32, sector: u8, data: &[(u64, u32, u16)], irq: Irq) {
         let memory = &self.stack.memory;
         memory.write_obj(kind, GuestAddress(BLK_HEADER)).unwrap();
         memory.write_obj(0_u32, GuestAddress(BLK_HEADER + 4)).unwrap();
         memory.write_obj(u64::from(sector), GuestAddress(BLK_HEADER + 8)).unwrap();
         memory.write_obj(0xff_u8, GuestAddress(BLK_STATUS)).unwrap();
-        let flags = if kind == 0 { DEVICE_WRITES } else { 0 };
-        let chain = [(BLK_HEADER, 16, 0), (BLK_DATA, SECTOR as u32, flags), (BLK_STATUS, 1, DEVICE_WRITES)];
+        let chain = [&[(BLK_HEADER, 16, 0)], data, &[(BLK_STATUS, 1, DEVICE_WRITES)]].concat();
         self.rings[0].as_mut().unwrap().offer(memory, &chain);
         self.run("W16[16]=0");
         self.wait_for(0, irq);
@@ -114,8 +148,9 @@ impl Guest {
     fn wait_for(&mut self, queue: usize, irq: Irq) {
         let end = Instant::now() + LIMIT;
         match irq {
-            Irq::Intx => {
-                assert_eq!(self.stack.wait_for_interrupt(), 1);
+            Irq::Intx | Irq::IntxOneVector => {
+                let expected = if matches!(irq, Irq::Intx) { 1 } else { 3 };
+                assert_eq!(self.stack.wait_for_interrupt(), expected);
                 assert!(!self.stack.line.is_high());
                 assert_eq!(self.stack.read(19, crate::bus::Width::B1), 0, "one read takes it");
             }
@@ -136,7 +171,7 @@ impl Guest {
         self.wait_for_used(queue);
     }
 
-    fn wait_for_used(&self, queue: usize) {
+    pub(super) fn wait_for_used(&self, queue: usize) {
         let end = Instant::now() + LIMIT;
         while self.outstanding(queue) {
             assert!(Instant::now() < end, "queue {queue} does not move");

@@ -100,3 +100,73 @@ fn windows_with_msix_and_a_hundred_enable_cycles() {
         }
     });
 }
+
+/// viostor's start: geometry and features, the queue looked at before it is set up.
+const DISK_START: &str = "
+    bm
+    W8[18]=0
+    R8[18]=0 W8[18]=1
+    R8[18]=1 W8[18]=3
+    R32[0]=>f
+    R8[C+20]=0 R8[C+21]=2 R8[C+22]=0 R8[C+23]=0    # block size
+    R8[C+12]=126 R8[C+13]=0 R8[C+14]=0 R8[C+15]=0  # segments
+    R8[C+16] R8[C+17] R8[C+18] R8[C+19]            # cylinders, heads, sectors
+    R8[C]=64 R8[C+1]=0 R8[C+2]=0 R8[C+3]=0 R8[C+4]=0 R8[C+5]=0 R8[C+6]=0 R8[C+7]=0
+    W32[4]=f&0x254                                 # SEG_MAX, GEOMETRY, BLK_SIZE, FLUSH
+    W16[14]=0 R16[12]=128 R32[8]=0
+    W16[14]=0 R16[12]=128 R32[8]=0
+";
+
+const DISK_QUEUE: &str = "W16[14]=0 R16[12]=128 R32[8]=0 W32[8]=0x100";
+const DISK_RUN: &str = "R8[18]=3 W8[18]=7";
+
+/// Of a running disk. The ISR read at 19 takes what is pending, which is nothing.
+const DISK_DUMP: &str = "
+    R32[0] R32[4]=0x254 R32[8]=0x100 R32[12]=128 R32[14]=0 R32[16]=0xffffffff R32[18]=7 R32[19]=0
+";
+
+impl Guest {
+    fn windows_disk_work(&mut self, irq: Irq) {
+        assert_eq!(self.disk_id(irq), "disk");
+        self.read_sector(5, 5, irq);
+        self.run(DISK_DUMP);
+        for sector in 8..24 {
+            self.write_and_read_sector(sector, irq);
+        }
+        self.flush(irq);
+        self.run(DISK_DUMP);
+    }
+}
+
+#[test]
+fn windows_viostor_with_intx_and_the_register_dump() {
+    replay(Guest::disk, |guest| {
+        guest.run(DISK_START);
+        guest.run(DISK_QUEUE);
+        guest.run(DISK_RUN);
+        guest.windows_disk_work(Irq::Intx);
+        guest.run("W8[18]=0 W16[14]=0 W32[8]=0 R8[19]=0");
+    });
+}
+
+/// The system switches MSI-X on before the driver starts, so configuration is at 24 from the start.
+#[test]
+fn windows_viostor_with_msix_and_reset_cycles() {
+    replay(Guest::disk, |guest| {
+        guest.run("msix");
+        for cycle in 0..20 {
+            guest.run(DISK_START);
+            guest.run(DISK_QUEUE);
+            guest.run("W16[22]=1 R16[22]=1 W16[20]=0 R16[20]=0");
+            guest.run(DISK_RUN);
+            guest.run(DISK_DUMP);
+            if cycle % 10 == 0 {
+                guest.windows_disk_work(Irq::Msix(1));
+            } else {
+                guest.read_sector(cycle + 30, cycle + 30, Irq::Msix(1));
+            }
+            guest.run("W8[18]=0 W16[14]=0 W16[22]=0xffff W32[8]=0 R8[19]=0 W16[20]=0xffff");
+        }
+        guest.run("-msix");
+    });
+}
