@@ -47,8 +47,7 @@ pub(crate) fn blk() -> Outcome {
     let report = report()?;
     clean(&report)?;
     check(number(&report, "/commands/list_use")? > 0, "the list of commands was never chosen")?;
-    let image =
-        |name| env::var("HEIRLOOM_ORACLE_IMAGES").map(|folder| format!("{folder}/{name}")).map_err(text);
+    let image = |name| env::var("HEIRLOOM_ORACLE_IMAGES").map(|folder| format!("{folder}/{name}")).map_err(text);
     let images = [image("vf0.img")?, image("vf1.img")?].map(|path| fs::read(path).map_err(text));
     let [first, second] = images;
     let (first, second) = (first?, second?);

@@ -178,8 +178,7 @@ fn run(program: Program) -> Option<Ran> {
     let mut functions = Vec::new();
     for (slot, base) in [(1, FIRST), (2, SECOND + 0x10_0000)] {
         let function = FileFunction::new();
-        let parts =
-            PassthroughParts { function: function.clone(), msi: msi.clone(), irq_line: None, irq_number: 11 };
+        let parts = PassthroughParts { function: function.clone(), msi: msi.clone(), irq_line: None, irq_number: 11 };
         let device = PassthroughDevice::new("dev", parts).unwrap();
         device.place_bar(0, base.into());
         let _ = device.config_write(4, Width::B2, 2);
