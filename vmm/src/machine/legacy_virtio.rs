@@ -257,7 +257,7 @@ impl Function {
         let (device, vf, remap) = (Arc::clone(&self.device), Arc::clone(&self.vf), Arc::clone(remap));
         let registers = self.registers.clone();
         let removed = move || {
-            device.taken_away("the system wants the VF back, or its server is gone");
+            device.taken_away("taken away for good: the system wants the VF back, or its server is gone");
             remap();
             registers.release();
             vf.detach();

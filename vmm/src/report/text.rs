@@ -4,6 +4,7 @@
 use std::fmt::{self, Write};
 
 use devices::admin::{OpcodeStats, PfReport};
+use devices::transitional::KickReport;
 
 use super::{Boot, Report};
 use crate::machine::{DeviceSection, PassthroughSection};
@@ -114,7 +115,10 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     writeln!(
         out,
         "  kicks              {} by ioeventfd, {} by a store from the exit loop, {} by admin command ({})",
-        k.ioeventfd, k.store, k.admin, d.notify
+        by_ioeventfd(k),
+        k.store,
+        k.admin,
+        d.notify
     )?;
     writeln!(out, "                     {} early, {} replayed, {} dropped", k.early, k.replayed, k.dropped)?;
     writeln!(
@@ -143,6 +147,15 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     match &d.faulted {
         Some(reason) => writeln!(out, "  OUT OF SERVICE     {reason}"),
         None => Ok(()),
+    }
+}
+
+/// In the kernel nobody counts.
+fn by_ioeventfd(kicks: &KickReport) -> String {
+    match (kicks.ioeventfd, kicks.ioeventfd_uncounted) {
+        (0, 1..) => "an uncounted number".to_owned(),
+        (counted, 1..) => format!("more than {counted}"),
+        (counted, 0) => counted.to_string(),
     }
 }
 
