@@ -19,13 +19,13 @@ use devices::function::vfio::sysfs::Sysfs;
 use devices::function::vfio::{OverVfioBar0, VfioFunction};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::transitional::{
-    DeviceReport, IrqMode, LegacyRegisters, NotifyMode as DeviceNotifyMode, Parts, RegisterMirror, TransitionalConfig,
+    DeviceReport, IrqMode, NotifyMode as DeviceNotifyMode, Parts, RegisterMirror, TransitionalConfig,
     TransitionalDevice,
 };
 use serde::Serialize;
 
 use super::hardware::{self, Hardware};
-use super::kernel_registers::KernelRegisters;
+use super::kernel_registers::{KernelRegisters, Registers};
 use super::members::{Member, members, start_pf};
 use super::observer::{ObservedClient, Observer};
 use super::pf_group::{PfGroup, START_LIMIT};
@@ -50,46 +50,6 @@ struct Function {
     vf: Arc<Detachable>,
     device: Arc<TransitionalDevice>,
     registers: Registers,
-}
-
-/// The legacy registers of a function.
-#[derive(Clone)]
-enum Registers {
-    /// Over the PF's admin queue.
-    Admin(Arc<OverAdmin>),
-    /// The kernel's.
-    Kernel(Arc<KernelRegisters>),
-}
-
-impl Registers {
-    fn get(&self) -> Arc<dyn LegacyRegisters> {
-        match self {
-            Self::Admin(registers) => Arc::clone(registers) as _,
-            Self::Kernel(registers) => Arc::clone(registers) as _,
-        }
-    }
-
-    /// What was asked of the PF in this process.
-    fn stats(&self) -> AdminStats {
-        match self {
-            Self::Admin(registers) => registers.stats(),
-            Self::Kernel(_) => AdminStats::default(),
-        }
-    }
-
-    const fn mode(&self) -> &'static str {
-        match self {
-            Self::Admin(_) => "admin_commands",
-            Self::Kernel(_) => "vfio_bar0",
-        }
-    }
-
-    /// The VF is let go of.
-    fn release(&self) {
-        if let Self::Kernel(registers) = self {
-            registers.release();
-        }
-    }
 }
 
 /// What one device did, for the report.
@@ -270,6 +230,9 @@ impl Function {
     }
 }
 
+/// A VF; and again by its own type, if the kernel has its legacy registers.
+type OpenVf = (Arc<dyn PciFunction>, Option<Arc<VfioFunction>>);
+
 impl Builder<'_> {
     fn function(&self, plan: &DevicePlan, member: Member, pfs: &[PfGroup]) -> Result<Function, SetupError> {
         let failed = |source: Failure| SetupError::Device { id: plan.id.clone(), source };
@@ -303,12 +266,7 @@ impl Builder<'_> {
         Ok(Function { slot, pf: pf.map(|(index, _, member)| (index, member)), vf, device, registers })
     }
 
-    /// The VF; and again by its own type, if the kernel has its legacy registers.
-    fn open(
-        &self,
-        plan: &DevicePlan,
-        pf: Option<(&PfGroup, NonZeroU16)>,
-    ) -> Result<(Arc<dyn PciFunction>, Option<Arc<VfioFunction>>), Failure> {
+    fn open(&self, plan: &DevicePlan, pf: Option<(&PfGroup, NonZeroU16)>) -> Result<OpenVf, Failure> {
         match (&plan.vf, pf) {
             (VfPlan::Soft(_), Some((pf, member))) => {
                 let vf = pf.soft.as_ref().and_then(|soft| soft.vf(usize::from(member.get()) - 1));
