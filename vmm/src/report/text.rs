@@ -89,11 +89,12 @@ fn write_pf(out: &mut String, pf: &PfReport) -> fmt::Result {
 
 fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     let d = &section.device;
-    writeln!(
-        out,
-        "\n{} ({:?} on {}, PCI slot {}, member {})",
-        d.id, d.device, d.function, section.slot, section.admin.member
-    )?;
+    write!(out, "\n{} ({:?} on {}, PCI slot {}, ", d.id, d.device, d.function, section.slot)?;
+    match section.admin.member {
+        // The group has no such member: nothing was asked of a PF by this process.
+        0 => writeln!(out, "admin commands by the kernel)")?,
+        member => writeln!(out, "member {member})")?,
+    }
     writeln!(
         out,
         "  register accesses  {} reads and {} writes by the guest, {} admin commands",
