@@ -67,7 +67,9 @@ pub fn run(args: &RunArgs) -> Result<Finished, RunError> {
     }
     let monitor = monitor(&args.observe, &events)?;
     let ended = run_to_its_end(&mut engine);
-    monitor.map(EventMonitor::finish);
+    if let Some(monitor) = monitor {
+        monitor.finish();
+    }
     // What is known is reported also when the main loop failed. Without a guest there is nothing to say.
     let report = engine.report();
     let targets = if report.boot_count > 0 { targets } else { Vec::new() };
@@ -103,7 +105,9 @@ pub fn serve<S>(
     let monitor = monitor(observe, &events)?;
     let _attached = attach(engine.control())?;
     let ended = engine.run();
-    monitor.map(EventMonitor::finish);
+    if let Some(monitor) = monitor {
+        monitor.finish();
+    }
     Ok(ended?)
 }
 

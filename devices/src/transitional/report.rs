@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The report of one function, for `vm.info`.
 
+use super::access_counts::RegisterAccesses;
 use super::device::TransitionalDevice;
 use super::fault::FaultChange;
 use super::stats::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
@@ -10,6 +11,11 @@ impl TransitionalDevice {
     /// called on vCPU threads and must not wait.
     pub fn observe_faults(&self, observer: impl Fn(FaultChange<'_>) + Send + Sync + 'static) {
         self.faults.observe(Box::new(observer));
+    }
+
+    /// The guest's accesses to BAR0 by register.
+    pub fn register_accesses(&self) -> Vec<RegisterAccesses> {
+        self.stats.by_register.snapshot()
     }
 
     /// How often the function went out of service, and why it did last.

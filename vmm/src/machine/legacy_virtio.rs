@@ -19,7 +19,7 @@ use devices::function::vfio::sysfs::Sysfs;
 use devices::function::vfio::{OverVfioBar0, VfioFunction};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::transitional::{
-    DeviceReport, IrqMode, NotifyMode as DeviceNotifyMode, Parts, RegisterMirror, TransitionalConfig,
+    DeviceReport, IrqMode, NotifyMode as DeviceNotifyMode, Parts, RegisterAccesses, RegisterMirror, TransitionalConfig,
     TransitionalDevice,
 };
 use serde::Serialize;
@@ -64,6 +64,9 @@ pub struct DeviceSection {
     pub admin: AdminStats,
     /// How often the guest broke a ring, by garbage addresses, indices or chains, as the software VF counts it.
     pub rings_broken: u64,
+    /// The guest's accesses by register. Not in reports.
+    #[serde(skip)]
+    pub by_register: Vec<RegisterAccesses>,
 }
 
 /// One device in detail, for people who look into a running machine.
@@ -174,6 +177,7 @@ impl LegacyVirtio {
                 slot: f.slot,
                 device: f.device.report(),
                 admin: f.registers.stats(),
+                by_register: f.device.register_accesses(),
                 rings_broken: soft.map_or(0, |(soft, member)| soft.rings_broken(usize::from(member.get()) - 1)),
             }
         };
@@ -243,7 +247,7 @@ impl Builder<'_> {
         let registers = match (pf, kernel) {
             (Some((_, pf, member)), None) => self.over_admin(pf, member, vf.as_ref())?,
             (None, Some(vf)) => {
-                let registers = OverVfioBar0::new(&vf, None).map_err(|e| failed(e.into()))?;
+                let registers = OverVfioBar0::new(&vf, Vec::new()).map_err(|e| failed(e.into()))?;
                 Registers::Kernel(KernelRegisters::new(registers))
             }
             _ => return Err(SetupError::Internal("a VF without legacy registers")),
