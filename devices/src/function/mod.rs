@@ -5,6 +5,7 @@
 //! Users of [`PciFunction`] may not ask what kind it is.
 
 pub mod capabilities;
+pub mod detachable;
 pub mod shared;
 pub mod tap;
 pub mod vfio;

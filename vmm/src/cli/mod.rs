@@ -3,8 +3,10 @@
 //! nothing.
 
 mod ctl;
+mod device;
 mod generate;
 mod legacy_virtio;
+mod memory;
 mod observe;
 mod options;
 mod run;
