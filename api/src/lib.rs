@@ -6,10 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod hardware;
 mod size;
 
 pub use config::{
     ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, InterruptMode, LegacyVirtioConfig, MacAddress, MacError,
     MemoryConfig, NetBackend, NotifyMode, PayloadConfig, SoftDevice, VmConfig,
 };
+pub use hardware::{AdminMode, DeviceConfig, VfConfig, VfioConfig, VfioMode, VfioUserVfConfig};
 pub use size::{SizeError, format_size, parse_size};

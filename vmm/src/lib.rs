@@ -5,20 +5,26 @@
 //! | --- | --- |
 //! | [`cli`] | words into a configuration |
 //! | [`config`] | a configuration into a checked plan with open files |
-//! | [`run`] | machines one after the other, until somebody has enough |
+//! | [`lifecycle`] | the engine: one virtual machine, its states, and the main loop |
+//! | [`run`] | `heirloom run`: the engine for one guest |
+//! | [`log`] | levels, targets, text or JSON |
 //! | [`machine`] | one machine: how its parts are put together |
 //! | [`kvm`] | the kernel's objects: VM, memory, vCPUs, interrupts |
 //! | [`vcpu`] | the threads that run guest code, and what its exits mean |
 //! | [`console`], [`terminal`], [`signals`] | the operator |
 //! | [`report`] | what the devices did |
+//! | [`soft_pf`] | `heirloom soft-pf`: a software PF and its VFs as a server |
 
 pub mod cli;
 pub mod config;
 pub mod console;
 pub mod kvm;
+pub mod lifecycle;
+pub mod log;
 pub mod machine;
 pub mod report;
 pub mod run;
 pub mod signals;
+pub mod soft_pf;
 pub mod terminal;
 pub mod vcpu;

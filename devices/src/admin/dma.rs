@@ -5,12 +5,11 @@
 //! The PF can write all of it at any time. Nothing read from it is trusted, and no reference into it
 //! exists: accesses are volatile or atomic copies.
 
-use std::sync::Arc;
-
-use vm_memory::{Bytes, GuestAddress, GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress};
+use vm_memory::{Bytes, GuestMemoryRegion, MemoryRegionAddress};
 
 use super::wire::{HEADER_LEN, MAX_DATA, MAX_RESULT, REPLY_LEN};
 use crate::function::DmaRegion;
+use crate::function::shared::shared_region;
 
 /// Commands that can be in flight at once.
 pub(super) const MAX_SLOTS: u16 = 64;
@@ -53,10 +52,9 @@ pub(super) struct AdminMemory {
 }
 
 impl AdminMemory {
-    /// Fresh zeroed memory.
+    /// Fresh zeroed memory. It is shared: the PF may be served by another process.
     pub(super) fn allocate() -> Result<Self, vm_memory::mmap::FromRangesError> {
-        let region = GuestRegionMmap::from_range(GuestAddress(IOVA), LEN as usize, None)?;
-        Ok(Self { region: Arc::new(region) })
+        Ok(Self { region: shared_region(IOVA, LEN as usize)? })
     }
 
     /// The region to map for the function.

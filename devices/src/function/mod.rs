@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a driver in this process can do to a PCI function, whatever stands behind it: a software
-//! function in this process, later a function behind vfio-pci or a vfio-user socket.
+//! function in this process, or a function of the host behind the kernel's VFIO ([`vfio`]).
 //!
 //! Users of [`PciFunction`] may not ask what kind it is.
 
 pub mod capabilities;
+pub mod detachable;
+pub mod shared;
 pub mod tap;
+pub mod vfio;
+pub mod vfio_user;
 
 use std::fmt;
 use std::fs::File;

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 
-use vm_memory::Bytes;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 use super::chain::{Chain, Ring, RingError};
 use super::device::feature;
@@ -118,6 +118,7 @@ impl Blk {
     fn read(&mut self, sector: u64, len: u64, chain: &Chain, memory: &Memory) -> Option<()> {
         self.seek(sector, len)?;
         for (address, len) in chain.writable(0, len) {
+            in_memory(chain, memory, address, len)?;
             memory.read_exact_volatile_from(address, &mut self.file, len).ok()?;
         }
         Some(())
@@ -130,10 +131,21 @@ impl Blk {
         let len = chain.readable_len().checked_sub(HEADER_LEN as u64)?;
         self.seek(sector, len)?;
         for (address, len) in chain.readable(HEADER_LEN as u64, len) {
+            in_memory(chain, memory, address, len)?;
             memory.write_all_volatile_to(address, &mut self.file, len).ok()?;
         }
         Some(())
     }
+}
+
+/// Counts a fault if a piece of a buffer is not mapped: the copy that follows could not tell that from an error of
+/// the file.
+fn in_memory(chain: &Chain, memory: &Memory, address: GuestAddress, len: usize) -> Option<()> {
+    if GuestMemoryBackend::check_range(memory, address, len) {
+        return Some(());
+    }
+    let _: RingError = chain.fault(address.0);
+    None
 }
 
 /// Zeroes `len` bytes of the writable stream.
@@ -173,7 +185,7 @@ impl Model for Blk {
         F_SEG_MAX | F_GEOMETRY | F_BLK_SIZE | F_FLUSH | ro | feature::EVENT_IDX
     }
 
-    fn queue_sizes(&self) -> &'static [u16] {
+    fn queue_sizes(&self) -> &[u16] {
         &[QUEUE_SIZE]
     }
 

@@ -359,3 +359,27 @@ fn no_dma_after_unmap_or_without_bus_master() {
     assert!(disk.vf.dma_map(&disk.ram.region).is_err(), "overlap");
     disk.recover();
 }
+
+#[test]
+fn addresses_that_are_not_mapped_are_counted() {
+    let mut disk = Disk::modern(8);
+    let faults = |disk: &Disk| {
+        let report = disk.bench.soft.report().vfs.remove(0);
+        (report.dma_faults, report.last_dma_fault, report.rings_broken)
+    };
+    assert_eq!(faults(&disk), (0, None, 0));
+    // A failed write leaves the queue working; a read cannot even be blanked, and stops it.
+    for (count, kind) in [(1, 1), (2, 0)] {
+        disk.header(kind, 0);
+        disk.ring.add(&[(HEADER, 16, false), (0x7000_0000, 512, kind == 0), (STATUS, 1, true)]);
+        kick(disk.vf.as_ref(), 0);
+        if kind == 0 {
+            disk.expect_stopped();
+        } else {
+            disk.ring.wait();
+            assert_eq!(disk.ram.get(STATUS, 1), [IOERR]);
+        }
+        assert!(faults(&disk).0 >= count);
+        assert_eq!(faults(&disk).1, Some(0x7000_0000));
+    }
+}

@@ -3,6 +3,8 @@
 //! writes. How the driver cut it into descriptors does not show. Touches memory only through
 //! [`Memory`], so an address outside of what is mapped is an error and nothing else.
 
+use std::cell::Cell;
+
 use thiserror::Error;
 use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress};
@@ -45,6 +47,17 @@ pub(super) struct Chain {
     head: u16,
     readable: Vec<Segment>,
     writable: Vec<Segment>,
+    faults: Cell<DmaFaults>,
+    returned: Cell<u64>,
+}
+
+/// Accesses to addresses that nothing is mapped at, since power-on: what an IOMMU logs for hardware.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct DmaFaults {
+    /// How many.
+    pub count: u64,
+    /// Address (IOVA) of the last access.
+    pub last: Option<u64>,
 }
 
 impl Chain {
@@ -59,7 +72,7 @@ impl Chain {
             }
             open = descriptor.has_next();
             if descriptor.addr().0.checked_add(descriptor.len().into()).is_none() {
-                return Err(RingError::Unmapped);
+                return Err(self.fault(descriptor.addr().0));
             }
             let segment = Segment { address: descriptor.addr(), len: descriptor.len() };
             if descriptor.is_write_only() {
@@ -72,6 +85,23 @@ impl Chain {
         }
         // The iterator just stops at a broken link, so the last descriptor says whether it was one.
         if open { Err(RingError::Chain) } else { Ok(()) }
+    }
+
+    /// Counts an access to `address` that found nothing mapped, and makes the error of it.
+    pub(super) fn fault(&self, address: u64) -> RingError {
+        let count = self.faults.get().count.wrapping_add(1);
+        self.faults.set(DmaFaults { count, last: Some(address) });
+        RingError::Unmapped
+    }
+
+    /// Faults so far.
+    pub(super) fn faults(&self) -> DmaFaults {
+        self.faults.get()
+    }
+
+    /// Buffers given back to the driver so far.
+    pub(super) fn returned(&self) -> u64 {
+        self.returned.get()
     }
 
     /// Bytes the driver wrote.
@@ -99,7 +129,7 @@ impl Chain {
         let mut done = 0;
         for (address, len) in self.readable(offset, out.len() as u64) {
             let part = out.get_mut(done..done + len).ok_or(RingError::Size)?;
-            memory.read_slice(part, address).map_err(|_| RingError::Unmapped)?;
+            memory.read_slice(part, address).map_err(|_| self.fault(address.0))?;
             done += len;
         }
         Ok(done)
@@ -111,7 +141,7 @@ impl Chain {
         let mut done = 0;
         for (address, len) in self.writable(offset, bytes.len() as u64) {
             let part = bytes.get(done..done + len).ok_or(RingError::Size)?;
-            memory.write_slice(part, address).map_err(|_| RingError::Unmapped)?;
+            memory.write_slice(part, address).map_err(|_| self.fault(address.0))?;
             done += len;
         }
         Ok(done)
@@ -154,6 +184,11 @@ impl Ring<'_> {
         Ok(true)
     }
 
+    /// The ring itself is not mapped where it should be: counted as [`Chain::fault`] does.
+    pub(super) fn fault(&self) -> RingError {
+        self.chain.fault(self.queue.avail_ring())
+    }
+
     /// Where the queue stands, for [`Self::rewind`].
     pub(super) fn position(&self) -> u16 {
         self.queue.next_avail()
@@ -166,7 +201,10 @@ impl Ring<'_> {
 
     /// Returns the buffer with `written` bytes.
     pub(super) fn complete(&mut self, written: u32) -> Result<(), RingError> {
-        self.queue.add_used(self.memory, self.chain.head, written).map_err(|_| RingError::Unmapped)
+        let used = self.queue.used_ring();
+        self.queue.add_used(self.memory, self.chain.head, written).map_err(|_| self.chain.fault(used))?;
+        self.chain.returned.set(self.chain.returned.get().wrapping_add(1));
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::layout::{NOTIFY, OWNER_DOORBELLS, REGISTER_BAR};
 use super::legacy::NoSuchField;
 use super::quirks::{Quirks, SharedQuirks};
+use super::report::CommandCounts;
 use super::sriov::EnabledVfs;
 use super::vf::Vf;
 use crate::admin::opcode::{self, qualifier, status};
@@ -48,6 +49,7 @@ pub(super) struct Commands {
     quirks: SharedQuirks,
     used_self: CommandList,
     used_sriov: CommandList,
+    counts: Arc<CommandCounts>,
     /// Member commands so far, for [`Quirks::busy_every`].
     count: u32,
 }
@@ -55,8 +57,9 @@ pub(super) struct Commands {
 impl Commands {
     /// The owner of `vfs`; member 1 is the first.
     pub(super) fn new(vfs: Vec<Arc<Vf>>, enabled: Arc<EnabledVfs>, quirks: SharedQuirks) -> Self {
+        let counts = Arc::default();
         let initial = CommandList::from_word(opcode::MASK_LIST);
-        Self { vfs, enabled, quirks, used_self: initial, used_sriov: initial, count: 0 }
+        Self { vfs, enabled, quirks, used_self: initial, used_sriov: initial, counts, count: 0 }
     }
 
     /// After a reset only the two list commands may be used.
@@ -65,15 +68,32 @@ impl Commands {
         self.used_sriov = self.used_self;
     }
 
+    /// What was asked so far.
+    pub(super) fn counts(&self) -> Arc<CommandCounts> {
+        self.counts.clone()
+    }
+
     /// Carries out one command. `result` takes the command-specific result. Whatever is refused has
     /// changed nothing.
     pub(super) fn execute(&mut self, request: &Request<'_>, result: &mut [u8; MAX_RESULT]) -> Answer {
         let (header, data) = RequestHeader::parse(request.bytes);
+        let answer = self.carry_out(&header, data, request, result);
+        self.counts.count(header.opcode, answer.is_ok());
+        answer
+    }
+
+    fn carry_out(
+        &mut self,
+        header: &RequestHeader,
+        data: &[u8],
+        request: &Request<'_>,
+        result: &mut [u8; MAX_RESULT],
+    ) -> Answer {
         let quirks = self.quirks.load_full();
         // The order of the checks is the standard's: group, opcode, member.
         let (used, supported) = match header.group_type {
             opcode::GROUP_SELF => (&mut self.used_self, CommandList::from_word(opcode::MASK_LIST)),
-            opcode::GROUP_SRIOV if self.enabled.get() > 0 || asks_list_early(&quirks, &header) => {
+            opcode::GROUP_SRIOV if self.enabled.get() > 0 || asks_list_early(&quirks, header) => {
                 (&mut self.used_sriov, supported_sriov(&quirks))
             }
             _ => return Err(invalid(qualifier::INVALID_GROUP)),
@@ -91,7 +111,7 @@ impl Commands {
                 *used = list.ok_or(invalid(qualifier::INVALID_FIELD))?;
                 Ok(0)
             }
-            _ => self.member_command(&header, data, request, result),
+            _ => self.member_command(header, data, request, result),
         }
     }
 

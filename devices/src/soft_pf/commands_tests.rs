@@ -142,7 +142,7 @@ fn a16_a17_misbehaving_devices_can_be_had() {
     assert_eq!(bench.command(READ_STATUS, 9), "");
     bench.soft.set_quirks(Quirks { hang: true, ..Quirks::default() });
     bench.admin.add(&[(0x10_8000, 24, false), (0x10_c000, 9, true)]);
-    kick(bench.pf.as_ref(), 2);
+    kick(bench.pf.as_ref(), bench.admin_queue);
     assert_eq!(bench.admin.poll(), None);
 }
 
@@ -278,7 +278,7 @@ fn a_function_level_reset_of_the_pf_takes_the_vfs() {
 fn a_readable_descriptor_after_a_writable_one_stops_the_queue() {
     let mut bench = bench();
     bench.admin.add(&[(0x10_8000, 24, false), (0x10_c000, 8, true), (0x10_8000, 8, false)]);
-    kick(bench.pf.as_ref(), 2);
+    kick(bench.pf.as_ref(), bench.admin_queue);
     assert_eq!(bench.admin.poll(), None);
     assert_eq!(bench.pf.region_read(2, 20, Width::B1).unwrap(), 0x4f, "DEVICE_NEEDS_RESET");
     bench.pf.region_write(2, 20, Width::B1, 0).unwrap();

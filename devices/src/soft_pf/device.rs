@@ -9,7 +9,7 @@ use virtio_queue::QueueT;
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::chain::{Chain, Ring, RingError};
+use super::chain::{Chain, DmaFaults, Ring, RingError};
 use super::memory::Memory;
 use super::model::{Model, Progress};
 use super::queue::{NO_VECTOR, Setup, VirtQueue};
@@ -178,6 +178,16 @@ impl VirtioDevice {
         self.rings_broken
     }
 
+    /// Accesses to memory that was not mapped.
+    pub(super) fn dma_faults(&self) -> DmaFaults {
+        self.chain.faults()
+    }
+
+    /// Buffers given back to the driver, since power-on.
+    pub(super) fn buffers_returned(&self) -> u64 {
+        self.chain.returned()
+    }
+
     /// Whether queue 0 takes what the model's source has.
     pub(super) fn wants_source(&self) -> bool {
         !self.starved && self.may_run(0, false)
@@ -200,7 +210,16 @@ impl VirtioDevice {
         if !self.may_run(index, early) {
             return Served::default();
         }
-        match self.turn(index, memory) {
+        let faults = self.chain.faults().count;
+        let turned = self.turn(index, memory);
+        if let DmaFaults { count, last: Some(address) } = self.chain.faults()
+            && faults == 0
+            && count > 0
+        {
+            let address = format_args!("{address:#x}");
+            tracing::warn!(device = self.name, %address, "DMA fault: nothing is mapped there; later ones are counted only");
+        }
+        match turned {
             Ok((served, interrupt)) => {
                 if interrupt {
                     self.queue_interrupt(index);
@@ -221,7 +240,7 @@ impl VirtioDevice {
         let features = self.driver_features;
         let Some(queue) = self.queues.get_mut(index) else { return Ok((Served::default(), false)) };
         if !queue.is_mapped(memory) {
-            return Err(RingError::Unmapped);
+            return Err(self.chain.fault(queue.ring.desc_table()));
         }
         queue.ring.set_event_idx(features & feature::EVENT_IDX != 0);
         let used_before = queue.ring.next_used();
@@ -230,20 +249,20 @@ impl VirtioDevice {
         // Each round but the last takes a buffer at least, so the budget bounds them.
         for _ in 0..BATCH {
             if hold_kicks {
-                ring.queue.disable_notification(memory).map_err(|_| RingError::Unmapped)?;
+                ring.queue.disable_notification(memory).map_err(|_| ring.fault())?;
             }
             progress = self.model.process(index, &mut ring, features)?;
             let settled = match progress {
                 Progress::More => true,
                 Progress::Waiting => true,
-                Progress::Drained => !ring.queue.enable_notification(memory).map_err(|_| RingError::Unmapped)?,
+                Progress::Drained => !ring.queue.enable_notification(memory).map_err(|_| ring.fault())?,
             };
             if settled {
                 break;
             }
         }
         let used = ring.queue.next_used() != used_before;
-        let interrupt = used && wants_interrupt(ring.queue, memory)?;
+        let interrupt = used && wants_interrupt(&mut ring)?;
         if index == 0 {
             self.starved = progress == Progress::Drained;
         }
@@ -293,12 +312,13 @@ impl VirtioDevice {
 }
 
 /// Whether the driver wants an interrupt for the buffers returned since it was last asked.
-fn wants_interrupt(queue: &mut virtio_queue::Queue, memory: &Memory) -> Result<bool, RingError> {
+fn wants_interrupt(ring: &mut Ring<'_>) -> Result<bool, RingError> {
     // With EVENT_IDX the crate compares indices; without, it leaves the flag to us.
-    let wanted = queue.needs_notification(memory).map_err(|_| RingError::Unmapped)?;
-    if queue.event_idx_enabled() {
+    let wanted = ring.queue.needs_notification(ring.memory).map_err(|_| ring.fault())?;
+    if ring.queue.event_idx_enabled() {
         return Ok(wanted);
     }
-    let flags: u16 = memory.read_obj(GuestAddress(queue.avail_ring())).map_err(|_| RingError::Unmapped)?;
+    let flags = GuestAddress(ring.queue.avail_ring());
+    let flags: u16 = ring.memory.read_obj(flags).map_err(|_| ring.fault())?;
     Ok(u16::from_le(flags) & NO_INTERRUPT == 0)
 }

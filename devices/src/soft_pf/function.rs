@@ -83,7 +83,6 @@ impl Function {
     }
 
     fn check_config(&self, offset: u16, width: Width) -> Result<()> {
-        self.check_present()?;
         if width <= Width::B4 && usize::from(offset) + width.bytes() <= CONFIG_SPACE_SIZE {
             Ok(())
         } else {
@@ -91,13 +90,13 @@ impl Function {
         }
     }
 
-    /// Reads configuration space.
+    /// Reads configuration space, whether or not the function is present: that is for the caller to say.
     pub(super) fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
         self.check_config(offset, width)?;
         Ok(self.config().space.read(offset, width))
     }
 
-    /// Writes configuration space. Bus mastering has changed when this returns; a reset is the
+    /// Writes configuration space, present or not. Bus mastering has changed when this returns; a reset is the
     /// caller's.
     pub(super) fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<ConfigWrite> {
         self.check_config(offset, width)?;

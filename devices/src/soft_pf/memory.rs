@@ -1,16 +1,100 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The memory a function may reach by DMA: what an IOMMU is to hardware. Nothing else of this module
 //! tree touches memory that the driver named.
+//!
+//! A driver behind an IOMMU maps pages one by one, tens of thousands of them. So regions are kept sorted
+//! in chunks: a change copies one chunk and the list of chunks, not everything.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
-use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap};
 
 use crate::function::DmaRegion;
 
+/// A chunk that would get longer is split.
+const CHUNK: usize = 256;
+
 /// All mapped regions at one moment. Addresses are IOVAs.
-pub(super) type Memory = GuestMemoryMmap<()>;
+#[derive(Clone, Default)]
+pub(super) struct Memory {
+    /// Sorted, none empty, each sorted.
+    chunks: Vec<Arc<Vec<DmaRegion>>>,
+}
+
+impl Memory {
+    /// One region.
+    #[cfg(test)]
+    pub(super) fn of(region: &DmaRegion) -> Self {
+        Self { chunks: vec![Arc::new(vec![region.clone()])] }
+    }
+
+    /// The chunk that has, or would have, the region in which `address` is.
+    fn chunk_of(&self, address: u64) -> usize {
+        let starts_before = |chunk: &Arc<Vec<DmaRegion>>| chunk.first().is_some_and(|r| r.start_addr().0 <= address);
+        self.chunks.partition_point(starts_before).saturating_sub(1)
+    }
+
+    /// The region with the highest start that is not above `address`.
+    fn at_or_below(&self, address: u64) -> Option<&DmaRegion> {
+        let chunk = self.chunks.get(self.chunk_of(address))?;
+        let index = chunk.partition_point(|region| region.start_addr().0 <= address).checked_sub(1)?;
+        chunk.get(index)
+    }
+
+    /// With `region`; `None` if it overlaps another.
+    fn with(&self, region: &DmaRegion) -> Option<Self> {
+        let (first, last) = (region.start_addr().0, region.last_addr().0);
+        // The highest region that begins in or before the new one is the one that could overlap.
+        if self.at_or_below(last).is_some_and(|below| below.last_addr().0 >= first) {
+            return None;
+        }
+        let mut all = self.clone();
+        let index = self.chunk_of(first);
+        let Some(chunk) = all.chunks.get_mut(index) else {
+            all.chunks.push(Arc::new(vec![region.clone()]));
+            return Some(all);
+        };
+        let changed = Arc::make_mut(chunk);
+        changed.insert(changed.partition_point(|r| r.start_addr().0 < first), region.clone());
+        if changed.len() > CHUNK {
+            // Maps mostly come in ascending order: leave chunks behind full rather than half full.
+            let at = if index + 1 == self.chunks.len() { CHUNK } else { CHUNK / 2 };
+            let tail = changed.split_off(at);
+            all.chunks.insert(index + 1, Arc::new(tail));
+        }
+        Some(all)
+    }
+
+    /// Without the region that starts at `iova`; `None` if there is none.
+    fn without(&self, iova: u64) -> Option<Self> {
+        let mut all = self.clone();
+        let index = self.chunk_of(iova);
+        let chunk = Arc::make_mut(all.chunks.get_mut(index)?);
+        let at = chunk.binary_search_by_key(&iova, |region| region.start_addr().0).ok()?;
+        chunk.remove(at);
+        if chunk.is_empty() {
+            all.chunks.remove(index);
+        }
+        Some(all)
+    }
+}
+
+impl GuestMemoryBackend for Memory {
+    type R = GuestRegionMmap<()>;
+
+    fn num_regions(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.len()).sum()
+    }
+
+    fn find_region(&self, addr: GuestAddress) -> Option<&Self::R> {
+        self.at_or_below(addr.0).filter(|region| region.last_addr() >= addr).map(Arc::as_ref)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Self::R> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter()).map(Arc::as_ref)
+    }
+}
 
 /// The mappings of one function. Readers take a snapshot and hold no lock.
 #[derive(Default)]
@@ -28,31 +112,26 @@ impl DmaSpace {
 
     /// Adds a region; `false` if it overlaps one that is mapped.
     pub(super) fn map(&self, region: &DmaRegion) -> bool {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.mapped.load().insert_region(region.clone()) {
-            Ok(memory) => {
-                self.mapped.store(Arc::new(memory));
-                true
-            }
-            Err(_) => false,
-        }
+        self.change(|memory| memory.with(region))
     }
 
     /// Removes the region that starts at `iova`; `false` if there is none. A reader may still hold
     /// an older snapshot: the caller waits for it.
     pub(super) fn unmap(&self, iova: u64) -> bool {
+        self.change(|memory| memory.without(iova))
+    }
+
+    fn change(&self, change: impl FnOnce(&Memory) -> Option<Memory>) -> bool {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let memory = self.mapped.load();
-        let Some((start, len)) = memory.iter().map(|r| (r.start_addr(), r.len())).find(|(start, _)| start.0 == iova)
-        else {
-            return false;
-        };
-        match memory.remove_region(start, len) {
-            Ok((rest, _)) => {
-                self.mapped.store(Arc::new(rest));
-                true
-            }
-            Err(_) => false,
+        let changed = change(&self.mapped.load());
+        let done = changed.is_some();
+        if let Some(memory) = changed {
+            self.mapped.store(Arc::new(memory));
         }
+        done
     }
 }
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

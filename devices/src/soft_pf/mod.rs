@@ -9,13 +9,15 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | `layout` | BARs and configuration space of all functions |
-//! | `function`, `pf`, `vf` | PCI functions |
+//! | `function`, `threaded`, `pf`, `vf` | PCI functions |
+//! | `slot` | a VF that is connected whether it exists or not |
 //! | `sriov` | SR-IOV capability |
 //! | `device` | state of a virtio device; `modern` and `legacy` are its registers |
 //! | `queue`, `chain`, `memory` | virtqueues, buffers, memory for DMA |
 //! | `model` | what a device type is: `blk`, `net` (with `net_filter`, and its `loopback` host), `pf_model` |
 //! | `commands` | administration commands |
-//! | `worker` | a VF's thread |
+//! | `worker` | a function's thread |
+//! | `report` | what all of them did |
 #![forbid(unsafe_code)]
 
 mod blk;
@@ -37,9 +39,12 @@ mod pf;
 mod pf_model;
 mod queue;
 mod quirks;
+mod report;
+mod slot;
 mod sriov;
 #[cfg(test)]
 mod testing;
+mod threaded;
 mod vf;
 mod worker;
 
@@ -54,8 +59,16 @@ use crate::function::{PciFunction, Result as FunctionResult};
 use crate::pci::ConfigError;
 pub use net::NetBackend;
 pub use quirks::Quirks;
+pub use report::{CommandReport, FunctionReport, SoftPfReport};
+pub use slot::HiddenConfig;
 
-/// What a virtual function is.
+/// The disk of a PF whose VFs are disks and which was given none: bytes, and its serial number.
+const PF_DISK_SIZE: u64 = 1 << 20;
+const PF_DISK_ID: &str = "soft-pf";
+/// Address of a PF that was given none; locally administered.
+const PF_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0xca, 0xfe, 0x00];
+
+/// What a virtual function is; a PF can be the same.
 #[derive(Debug)]
 pub enum VfSpec {
     /// A disk.
@@ -88,10 +101,13 @@ pub enum SoftPfError {
         /// How many there can be.
         most: usize,
     },
+    /// No memory for the PF's own disk.
+    #[error("cannot make the PF's own disk in memory: {0}")]
+    PfDisk(io::Error),
     /// The size of a disk's file cannot be found.
-    #[error("VF {member}: cannot find the size of the disk's file: {source}")]
+    #[error("function {member}: cannot find the size of the disk's file: {source}")]
     Disk {
-        /// Member id, from 1.
+        /// Member id, from 1; 0 is the PF.
         member: usize,
         /// The reason.
         source: io::Error,
@@ -113,8 +129,8 @@ pub enum SoftPfError {
     Queue(#[from] virtio_queue::Error),
 }
 
-/// A software PF and its VFs. Dropping it stops all VF threads; its functions are gone then, even
-/// for those who still hold one.
+/// A software PF and its VFs. Dropping it stops all threads; its functions are gone then, even for those who still
+/// hold one.
 pub struct SoftPf {
     pf: Arc<pf::Pf>,
     vfs: Vec<Arc<vf::Vf>>,
@@ -123,10 +139,27 @@ pub struct SoftPf {
 }
 
 impl SoftPf {
-    /// Makes a PF named `name` with these VFs, which get the names `name/vf0`, `name/vf1`, ... No VF
-    /// exists before the PF's SR-IOV capability enables it; [`Self::enable_vfs`] does that. The VF
-    /// Device ID of that capability is the first VF's, each VF's own id is right.
+    /// Makes a PF named `name` with these VFs, which get the names `name/vf0`, `name/vf1`, ... No VF exists before the
+    /// PF's SR-IOV capability enables it; [`Self::enable_vfs`] does that.
+    ///
+    /// The PF has the type of its VFs, as members of a group have their owner's type (virtio 1.3, 2.12.1): a small
+    /// empty disk in memory, or a network device with a host in this process at the other end. Where VFs differ it
+    /// is a network device, and the VF Device ID of its capability is the first VF's; each VF's own id is right.
     pub fn new(name: &str, specs: Vec<VfSpec>) -> Result<Self, SoftPfError> {
+        let disks = specs.iter().filter(|spec| matches!(spec, VfSpec::Blk { .. })).count();
+        let pf = if disks > 0 && disks == specs.len() {
+            let memory = rustix::fs::memfd_create("soft-pf-disk", rustix::fs::MemfdFlags::CLOEXEC);
+            let file = File::from(memory.map_err(|error| SoftPfError::PfDisk(error.into()))?);
+            file.set_len(PF_DISK_SIZE).map_err(SoftPfError::PfDisk)?;
+            VfSpec::Blk { file, read_only: false, id: PF_DISK_ID.to_owned() }
+        } else {
+            VfSpec::Net { backend: NetBackend::Loopback, mac: PF_MAC }
+        };
+        Self::with_pf(name, pf, specs)
+    }
+
+    /// As [`Self::new`], with a PF that is `pf`.
+    pub fn with_pf(name: &str, pf: VfSpec, specs: Vec<VfSpec>) -> Result<Self, SoftPfError> {
         if specs.len() > layout::MAX_VFS {
             return Err(SoftPfError::TooMany { wanted: specs.len(), most: layout::MAX_VFS });
         }
@@ -134,13 +167,16 @@ impl SoftPf {
         let (mut vfs, mut workers) = (Vec::new(), Vec::new());
         for (index, spec) in specs.into_iter().enumerate() {
             let events = worker::Loop::new().map_err(SoftPfError::Loop)?;
-            let name = format!("{name}/vf{index}");
+            let (name, model) = (format!("{name}/vf{index}"), model(spec, index + 1)?);
             let endpoint = events.remote_endpoint();
-            let vf = Arc::new(vf::Vf::new(name, model(spec, index + 1)?, quirks.clone(), endpoint)?);
-            workers.push(worker::Worker::spawn(events, vf.clone())?);
-            vfs.push(vf);
+            let threaded = Arc::new(threaded::Threaded::new(name, model, quirks.clone(), endpoint)?);
+            workers.push(worker::Worker::spawn(events, threaded.clone())?);
+            vfs.push(Arc::new(vf::Vf { threaded }));
         }
-        let pf = Arc::new(pf::Pf::new(format!("{name}/pf"), vfs.clone(), quirks.clone())?);
+        let events = worker::Loop::new().map_err(SoftPfError::Loop)?;
+        let (model, endpoint) = (model(pf, 0)?, events.remote_endpoint());
+        let pf = Arc::new(pf::Pf::new(format!("{name}/pf"), model, vfs.clone(), quirks.clone(), endpoint)?);
+        workers.push(worker::Worker::spawn(events, pf.threaded.clone())?);
         Ok(Self { pf, vfs, workers, quirks })
     }
 
@@ -151,14 +187,24 @@ impl SoftPf {
 
     /// The VF with this index, from 0; its member id is one more.
     pub fn vf(&self, index: usize) -> Option<Arc<dyn PciFunction>> {
-        let vf = self.vfs.get(index)?;
-        Some(Arc::new(vf::VfHandle(vf.clone())))
+        Some(self.vfs.get(index)?.clone())
+    }
+
+    /// The VF with this index for somebody who connects to it before it exists; `hidden` says what is in its
+    /// configuration space until then.
+    pub fn vf_slot(&self, index: usize, hidden: HiddenConfig) -> Option<Arc<dyn PciFunction>> {
+        Some(Arc::new(slot::VfSlot { vf: self.vfs.get(index)?.clone(), hidden }))
+    }
+
+    /// What PF and VFs did so far.
+    pub fn report(&self) -> SoftPfReport {
+        self.pf.report()
     }
 
     /// How often the driver of the VF with this index broke a queue: rings that are not in memory, chains that
     /// loop, indices that jump. 0 for one that does not exist.
     pub fn rings_broken(&self, index: usize) -> u64 {
-        self.vfs.get(index).map_or(0, |vf| vf.function.device().rings_broken())
+        self.vfs.get(index).map_or(0, |vf| vf.threaded.function.device().rings_broken())
     }
 
     /// How many VFs there are, enabled or not.

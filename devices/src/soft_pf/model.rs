@@ -46,7 +46,7 @@ pub(super) trait Model: Send {
     /// Feature bits of the type, and of the transport where it needs them.
     fn features(&self) -> u64;
     /// Largest size of each queue, administration virtqueues last.
-    fn queue_sizes(&self) -> &'static [u16];
+    fn queue_sizes(&self) -> &[u16];
     /// How many of the queues are administration virtqueues.
     fn admin_queues(&self) -> u16 {
         0

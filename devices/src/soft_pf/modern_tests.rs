@@ -91,7 +91,7 @@ fn vectors_that_are_not_there_read_back_as_none() {
 fn the_admin_queue_shows_once_it_is_negotiated() {
     let bench = Bench::new(Bench::nets(1));
     let pf = bench.pf.as_ref();
-    assert_eq!((read(pf, 60, Width::B2), read(pf, 62, Width::B2), read(pf, 18, Width::B2)), (2, 1, 2));
+    assert_eq!((read(pf, 60, Width::B2), read(pf, 62, Width::B2), read(pf, 18, Width::B2)), (3, 1, 3));
     assert!(negotiate(pf, feature::VERSION_1));
     assert_eq!((read(pf, 60, Width::B2), read(pf, 62, Width::B2)), (0, 0));
     assert_eq!(offered(pf) & (feature::SR_IOV | feature::ADMIN_VQ), feature::SR_IOV | feature::ADMIN_VQ);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The physical function. A doorbell is answered on the thread that rings it: an administration
-//! command is done when the write returns, and costs no hop to another thread.
+//! The physical function. A doorbell of the administration virtqueue is answered on the thread that rings it: a
+//! command is done when the write returns, and costs no hop to another thread. Its other queues have a thread.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -10,23 +10,27 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::SoftPfError;
 use super::commands::Commands;
-use super::function::Function;
-use super::layout::{self, OWNER_DOORBELLS, is_doorbell, modern_device_id};
+use super::layout::{self, OWNER_DOORBELLS, modern_device_id};
+use super::model::Model;
 use super::pf_model::PfModel;
 use super::quirks::SharedQuirks;
+use super::report::{self, CommandCounts, SoftPfReport};
 use super::sriov::{self, EnabledVfs, Vfs};
+use super::threaded::{BarWrite, Threaded};
 use super::vf::Vf;
+use super::worker::Endpoint;
 use crate::bus::Width;
 use crate::function::{DmaRegion, KickLink, PciFunction, Region, Result};
 
-/// Turns of a queue for one doorbell. Each buffer has its own doorbell, so whoever adds buffers
-/// while this thread works rings again and finds the rest.
+/// Turns of the administration virtqueue for one doorbell; the function's thread does the rest.
 const TURNS: usize = 4;
 
 /// The physical function.
 pub(super) struct Pf {
-    function: Function,
+    pub threaded: Arc<Threaded>,
     vfs: Vec<Arc<Vf>>,
+    admin_queue: u16,
+    commands: Arc<CommandCounts>,
     sriov_capability: u16,
     enabled: Arc<EnabledVfs>,
     /// What the SR-IOV registers meant after the last write. Held while VFs come and go.
@@ -34,15 +38,26 @@ pub(super) struct Pf {
 }
 
 impl Pf {
-    /// A PF with these VFs, none of them enabled.
-    pub(super) fn new(name: String, vfs: Vec<Arc<Vf>>, quirks: SharedQuirks) -> std::result::Result<Self, SoftPfError> {
+    /// A PF of the type of `model` with these VFs, none of them enabled.
+    pub(super) fn new(
+        name: String,
+        model: Box<dyn Model>,
+        vfs: Vec<Arc<Vf>>,
+        quirks: SharedQuirks,
+        endpoint: Endpoint,
+    ) -> std::result::Result<Self, SoftPfError> {
         let enabled = Arc::new(EnabledVfs::default());
         let commands = Commands::new(vfs.clone(), enabled.clone(), quirks.clone());
-        let function = Function::new(name, Box::new(PfModel::new(commands, quirks)))?;
-        let vf_type = vfs.first().map_or(1, |vf| vf.function.device().model.device_type());
-        let capability = sriov::add(&mut function.config().space, vfs.len() as u16, modern_device_id(vf_type))?;
-        function.present.store(true, Ordering::Release);
-        Ok(Self { function, vfs, sriov_capability: capability, enabled, sriov: Mutex::default() })
+        let counts = commands.counts();
+        let admin_queue = model.queue_sizes().len() as u16;
+        let vf_type = vfs.first().map_or(model.device_type(), |vf| vf.threaded.function.device().model.device_type());
+        let model = Box::new(PfModel::new(model, commands, quirks.clone()));
+        let threaded = Arc::new(Threaded::new(name, model, quirks, endpoint)?);
+        let (total, vf_device_id) = (vfs.len() as u16, modern_device_id(vf_type));
+        let capability = sriov::add(&mut threaded.function.config().space, total, vf_device_id)?;
+        threaded.function.present.store(true, Ordering::Release);
+        let sriov = Mutex::default();
+        Ok(Self { threaded, vfs, admin_queue, commands: counts, sriov_capability: capability, enabled, sriov })
     }
 
     fn sriov(&self) -> MutexGuard<'_, Vfs> {
@@ -52,8 +67,8 @@ impl Pf {
     /// Makes VFs exist, and decode, as the SR-IOV registers say now.
     fn settle_vfs(&self) {
         let mut sriov = self.sriov();
-        let after =
-            sriov::settle(&mut self.function.config().space, self.sriov_capability, self.vfs.len() as u16, *sriov);
+        let total = self.vfs.len() as u16;
+        let after = sriov::settle(&mut self.threaded.function.config().space, self.sriov_capability, total, *sriov);
         let before = std::mem::replace(&mut *sriov, after);
         // Commands see fewer VFs before VFs go, and more after they came.
         self.enabled.set(after.enabled.min(before.enabled));
@@ -69,8 +84,8 @@ impl Pf {
 
     /// Function level reset: the VFs go too.
     fn reset_function(&self) {
-        self.function.reset();
-        self.function.decoded.store(false, Ordering::Release);
+        self.threaded.reset_function();
+        self.threaded.function.decoded.store(false, Ordering::Release);
         self.settle_vfs();
     }
 
@@ -83,48 +98,66 @@ impl Pf {
     /// The device is taken out: all functions are gone.
     pub(super) fn remove(&self) {
         self.reset_function();
-        self.function.present.store(false, Ordering::Release);
+        self.threaded.function.present.store(false, Ordering::Release);
+    }
+
+    /// What PF and VFs did.
+    pub(super) fn report(&self) -> SoftPfReport {
+        SoftPfReport {
+            pf: report::function(&self.threaded.function),
+            commands: self.commands.report(),
+            vfs: self.vfs.iter().map(|vf| report::function(&vf.threaded.function)).collect(),
+        }
     }
 
     fn doorbell(&self, queue: u16) {
+        if queue != self.admin_queue {
+            return self.threaded.kick(queue);
+        }
+        let function = &self.threaded.function;
         for _ in 0..TURNS {
-            let mut device = self.function.device();
-            let memory = self.function.dma.load();
+            let mut device = function.device();
+            let memory = function.dma.load();
             if !device.service(queue.into(), &memory, false).again {
-                break;
+                return;
             }
         }
+        self.threaded.kick(queue);
     }
 }
 
 impl fmt::Debug for Pf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pf").field("name", &self.function.name).field("vfs", &self.vfs.len()).finish_non_exhaustive()
+        let name = &self.threaded.function.name;
+        f.debug_struct("Pf").field("name", name).field("vfs", &self.vfs.len()).finish_non_exhaustive()
     }
 }
 
 impl PciFunction for Pf {
     fn name(&self) -> &str {
-        &self.function.name
+        &self.threaded.function.name
     }
 
     fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
-        self.function.config_read(offset, width)
+        self.threaded.function.check_present()?;
+        self.threaded.function.config_read(offset, width)
     }
 
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
-        let write = self.function.config_write(offset, width, value)?;
+        let function = &self.threaded.function;
+        function.check_present()?;
+        let write = function.config_write(offset, width, value)?;
         if write.function_reset {
             self.reset_function();
             return Ok(());
         }
-        self.function.decoded.store(self.function.memory_enabled(), Ordering::Release);
-        if offset >= self.sriov_capability {
+        function.decoded.store(function.memory_enabled(), Ordering::Release);
+        if usize::from(offset) + width.bytes() > usize::from(self.sriov_capability) {
             self.settle_vfs();
         }
         if write.bus_master_on {
-            let queues = self.function.device().queues.len() as u16;
-            (0..queues).for_each(|queue| self.doorbell(queue));
+            self.doorbell(self.admin_queue);
+            self.threaded.kick_all();
         }
         Ok(())
     }
@@ -134,38 +167,40 @@ impl PciFunction for Pf {
     }
 
     fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
-        self.function.region_read(bar, offset, width)
+        self.threaded.function.region_read(bar, offset, width)
     }
 
     fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<()> {
-        if self.function.region_write(bar, offset, width, value)? {
-            if is_doorbell(offset) {
-                self.doorbell(value as u16);
-            } else if let Some(vf) = owner_doorbell(offset).and_then(|index| self.vfs.get(index)) {
-                vf.kick(value as u16);
+        match self.threaded.region_write(bar, offset, width, value)? {
+            BarWrite::Register => {}
+            BarWrite::Doorbell(queue) => self.doorbell(queue),
+            BarWrite::Beyond => {
+                if let Some(vf) = owner_doorbell(offset).and_then(|index| self.vfs.get(index)) {
+                    vf.kick(value as u16);
+                }
             }
         }
         Ok(())
     }
 
     fn msix_vectors(&self) -> u16 {
-        self.function.msix_vectors()
+        self.threaded.function.msix_vectors()
     }
 
     fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
-        self.function.set_msix(events)
+        self.threaded.function.set_msix(events)
     }
 
     fn disable_msix(&self) -> Result<()> {
-        self.function.disable_msix()
+        self.threaded.function.disable_msix()
     }
 
     fn dma_map(&self, region: &DmaRegion) -> Result<()> {
-        self.function.dma_map(region)
+        self.threaded.function.dma_map(region)
     }
 
     fn dma_unmap(&self, iova: u64) -> Result<()> {
-        self.function.dma_unmap(iova)
+        self.threaded.function.dma_unmap(iova)
     }
 
     fn reset(&self) -> Result<()> {
@@ -174,7 +209,7 @@ impl PciFunction for Pf {
     }
 
     fn link_ioeventfd(&self, _bar: u8, _offset: u64, _value: u16, _event: &EventFd) -> Result<Box<dyn KickLink>> {
-        Err(self.function.unsupported("an ioeventfd"))
+        Err(self.threaded.function.unsupported("an ioeventfd"))
     }
 }
 

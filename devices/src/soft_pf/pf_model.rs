@@ -1,33 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The PF as a virtio device: a network device whose link is down, and an administration virtqueue.
-//! The data queues are there for class drivers that insist on having them.
+//! The PF as a virtio device: a whole device of its type, with an administration virtqueue behind its own queues.
+
+use std::os::fd::RawFd;
 
 use super::chain::{Ring, RingError};
 use super::commands::{Commands, MAX_REQUEST, Request};
 use super::device::feature;
 use super::model::{Field, Model, Progress};
-use super::net::{F_MAC, F_STATUS, FIELDS};
 use super::quirks::SharedQuirks;
 use crate::admin::wire::{MAX_RESULT, REPLY_LEN, ReplyHeader};
 
-const RX: usize = 0;
-const QUEUE_SIZES: [u16; 3] = [64, 64, 64];
-/// Index of the administration virtqueue.
-pub(super) const ADMIN: usize = 2;
-/// Locally administered address, and link status down.
-const CONFIG: [u8; 8] = [0x52, 0x54, 0x00, 0xca, 0xfe, 0x00, 0, 0];
+const ADMIN_QUEUE_SIZE: u16 = 64;
 
 /// The PF's device type.
 pub(super) struct PfModel {
+    /// What the PF is besides owning a group.
+    inner: Box<dyn Model>,
+    /// Sizes of `inner`'s queues, and of the administration virtqueue.
+    queue_sizes: Vec<u16>,
     commands: Commands,
     quirks: SharedQuirks,
     request: Vec<u8>,
 }
 
 impl PfModel {
-    /// A PF that carries out `commands`.
-    pub(super) fn new(commands: Commands, quirks: SharedQuirks) -> Self {
-        Self { commands, quirks, request: vec![0; MAX_REQUEST] }
+    /// A PF that is an `inner` and carries out `commands`.
+    pub(super) fn new(inner: Box<dyn Model>, commands: Commands, quirks: SharedQuirks) -> Self {
+        let queue_sizes = inner.queue_sizes().iter().copied().chain([ADMIN_QUEUE_SIZE]).collect();
+        Self { inner, queue_sizes, commands, quirks, request: vec![0; MAX_REQUEST] }
+    }
+
+    /// Index of the administration virtqueue.
+    fn admin_queue(&self) -> usize {
+        self.queue_sizes.len() - 1
     }
 
     fn run_commands(&mut self, ring: &mut Ring<'_>) -> Result<Progress, RingError> {
@@ -66,15 +71,15 @@ impl PfModel {
 
 impl Model for PfModel {
     fn device_type(&self) -> u16 {
-        1
+        self.inner.device_type()
     }
 
     fn features(&self) -> u64 {
-        F_MAC | F_STATUS | feature::SR_IOV | feature::ADMIN_VQ
+        self.inner.features() | feature::SR_IOV | feature::ADMIN_VQ
     }
 
-    fn queue_sizes(&self) -> &'static [u16] {
-        &QUEUE_SIZES
+    fn queue_sizes(&self) -> &[u16] {
+        &self.queue_sizes
     }
 
     fn admin_queues(&self) -> u16 {
@@ -82,35 +87,35 @@ impl Model for PfModel {
     }
 
     fn config(&self) -> &[u8] {
-        &CONFIG
+        self.inner.config()
     }
 
     fn fields(&self) -> &'static [Field] {
-        &FIELDS
+        self.inner.fields()
     }
 
-    fn write_config(&mut self, _offset: u8, _bytes: &[u8]) -> bool {
-        false
+    fn write_config(&mut self, offset: u8, bytes: &[u8]) -> bool {
+        self.inner.write_config(offset, bytes)
     }
 
     fn process(&mut self, queue: usize, ring: &mut Ring<'_>, features: u64) -> Result<Progress, RingError> {
         match queue {
-            ADMIN if features & feature::ADMIN_VQ != 0 => self.run_commands(ring),
-            // Nothing is ever received, and what is sent is lost, as on a link that is down.
-            RX | ADMIN => Ok(Progress::Waiting),
-            _ => {
-                while ring.budget > 0 {
-                    if !ring.pop()? {
-                        return Ok(Progress::Drained);
-                    }
-                    ring.complete(0)?;
-                }
-                Ok(Progress::More)
-            }
+            _ if queue != self.admin_queue() => self.inner.process(queue, ring, features),
+            _ if features & feature::ADMIN_VQ != 0 => self.run_commands(ring),
+            _ => Ok(Progress::Waiting),
         }
     }
 
+    fn follow_up(&self) -> Option<usize> {
+        self.inner.follow_up()
+    }
+
+    fn source(&self) -> Option<RawFd> {
+        self.inner.source()
+    }
+
     fn reset(&mut self) {
+        self.inner.reset();
         self.commands.reset();
     }
 }

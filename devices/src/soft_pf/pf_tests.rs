@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use super::super::testing::{Bench, PATIENCE, Ram, disk, enable_function, kick, read};
+use super::super::testing::{Bench, PATIENCE, Ram, device_config, disk, enable_function, kick, modern_queue, read};
 use super::super::{SoftPf, VfSpec};
 use super::*;
 use crate::admin::{AdminChannel, OverAdmin, PfDriver, Wait};
@@ -85,12 +85,80 @@ fn the_sriov_capability_can_be_sized_and_counts_vfs() {
 }
 
 #[test]
+fn vf_bars_have_whole_pages_of_the_size_that_the_host_chose() {
+    let bench = Bench::new(mixed());
+    let (pf, at) = (&bench.pf, 0x100);
+    assert_eq!(pf.config_read(at + 0x1c, Width::B4).unwrap(), 0x553, "supported");
+    let sizes = || {
+        [2, 4].map(|bar| {
+            pf.config_write(at + 0x24 + 4 * bar, Width::B4, u32::MAX).unwrap();
+            !pf.config_read(at + 0x24 + 4 * bar, Width::B4).unwrap() + 1
+        })
+    };
+    assert_eq!(sizes(), [0x4000, 0x1000]);
+    pf.config_write(at + 0x20, Width::B4, 1 << 1).unwrap();
+    assert_eq!(sizes(), [0x4000, 0x2000]);
+    pf.config_write(at + 0x20, Width::B4, 1 << 4).unwrap();
+    assert_eq!(sizes(), [0x1_0000, 0x1_0000]);
+    for wrong in [0, 1 << 2, 3, u32::MAX] {
+        pf.config_write(at + 0x20, Width::B4, wrong).unwrap();
+        assert_eq!(pf.config_read(at + 0x20, Width::B4).unwrap(), 1 << 4, "{wrong:#x} is no supported size");
+    }
+    bench.soft.enable_vfs(2).unwrap();
+    pf.config_write(at + 0x20, Width::B4, 1).unwrap();
+    assert_eq!(pf.config_read(at + 0x20, Width::B4).unwrap(), 1 << 4, "fixed while VF Enable is set");
+    pf.reset().unwrap();
+    assert_eq!(sizes(), [0x4000, 0x1000]);
+}
+
+#[test]
+fn the_pf_has_the_type_of_its_vfs_and_is_such_a_device() {
+    let blk = |sectors| VfSpec::Blk { file: disk(sectors), read_only: false, id: String::new() };
+    let class = |bench: &Bench| bench.pf.config_read(8, Width::B4).unwrap() >> 24;
+    let nets = Bench::new(Bench::nets(2));
+    assert_eq!((nets.pf.config_read(0, Width::B4).unwrap(), class(&nets)), (0x1041_1af4, 2));
+    assert_eq!(nets.admin_queue, 3, "behind receive, send and control");
+    let bench = Bench::new(vec![blk(1), blk(2)]);
+    assert_eq!((bench.pf.config_read(0, Width::B4).unwrap(), class(&bench)), (0x1042_1af4, 1));
+    assert_eq!(bench.pf.config_read(0x11a, Width::B2).unwrap(), 0x1042, "VF Device ID");
+    assert_eq!(bench.admin_queue, 1);
+    // Its own disk: a sector is written and read back, while commands go on.
+    let pf = bench.pf.as_ref();
+    let mut ring = modern_queue(pf, &bench.ram, 0, 0x11_0000);
+    let (header, data, status) = (0x10_4000, 0x10_5000, 0x10_6000);
+    for (kind, writes) in [(1_u8, false), (0, true)] {
+        bench.ram.put(header, &[kind, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+        bench.ram.put(data, &[if writes { 0 } else { 0xa5 }; 512]);
+        ring.add(&[(header, 16, false), (data, 512, writes), (status, 1, true)]);
+        kick(pf, 0);
+        ring.wait();
+        assert_eq!((bench.ram.get(status, 1)[0], bench.ram.get(data, 512)[511]), (0, 0xa5));
+    }
+    assert_eq!(device_config(pf, 0, Width::B8), 2048, "sectors");
+}
+
+#[test]
+fn a_pf_can_be_told_what_it_is_and_the_report_says_what_it_did() {
+    let pf = VfSpec::Blk { file: disk(4), read_only: true, id: "pf".into() };
+    let mut bench = Bench::of(SoftPf::with_pf("soft", pf, Bench::nets(1)).unwrap());
+    bench.soft.enable_vfs(1).unwrap();
+    assert_eq!(bench.command("01000100 Z12 0000000000000000 7f00000000000000", 8), "0000000000000000");
+    assert_eq!(bench.legacy_read(1, false, 18, 1), Ok(0));
+    assert!(bench.legacy_read(2, false, 18, 1).is_err());
+    let report = bench.soft.report();
+    assert_eq!((report.pf.device_type, report.pf.buffers, report.vfs[0].device_type), (2, 3, 1));
+    let commands = report.commands;
+    assert_eq!((commands.list_use, commands.common_read, commands.refused, commands.list_query), (1, 1, 1, 0));
+}
+
+#[test]
 fn a_vf_is_gone_without_vf_enable_and_deaf_without_memory_space_enable() {
     let bench = Bench::new(mixed());
     let vf = bench.soft.vf(0).unwrap();
     let ram = Ram::new(0, 0x1000);
     let gone = |result: Result<()>| matches!(result, Err(FunctionError::Gone { .. }));
-    assert!(gone(vf.reset()) && gone(vf.dma_map(&ram.region)) && gone(vf.set_msix(&[])));
+    assert!(gone(vf.reset()) && gone(vf.set_msix(&[])));
+    vf.dma_map(&ram.region).expect("an IOMMU does not ask whether the VF is there");
     assert!(gone(vf.region_read(2, 20, Width::B1).map(drop)));
     bench.pf.config_write(0x110, Width::B2, 1).unwrap();
     bench.pf.config_write(0x108, Width::B2, 1).unwrap();
@@ -108,7 +176,7 @@ fn the_pf_decodes_with_command_memory_and_works_with_bus_master() {
     bench.pf.config_write(4, Width::B2, 2).unwrap();
     bench.ram.put(0x10_8000, &[0; 24]);
     bench.admin.add(&[(0x10_8000, 24, false), (0x10_c000, 16, true)]);
-    kick(bench.pf.as_ref(), 2);
+    kick(bench.pf.as_ref(), bench.admin_queue);
     assert_eq!(bench.admin.poll(), None);
     enable_function(bench.pf.as_ref());
     assert_eq!(bench.admin.poll().map(|(_, len)| len), Some(16), "found when bus mastering came back");

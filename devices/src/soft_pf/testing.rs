@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
+use vm_memory::{Bytes, GuestAddress, GuestRegionMmap};
 
+use super::memory::Memory;
 use super::{NetBackend, SoftPf, VfSpec};
 use crate::bus::Width;
 use crate::function::{DmaRegion, PciFunction};
@@ -22,13 +23,13 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Ram {
     pub region: DmaRegion,
-    pub memory: GuestMemoryMmap<()>,
+    pub memory: Memory,
 }
 
 impl Ram {
     pub(super) fn new(base: u64, len: usize) -> Self {
         let region: DmaRegion = Arc::new(GuestRegionMmap::from_range(GuestAddress(base), len, None).unwrap());
-        let memory = GuestMemoryMmap::from_arc_regions(vec![region.clone()]).unwrap();
+        let memory = Memory::of(&region);
         Self { region, memory }
     }
 
@@ -208,6 +209,7 @@ pub(super) struct Bench {
     pub pf: Arc<dyn PciFunction>,
     pub ram: Ram,
     pub admin: Vring,
+    pub admin_queue: u16,
 }
 
 impl Bench {
@@ -217,11 +219,15 @@ impl Bench {
     }
 
     fn named(name: &str, specs: Vec<VfSpec>) -> Self {
-        let soft = SoftPf::new(name, specs).unwrap();
+        Self::of(SoftPf::new(name, specs).unwrap())
+    }
+
+    /// As [`Self::new`], with this PF.
+    pub(super) fn of(soft: SoftPf) -> Self {
         let (pf, ram) = (soft.pf(), Ram::new(PF_BASE, 0x2_0000));
         pf.dma_map(&ram.region).unwrap();
-        let admin = start_pf(pf.as_ref(), &ram);
-        Self { soft, pf, ram, admin }
+        let (admin_queue, admin) = start_pf(pf.as_ref(), &ram);
+        Self { soft, pf, ram, admin, admin_queue }
     }
 
     /// All VFs enabled, and all commands in use.
@@ -246,7 +252,7 @@ impl Bench {
 
     /// Brings the PF up again after its reset.
     pub(super) fn restart(&mut self) {
-        self.admin = start_pf(self.pf.as_ref(), &self.ram);
+        (self.admin_queue, self.admin) = start_pf(self.pf.as_ref(), &self.ram);
     }
 
     /// Sends the bytes `request` with room for `room` bytes; returns the bytes written, in hex.
@@ -261,7 +267,7 @@ impl Bench {
         let mut elements = cut(PF_REQUEST, request.len() as u32, cuts, false);
         elements.extend(cut(PF_REPLY, room, cuts, true));
         let head = self.admin.add(&elements);
-        kick(self.pf.as_ref(), 2);
+        kick(self.pf.as_ref(), self.admin_queue);
         // The doorbell's write has done the command.
         let (id, used) = self.admin.poll().expect("the command is done when the doorbell returns");
         assert_eq!(id, u32::from(head));
@@ -316,13 +322,14 @@ impl Bench {
     }
 }
 
-fn start_pf(pf: &dyn PciFunction, ram: &Ram) -> Vring {
+fn start_pf(pf: &dyn PciFunction, ram: &Ram) -> (u16, Vring) {
     enable_function(pf);
     assert!(negotiate(pf, PF_FEATURES));
-    assert_eq!(read(pf, 60, Width::B2), 2, "admin queue index");
-    let ring = modern_queue(pf, ram, 2, PF_BASE);
+    let admin_queue = read(pf, 60, Width::B2) as u16;
+    assert_eq!(read(pf, 18, Width::B2), u64::from(admin_queue), "num_queues does not count it");
+    let ring = modern_queue(pf, ram, admin_queue, PF_BASE);
     driver_ok(pf);
-    ring
+    (admin_queue, ring)
 }
 
 fn cut(base: u64, len: u32, cuts: &[u32], writable: bool) -> Vec<Element> {

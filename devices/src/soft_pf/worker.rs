@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The thread of one VF: waits for kicks, for linked ioeventfds and for the tap device, and
+//! The thread of one function: waits for kicks, for linked ioeventfds and for the tap device, and
 //! processes queues.
 
 use std::io;
@@ -14,11 +14,11 @@ use event_manager::{
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::SoftPfError;
-use super::vf::Vf;
+use super::threaded::Threaded;
 use crate::function::KickLink;
 
 type Subscriber = Arc<Mutex<dyn MutEventSubscriber + Send>>;
-/// The event loop of one VF.
+/// The event loop of one function.
 pub(super) type Loop = EventManager<Subscriber>;
 /// Reaches the event loop from other threads.
 pub(super) type Endpoint = RemoteEndpoint<Subscriber>;
@@ -34,26 +34,26 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread that serves `vf`.
-    pub(super) fn spawn(mut events: Loop, vf: Arc<Vf>) -> Result<Self, SoftPfError> {
+    /// Starts the thread that serves `owner`.
+    pub(super) fn spawn(mut events: Loop, owner: Arc<Threaded>) -> Result<Self, SoftPfError> {
         let stop = EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK).map_err(SoftPfError::Event)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let server = Server {
-            source: vf.function.device().model.source(),
-            vf: vf.clone(),
+            source: owner.function.device().model.source(),
+            owner: owner.clone(),
             watching: false,
             stop: stop.try_clone().map_err(SoftPfError::Event)?,
             stopped: stopped.clone(),
         };
         events.add_subscriber(Arc::new(Mutex::new(server)));
-        let name = vf.function.name.clone();
+        let name = owner.function.name.clone();
         let run = move || {
             while !stopped.load(Ordering::Acquire) {
                 if let Err(error) = events.run() {
                     tracing::error!(
-                        vf = vf.function.name,
+                        function = owner.function.name,
                         ?error,
-                        "event loop failed; the VF serves no queue any more"
+                        "event loop failed; no queue is served any more"
                     );
                     break;
                 }
@@ -67,16 +67,16 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if let Err(error) = self.stop.write(1) {
-            tracing::error!(%error, "cannot stop a VF's thread");
+            tracing::error!(%error, "cannot stop a function's thread");
         } else if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("a VF's thread panicked");
+            tracing::error!("a function's thread panicked");
         }
     }
 }
 
-/// Watches the VF's own descriptors.
+/// Watches the function's own descriptors.
 struct Server {
-    vf: Arc<Vf>,
+    owner: Arc<Threaded>,
     source: Option<RawFd>,
     /// Whether the source is watched. It is not while nobody would take what it has: it stays
     /// readable, and the loop would spin.
@@ -88,7 +88,7 @@ struct Server {
 impl Server {
     fn update_source(&mut self, ops: &mut EventOps<'_>) {
         let Some(source) = self.source else { return };
-        let wanted = self.vf.wants_source();
+        let wanted = self.owner.wants_source();
         if wanted == self.watching {
             return;
         }
@@ -96,7 +96,7 @@ impl Server {
         let changed = if wanted { ops.add(events) } else { ops.remove(events) };
         match changed {
             Ok(()) => self.watching = wanted,
-            Err(error) => tracing::error!(?error, wanted, "cannot change what a VF's thread waits for"),
+            Err(error) => tracing::error!(?error, wanted, "cannot change what a function's thread waits for"),
         }
     }
 }
@@ -106,9 +106,9 @@ impl MutEventSubscriber for Server {
         match events.data() {
             STOP => self.stopped.store(true, Ordering::Release),
             SOURCE => {
-                self.vf.serve(0);
+                self.owner.serve(0);
                 // Gone for good when the model says so.
-                if self.vf.function.device().model.source().is_none() && self.watching {
+                if self.owner.function.device().model.source().is_none() && self.watching {
                     let watched = self.source.take();
                     let removed = watched.map(|fd| ops.remove(Events::with_data_raw(fd, SOURCE, EventSet::IN)));
                     self.watching = removed.is_some_and(|removed| removed.is_err());
@@ -116,10 +116,10 @@ impl MutEventSubscriber for Server {
             }
             queue => {
                 let queue = queue as usize;
-                if let Some(event) = self.vf.kicks.get(queue) {
+                if let Some(event) = self.owner.kicks.get(queue) {
                     // Non-blocking; it may have been read for an earlier kick.
                     let _ = event.read();
-                    self.vf.serve(queue);
+                    self.owner.serve(queue);
                 }
             }
         }
@@ -127,10 +127,10 @@ impl MutEventSubscriber for Server {
     }
 
     fn init(&mut self, ops: &mut EventOps<'_>) {
-        let kicks = (0..).zip(&self.vf.kicks).map(|(queue, event)| Events::with_data(event, queue, EventSet::IN));
+        let kicks = (0..).zip(&self.owner.kicks).map(|(queue, event)| Events::with_data(event, queue, EventSet::IN));
         for events in kicks.chain([Events::with_data(&self.stop, STOP, EventSet::IN)]) {
             if let Err(error) = ops.add(events) {
-                tracing::error!(?error, "a VF's thread cannot wait for its events");
+                tracing::error!(?error, "a function's thread cannot wait for its events");
             }
         }
     }
@@ -138,7 +138,7 @@ impl MutEventSubscriber for Server {
 
 /// Turns signals of an ioeventfd into kicks.
 struct Forwarder {
-    vf: Arc<Vf>,
+    owner: Arc<Threaded>,
     queue: u16,
     event: EventFd,
     count: Arc<AtomicU64>,
@@ -149,7 +149,7 @@ impl MutEventSubscriber for Forwarder {
     fn process(&mut self, _events: Events, _ops: &mut EventOps<'_>) {
         if let Ok(writes) = self.event.read() {
             self.count.fetch_add(writes, Ordering::AcqRel);
-            self.vf.kick(self.queue);
+            self.owner.kick(self.queue);
         }
     }
 
@@ -167,14 +167,14 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Adds `event` to the VF's event loop; each signal kicks the queue with index `value`.
-    pub(super) fn new(endpoint: &Endpoint, vf: Arc<Vf>, value: u16, event: EventFd) -> io::Result<Self> {
+    /// Adds `event` to the event loop; each signal kicks the queue with index `value`.
+    pub(super) fn new(endpoint: &Endpoint, owner: Arc<Threaded>, value: u16, event: EventFd) -> io::Result<Self> {
         let (count, watched) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let forwarder = Forwarder { vf, queue: value, event, count: count.clone(), watched: watched.clone() };
+        let forwarder = Forwarder { owner, queue: value, event, count: count.clone(), watched: watched.clone() };
         let forwarder: Subscriber = Arc::new(Mutex::new(forwarder));
         let id = endpoint
             .call_blocking(move |events| Ok::<_, event_manager::Error>(events.add_subscriber(forwarder)))
-            .map_err(|error| io::Error::other(format!("the VF's thread is gone: {error:?}")))?;
+            .map_err(|error| io::Error::other(format!("the function's thread is gone: {error:?}")))?;
         let link = Self { endpoint: endpoint.clone(), id, count };
         if watched.load(Ordering::Acquire) { Ok(link) } else { Err(io::Error::other("epoll did not take the eventfd")) }
     }
@@ -191,7 +191,7 @@ impl Drop for Link {
         let id = self.id;
         // Fails only if the thread has ended, and the link with it.
         if let Err(error) = self.endpoint.call_blocking(move |events| events.remove_subscriber(id).map(drop)) {
-            tracing::debug!(?error, "ioeventfd link outlived the VF's thread");
+            tracing::debug!(?error, "ioeventfd link outlived the function's thread");
         }
     }
 }

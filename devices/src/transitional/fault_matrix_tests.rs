@@ -109,7 +109,7 @@ fn stack() -> Stack {
 fn stack_within(deadline: Duration, shadow: bool) -> Stack {
     // Kicks by command, so that these meet faults as well.
     let quirks = Quirks { no_notify_info: true, ..Quirks::default() };
-    Stack::new(&Setup { deadline, reset_deadline: deadline, quirks, ports: false, shadow })
+    Stack::new(&Setup { deadline, reset_deadline: deadline, quirks, shadow, ..Setup::default() })
 }
 
 /// A guest that goes through a trace and looks at what it reads.

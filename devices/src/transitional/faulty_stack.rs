@@ -3,12 +3,13 @@
 //! and a guest's accesses on top. For tests of failures.
 use std::io::Write;
 use std::num::NonZeroU16;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use event_manager::{EventManager, SubscriberOps};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::bench::{FakeLine, FakePorts, Log};
@@ -17,7 +18,9 @@ use crate::admin::faulty::FaultyPf;
 use crate::admin::wire::NotifyEntry;
 use crate::admin::{AdminChannel, OverAdmin, PfDriver, PfHealth, PfWatchdog, Wait, WatchedVf};
 use crate::bus::{Access, Effect, Width};
-use crate::function::{DmaRegion, PciFunction};
+use crate::function::PciFunction;
+use crate::function::shared::shared_region;
+use crate::function::vfio_user::{Server, VfioUserFunction};
 use crate::pci::PciDevice;
 use crate::platform::{MsiInterrupt, MsiMessage, MsiSource, PortEvents};
 use crate::soft_pf::{Quirks, SoftPf, VfSpec};
@@ -77,6 +80,8 @@ pub struct Setup {
     pub quirks: Quirks,
     /// Kicks without exits.
     pub ports: bool,
+    /// PF and VF are behind vfio-user sockets.
+    pub sockets: bool,
     /// Reads are answered without a command where that is safe.
     pub shadow: bool,
 }
@@ -89,6 +94,7 @@ impl Default for Setup {
             reset_deadline: 20 * second,
             quirks: Quirks::default(),
             ports: false,
+            sockets: false,
             shadow: true,
         }
     }
@@ -107,6 +113,8 @@ pub struct Stack {
     pub watchdog: PfWatchdog,
     pub driver: Arc<PfDriver>,
     pub pf: Arc<FaultyPf>,
+    /// Of PF and VF, if they are behind sockets.
+    pub servers: Vec<Server>,
     pub soft: SoftPf,
     /// Requests offered since the ring was made.
     offered: u16,
@@ -116,15 +124,20 @@ impl Stack {
     pub fn new(setup: &Setup) -> Self {
         let soft = SoftPf::new("soft", vec![disk()]).unwrap();
         soft.set_quirks(setup.quirks.clone());
-        let pf = FaultyPf::new(soft.pf()).unwrap();
+        let mut servers = Vec::new();
+        let mut reach = |function: Arc<dyn PciFunction>| match setup.sockets {
+            true => over_socket(function, &mut servers),
+            false => function,
+        };
+        let pf = FaultyPf::new(reach(soft.pf())).unwrap();
         let cancelled = Arc::new(AtomicBool::new(false));
         let deadline = Instant::now() + PATIENCE;
         let wait = Wait { deadline, cancelled: &cancelled };
         let driver = Arc::new(PfDriver::start(pf.clone(), deadline).unwrap());
         driver.enable_vfs(1).unwrap();
         driver.negotiate_commands(&wait).unwrap();
-        let vf = soft.vf(0).unwrap();
-        let region: DmaRegion = Arc::new(GuestRegionMmap::from_range(GuestAddress(0), MEMORY, None).unwrap());
+        let vf = reach(soft.vf(0).unwrap());
+        let region = shared_region(0, MEMORY).unwrap();
         let memory = GuestMemoryMmap::from_arc_regions(vec![region.clone()]).unwrap();
         vf.dma_map(&region).unwrap();
         let size = |place, bar| if place == NotifyEntry::OWNER { pf.region(bar) } else { vf.region(bar) };
@@ -154,7 +167,8 @@ impl Stack {
         let watched = WatchedVf { member: NonZeroU16::MIN, function: vf.clone(), client };
         let watchdog = PfWatchdog::new(driver.clone(), vec![watched]);
         let msi = CountingMsi(msi.0.clone());
-        let stack = Self { device, line, msi, ports, log, memory, vf, events, watchdog, driver, pf, soft, offered: 0 };
+        let stack =
+            Self { device, line, msi, ports, log, memory, vf, events, watchdog, driver, pf, servers, soft, offered: 0 };
         stack.place_bars();
         stack.pf.seen();
         stack
@@ -275,6 +289,14 @@ impl Stack {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// The function as a client of a server of it has it.
+fn over_socket(function: Arc<dyn PciFunction>, servers: &mut Vec<Server>) -> Arc<dyn PciFunction> {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let name = function.name().to_owned();
+    servers.push(Server::spawn_on(function, theirs).unwrap());
+    Arc::new(VfioUserFunction::from_stream(&name, ours, PATIENCE).unwrap())
 }
 
 /// 64 sectors, each filled with its number.

@@ -20,6 +20,7 @@
 //! | `settings` | what a function is made from | yes |
 //! | `device` | the function as a whole; locks | |
 //! | `stats`, `report` | counters | |
+//! | `mirror`, `feature_names` | registers and features for people | |
 #![forbid(unsafe_code)]
 
 mod back_end;
@@ -38,6 +39,7 @@ mod fault;
 mod fault_matrix_tests;
 #[cfg(test)]
 mod faulty_stack;
+mod feature_names;
 mod features;
 mod fields;
 mod front;
@@ -48,6 +50,9 @@ mod known;
 #[cfg(test)]
 mod leak_tests;
 mod links;
+#[cfg(test)]
+mod mapping_tests;
+mod mirror;
 #[cfg(test)]
 mod no_dma_tests;
 mod notify;
@@ -79,16 +84,20 @@ mod stats;
 mod vector_tests;
 mod vf;
 #[cfg(test)]
+mod vfio_user_tests;
+#[cfg(test)]
 mod width_tests;
 #[cfg(test)]
 mod wire_property_tests;
 
 pub use decode::{CONFIG_START, CONFIG_START_MSIX, Direction, Layout, Register, Target};
 pub use device::TransitionalDevice;
-pub use fault::ErrorCounts;
+pub use fault::{ErrorCounts, FaultChange};
+pub use feature_names::feature_names;
 pub use fields::{Piece, Split};
 pub use hidden::InterruptPump;
 pub use identity::{DeviceType, VIRTIO_VENDOR_ID};
+pub use mirror::{QueueMirror, RegisterMirror};
 pub use queue_set::MAX_QUEUES;
 pub use registers::{Area, LegacyRegisters, NotifyAddress, RegisterError};
 pub use settings::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};

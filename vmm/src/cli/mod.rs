@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The command line: words in, [`api::VmConfig`] out. It opens nothing and starts nothing.
 
+mod device;
 mod legacy_virtio;
+mod memory;
+mod observe;
 mod options;
+mod soft_pf;
 
 use std::path::{Path, PathBuf};
 
 use api::{
-    ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, LegacyVirtioConfig, MemoryConfig, PayloadConfig, VmConfig,
+    ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, DeviceConfig, LegacyVirtioConfig, MemoryConfig, PayloadConfig,
+    VmConfig,
 };
+pub use observe::ObserveArgs;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use soft_pf::{HiddenVf, SoftPfArgs};
 
 /// Exit codes, in the help text because scripts depend on them.
 const EXIT_CODES: &str = "\
@@ -37,6 +46,8 @@ pub struct Cli {
 pub enum Command {
     /// Run one virtual machine until it powers off
     Run(Box<RunArgs>),
+    /// Offer a software PF with an admin queue, and its virtual functions, over vfio-user
+    SoftPf(SoftPfArgs),
 }
 
 /// `heirloom run`
@@ -58,15 +69,18 @@ pub struct RunArgs {
     /// What processors the guest sees
     #[arg(long, value_enum, value_name = "PROFILE", help_heading = "Guest", default_value_t = Cpu::Host)]
     cpu: Cpu,
-    /// Size of main memory, such as 512M or 4G
-    #[arg(long, value_name = "SIZE", help_heading = "Guest", default_value = "512M", value_parser = api::parse_size)]
-    memory: u64,
+    /// Size of main memory, such as 512M or 4G, and how it is to be had. See --help for its keys
+    #[arg(long, value_name = "SIZE[,KEY=VALUE...]", help_heading = "Guest", default_value = "512M", value_parser = memory::parse)]
+    memory: MemoryConfig,
     /// End with exit code 6 when the guest resets itself, instead of starting it again
     #[arg(long, help_heading = "Guest")]
     no_reboot: bool,
     /// A legacy virtio function on a virtual function; may be repeated. See --help for its keys
     #[arg(long, value_name = "KEY=VALUE,...", help_heading = "Devices", value_parser = legacy_virtio::parse)]
     legacy_virtio: Vec<LegacyVirtioConfig>,
+    /// A PCI function that the guest gets as it is; may be repeated. See --help for its keys
+    #[arg(long, value_name = "KEY=VALUE,...", help_heading = "Devices", value_parser = device::parse)]
+    device: Vec<DeviceConfig>,
     /// Where the serial port goes: stdio, none, or a file that its output is written to
     #[arg(long, value_name = "stdio|FILE|none", help_heading = "Devices", default_value = "stdio")]
     serial: PathBuf,
@@ -76,9 +90,9 @@ pub struct RunArgs {
     /// Form of the report; without it, a FILE ending in .json gets JSON and everything else text
     #[arg(long, value_enum, value_name = "FORM", help_heading = "Reports")]
     report_format: Option<ReportFormat>,
-    /// More messages on standard error; -vv for still more
-    #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Reports")]
-    verbose: u8,
+    /// Messages and events.
+    #[command(flatten)]
+    pub observe: ObserveArgs,
 }
 
 const LONG_HELP: &str = concat!(
@@ -91,12 +105,34 @@ Keys of --legacy-virtio:
     tap=NAME           a tap interface that exists already; or
     loopback           answer ARP and ping inside heirloom, for tests without privileges
     mac=ADDRESS        default: 52:54:00:4c:56:NN, by position
-  id=NAME            name in logs and reports (default: blk0, net1, ... by position)
+  vf=0000:41:00.3    a virtual function of this host, bound to vfio-pci, with
+    pf=ADDRESS         its PF, bound to vfio-pci too (default: as sysfs says)
+    token=UUID         what PF and VFs are opened with
+    admin=auto|pf|kernel
+                       who runs admin commands: heirloom, which opens the PF, or the kernel, if the
+                       VF is bound to virtio_vfio_pci (default auto: by the VF's driver)
+    mode=auto|group|cdev
+                       interface of the kernel (default auto: cdev if the host has it)
+  vfio-user=SOCKET   a virtual function that another process serves, with
+    pf-socket=SOCKET   the socket of its PF (required)
+    member=N           its number at the PF, from 1 (required)
+  id=NAME            name in logs and reports (default: blk0, net1, vf2, ... by position)
   irq=auto|intx|msix what interrupts the guest is offered (default auto: both)
   notify=auto|ioeventfd|exit
                      how a queue notification travels (default auto: ioeventfd where possible)
   deadline_ms=N      how long one register access may take (default 100, 1-60000)
   shadow=on|off      answer register reads without a command where the answer is known (default on)
+
+Keys of --device:
+  vfio=0000:41:00.3  a PCI function of this host, bound to vfio-pci, with token= and mode= as above
+  vfio-user=SOCKET   a PCI function that another process serves
+  id=NAME            name in logs and reports (default: dev0, dev1, ... by position)
+
+Keys of --memory, behind the size:
+  hugepages=on|off   from the host's pool of huge pages, which has to be filled before (default off)
+  hugepage_size=2M|1G
+  prefault=on|off    have all of it before the guest starts (default off)
+  shared=on|off      other processes can map it (default off; on where vfio-user is used)
 A comma inside a value is written twice.
 
 Console: Ctrl-A X ends the virtual machine, Ctrl-A A sends a Ctrl-A.
@@ -147,6 +183,15 @@ pub struct ReportTarget {
     pub format: ReportFormat,
 }
 
+impl ReportTarget {
+    /// What `--report PATH` means: the form is `form` or, without one, what the name asks for.
+    fn new(path: &Path, form: Option<ReportFormat>) -> Self {
+        let json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+        let by_name = if json { ReportFormat::Json } else { ReportFormat::Text };
+        Self { file: (path.as_os_str() != "-").then(|| path.to_owned()), format: form.unwrap_or(by_name) }
+    }
+}
+
 impl RunArgs {
     /// The machine these options describe.
     pub fn config(&self) -> VmConfig {
@@ -157,38 +202,25 @@ impl RunArgs {
                 cmdline: Some(self.cmdline.clone()),
             },
             cpus: CpusConfig { boot_vcpus: self.cpus, profile: self.cpu.into() },
-            memory: MemoryConfig { size: self.memory },
+            memory: self.memory,
             serial: match self.serial.to_str() {
                 Some("stdio") => ConsoleConfig { mode: ConsoleMode::Tty, file: None },
                 Some("none") => ConsoleConfig { mode: ConsoleMode::Off, file: None },
                 _ => ConsoleConfig { mode: ConsoleMode::File, file: Some(self.serial.clone()) },
             },
             legacy_virtio: self.legacy_virtio.clone(),
+            devices: self.device.clone(),
         }
     }
 
     /// Where reports go.
     pub fn reports(&self) -> Vec<ReportTarget> {
-        self.report.iter().map(|path| self.report_target(path)).collect()
-    }
-
-    fn report_target(&self, path: &Path) -> ReportTarget {
-        let json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
-        let by_name = if json { ReportFormat::Json } else { ReportFormat::Text };
-        ReportTarget {
-            file: (path.as_os_str() != "-").then(|| path.to_owned()),
-            format: self.report_format.unwrap_or(by_name),
-        }
+        self.report.iter().map(|path| ReportTarget::new(path, self.report_format)).collect()
     }
 
     /// Whether a guest that resets itself ends the run.
     pub fn no_reboot(&self) -> bool {
         self.no_reboot
-    }
-
-    /// How many times `-v` was given.
-    pub fn verbosity(&self) -> u8 {
-        self.verbose
     }
 }
 

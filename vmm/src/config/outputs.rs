@@ -7,15 +7,16 @@ use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, Plan, SoftPlan};
+use super::{ConfigError, Plan, SoftPlan, VfPlan};
 
-/// Checks that neither the serial port's file nor a report would overwrite an input, or one another.
+/// Checks that neither the serial port's file nor one of `others`, each with the option that names it, would
+/// overwrite an input, or one another.
 ///
 /// # Errors
 /// [`ConfigError::Usage`] with both names.
-pub fn check_outputs(plan: &Plan, reports: &[&Path]) -> Result<(), ConfigError> {
-    let reports = reports.iter().map(|path| ("--report", *path));
-    let outputs: Vec<_> = plan.serial.file.iter().map(|path| ("--serial", path.as_path())).chain(reports).collect();
+pub fn check_outputs(plan: &Plan, others: &[(&'static str, PathBuf)]) -> Result<(), ConfigError> {
+    let others = others.iter().map(|(option, path)| (*option, path.as_path()));
+    let outputs: Vec<_> = plan.serial.file.iter().map(|path| ("--serial", path.as_path())).chain(others).collect();
     for (position, (option, path)) in outputs.iter().enumerate() {
         let shown = path.display();
         let written = fs::metadata(path).ok().and_then(identity);
@@ -34,9 +35,9 @@ pub fn check_outputs(plan: &Plan, reports: &[&Path]) -> Result<(), ConfigError> 
 fn inputs(plan: &Plan) -> Vec<(String, &File)> {
     let mut files = vec![("the kernel".to_owned(), &plan.kernel)];
     files.extend(plan.initrd.as_ref().map(|file| ("the initial RAM disk".to_owned(), file)));
-    files.extend(plan.devices.iter().filter_map(|device| match &device.soft {
-        SoftPlan::Blk(disk) => Some((format!("the image of disk '{}'", device.id), &disk.file)),
-        SoftPlan::Net { .. } => None,
+    files.extend(plan.devices.iter().filter_map(|device| match &device.vf {
+        VfPlan::Soft(SoftPlan::Blk(disk)) => Some((format!("the image of disk '{}'", device.id), &disk.file)),
+        VfPlan::Soft(SoftPlan::Net { .. }) | VfPlan::Host(_) | VfPlan::Served(_) => None,
     }));
     files
 }

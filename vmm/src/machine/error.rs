@@ -65,6 +65,14 @@ pub enum SetupError {
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A PF of the host or of another process.
+    #[error("the PF {pf} cannot be used")]
+    HostPf {
+        /// Its address or socket.
+        pf: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The software PF.
     #[error("cannot start the software PF")]
     SoftPf(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -76,6 +84,9 @@ pub enum SetupError {
         /// Why.
         source: io::Error,
     },
+    /// The guest reset itself, and there is no new machine for it.
+    #[error("the guest reset itself and cannot be started again")]
+    Restart(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A system call.
     #[error("cannot {what}")]
     System {

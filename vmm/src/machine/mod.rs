@@ -5,8 +5,17 @@
 
 mod chipset;
 mod error;
+mod hardware;
+mod kernel_registers;
 mod legacy_virtio;
+mod members;
+mod observer;
+mod passthrough;
+mod pf_group;
 mod processors;
+mod removal;
+#[cfg(test)]
+pub(crate) mod test_pf;
 mod watchdog;
 
 use std::sync::Arc;
@@ -16,20 +25,32 @@ use std::time::Duration;
 use arch::{cpuid, layout};
 use devices::bus::{Bus, Range};
 use devices::pci::PciRoot;
-use event_manager::{EventManager, MutEventSubscriber, SubscriberOps};
+use event_manager::{EventManager, MutEventSubscriber, SubscriberId, SubscriberOps};
 
 pub use chipset::SerialOutput;
 pub use error::SetupError;
-pub use legacy_virtio::DeviceSection;
+pub use hardware::HardwareError;
+pub use legacy_virtio::{DeviceSection, LegacySection};
+pub use observer::Observer;
+pub use passthrough::PassthroughSection;
 
 use crate::config::Plan;
-use crate::kvm::{GuestRam, IrqLines, MsiRoutes, PortIoEvents, RamOptions, Vm};
-use crate::vcpu::{Board, ExitReason, VcpuState, Vcpus};
+use crate::kvm::{BarMapper, GuestRam, IrqLines, MsiRoutes, PortIoEvents, RamOptions, Vm};
+use crate::vcpu::{Board, ExitReason, VcpuError, VcpuState, Vcpus};
 use chipset::Chipset;
+use hardware::Hardware;
 use legacy_virtio::LegacyVirtio;
+use passthrough::Passthrough;
+use removal::RemovalWatch;
 
 /// How long the vCPUs may take to stop. Their device accesses end at once when the machine stops.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// INTA, as the interrupt pin register counts.
+const INTA: u8 = 1;
+
+/// Makes the buses and the guest's memory follow what functions decode.
+type RemapBars = Arc<dyn Fn() + Send + Sync>;
 
 /// The main loop's subscribers.
 pub type Subscriber = Box<dyn MutEventSubscriber + Send>;
@@ -41,8 +62,13 @@ pub struct Machine {
     // In the order of their end: processors before the devices they use, those before the VM.
     vcpus: Vcpus,
     legacy: LegacyVirtio,
+    passthrough: Passthrough,
+    remap: RemapBars,
     chipset: Chipset,
     cancelled: Arc<AtomicBool>,
+    /// What runs in the main loop for this machine.
+    subscribers: Vec<SubscriberId>,
+    observer: Arc<dyn Observer>,
     _vm: Vm,
 }
 
@@ -51,25 +77,34 @@ impl Machine {
     ///
     /// # Errors
     /// Whatever part cannot be had; all others are released again.
-    pub fn build(plan: &Plan, serial: SerialOutput) -> Result<Self, SetupError> {
+    pub fn build(plan: &Plan, serial: SerialOutput, observer: Arc<dyn Observer>) -> Result<Self, SetupError> {
         let vm = Vm::new()?;
         let ram = memory(&vm, plan)?;
         vm.map_ram(&ram)?;
         let platform = Platform::new(&vm)?;
         let (ports, mmio) = (Arc::new(Bus::new("ports")), Arc::new(Bus::new("memory")));
         let root = Arc::new(PciRoot::new());
+        root.set_mapper(Arc::new(BarMapper::new(&vm)));
 
         let chipset = Chipset::new(&platform, &ports, &root, plan.memory, serial)?;
         let cancelled = Arc::new(AtomicBool::new(false));
-        let legacy = LegacyVirtio::new(plan, &platform, &ram, &root, &cancelled)?;
+        let hardware = Hardware::new(&vm, &ram);
+        let legacy = LegacyVirtio::new(plan, &platform, &hardware, &root, &cancelled)?;
+        legacy.observe(&observer);
+        let passthrough = Passthrough::new(&plan.passthrough, &platform, &hardware, &root)?;
         place_functions(&root)?;
-        root.remap(&ports, &mmio);
+        let remap: RemapBars = {
+            let (root, ports, mmio) = (Arc::clone(&root), Arc::clone(&ports), Arc::clone(&mmio));
+            Arc::new(move || root.remap(&ports, &mmio))
+        };
+        remap();
 
-        let vcpus = processors::create(&vm, plan, ram.memory(), &legacy.interrupts())?;
+        let interrupts: Vec<_> = legacy.interrupts().into_iter().chain(passthrough.interrupts()).collect();
+        let vcpus = processors::create(&vm, plan, ram.memory(), &interrupts)?;
         let board = Board {
             remap: {
-                let (root, ports, mmio) = (Arc::clone(&root), Arc::clone(&ports), Arc::clone(&mmio));
-                Arc::new(move || root.remap(&ports, &mmio))
+                let remap = Arc::clone(&remap);
+                Arc::new(move || remap())
             },
             ports,
             memory: mmio,
@@ -77,7 +112,7 @@ impl Machine {
             thread_init: None,
         };
         let vcpus = Vcpus::start(vcpus, &board, VcpuState::Paused)?;
-        Ok(Self { vcpus, legacy, chipset, cancelled, _vm: vm })
+        Ok(Self { vcpus, legacy, passthrough, remap, chipset, cancelled, subscribers: Vec::new(), observer, _vm: vm })
     }
 
     /// The serial port, for input.
@@ -85,34 +120,84 @@ impl Machine {
         Arc::clone(&self.chipset.serial)
     }
 
-    /// Lets the guest run until it ends, or `stop_wanted` says so; runs the main loop meanwhile.
+    /// Lets the guest run. What the devices need of the main loop joins it until [`Self::stop`].
     ///
     /// # Errors
-    /// When the main loop cannot go on. The guest is stopped then as well.
-    pub fn run(&self, events: &mut Loop, stop_wanted: impl Fn() -> bool) -> Result<ExitReason, SetupError> {
+    /// When that cannot be had, or the guest has ended. Call [`Self::stop`] then.
+    pub fn start(&mut self, events: &mut Loop) -> Result<(), SetupError> {
         let ended: Subscriber = Box::new(processors::EndWatch::new(&self.vcpus)?);
-        let subscribers = self.legacy.pumps().into_iter().chain(self.legacy.watchdog()?).chain([ended]);
-        let ids: Vec<_> = subscribers.map(|subscriber| events.add_subscriber(subscriber)).collect();
-        let result = self.run_until_end(events, stop_wanted);
-        for id in ids {
-            // An id that was just given out cannot be unknown.
-            let _ = events.remove_subscriber(id);
-        }
-        result
+        let watchdogs = self.legacy.watchdogs(&self.observer)?;
+        let mut watched = self.legacy.watched(&self.remap);
+        watched.extend(self.passthrough.watched(&self.remap));
+        let removal: Subscriber = Box::new(RemovalWatch::new(watched));
+        let subscribers = self.legacy.pumps().into_iter().chain(watchdogs).chain([removal, ended]);
+        self.subscribers = subscribers.map(|subscriber| events.add_subscriber(subscriber)).collect();
+        Ok(self.vcpus.resume()?)
     }
 
-    fn run_until_end(&self, events: &mut Loop, stop_wanted: impl Fn() -> bool) -> Result<ExitReason, SetupError> {
-        self.vcpus.resume()?;
-        while self.vcpus.exit_reason().is_none() && !stop_wanted() {
-            events.run().map_err(SetupError::MainLoop)?;
+    /// Ends the guest, if it has not ended, and says why it has: [`ExitReason::Stopped`] if this did it.
+    ///
+    /// # Errors
+    /// When a processor does not stop in 10 s.
+    pub fn stop(&mut self, events: &mut Loop) -> Result<ExitReason, SetupError> {
+        let stopped = self.vcpus.stop(STOP_LIMIT);
+        for id in self.subscribers.drain(..) {
+            // An id that was given out cannot be unknown.
+            let _ = events.remove_subscriber(id);
         }
-        self.vcpus.stop(STOP_LIMIT)?;
+        stopped?;
         Ok(self.vcpus.exit_reason().unwrap_or(ExitReason::Stopped))
+    }
+
+    /// Why the guest ended, if it has. The main loop wakes up when it does.
+    pub fn exit_reason(&self) -> Option<ExitReason> {
+        self.vcpus.exit_reason()
+    }
+
+    /// Stops guest code: when this returns, no instruction of the guest is executed before [`Self::resume`].
+    ///
+    /// A processor that waits for a device, such as one with a dead PF, is waited for until `limit`. Then it is
+    /// left to it: it was told to look at what is wanted before it enters the guest again. The access goes on and
+    /// ends as it would have without a pause, its own deadline included, so a pause neither repeats nor fails an
+    /// access. Returns the indices of such processors.
+    ///
+    /// # Errors
+    /// When the guest has ended.
+    pub fn pause(&self, limit: Duration) -> Result<Vec<usize>, VcpuError> {
+        match self.vcpus.pause(limit) {
+            Ok(()) => Ok(Vec::new()),
+            Err(VcpuError::Timeout { vcpus, .. }) => Ok(vcpus),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets guest code go on.
+    ///
+    /// # Errors
+    /// When the guest has ended.
+    pub fn resume(&self) -> Result<(), VcpuError> {
+        self.vcpus.resume()
+    }
+
+    /// Presses the power button; returns whether the guest listens to it at the moment. One that starts to
+    /// listen later still finds that it was pressed.
+    pub fn power_button(&self) -> bool {
+        self.chipset.power.power_button()
+    }
+
+    /// What people want to see of the legacy functions. Waits `patience` for each that is busy with an access.
+    pub fn legacy(&self, patience: Duration) -> Vec<LegacySection> {
+        self.legacy.details(patience)
     }
 
     /// What the devices did so far.
     pub fn devices(&self) -> Vec<DeviceSection> {
         self.legacy.sections()
+    }
+
+    /// What the functions that are passed through did so far.
+    pub fn passthrough(&self) -> Vec<PassthroughSection> {
+        self.passthrough.sections()
     }
 
     /// What became of the PF of its legacy virtio devices, if it has any; times are from the machine's
@@ -135,6 +220,7 @@ impl Drop for Machine {
             tracing::error!("the processors do not stop: {error}");
         }
         self.legacy.shut_down();
+        self.passthrough.shut_down();
         self.chipset.drain();
     }
 }
@@ -161,7 +247,10 @@ fn memory(vm: &Vm, plan: &Plan) -> Result<GuestRam, SetupError> {
     if end > 1u64.checked_shl(bits.into()).unwrap_or(u64::MAX) {
         return Err(SetupError::AddressWidth { memory: api::format_size(plan.memory), bits });
     }
-    Ok(GuestRam::new(&ranges, RamOptions { huge_pages: true })?)
+    let wanted = plan.memory_options;
+    let options =
+        RamOptions { huge_pages: true, hugetlb: wanted.hugetlb, prefault: wanted.prefault, shared: wanted.shared };
+    Ok(GuestRam::new(&ranges, options)?)
 }
 
 /// The firmware's part of PCI: bases for all BARs, interrupt lines, decoding on.

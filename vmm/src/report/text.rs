@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use devices::admin::{OpcodeStats, PfReport};
 
 use super::{Boot, Report};
-use crate::machine::DeviceSection;
+use crate::machine::{DeviceSection, PassthroughSection};
 
 /// The whole report.
 pub fn render(report: &Report) -> String {
@@ -40,7 +40,31 @@ fn write_boot(out: &mut String, boot: &Boot) -> fmt::Result {
         )?;
     }
     boot.pf.iter().try_for_each(|pf| write_pf(out, pf))?;
-    boot.devices.iter().try_for_each(|device| write_device(out, device))
+    boot.devices.iter().try_for_each(|device| write_device(out, device))?;
+    boot.passthrough.iter().try_for_each(|device| write_passthrough(out, device))
+}
+
+fn write_passthrough(out: &mut String, section: &PassthroughSection) -> fmt::Result {
+    let d = &section.device;
+    writeln!(
+        out,
+        "\n{} ({:04x}:{:04x} on {}, PCI slot {}, passed through)",
+        d.id, d.vendor_id, d.device_id, d.function, section.slot
+    )?;
+    writeln!(
+        out,
+        "  BARs               {} reads and {} writes that exited; {} KiB mapped at the end",
+        d.reads,
+        d.writes,
+        section.mapped_bytes >> 10
+    )?;
+    writeln!(out, "  interrupts         {:?} at the end", d.interrupts)?;
+    writeln!(out, "  resets             {} by the guest", d.resets)?;
+    writeln!(out, "  errors             {}", d.errors)?;
+    match &d.faulted {
+        Some(reason) => writeln!(out, "  TAKEN AWAY         {reason}"),
+        None => Ok(()),
+    }
 }
 
 /// Nothing about a PF that never was lost.

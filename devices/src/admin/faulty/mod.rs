@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use vm_memory::{GuestMemoryRegion, GuestRegionMmap};
+use vm_memory::GuestMemoryRegion;
 use vmm_sys_util::eventfd::EventFd;
 
 use self::middle::{Completion, Middle};
@@ -25,6 +25,7 @@ use super::pf_common as common;
 use super::pf_error::PfCause;
 use super::sriov::SrIov;
 use crate::bus::Width;
+use crate::function::shared::shared_region;
 use crate::function::{DmaRegion, FunctionError, KickLink, PciFunction, Region, Result};
 
 /// What goes wrong with one command.
@@ -389,12 +390,11 @@ impl PciFunction for FaultyPf {
     }
 
     fn dma_map(&self, region: &DmaRegion) -> Result<()> {
-        let twin = GuestRegionMmap::from_range(region.start_addr(), region.size(), None);
-        let twin: DmaRegion = Arc::new(twin.map_err(|error| FunctionError::Io {
+        let twin = shared_region(region.start_addr().0, region.size()).map_err(|error| FunctionError::Io {
             name: self.inner.name().to_owned(),
             what: "allocate memory for the PF",
             source: std::io::Error::other(error),
-        })?);
+        })?;
         self.inner.dma_map(&twin)?;
         self.lock().middle.map(region.clone(), twin);
         Ok(())

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+//! [`VfioFunction`]: a function that the kernel's VFIO gives to this process.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use vm_memory::GuestMemoryRegion;
+use vmm_sys_util::eventfd::EventFd;
+
+use super::device::Device;
+use super::dma::DmaSpace;
+use super::interrupts::{Interrupts, Kind};
+use super::mappable::{self, MsixPlaces};
+use super::open_error::OpenError;
+use super::preflight::preflight;
+use super::seat::{self, Seat};
+use super::{Bdf, DmaError, Mode, OpenOptions, ioctl};
+use crate::bus::Width;
+use crate::function::capabilities::CapabilityList;
+use crate::function::{DmaRegion, FunctionError, IntxEvents, KickLink, MappableArea, PciFunction, Region, Result};
+use crate::pci::capability::id;
+
+const DEVICE_ID: u16 = 0x02;
+const COMMAND: u16 = 0x04;
+const COMMAND_IO: u32 = 1 << 0;
+const COMMAND_BUS_MASTER: u32 = 1 << 2;
+/// The variant driver whose region 0 is a legacy register space.
+pub(super) const LEGACY_DRIVER: &str = "virtio_vfio_pci";
+
+/// The kernel answers EAGAIN to a reset while somebody else resets or suspends the device.
+const RESET_PATIENCE: Duration = Duration::from_secs(2);
+const RESET_PAUSE: Duration = Duration::from_millis(10);
+
+/// A function of the host. When it is dropped its interrupts, bus mastering and DMA mappings end, and
+/// the kernel resets it; mappings that were made of [`PciFunction::mappable`] hold that up.
+#[derive(Debug)]
+pub struct VfioFunction {
+    bdf: Bdf,
+    driver: String,
+    /// The device id that the kernel's PCI core knows.
+    device_id: u16,
+    msix: MsixPlaces,
+    interrupts: Interrupts,
+    /// Whether region 0 is somebody else's, see [`Self::separate_legacy_region`].
+    legacy_apart: AtomicBool,
+    device: Arc<Device>,
+    // Last: mappings end when nothing above can reach the device any more.
+    seat: Seat,
+}
+
+impl VfioFunction {
+    /// Opens a function in `space`, where it finds what other functions mapped there; DMA is off.
+    ///
+    /// # Errors
+    /// With the cause and what to do about it. Nothing stays open or changed then.
+    pub fn open(space: &Arc<DmaSpace>, options: &OpenOptions) -> std::result::Result<Self, OpenError> {
+        let found = preflight(&options.paths, options.bdf)?;
+        let (seat, file) = seat::join(space, options, &found)?;
+        let device = Arc::new(Device::new(options.bdf, file)?);
+        let interrupts = Interrupts::new(&device)?;
+        let mut function = Self {
+            bdf: options.bdf,
+            driver: found.driver,
+            device_id: found.ids.1,
+            msix: MsixPlaces::default(),
+            interrupts,
+            legacy_apart: AtomicBool::new(false),
+            device,
+            seat,
+        };
+        function.msix = function.find_msix()?;
+        tracing::debug!(function = %options.bdf, mode = %function.mode(), driver = function.driver, "opened");
+        Ok(function)
+    }
+
+    /// Its address on the host.
+    pub fn bdf(&self) -> Bdf {
+        self.bdf
+    }
+
+    /// The driver it is bound to: `vfio-pci` or a variant.
+    pub fn driver(&self) -> &str {
+        &self.driver
+    }
+
+    /// [`Mode::Group`] or [`Mode::Cdev`].
+    pub fn mode(&self) -> Mode {
+        self.seat.mode()
+    }
+
+    /// Whether MSI-X is enabled on the host, whatever the guest believes.
+    pub fn is_msix_enabled(&self) -> bool {
+        self.interrupts.is_enabled(Kind::Msix)
+    }
+
+    /// Bytes of the legacy register space that `virtio_vfio_pci` puts in place of BAR 0; none where
+    /// there is no such.
+    pub fn legacy_region(&self) -> Option<u64> {
+        let bar = self.device.bar(0).filter(|_| self.driver == LEGACY_DRIVER)?;
+        bar.region.is_io.then_some(bar.region.size)
+    }
+
+    /// From now on the function looks like the VF that it is: without a BAR 0, with its own device id,
+    /// and with I/O decoding always on, which the legacy region wants.
+    pub(super) fn separate_legacy_region(&self) -> Result<()> {
+        self.legacy_apart.store(true, Ordering::Release);
+        self.config_write(COMMAND, Width::B2, self.config_read(COMMAND, Width::B2)?)
+    }
+
+    /// The legacy region, for [`super::OverVfioBar0`].
+    pub(super) fn legacy_read(&self, offset: u64, width: Width) -> Result<u64> {
+        self.device.region_read(0, offset, width)
+    }
+
+    /// As [`Self::legacy_read`].
+    pub(super) fn legacy_write(&self, offset: u64, width: Width, value: u64) -> Result<()> {
+        self.device.region_write(0, offset, width, value)
+    }
+
+    fn is_legacy_apart(&self) -> bool {
+        self.legacy_apart.load(Ordering::Acquire)
+    }
+
+    fn find_msix(&self) -> Result<MsixPlaces> {
+        let list = CapabilityList::read(self)?;
+        let Some(found) = list.found.iter().find(|c| c.id == id::MSIX) else { return Ok(MsixPlaces::default()) };
+        let at = u16::from(found.offset);
+        Ok(MsixPlaces::new(
+            self.config_read(at + 2, Width::B2)? as u16,
+            self.config_read(at + 4, Width::B4)?,
+            self.config_read(at + 8, Width::B4)?,
+        ))
+    }
+
+    /// Switches bus mastering off, so that DMA ends.
+    fn stop_dma(&self) -> Result<()> {
+        let command = self.config_read(COMMAND, Width::B2)?;
+        self.config_write(COMMAND, Width::B2, command & !COMMAND_BUS_MASTER)
+    }
+
+    fn dma_failed(&self, what: &'static str, error: DmaError) -> FunctionError {
+        FunctionError::Io { name: self.name().to_owned(), what, source: io::Error::other(error) }
+    }
+}
+
+impl PciFunction for VfioFunction {
+    fn name(&self) -> &str {
+        &self.device.name
+    }
+
+    fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
+        let value = self.device.config_read(offset, width)?;
+        let apart = self.is_legacy_apart() && width != Width::B8;
+        Ok(if apart { show_device_id(offset, width, value, self.device_id) } else { value })
+    }
+
+    fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
+        let decode_io = offset == COMMAND && self.is_legacy_apart();
+        self.device.config_write(offset, width, if decode_io { value | COMMAND_IO } else { value })
+    }
+
+    fn region(&self, bar: u8) -> Option<Region> {
+        if bar == 0 && self.is_legacy_apart() {
+            return None;
+        }
+        self.device.bar(bar).map(|bar| bar.region)
+    }
+
+    fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
+        self.device.region_read(bar, offset, width)
+    }
+
+    fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<()> {
+        self.device.region_write(bar, offset, width, value)
+    }
+
+    fn mappable(&self, bar: u8) -> Result<Vec<MappableArea>> {
+        let Some(found) = self.device.bar(bar).filter(|bar| bar.can_map) else { return Ok(Vec::new()) };
+        let whole = 0..found.region.size;
+        let allowed = found.caps.sparse.as_deref().unwrap_or(std::slice::from_ref(&whole));
+        // Also where the kernel would let the table be mapped: the guest's vectors are not the host's.
+        let areas = mappable::areas(found.region.size, allowed, &self.msix.holes(bar));
+        let area = |area: std::ops::Range<u64>| MappableArea {
+            offset: area.start,
+            size: area.end - area.start,
+            file: Arc::clone(&self.device.file),
+            file_offset: found.file_offset + area.start,
+        };
+        Ok(areas.into_iter().map(area).collect())
+    }
+
+    fn msix_vectors(&self) -> u16 {
+        self.interrupts.vectors(Kind::Msix)
+    }
+
+    fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
+        self.interrupts.set(&self.device, Kind::Msix, events)
+    }
+
+    fn disable_msix(&self) -> Result<()> {
+        self.interrupts.disable(&self.device, Kind::Msix)
+    }
+
+    fn msi_vectors(&self) -> u16 {
+        self.interrupts.vectors(Kind::Msi)
+    }
+
+    fn set_msi(&self, events: &[Option<&EventFd>]) -> Result<()> {
+        self.interrupts.set(&self.device, Kind::Msi, events)
+    }
+
+    fn has_intx(&self) -> bool {
+        self.interrupts.vectors(Kind::Intx) != 0
+    }
+
+    fn set_intx(&self, events: Option<IntxEvents<'_>>) -> Result<()> {
+        if events.is_some() && !self.has_intx() {
+            return Err(FunctionError::Unsupported { name: self.name().to_owned(), what: "INTx" });
+        }
+        self.interrupts.set_intx(&self.device, events)
+    }
+
+    fn removal_event(&self) -> Option<&EventFd> {
+        self.interrupts.removal.as_ref()
+    }
+
+    fn error_event(&self) -> Option<&EventFd> {
+        self.interrupts.error.as_ref()
+    }
+
+    fn dma_map(&self, region: &DmaRegion) -> Result<()> {
+        self.seat.space.map(self.seat.user, region).map_err(|error| {
+            tracing::debug!(function = %self.bdf, start = region.start_addr().0, "not mapped for DMA");
+            self.dma_failed("map memory for DMA", error)
+        })
+    }
+
+    fn dma_unmap(&self, iova: u64) -> Result<()> {
+        let unmapped = self.seat.space.unmap(self.seat.user, iova);
+        unmapped.map_err(|error| self.dma_failed("unmap memory for DMA", error))
+    }
+
+    /// The kernel keeps configuration space across a reset, so what must be off is switched off before.
+    fn reset(&self) -> Result<()> {
+        if !self.device.can_reset {
+            let what = "a reset (it has no function-level reset, and others share its bus)";
+            return Err(FunctionError::Unsupported { name: self.name().to_owned(), what });
+        }
+        self.interrupts.disable_all(&self.device)?;
+        self.stop_dma()?;
+        let limit = Instant::now() + RESET_PATIENCE;
+        loop {
+            match ioctl::reset(&self.device.file) {
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && Instant::now() < limit => {
+                    thread::sleep(RESET_PAUSE);
+                }
+                Err(source) => return Err(self.device.failed("reset the function", source)),
+                Ok(()) => break,
+            }
+        }
+        // virtio_vfio_pci forgets I/O decoding with a reset; others have all bits clear after one.
+        self.config_write(COMMAND, Width::B2, 0)
+    }
+
+    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
+        Ok(Box::new(self.device.link(bar, offset, value, event)?))
+    }
+}
+
+/// Puts the device id into a value that was read at `offset`, where the read covers it.
+fn show_device_id(offset: u16, width: Width, value: u32, device_id: u16) -> u32 {
+    let mut bytes = value.to_le_bytes();
+    for (n, byte) in bytes.iter_mut().enumerate().take(width.bytes()) {
+        let at = usize::from(offset) + n;
+        if let Some(own) = at.checked_sub(DEVICE_ID.into()).and_then(|at| device_id.to_le_bytes().get(at).copied()) {
+            *byte = own;
+        }
+    }
+    u32::from_le_bytes(bytes)
+}
+
+impl Drop for VfioFunction {
+    fn drop(&mut self) {
+        // The kernel does the same when the file is closed, which a mapping of a BAR may delay.
+        for outcome in [self.interrupts.disable_all(&self.device), self.stop_dma()] {
+            match outcome {
+                Ok(()) | Err(FunctionError::Gone { .. }) => {}
+                Err(error) => tracing::warn!(%error, "the function was not stopped"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_device_id_is_shown_in_reads_of_any_width() {
+        let shown = |offset, width, value| show_device_id(offset, width, value, 0x1041);
+        assert_eq!(shown(0, Width::B4, 0x1000_1af4), 0x1041_1af4);
+        assert_eq!(shown(2, Width::B2, 0x1000), 0x1041);
+        assert_eq!((shown(2, Width::B1, 0), shown(3, Width::B1, 0)), (0x41, 0x10));
+        assert_eq!(shown(1, Width::B2, 0x001a), 0x411a);
+        assert_eq!(shown(0, Width::B2, 0x1af4), 0x1af4);
+        assert_eq!(shown(4, Width::B4, 0x10_0006), 0x10_0006);
+    }
+}

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A function's place in a DMA address space: the group or character device by which it came, told to
+//! KVM, with the device file. Leaving undoes all of it. Joining leaves nothing behind when it fails.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fs::{File, OpenOptions as Files};
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use vfio_bindings::bindings::vfio;
+
+use super::dma::{Container, DmaSpace, Group, Host};
+use super::holders::holders;
+use super::mappings::User;
+use super::open_error::OpenError;
+use super::preflight::{HostPaths, Preflight};
+use super::token::VfToken;
+use super::{Mode, OpenOptions, ioctl};
+
+type Result<T> = std::result::Result<T, OpenError>;
+
+/// A place in a space.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) space: Arc<DmaSpace>,
+    pub(super) user: User,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Group(u32),
+    Cdev(Arc<File>),
+}
+
+/// What joining needs to know.
+struct Joining<'a> {
+    space: &'a Arc<DmaSpace>,
+    paths: &'a HostPaths,
+    found: &'a Preflight,
+    token: Option<&'a VfToken>,
+}
+
+/// Opens the function's device file in `space`.
+pub(super) fn join(space: &Arc<DmaSpace>, options: &OpenOptions, found: &Preflight) -> Result<(Seat, Arc<File>)> {
+    let joining = Joining { space, paths: &options.paths, found, token: options.token.as_ref() };
+    // A kernel that knows no tokens for character devices would not refuse it.
+    if let (Some(_), Some((_, false))) = (&options.token, found.pf) {
+        return Err(OpenError::TokenUnexpected { bdf: found.bdf });
+    }
+    match joining.mode(options.mode)? {
+        Mode::Cdev => joining.by_cdev(),
+        Mode::Group | Mode::Auto => joining.by_group(),
+    }
+}
+
+impl Joining<'_> {
+    /// Which way to go.
+    fn mode(&self, asked: Mode) -> Result<Mode> {
+        let bdf = self.found.bdf;
+        match (asked, self.space.mode()) {
+            (Mode::Auto, Some(space)) => Ok(space),
+            (Mode::Auto, None) => {
+                let usable = |path: &Path| Files::new().read(true).write(true).open(path).is_ok();
+                let cdev = self.cdev_path().is_ok_and(|path| usable(&path)) && usable(&self.iommufd_path());
+                Ok(if cdev { Mode::Cdev } else { Mode::Group })
+            }
+            (asked, Some(space)) if asked != space => Err(OpenError::MixedModes { bdf, asked, space }),
+            (asked, _) => Ok(asked),
+        }
+    }
+
+    fn by_group(&self) -> Result<(Seat, Arc<File>)> {
+        let id = self.found.group.id;
+        let file = self.enter_group(id)?;
+        let seat = Seat { space: Arc::clone(self.space), user: self.space.new_user(), place: Place::Group(id) };
+        let name = match self.token {
+            Some(token) => format!("{} vf_token={token}", self.found.bdf),
+            None => self.found.bdf.to_string(),
+        };
+        // Neither part can have a zero byte.
+        let name = CString::new(name).unwrap_or_default();
+        let device = ioctl::device_file(&file, &name).map_err(|source| self.refused(source, "open the device"))?;
+        Ok((seat, Arc::new(device)))
+    }
+
+    /// The group's file; the group is in the container and counts one user more.
+    fn enter_group(&self, id: u32) -> Result<Arc<File>> {
+        let bdf = self.found.bdf;
+        let mut guard = self.space.host();
+        let host = guard.get();
+        if let Some(Host::Group(container)) = host
+            && let Some(group) = container.groups.get_mut(&id)
+        {
+            group.users += 1;
+            return Ok(Arc::clone(&group.file));
+        }
+        let mut fresh = None;
+        let container = match host {
+            Some(Host::Group(container)) => container,
+            Some(Host::Cdev { .. }) => {
+                return Err(OpenError::MixedModes { bdf, asked: Mode::Group, space: Mode::Cdev });
+            }
+            None => fresh.insert(self.open_container()?),
+        };
+        let group = self.open_group(container)?;
+        let file = Arc::clone(&group.file);
+        container.groups.insert(id, group);
+        if let Some(container) = fresh {
+            *host = Some(Host::Group(container));
+        }
+        Ok(file)
+    }
+
+    fn open_container(&self) -> Result<Container> {
+        let path = self.paths.dev.join("vfio/vfio");
+        let file = self.open(&path, "load the module vfio_iommu_type1 and vfio-pci (modprobe vfio-pci)")?;
+        let call = |what| move |source| OpenError::Call { bdf: self.found.bdf, what, source };
+        let version = ioctl::api_version(&file).map_err(call("ask for the VFIO version"))?;
+        if version != vfio::VFIO_API_VERSION {
+            return Err(OpenError::Unknown("another API version"));
+        }
+        match ioctl::has_extension(&file, vfio::VFIO_TYPE1v2_IOMMU) {
+            Ok(true) => Ok(Container { file, groups: BTreeMap::new() }),
+            _ => Err(OpenError::Unknown("no type 1 IOMMU (is module vfio_iommu_type1 loaded?)")),
+        }
+    }
+
+    /// Opens the group and puts it into the container, which gets its IOMMU with the earliest group.
+    fn open_group(&self, container: &Container) -> Result<Group> {
+        let (bdf, id) = (self.found.bdf, self.found.group.id);
+        let path = self.paths.dev.join("vfio").join(id.to_string());
+        let file = self.open(&path, "the kernel has no VFIO groups (VFIO_GROUP), or udev is not running")?;
+        let call = |what| move |source| OpenError::Call { bdf, what, source };
+        let flags = ioctl::group_flags(&file).map_err(call("read the state of its IOMMU group"))?;
+        if flags & vfio::VFIO_GROUP_FLAGS_VIABLE == 0 {
+            return Err(OpenError::NotViable { bdf, group: id, blockers: self.found.blockers.clone() });
+        }
+        ioctl::set_container(&file, &container.file).map_err(call("put its IOMMU group into a container"))?;
+        if container.groups.is_empty() {
+            let setting = "allow_unsafe_interrupts=1 of module vfio_iommu_type1";
+            ioctl::set_iommu(&container.file, vfio::VFIO_TYPE1v2_IOMMU).map_err(|source| {
+                match source.raw_os_error() {
+                    Some(libc::EPERM) => OpenError::UnsafeInterrupts { bdf, setting },
+                    _ => OpenError::Call { bdf, what: "give the container an IOMMU", source },
+                }
+            })?;
+        }
+        self.space.tell_kvm(file.as_fd()).map_err(call("tell KVM of its IOMMU group"))?;
+        Ok(Group { file: Arc::new(file), users: 1 })
+    }
+
+    fn by_cdev(&self) -> Result<(Seat, Arc<File>)> {
+        let bdf = self.found.bdf;
+        let path = self.cdev_path()?;
+        let device = Arc::new(self.open(&path, "is udev running?")?);
+        let mut guard = self.space.host();
+        let host = guard.get();
+        if let Some(Host::Group(_)) = host {
+            return Err(OpenError::MixedModes { bdf, asked: Mode::Cdev, space: Mode::Group });
+        }
+        let mut fresh = None;
+        let (iommufd, ioas, users) = match host {
+            Some(Host::Cdev { iommufd, ioas, users }) => (&*iommufd, *ioas, users),
+            _ => {
+                let iommufd = self.open(&self.iommufd_path(), "load the module iommufd")?;
+                let ioas = ioctl::ioas_alloc(&iommufd);
+                let ioas = ioas.map_err(|source| OpenError::Call { bdf, what: "make an address space", source })?;
+                let (iommufd, _, users) = fresh.insert((iommufd, ioas, 0));
+                (&*iommufd, ioas, users)
+            }
+        };
+        // Drivers that want KVM want it when the device is opened, which binding does.
+        let told = self.space.tell_kvm(device.as_fd());
+        told.map_err(|source| OpenError::Call { bdf, what: "tell KVM of its device file", source })?;
+        if let Err(error) = self.bind_and_attach(&device, iommufd, ioas) {
+            self.space.untell_kvm(device.as_fd());
+            return Err(error);
+        }
+        *users += 1;
+        if let Some((iommufd, ioas, users)) = fresh {
+            *host = Some(Host::Cdev { iommufd, ioas, users });
+        }
+        drop(guard);
+        let place = Place::Cdev(Arc::clone(&device));
+        Ok((Seat { space: Arc::clone(self.space), user: self.space.new_user(), place }, device))
+    }
+
+    fn bind_and_attach(&self, device: &File, iommufd: &File, ioas: u32) -> Result<()> {
+        match ioctl::bind_iommufd(device, iommufd, self.token) {
+            // Linux before 6.17 takes no token here, and asks for none.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && self.token.is_some() => {
+                ioctl::bind_iommufd(device, iommufd, None)
+                    .map_err(|source| self.refused(source, "bind the device to an iommufd"))?;
+                self.set_token(device)?;
+            }
+            result => result.map_err(|source| self.refused(source, "bind the device to an iommufd"))?,
+        }
+        ioctl::attach_iommufd(device, ioas)
+            .map_err(|source| self.refused(source, "attach the device to an address space"))
+    }
+
+    /// The token of a PF, where binding did not set it: VFs that are opened by group need it.
+    fn set_token(&self, device: &File) -> Result<()> {
+        let (Some(token), bdf) = (self.token, self.found.bdf) else { return Ok(()) };
+        if self.found.pf.is_some() {
+            tracing::info!(%bdf, "this kernel does not check VF tokens of character devices");
+            return Ok(());
+        }
+        ioctl::set_token(device, token).map_err(|source| match source.raw_os_error() {
+            Some(libc::ENOTTY) => OpenError::TokenUnexpected { bdf },
+            _ => OpenError::Call { bdf, what: "set its VF token", source },
+        })
+    }
+
+    /// What the kernel's answer to opening a device means.
+    fn refused(&self, source: io::Error, what: &'static str) -> OpenError {
+        let (bdf, group) = (self.found.bdf, self.found.group.id);
+        match source.raw_os_error() {
+            Some(libc::EACCES) if self.token.is_some() => OpenError::TokenWrong { bdf },
+            Some(libc::EACCES) => OpenError::TokenNeeded { bdf },
+            Some(libc::EPERM) => {
+                OpenError::UnsafeInterrupts { bdf, setting: "allow_unsafe_interrupts=1 of module iommufd" }
+            }
+            Some(libc::EBUSY | libc::EINVAL) if !self.found.blockers.is_empty() => {
+                OpenError::NotViable { bdf, group, blockers: self.found.blockers.clone() }
+            }
+            Some(libc::EBUSY | libc::EINVAL) => self.in_use(source, what),
+            _ => OpenError::Call { bdf, what, source },
+        }
+    }
+
+    /// EBUSY is a user of the other kind of node, or of the group; EINVAL is one of the same character
+    /// device, or a token that cannot be.
+    fn in_use(&self, source: io::Error, what: &'static str) -> OpenError {
+        let bdf = self.found.bdf;
+        let group = self.paths.dev.join("vfio").join(self.found.group.id.to_string());
+        let nodes: Vec<PathBuf> = self.cdev_path().into_iter().chain([group.clone()]).collect();
+        let others = |node: &PathBuf| {
+            let mut found = holders(&self.paths.proc, node);
+            // This process has the node open once, to ask.
+            found.retain(|holder| holder.pid != std::process::id() || holder.files > 1);
+            found
+        };
+        for path in nodes {
+            let holders = others(&path);
+            if !holders.is_empty() {
+                return OpenError::Busy { bdf, path, holders };
+            }
+        }
+        match source.raw_os_error() {
+            Some(libc::EINVAL) if self.token.is_some() => OpenError::TokenUnexpected { bdf },
+            Some(libc::EBUSY) => OpenError::Busy { bdf, path: group, holders: Vec::new() },
+            _ => OpenError::Call { bdf, what, source },
+        }
+    }
+
+    /// Opens a node for reading and writing.
+    fn open(&self, path: &Path, why: &'static str) -> Result<File> {
+        let path = path.to_owned();
+        Files::new().read(true).write(true).open(&path).map_err(|source| match source.raw_os_error() {
+            Some(libc::ENOENT) => OpenError::NodeMissing { path, why },
+            Some(libc::EACCES | libc::EPERM) => OpenError::Permission { path },
+            Some(libc::EBUSY) => {
+                let holders = holders(&self.paths.proc, &path);
+                OpenError::Busy { bdf: self.found.bdf, path, holders }
+            }
+            _ => OpenError::Call { bdf: self.found.bdf, what: "open its device node", source },
+        })
+    }
+
+    fn cdev_path(&self) -> Result<PathBuf> {
+        let name = self.found.cdev.as_ref().ok_or(OpenError::NoCdev { bdf: self.found.bdf })?;
+        Ok(self.paths.dev.join("vfio/devices").join(name))
+    }
+
+    fn iommufd_path(&self) -> PathBuf {
+        self.paths.dev.join("iommu")
+    }
+}
+
+impl Seat {
+    /// How the function came.
+    pub(super) fn mode(&self) -> Mode {
+        match self.place {
+            Place::Group(_) => Mode::Group,
+            Place::Cdev(_) => Mode::Cdev,
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.space.unmap_all(self.user);
+        let mut guard = self.space.host();
+        match (&self.place, guard.get()) {
+            (Place::Group(id), Some(Host::Group(container))) => {
+                if let Some(group) = container.groups.get_mut(id) {
+                    group.users = group.users.saturating_sub(1);
+                    if group.users == 0 {
+                        self.space.untell_kvm(group.fd());
+                        container.groups.remove(id);
+                    }
+                }
+            }
+            (Place::Cdev(device), Some(Host::Cdev { users, .. })) => {
+                self.space.untell_kvm(device.as_fd());
+                *users = users.saturating_sub(1);
+            }
+            _ => {}
+        }
+        guard.close_if_unused();
+    }
+}
+
+#[cfg(test)]
+#[path = "seat_tests.rs"]
+mod tests;

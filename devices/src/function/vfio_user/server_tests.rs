@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Tests of a server on a path.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
+
+use super::super::VfioUserFunction;
+use super::super::testing::{Fake, PATIENCE, eventually};
+use super::*;
+use crate::bus::Width;
+use crate::function::FunctionError;
+use crate::function::shared::shared_region;
+
+#[test]
+fn one_client_after_the_other_and_each_finds_the_function_reset() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vf0.sock");
+    let fake = Fake::new();
+    let server = Server::spawn(fake.clone(), Server::bind(&path).unwrap()).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    for round in 1..=5 {
+        let function = VfioUserFunction::connect(&path, PATIENCE).unwrap();
+        assert_eq!(function.name(), path.display().to_string());
+        assert!(fake.mapped().is_empty(), "nothing is left of the client before");
+        assert_eq!(fake.inner().resets, round - 1);
+        function.dma_map(&shared_region(0, 0x1000).unwrap()).unwrap();
+        assert_eq!(fake.mapped().len(), 1);
+        drop(function);
+        eventually("the reset", || fake.inner().resets == round);
+    }
+    server.stop();
+    assert!(!path.exists());
+    let error = VfioUserFunction::connect(&path, PATIENCE).unwrap_err();
+    assert!(matches!(error, FunctionError::Io { .. }), "{error}");
+}
+
+#[test]
+fn a_second_client_waits_and_its_deadline_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let _server = Server::spawn(Fake::new(), Server::bind(&path).unwrap()).unwrap();
+    let first = VfioUserFunction::connect(&path, PATIENCE).unwrap();
+    let begin = Instant::now();
+    assert!(VfioUserFunction::connect(&path, Duration::from_millis(200)).is_err());
+    assert!(begin.elapsed() < PATIENCE / 4);
+    first.config_read(0, Width::B4).unwrap();
+    let next = std::thread::spawn(move || VfioUserFunction::connect(&path, PATIENCE).map(drop));
+    std::thread::sleep(Duration::from_millis(50));
+    drop(first);
+    next.join().unwrap().unwrap();
+}
+
+/// A silent client of one function does not hold up another's.
+#[test]
+fn functions_do_not_wait_for_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = [folder.path().join("a"), folder.path().join("b")];
+    let start = |path: &PathBuf| Server::spawn(Fake::new(), Server::bind(path).unwrap()).unwrap();
+    let _servers: Vec<_> = paths.iter().map(start).collect();
+    let mut silent = UnixStream::connect(&paths[0]).unwrap();
+    std::io::Write::write_all(&mut silent, &[1, 0, 1]).unwrap();
+    let other = VfioUserFunction::connect(&paths[1], PATIENCE).unwrap();
+    let begin = Instant::now();
+    for _ in 0..100 {
+        other.config_read(0, Width::B4).unwrap();
+    }
+    assert!(begin.elapsed() < PATIENCE / 4);
+}
+
+#[test]
+fn paths_in_use_are_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    fs::write(&path, "text").unwrap();
+    assert!(matches!(Server::bind(&path), Err(ServerError::InTheWay { .. })));
+    assert_eq!(fs::read(&path).unwrap(), b"text");
+    fs::remove_file(&path).unwrap();
+    let live = Server::bind(&path).unwrap();
+    assert!(matches!(Server::bind(&path), Err(ServerError::InUse { .. })));
+    drop(live);
+    assert!(path.exists(), "left behind, as by a process that was killed");
+    let _again = Server::bind(&path).unwrap();
+    assert!(matches!(Server::bind(&folder.path().join("no/s")), Err(ServerError::Listen { .. })));
+}

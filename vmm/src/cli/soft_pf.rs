@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `heirloom soft-pf`: its words. It opens nothing and starts nothing.
+
+use std::path::{Path, PathBuf};
+
+use api::SoftDevice;
+use clap::{Args, ValueEnum};
+
+use super::options::Options;
+use super::{ReportFormat, ReportTarget, legacy_virtio};
+
+/// `heirloom soft-pf`
+#[derive(Debug, Args)]
+#[command(after_long_help = LONG_HELP)]
+pub struct SoftPfArgs {
+    /// Folder for the sockets: pf.sock, vf0.sock, vf1.sock, ...
+    #[arg(long, value_name = "DIR")]
+    socket_dir: PathBuf,
+    /// A virtual function; may be repeated. See --help for its keys
+    #[arg(long, required = true, value_name = "KIND,KEY=VALUE,...", value_parser = parse_function)]
+    vf: Vec<SoftDevice>,
+    /// What the PF itself is (default: of the VFs' kind; an empty disk in memory, or a card with loopback)
+    #[arg(long, value_name = "KIND,KEY=VALUE,...", value_parser = parse_function)]
+    pf: Option<SoftDevice>,
+    /// Take VFs of different kinds, or of another kind than the PF: no kernel can make use of that through SR-IOV
+    #[arg(long)]
+    mixed: bool,
+    /// What a client finds in the configuration space of a VF while VF Enable is clear
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = HiddenVf::Readable)]
+    hidden_vf: HiddenVf,
+    /// Write what the functions did to this file at exit ('-': standard output); may be repeated
+    #[arg(long, value_name = "FILE|-", help_heading = "Reports")]
+    report: Vec<PathBuf>,
+    /// Form of the report; without it, a FILE ending in .json gets JSON and everything else text
+    #[arg(long, value_enum, value_name = "FORM", help_heading = "Reports")]
+    report_format: Option<ReportFormat>,
+    /// More messages on standard error; -vv for still more
+    #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Reports")]
+    verbose: u8,
+}
+
+const LONG_HELP: &str = "\
+Keys of --vf and --pf:
+  blk              a disk, with
+    file=PATH        raw image or block device; a multiple of 512 bytes (required)
+    readonly=on|off  the driver may not write (default off)
+  net              a network card, with
+    tap=NAME         a tap interface that exists already; or
+    loopback         answer ARP and ping inside heirloom, for tests without privileges
+    mac=ADDRESS      default: 52:54:00:4c:58:NN, by position; the PF's ends in ff
+A comma inside a value is written twice.
+
+The server says 'listening on ...' when clients may connect, and runs until SIGINT or SIGTERM. It removes its
+sockets then. Each socket serves one client at a time; PF and VFs may have clients of different processes.
+
+Examples:
+  heirloom soft-pf --socket-dir /run/softpf --vf net,loopback --vf net,tap=tap0 --report -
+  heirloom soft-pf --socket-dir /run/softpf --vf blk,file=a.img --vf blk,file=b.img,readonly
+
+Exit codes: 0 ended by a signal, 1 internal error, 2 bad usage, 3 set-up failed";
+
+/// Value of `--hidden-vf`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HiddenVf {
+    /// What the VF will have: QEMU examines a function when it starts, and has to find one
+    Readable,
+    /// All ones, as on a bus
+    Ones,
+}
+
+impl SoftPfArgs {
+    /// Folder for the sockets.
+    pub fn socket_dir(&self) -> &Path {
+        &self.socket_dir
+    }
+
+    /// The virtual functions, in order.
+    pub fn vfs(&self) -> &[SoftDevice] {
+        &self.vf
+    }
+
+    /// The PF, where one was described.
+    pub fn pf(&self) -> Option<&SoftDevice> {
+        self.pf.as_ref()
+    }
+
+    /// Whether functions may be of different kinds.
+    pub fn mixed(&self) -> bool {
+        self.mixed
+    }
+
+    /// What is in the configuration space of a VF that does not exist.
+    pub fn hidden_vf(&self) -> HiddenVf {
+        self.hidden_vf
+    }
+
+    /// Where reports go.
+    pub fn reports(&self) -> Vec<ReportTarget> {
+        self.report.iter().map(|path| ReportTarget::new(path, self.report_format)).collect()
+    }
+
+    /// How many times `-v` was given.
+    pub fn verbosity(&self) -> u8 {
+        self.verbose
+    }
+}
+
+/// Parses `blk,file=disk.img,...`.
+fn parse_function(text: &str) -> Result<SoftDevice, String> {
+    let mut options = Options::parse(text)?;
+    let function = match (options.switch("blk")?, options.switch("net")?) {
+        (true, false) => legacy_virtio::blk(&mut options, "blk")?,
+        (false, true) => legacy_virtio::net(&mut options, "net")?,
+        _ => return Err("must begin with blk or net: write blk,file=PATH or net,loopback".to_owned()),
+    };
+    options.finish()?;
+    Ok(function)
+}
+
+#[cfg(test)]
+#[path = "soft_pf_tests.rs"]
+mod tests;

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `heirloom soft-pf`: a software PF with an administration virtqueue, and its VFs, offered over vfio-user, one
+//! socket for each function. What the functions are is in [`devices::soft_pf`], what goes over the sockets in
+//! [`devices::function::vfio_user`].
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | `plan` | words into a software PF |
+//! | `sockets` | the folder of the sockets |
+//! | `report` | what is told at the end |
+#![forbid(unsafe_code)]
+
+mod plan;
+mod report;
+mod sockets;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use devices::function::PciFunction;
+use devices::function::vfio_user::{Server, ServerError};
+use devices::soft_pf::{HiddenConfig, SoftPf};
+use thiserror::Error;
+
+use self::report::Report;
+use self::sockets::{SocketDir, SocketError};
+use crate::cli::{HiddenVf, ReportTarget, SoftPfArgs};
+use crate::{report as reports, signals};
+
+/// Why a server did not come to a good end.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The words contradict each other.
+    #[error("{0}")]
+    Usage(String),
+    /// A disk, a tap or the functions themselves.
+    #[error("cannot make the functions")]
+    Device(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The folder.
+    #[error(transparent)]
+    Folder(#[from] SocketError),
+    /// A socket.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A function is missing; a mistake in this program.
+    #[error("a function is missing")]
+    Internal,
+    /// The system refused.
+    #[error("cannot {what}")]
+    System {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The report has nowhere to go.
+    #[error("cannot write the report to {}", path.display())]
+    Report {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Serves until a signal comes, then removes the sockets and writes the reports.
+///
+/// # Errors
+/// When the server could not begin, or a report could not be written. In both cases no socket is left.
+pub fn run(args: &SoftPfArgs) -> Result<(), ServeError> {
+    let targets = args.reports();
+    for target in &targets {
+        reports::check_target(target).map_err(|(path, source)| ServeError::Report { path, source })?;
+    }
+    // Before anything is visible, so that a signal never leaves a socket behind.
+    let (signal, signals) = mpsc::channel();
+    let watch = signals::watch(move |number| {
+        // The other end is gone when the end has begun, and then there is nothing to tell.
+        let _ = signal.send(number);
+    });
+    watch.map_err(|source| ServeError::System { what: "watch for signals", source })?;
+
+    let folder = SocketDir::claim(args.socket_dir())?;
+    let soft = plan::build(args)?;
+    let servers = serve(args, &soft, &folder)?;
+    if let Ok(number) = signals.recv() {
+        tracing::info!("ended by signal {number}");
+    }
+    // Clients go before what they did is told, and functions stay until then.
+    let functions = soft.report();
+    drop(servers);
+    let report = Report { version: env!("CARGO_PKG_VERSION"), functions };
+    targets.iter().try_for_each(|target| write(&report, target))
+}
+
+/// Offers PF and VFs, and says so when all are there.
+fn serve(args: &SoftPfArgs, soft: &SoftPf, folder: &SocketDir) -> Result<Vec<Server>, ServeError> {
+    let hidden = match args.hidden_vf() {
+        HiddenVf::Readable => HiddenConfig::Readable,
+        HiddenVf::Ones => HiddenConfig::AllOnes,
+    };
+    let mut functions: Vec<(String, Arc<dyn PciFunction>)> = vec![("pf.sock".to_owned(), soft.pf())];
+    for index in 0..soft.vf_count() {
+        functions.push((format!("vf{index}.sock"), soft.vf_slot(index, hidden).ok_or(ServeError::Internal)?));
+    }
+    let mut servers = Vec::new();
+    let mut paths = Vec::new();
+    for (name, function) in functions {
+        let path = folder.socket(&name);
+        let listener = Server::bind(&path)?;
+        servers.push(Server::spawn(function, listener)?);
+        paths.push(path.display().to_string());
+    }
+    let mut out = io::stdout().lock();
+    let said = writeln!(out, "listening on {}", paths.join(" ")).and_then(|()| out.flush());
+    // Whoever started the server may not read what it says.
+    if let Err(error) = said {
+        tracing::warn!("cannot write to standard output: {error}");
+    }
+    Ok(servers)
+}
+
+fn write(report: &Report, target: &ReportTarget) -> Result<(), ServeError> {
+    let path = || target.file.clone().unwrap_or_else(|| "standard output".into());
+    report.write(target).map_err(|source| ServeError::Report { path: path(), source })
+}
+
+#[cfg(test)]
+#[path = "soft_pf_tests.rs"]
+mod tests;

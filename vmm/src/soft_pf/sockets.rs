@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The folder with a server's sockets: it is one server's at a time, so that the sockets that a server leaves behind
+//! when it is killed can be told from those of one that lives.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Mode of a folder that is made: whoever can connect to a function can do DMA with what it maps.
+const MODE: u32 = 0o700;
+
+/// Why a socket cannot be had.
+#[derive(Debug, Error)]
+pub enum SocketError {
+    /// The folder cannot be made or opened.
+    #[error("cannot use {} as the folder for sockets", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another server has the folder.
+    #[error("another server has its sockets in {}; end it, or choose another --socket-dir", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// A claimed folder, free again when this is dropped.
+#[derive(Debug)]
+pub struct SocketDir {
+    path: PathBuf,
+    /// Locked for as long as it is open.
+    _folder: File,
+}
+
+impl SocketDir {
+    /// Claims the folder `path`, and makes it (but not its parents) if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be used, or is another server's.
+    pub fn claim(path: &Path) -> Result<Self, SocketError> {
+        let failed = |source| SocketError::Folder { path: path.to_owned(), source };
+        match std::fs::DirBuilder::new().mode(MODE).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+            _ => {}
+        }
+        let folder = File::open(path).map_err(failed)?;
+        if !folder.metadata().map_err(failed)?.is_dir() {
+            return Err(failed(io::ErrorKind::NotADirectory.into()));
+        }
+        match folder.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _folder: folder }),
+            Err(TryLockError::WouldBlock) => Err(SocketError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// Where the socket `name` is.
+    pub fn socket(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+#[cfg(test)]
+#[path = "sockets_tests.rs"]
+mod tests;
