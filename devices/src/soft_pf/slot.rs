@@ -12,18 +12,21 @@ use super::vf::Vf;
 use crate::bus::Width;
 use crate::function::{DmaRegion, KickLink, PciFunction, Region, Result};
 
-/// What the client of a VF finds in configuration space while the VF does not exist.
+/// What the client of a VF finds while the VF does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HiddenConfig {
-    /// What the VF will have. A client that examines a function when it connects, as QEMU does, has to find one.
+    /// What the VF will have. A client that examines a function when it connects, as QEMU does, has to find one. Its
+    /// registers read as 0: to a kernel that finds the function when it boots, and knows nothing of SR-IOV there, it is
+    /// a virtio device that offers no feature, which its driver refuses at once. All ones would be a reset that never
+    /// ends.
     #[default]
     Readable,
     /// All ones, as on a bus.
     AllOnes,
 }
 
-/// A VF that is connected whether it exists or not. While it does not, it decodes nothing, takes no interrupts'
-/// eventfds and makes no DMA; what is mapped for DMA, or unmapped, is remembered.
+/// A VF that is connected whether it exists or not. While it does not, no register is behind its BARs, it takes no
+/// interrupts' eventfds and makes no DMA; what is mapped for DMA, or unmapped, is remembered.
 pub(super) struct VfSlot {
     pub vf: Arc<Vf>,
     pub hidden: HiddenConfig,
@@ -74,7 +77,8 @@ impl PciFunction for VfSlot {
     }
 
     fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
-        self.or(width.all_ones(), |vf| vf.region_read(bar, offset, width))
+        let absent = if self.hidden == HiddenConfig::Readable { 0 } else { width.all_ones() };
+        self.or(absent, |vf| vf.region_read(bar, offset, width))
     }
 
     fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<()> {

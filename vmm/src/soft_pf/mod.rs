@@ -126,7 +126,3 @@ fn write(report: &Report, target: &ReportTarget) -> Result<(), ServeError> {
     let path = || target.file.clone().unwrap_or_else(|| "standard output".into());
     report.write(target).map_err(|source| ServeError::Report { path: path(), source })
 }
-
-#[cfg(test)]
-#[path = "soft_pf_tests.rs"]
-mod tests;

@@ -31,12 +31,13 @@ pub enum SocketError {
     },
 }
 
-/// A claimed folder, free again when this is dropped.
+/// A claimed folder, free again when this is dropped. One that was made is removed then.
 #[derive(Debug)]
 pub struct SocketDir {
     path: PathBuf,
     /// Locked for as long as it is open.
     _folder: File,
+    made: bool,
 }
 
 impl SocketDir {
@@ -46,16 +47,17 @@ impl SocketDir {
     /// When it cannot be used, or is another server's.
     pub fn claim(path: &Path) -> Result<Self, SocketError> {
         let failed = |source| SocketError::Folder { path: path.to_owned(), source };
-        match std::fs::DirBuilder::new().mode(MODE).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
-            _ => {}
-        }
+        let made = match std::fs::DirBuilder::new().mode(MODE).create(path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(failed(error)),
+        };
         let folder = File::open(path).map_err(failed)?;
         if !folder.metadata().map_err(failed)?.is_dir() {
             return Err(failed(io::ErrorKind::NotADirectory.into()));
         }
         match folder.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _folder: folder }),
+            Ok(()) => Ok(Self { path: path.to_owned(), _folder: folder, made }),
             Err(TryLockError::WouldBlock) => Err(SocketError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
@@ -64,6 +66,16 @@ impl SocketDir {
     /// Where the socket `name` is.
     pub fn socket(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+}
+
+impl Drop for SocketDir {
+    fn drop(&mut self) {
+        if self.made
+            && let Err(error) = std::fs::remove_dir(&self.path)
+        {
+            tracing::debug!("{} stays: {error}", self.path.display());
+        }
     }
 }
 

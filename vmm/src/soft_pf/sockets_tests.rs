@@ -9,7 +9,10 @@ fn a_folder_is_made_and_is_one_servers_at_a_time() {
     assert_eq!(first.socket("pf.sock"), folder.join("pf.sock"));
     assert!(matches!(SocketDir::claim(&folder), Err(SocketError::InUse { .. })));
     drop(first);
-    SocketDir::claim(&folder).unwrap();
+    assert!(!folder.exists(), "it was made, and is removed");
+    std::fs::create_dir(&folder).unwrap();
+    drop(SocketDir::claim(&folder).unwrap());
+    assert!(folder.exists(), "it was there before");
     let missing = SocketDir::claim(&temporary.path().join("a/b"));
     assert!(matches!(missing, Err(SocketError::Folder { .. })), "parents are not made");
     std::fs::write(temporary.path().join("file"), "").unwrap();

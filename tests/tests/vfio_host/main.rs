@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `VfioFunction` on the real kernel interfaces, with devices that are not ours: QEMU's modern virtio
+//! functions in the host VM. `scripts/lib/vfio-in-host-vm.sh` brings it there, binds the functions and
+//! names them in the environment. Without `/dev/vfio` nothing here can run, and each test says so.
+
+mod disk;
+mod opening;
+mod running;
+
+use std::env;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use devices::function::vfio::{Bdf, DmaSpace, Mode, OpenError, OpenOptions, VfToken, VfioFunction};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// What a test and its parts return; the text says what went wrong.
+pub(crate) type Outcome<T = ()> = Result<T, String>;
+
+/// Set in a process that opens the named function and keeps it until it is killed.
+const HOLD: &str = "HEIRLOOM_VFIO_HOLD";
+
+/// What a test needs of the machine.
+#[derive(Clone, Copy)]
+enum Needs {
+    Group,
+    Cdev,
+}
+
+type Test = (&'static str, Needs, fn() -> Outcome);
+
+const TESTS: &[Test] = &[
+    ("disk_by_group", Needs::Group, || running::disk(Mode::Group)),
+    ("disk_by_cdev", Needs::Cdev, || running::disk(Mode::Cdev)),
+    ("kvm_knows_the_device_by_group", Needs::Group, || running::with_kvm(Mode::Group)),
+    ("kvm_knows_the_device_by_cdev", Needs::Cdev, || running::with_kvm(Mode::Cdev)),
+    ("kicks_by_ioeventfd", Needs::Group, running::ioeventfd),
+    ("vectors_with_holes_and_late", Needs::Group, running::vectors),
+    ("intx_is_masked_until_unmasked", Needs::Group, running::intx),
+    ("msi_and_intx_where_there_are_none", Needs::Group, running::kinds_that_are_missing),
+    ("reset_stops_dma", Needs::Group, running::reset),
+    ("unmapped_memory_is_out_of_reach_by_group", Needs::Group, || running::unmapped(Mode::Group)),
+    ("unmapped_memory_is_out_of_reach_by_cdev", Needs::Cdev, || running::unmapped(Mode::Cdev)),
+    ("functions_share_mappings_by_group", Needs::Group, || running::shared(Mode::Group)),
+    ("functions_share_mappings_by_cdev", Needs::Cdev, || running::shared(Mode::Cdev)),
+    ("mappings_that_cannot_be_by_group", Needs::Group, || running::impossible_mappings(Mode::Group)),
+    ("mappings_that_cannot_be_by_cdev", Needs::Cdev, || running::impossible_mappings(Mode::Cdev)),
+    ("long_mappings_show_progress", Needs::Group, running::progress),
+    ("registers_and_regions", Needs::Group, running::regions),
+    ("removal_is_announced", Needs::Group, running::removal),
+    ("tokens_by_group", Needs::Group, || opening::tokens(Mode::Group)),
+    ("tokens_by_cdev", Needs::Cdev, || opening::tokens(Mode::Cdev)),
+    ("a_token_where_none_can_be", Needs::Group, opening::unexpected_token),
+    ("in_use_by_this_process_by_group", Needs::Group, || opening::busy(Mode::Group)),
+    ("in_use_by_this_process_by_cdev", Needs::Cdev, || opening::busy(Mode::Cdev)),
+    ("killed_users_leave_the_device_usable_by_group", Needs::Group, || opening::killed(Mode::Group)),
+    ("killed_users_leave_the_device_usable_by_cdev", Needs::Cdev, || opening::killed(Mode::Cdev)),
+    ("users_without_privileges_by_group", Needs::Group, || opening::unprivileged(Mode::Group)),
+    ("users_without_privileges_by_cdev", Needs::Cdev, || opening::unprivileged(Mode::Cdev)),
+    ("another_driver_has_it", Needs::Group, opening::other_driver),
+    ("one_way_for_all_functions_of_a_space", Needs::Cdev, opening::mixed),
+    ("failed_opening_leaves_nothing", Needs::Group, opening::nothing_left),
+    ("kernel_back_end_wants_its_region", Needs::Group, opening::no_legacy_region),
+];
+
+/// A function of the host VM: `disk`, `net`, `pf`, `vf0`, `vf1`, `other` (bound to virtio-pci).
+pub(crate) fn address(which: &str) -> Outcome<Bdf> {
+    let name = format!("HEIRLOOM_VFIO_{}", which.to_uppercase());
+    env::var(&name).map_err(|_| format!("{name} is not set"))?.parse().map_err(disk::text)
+}
+
+pub(crate) fn options(which: &str, mode: Mode) -> Outcome<OpenOptions> {
+    Ok(OpenOptions { mode, ..OpenOptions::new(address(which)?) })
+}
+
+pub(crate) fn with_token(which: &str, mode: Mode, token: &str) -> Outcome<OpenOptions> {
+    let token: VfToken = token.parse().map_err(disk::text)?;
+    Ok(OpenOptions { token: Some(token), ..options(which, mode)? })
+}
+
+pub(crate) fn open(space: &Arc<DmaSpace>, options: &OpenOptions) -> Outcome<VfioFunction> {
+    VfioFunction::open(space, options).map_err(|error| disk::chain(&error))
+}
+
+/// An opening that has to fail, and to leave the space as it was.
+pub(crate) fn refused(space: &Arc<DmaSpace>, options: &OpenOptions) -> Outcome<OpenError> {
+    let before = (space.mode(), space.mapped());
+    match VfioFunction::open(space, options) {
+        Ok(function) => Err(format!("{} was opened", function.bdf())),
+        Err(_) if (space.mode(), space.mapped()) != before => Err("a failed opening changed the space".into()),
+        Err(error) => Ok(error),
+    }
+}
+
+pub(crate) fn check(holds: bool, what: impl std::fmt::Display) -> Outcome {
+    if holds { Ok(()) } else { Err(what.to_string()) }
+}
+
+fn lack(needs: Needs) -> Option<&'static str> {
+    if !Path::new("/dev/vfio/vfio").exists() || env::var_os("HEIRLOOM_VFIO_DISK").is_none() {
+        return Some("no /dev/vfio, or no functions named to test with: scripts/lib/vfio-in-host-vm.sh has both");
+    }
+    match needs {
+        Needs::Cdev if !Path::new("/dev/iommu").exists() => Some("this kernel has no iommufd"),
+        _ => None,
+    }
+}
+
+fn main() -> ExitCode {
+    if let Some(mode) = env::var_os(HOLD) {
+        return opening::hold(mode == "cdev");
+    }
+    let trials = TESTS.iter().map(|&(name, needs, test)| {
+        let trial = Trial::test(name, move || test().map_err(Failed::from));
+        match lack(needs) {
+            Some(lack) => trial.with_ignored_flag(true).with_kind(format!("skipped: {lack}")),
+            None => trial,
+        }
+    });
+    let mut arguments = Arguments::from_args();
+    // They share the devices.
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
