@@ -13,6 +13,7 @@
 //! | [`vcpu`] | the threads that run guest code, and what its exits mean |
 //! | [`console`], [`terminal`], [`signals`] | the operator |
 //! | [`report`] | what the devices did |
+//! | [`pf`] | `heirloom pf`: a PF and its VFs to VFIO and back |
 //! | [`soft_pf`] | `heirloom soft-pf`: a software PF and its VFs as a server |
 
 pub mod cli;
@@ -22,6 +23,7 @@ pub mod kvm;
 pub mod lifecycle;
 pub mod log;
 pub mod machine;
+pub mod pf;
 pub mod report;
 pub mod run;
 pub mod signals;

@@ -8,11 +8,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use vmm::cli::{Cli, Command, RunArgs, SoftPfArgs};
+use serde::Serialize;
+use vmm::cli::{Cli, Command, PfCommand, RunArgs, SoftPfArgs};
 use vmm::config::ConfigError;
 use vmm::lifecycle::Ended;
 use vmm::log::{self, LogOptions};
 use vmm::machine::SetupError;
+use vmm::pf::{self, Host};
 use vmm::run::{self, Finished, RunError};
 use vmm::soft_pf::{self, ServeError};
 use vmm::terminal;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Run(args) => run_machine(&args),
         Command::SoftPf(args) => serve_soft_pf(&args),
+        Command::Pf(args) => manage_pf(&args.command),
     }
 }
 
@@ -61,6 +64,33 @@ fn serve_soft_pf(args: &SoftPfArgs) -> ExitCode {
             .into()
         }
     }
+}
+
+fn manage_pf(command: &PfCommand) -> ExitCode {
+    let host = Host::default();
+    let (done, json) = match command {
+        PfCommand::Prepare(args) => (pf::prepare(&host, &args.request()), args.json()),
+        PfCommand::Release(args) => (pf::release(&host, &args.request()), args.json()),
+    };
+    match done {
+        Ok(outcome) => print(&outcome, json).map_or_else(ExitCode::from, |()| ExitCode::SUCCESS),
+        Err(error) => {
+            say(with_causes(&error));
+            SET_UP.into()
+        }
+    }
+}
+
+/// An answer on standard output, for people or for programs.
+fn print(answer: &(impl Display + Serialize), json: bool) -> Result<(), u8> {
+    let text = match json {
+        true => serde_json::to_string_pretty(answer).map(|text| text + "\n").map_err(io::Error::from),
+        false => Ok(answer.to_string()),
+    };
+    text.and_then(|text| io::stdout().write_all(text.as_bytes())).map_err(|error| {
+        say(format_args!("cannot write to standard output: {error}"));
+        SET_UP
+    })
 }
 
 /// What the guest did counts; that there is no report does where the guest has nothing to complain about.

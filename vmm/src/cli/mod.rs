@@ -6,6 +6,7 @@ mod legacy_virtio;
 mod memory;
 mod observe;
 mod options;
+mod pf;
 mod soft_pf;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub use observe::ObserveArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use pf::{PfArgs, PfCommand};
 pub use soft_pf::{HiddenVf, SoftPfArgs};
 
 /// Exit codes, in the help text because scripts depend on them.
@@ -48,6 +50,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Offer a software PF with an admin queue, and its virtual functions, over vfio-user
     SoftPf(SoftPfArgs),
+    /// Prepare a physical function of this host and its VFs for guests, or give them back
+    Pf(PfArgs),
 }
 
 /// `heirloom run`

@@ -63,7 +63,14 @@ impl PfGroup {
         let function = hardware::open_pf(pf, mode, token).map_err(failed)?;
         let handle = hardware::handle(function).map_err(failed)?;
         let driver = start(Arc::clone(&handle) as _, None, cancelled)?;
-        Ok(Self { key: PfKey::Host(pf), driver, handle: Some(handle), token: Some(token), soft: None, log: Arc::default() })
+        Ok(Self {
+            key: PfKey::Host(pf),
+            driver,
+            handle: Some(handle),
+            token: Some(token),
+            soft: None,
+            log: Arc::default(),
+        })
     }
 
     /// A PF that another process serves. `vfs` of its VFs are wanted, and nobody else enables them.
@@ -77,7 +84,14 @@ impl PfGroup {
         let function = hardware.connect(&socket).map_err(|error| failed(error.into()))?;
         let handle = hardware::handle(function).map_err(failed)?;
         let driver = start(Arc::clone(&handle) as _, Some(vfs), cancelled)?;
-        Ok(Self { key: PfKey::Served(socket), driver, handle: Some(handle), token: None, soft: None, log: Arc::default() })
+        Ok(Self {
+            key: PfKey::Served(socket),
+            driver,
+            handle: Some(handle),
+            token: None,
+            soft: None,
+            log: Arc::default(),
+        })
     }
 
     /// Whether the PF has that VF now.
