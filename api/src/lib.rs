@@ -7,6 +7,7 @@
 
 mod config;
 mod hardware;
+mod probe;
 mod size;
 
 pub use config::{
@@ -14,4 +15,5 @@ pub use config::{
     MemoryConfig, NetBackend, NotifyMode, PayloadConfig, SoftDevice, VmConfig,
 };
 pub use hardware::{AdminMode, DeviceConfig, VfConfig, VfioConfig, VfioMode, VfioUserVfConfig};
+pub use probe::{ProbeCheck, ProbeReport, ProbeResult};
 pub use size::{SizeError, format_size, parse_size};

@@ -14,6 +14,7 @@
 //! | [`console`], [`terminal`], [`signals`] | the operator |
 //! | [`report`] | what the devices did |
 //! | [`pf`] | `heirloom pf`: a PF and its VFs to VFIO and back |
+//! | [`probe`] | `heirloom probe`: what is missing for a VF in a guest |
 //! | [`soft_pf`] | `heirloom soft-pf`: a software PF and its VFs as a server |
 
 pub mod cli;
@@ -24,6 +25,7 @@ pub mod lifecycle;
 pub mod log;
 pub mod machine;
 pub mod pf;
+pub mod probe;
 pub mod report;
 pub mod run;
 pub mod signals;

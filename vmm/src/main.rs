@@ -9,12 +9,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use serde::Serialize;
-use vmm::cli::{Cli, Command, PfCommand, RunArgs, SoftPfArgs};
+use vmm::cli::{Cli, Command, PfCommand, ProbeArgs, RunArgs, SoftPfArgs};
 use vmm::config::ConfigError;
 use vmm::lifecycle::Ended;
 use vmm::log::{self, LogOptions};
 use vmm::machine::SetupError;
 use vmm::pf::{self, Host};
+use vmm::probe;
 use vmm::run::{self, Finished, RunError};
 use vmm::soft_pf::{self, ServeError};
 use vmm::terminal;
@@ -22,6 +23,8 @@ use vmm::vcpu::VcpuError;
 
 // The codes are promised by `--help`; those of a guest's end are with `Ended`.
 const INTERNAL: u8 = 1;
+/// Of a probe.
+const NOT_USABLE: u8 = 1;
 const USAGE: u8 = 2;
 const SET_UP: u8 = 3;
 
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run_machine(&args),
         Command::SoftPf(args) => serve_soft_pf(&args),
         Command::Pf(args) => manage_pf(&args.command),
+        Command::Probe(args) => probe_host(&args),
     }
 }
 
@@ -78,6 +82,15 @@ fn manage_pf(command: &PfCommand) -> ExitCode {
             say(with_causes(&error));
             SET_UP.into()
         }
+    }
+}
+
+fn probe_host(args: &ProbeArgs) -> ExitCode {
+    let report = probe::run(&args.request());
+    match print(&report, args.json()) {
+        Ok(()) if report.usable => ExitCode::SUCCESS,
+        Ok(()) => NOT_USABLE.into(),
+        Err(code) => code.into(),
     }
 }
 

@@ -7,6 +7,7 @@ mod memory;
 mod observe;
 mod options;
 mod pf;
+mod probe;
 mod soft_pf;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ pub use observe::ObserveArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use pf::{PfArgs, PfCommand};
+pub use probe::ProbeArgs;
 pub use soft_pf::{HiddenVf, SoftPfArgs};
 
 /// Exit codes, in the help text because scripts depend on them.
@@ -52,6 +54,8 @@ pub enum Command {
     SoftPf(SoftPfArgs),
     /// Prepare a physical function of this host and its VFs for guests, or give them back
     Pf(PfArgs),
+    /// Say what a VF, a PF or this host lacks for guests, and what to do about it
+    Probe(ProbeArgs),
 }
 
 /// `heirloom run`
