@@ -33,6 +33,20 @@ impl Pf {
         self.function.bdf()
     }
 
+    /// Where VFs will be, as the PF says now (PCI Express Base Specification, "First VF Offset", "VF Stride").
+    pub(super) fn vfs_to_come(&self, count: u16) -> Vec<Bdf> {
+        let number = |name: &str| fs::read_to_string(self.function.path().join(name)).ok()?.trim().parse::<u32>().ok();
+        let (Some(offset), Some(stride)) = (number("sriov_offset"), number("sriov_stride")) else { return Vec::new() };
+        let pf = self.bdf();
+        let own = u32::from(pf.bus) << 8 | u32::from(pf.device) << 3 | u32::from(pf.function);
+        let address = |index: u16| {
+            let id = own.checked_add(offset)?.checked_add(stride.checked_mul(index.into())?)?;
+            let bus = u8::try_from(id >> 8).ok()?;
+            Some(Bdf { domain: pf.domain, bus, device: (id >> 3 & 0x1f) as u8, function: (id & 7) as u8 })
+        };
+        (0..count).filter_map(address).collect()
+    }
+
     /// The VFs that are enabled, in order.
     pub(super) fn vfs(&self) -> Result<Vec<Bdf>, ManageError> {
         Ok(self.function.virtfns()?.into_iter().map(|(_, bdf)| bdf).collect())

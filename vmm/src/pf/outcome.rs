@@ -43,7 +43,7 @@ impl fmt::Display for Outcome {
             writeln!(
                 f,
                 "{} {}\n      undo: {}",
-                if self.dry_run { "would" } else { "done " },
+                if self.dry_run { "plan " } else { "done " },
                 action.what,
                 action.undo
             )?;

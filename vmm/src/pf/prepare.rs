@@ -25,7 +25,8 @@ pub fn prepare(host: &Host, request: &PrepareRequest) -> Result<Outcome, ManageE
     let is_new = !request.dry_run && state::load(host, request.pf)?.is_none();
     if is_new {
         let Binding { driver, driver_override } = pf.binding.clone();
-        state::store(host, request.pf, &Before { driver, driver_override, enabled_sriov: sriov_off })?;
+        let autoprobe = pf.function.sriov_drivers_autoprobe()?;
+        state::store(host, request.pf, &Before { driver, driver_override, enabled_sriov: sriov_off, autoprobe })?;
     }
     let mut journal = Journal::new(host, request.dry_run);
     let vfs = match change(host, request, &pf, &mut journal) {
@@ -88,12 +89,19 @@ fn change(
     }
     let vfs = pf.vfs()?;
     if request.dry_run && vfs.is_empty() {
-        return Ok((0..request.vfs).map(|index| format!("VF{index}")).collect());
+        let vfs = pf.vfs_to_come(request.vfs);
+        for vf in &vfs {
+            bind(journal, *vf, vf_driver, Binding::default())?;
+        }
+        return Ok(vfs.iter().map(Bdf::to_string).collect());
     }
     for vf in &vfs {
         let binding = Binding::of(host, *vf)?;
         if binding.driver.as_deref() != Some(vf_driver) {
             checks::not_in_use(host, *vf)?;
+        } else if pf.counts.enabled == 0 {
+            // vfio-pci reserves VFs of its PFs for itself; that is as good, and is told like the rest.
+            journal.note(Step::Bind { bdf: *vf, to: Binding::to(vf_driver), from: Binding::default() });
         }
         bind(journal, *vf, vf_driver, binding)?;
     }

@@ -31,6 +31,7 @@ pub fn release(host: &Host, request: &ReleaseRequest) -> Result<Outcome, ManageE
     }
     let actions = journal.actions();
     if !request.dry_run {
+        hand_over(host, &pf, before.as_ref())?;
         state::remove(host, request.pf)?;
     }
     let notes = match &before {
@@ -79,10 +80,28 @@ fn change(
         let step = if before.is_some() { Step::Bind { bdf, to, from } } else { Step::Free { bdf, from } };
         journal.run(step)?;
     }
+    let probes = before.and_then(|before| before.autoprobe);
+    if let Some(to) =
+        probes.filter(|probes| pf.function.sriov_drivers_autoprobe().is_ok_and(|now| now != Some(*probes)))
+    {
+        // Whoever prepared it was killed at the wrong moment.
+        journal.run(Step::Autoprobe { pf: bdf, to })?;
+    }
     let was_off = before.is_some_and(|before| before.enabled_sriov);
-    // The parameter is one for all PFs.
-    if was_off && checks::sriov_enabled(host) == Some(true) && !state::others(host, bdf) {
+    // The parameter is one for all PFs: the last one switches it off.
+    if was_off && checks::sriov_enabled(host) == Some(true) && state::other(host, bdf).is_none() {
         journal.run(Step::EnableSriov(false))?;
     }
     Ok(())
+}
+
+/// Another PF needs the parameter that was switched on for this one, and is to switch it off.
+fn hand_over(host: &Host, pf: &Pf, before: Option<&Before>) -> Result<(), ManageError> {
+    let Some(other) = state::other(host, pf.bdf()).filter(|_| before.is_some_and(|before| before.enabled_sriov)) else {
+        return Ok(());
+    };
+    match state::load(host, other)? {
+        Some(heir) => state::store(host, other, &Before { enabled_sriov: true, ..heir }),
+        None => Ok(()),
+    }
 }

@@ -28,6 +28,8 @@ pub(super) struct Before {
     pub driver_override: Option<String>,
     /// Whether `vfio_pci.enable_sriov` was off and has been switched on.
     pub enabled_sriov: bool,
+    /// Whether the kernel looked for drivers for its new VFs.
+    pub autoprobe: Option<bool>,
 }
 
 /// Held while PFs are changed.
@@ -97,9 +99,9 @@ pub(super) fn remove(host: &Host, pf: Bdf) -> Result<(), ManageError> {
     }
 }
 
-/// Whether another PF than `pf` is prepared.
-pub(super) fn others(host: &Host, pf: Bdf) -> bool {
-    let own = format!("{pf}.json");
+/// Another PF that is prepared, if there is one.
+pub(super) fn other(host: &Host, pf: Bdf) -> Option<Bdf> {
     let names = fs::read_dir(&host.state).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.into_iter().filter_map(|name| name.into_string().ok()).any(|name| name.ends_with(".json") && name != own)
+    let mut others = names.filter_map(|name| name.to_str()?.strip_suffix(".json")?.parse::<Bdf>().ok());
+    others.find(|other| *other != pf)
 }

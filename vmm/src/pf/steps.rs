@@ -15,6 +15,8 @@ pub(super) enum Step {
     Bind { bdf: Bdf, to: Binding, from: Binding },
     /// Gives a function to whatever driver the kernel chooses.
     Free { bdf: Bdf, from: Binding },
+    /// Whether the kernel looks for drivers for new VFs.
+    Autoprobe { pf: Bdf, to: bool },
     /// Enables VFs, from none to some, without drivers; or disables them.
     Vfs { pf: Bdf, to: u16, from: u16 },
 }
@@ -49,6 +51,7 @@ impl Step {
             Self::EnableSriov(on) => enable_sriov(host, *on),
             Self::Bind { bdf, to, .. } => bind(host, *bdf, to),
             Self::Free { bdf, .. } => free(host, *bdf),
+            Self::Autoprobe { pf, to } => autoprobe(host, *pf, *to),
             Self::Vfs { pf, to, .. } => vfs(host, *pf, *to),
         }
     }
@@ -57,6 +60,7 @@ impl Step {
         match self {
             Self::EnableSriov(on) => enable_sriov(host, !on),
             Self::Bind { bdf, from, .. } | Self::Free { bdf, from } => bind(host, *bdf, from),
+            Self::Autoprobe { pf, to } => autoprobe(host, *pf, !to),
             Self::Vfs { pf, from, .. } => vfs(host, *pf, *from),
         }
     }
@@ -76,6 +80,10 @@ impl Step {
                 what: format!("{bdf} is given to the driver that the kernel chooses (before: {})", from.name()),
                 undo: unbinding(host, *bdf, &Binding::default(), from),
             },
+            Self::Autoprobe { pf, to } => Action {
+                what: format!("the host's drivers get new VFs of {pf}: {}", if *to { "yes" } else { "no" }),
+                undo: format!("echo {} > {}", u8::from(!to), host.of(*pf, "sriov_drivers_autoprobe").display()),
+            },
             Self::Vfs { pf, to, from } => Action {
                 what: format!("{pf} has {to} VFs (before: {from})"),
                 undo: format!("echo {from} > {}", host.of(*pf, "sriov_numvfs").display()),
@@ -90,7 +98,7 @@ fn letter(on: bool) -> &'static str {
 
 fn unbinding(host: &Host, bdf: Bdf, to: &Binding, from: &Binding) -> String {
     let reserve = from.driver_override.as_deref().unwrap_or("");
-    let mut text = format!("echo {reserve} > {}", host.of(bdf, "driver_override").display());
+    let mut text = format!("echo '{reserve}' > {}", host.of(bdf, "driver_override").display());
     if let Some(driver) = &to.driver {
         text += &format!("; echo {bdf} > {}", host.paths.sysfs.driver_path(driver).join("unbind").display());
     }
@@ -140,19 +148,22 @@ fn free(host: &Host, bdf: Bdf) -> Result<(), ManageError> {
     host.write(&host.drivers_probe(), &bdf.to_string())
 }
 
+fn autoprobe(host: &Host, pf: Bdf, on: bool) -> Result<(), ManageError> {
+    host.write(&host.of(pf, "sriov_drivers_autoprobe"), if on { "1" } else { "0" })
+}
+
 /// The kernel is kept from giving new VFs to `virtio-pci` for the moment: the host has no use for their interfaces.
 fn vfs(host: &Host, pf: Bdf, count: u16) -> Result<(), ManageError> {
     let function = host.function(pf)?;
     if function.sriov()?.is_some_and(|counts| counts.enabled == count) {
         return Ok(());
     }
-    let autoprobe = host.of(pf, "sriov_drivers_autoprobe");
     let probes = count > 0 && function.sriov_drivers_autoprobe()? == Some(true);
     if probes {
-        host.write(&autoprobe, "0")?;
+        autoprobe(host, pf, false)?;
     }
     let changed = host.write(&host.of(pf, "sriov_numvfs"), &count.to_string());
-    let restored = if probes { host.write(&autoprobe, "1") } else { Ok(()) };
+    let restored = if probes { autoprobe(host, pf, true) } else { Ok(()) };
     changed.and(restored)?;
     let found = function.virtfns()?.len();
     if found == usize::from(count) { Ok(()) } else { Err(ManageError::VfsMissing { bdf: pf, wanted: count, found }) }
@@ -179,6 +190,11 @@ impl<'a> Journal<'a> {
             Some(step) if !self.dry_run => step.apply(self.host),
             _ => Ok(()),
         }
+    }
+
+    /// A change that the kernel made by itself.
+    pub(super) fn note(&mut self, step: Step) {
+        self.done.push(step);
     }
 
     /// What was done.

@@ -36,7 +36,15 @@ impl Checks {
         self.done.push(ProbeCheck { name: name.to_owned(), function: self.function.clone(), result, detail, fix });
     }
 
-    pub(super) fn report(self) -> ProbeReport {
+    /// The results of each function together, in the order in which functions were come to.
+    pub(super) fn report(mut self) -> ProbeReport {
+        let mut functions: Vec<Option<String>> = Vec::new();
+        for check in &self.done {
+            if !functions.contains(&check.function) {
+                functions.push(check.function.clone());
+            }
+        }
+        self.done.sort_by_key(|check| functions.iter().position(|function| *function == check.function));
         let usable = self.done.iter().all(|check| check.result != ProbeResult::Fail);
         ProbeReport { usable, checks: self.done }
     }
