@@ -8,7 +8,7 @@ fn run(words: &[&str]) -> Result<Box<RunArgs>, String> {
     let cli = Cli::try_parse_from([&["heirloom", "run"], words].concat()).map_err(|e| e.to_string())?;
     match cli.command {
         Command::Run(args) => Ok(args),
-        Command::SoftPf(_) => Err("another command".to_owned()),
+        _ => Err("another command".to_owned()),
     }
 }
 

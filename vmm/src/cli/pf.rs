@@ -116,3 +116,7 @@ impl ReleaseArgs {
         self.json
     }
 }
+
+#[cfg(test)]
+#[path = "pf_tests.rs"]
+mod tests;

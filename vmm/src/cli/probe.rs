@@ -68,3 +68,7 @@ impl ProbeArgs {
         self.json
     }
 }
+
+#[cfg(test)]
+#[path = "probe_tests.rs"]
+mod tests;

@@ -15,6 +15,8 @@
 
 mod checks;
 mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod host;
 mod outcome;
 mod prepare;

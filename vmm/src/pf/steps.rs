@@ -4,7 +4,7 @@
 use devices::function::vfio::Bdf;
 
 use super::error::chain;
-use super::{Action, Host, ManageError};
+use super::{Action, Host, ManageError, checks};
 
 /// A change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ impl Step {
 
     fn undo(&self, host: &Host) -> Result<(), ManageError> {
         match self {
+            // What could not be set is as it was.
+            Self::EnableSriov(on) if checks::sriov_enabled(host) != Some(*on) => Ok(()),
             Self::EnableSriov(on) => enable_sriov(host, !on),
             Self::Bind { bdf, from, .. } | Self::Free { bdf, from } => bind(host, *bdf, from),
             Self::Autoprobe { pf, to } => autoprobe(host, *pf, !to),

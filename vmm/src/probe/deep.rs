@@ -19,7 +19,7 @@ use super::ProbeRequest;
 use super::checks::{Checks, chain};
 
 /// How long starting a PF, and all that is asked of it, may take.
-const LIMIT: Duration = Duration::from_secs(10);
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
 /// Legacy registers of the common configuration (virtio 1.3, 4.1.4.10).
 const QUEUE_SIZE: u8 = 12;
 const QUEUE_SELECT: u8 = 14;
@@ -50,7 +50,7 @@ pub(super) fn host_pf(checks: &mut Checks, request: &ProbeRequest, pf: Bdf, memb
     checks.about(pf);
     let options = OpenOptions { token: request.token, paths: request.paths.clone(), ..OpenOptions::new(pf) };
     match VfioFunction::open(&DmaSpace::with_progress(None, |_| {}), &options) {
-        Ok(function) => ask(checks, Arc::new(function), None, members),
+        Ok(function) => ask(checks, Arc::new(function), None, members, LIMIT),
         Err(error) => {
             checks.unknown("admin_queue", format!("the PF cannot be opened: {}", chain(&error)), None);
         }
@@ -58,9 +58,15 @@ pub(super) fn host_pf(checks: &mut Checks, request: &ProbeRequest, pf: Bdf, memb
 }
 
 /// Starts the PF, enables `vfs` of its VFs if nobody else does, asks, and stops it.
-pub(super) fn ask(checks: &mut Checks, pf: Arc<dyn PciFunction>, vfs: Option<u16>, members: &[Member]) {
+pub(super) fn ask(
+    checks: &mut Checks,
+    pf: Arc<dyn PciFunction>,
+    vfs: Option<u16>,
+    members: &[Member],
+    limit: Duration,
+) {
     let cancelled = AtomicBool::new(false);
-    let wait = Wait { deadline: Instant::now() + LIMIT, cancelled: &cancelled };
+    let wait = Wait { deadline: Instant::now() + limit, cancelled: &cancelled };
     let driver = match PfDriver::start(Arc::clone(&pf), wait.deadline) {
         Ok(driver) => Arc::new(driver),
         Err(error) => {

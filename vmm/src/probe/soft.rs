@@ -32,7 +32,7 @@ pub(super) fn builtin(checks: &mut Checks) {
     checks.pass("pf", "the software PF of heirloom run, with a network card as its VF");
     let member = soft.vf(0).map(|vf| look(checks, "soft/vf0".to_owned(), NonZeroU16::MIN, &*vf));
     checks.about("soft/pf");
-    deep::ask(checks, soft.pf(), Some(1), member.as_slice());
+    deep::ask(checks, soft.pf(), Some(1), member.as_slice(), deep::LIMIT);
 }
 
 /// A software PF behind sockets: `pf.sock`, `vf0.sock`, `vf1.sock`, ...
@@ -71,7 +71,7 @@ pub(super) fn sockets(checks: &mut Checks, folder: &Path, deep: bool) {
         }
     }
     checks.about(path.display());
-    deep::ask(checks, pf, u16::try_from(vfs.len()).ok(), &members);
+    deep::ask(checks, pf, u16::try_from(vfs.len()).ok(), &members, deep::LIMIT);
 }
 
 /// One client at a time has a function: another one waits, and gives up.
