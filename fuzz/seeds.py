@@ -7,6 +7,7 @@ starts where drivers, devices and kernels of the field are, and not at random by
 a change of a script's format; the output is always the same.
 """
 
+import json
 import pathlib
 import struct
 
@@ -290,6 +291,112 @@ def tables_seeds():
     save("tables", "twice", [1, 1], bytes([1, 0, 5, 1, 0, 10]))
 
 
+# api_request: kind (0 query, 1 TOML, 2 JSON), then the text.
+def api_seeds():
+    configs = [
+        {"payload": {"kernel": "/boot/vmlinuz"}},
+        {
+            "payload": {"kernel": "k", "initramfs": "i", "cmdline": "console=ttyS0"},
+            "cpus": {"boot_vcpus": 2, "max_vcpus": 2, "topology": None, "features": {}, "nested": True},
+            "memory": {"size": 268435456, "shared": True, "hugepages": False, "zones": None},
+            "serial": {"mode": "Null"},
+            "console": {"mode": "Off"},
+            "rng": {"src": "/dev/urandom"},
+            "disks": None,
+            "legacy_virtio": [
+                {"id": "root", "soft": {"blk": {"file": "d", "readonly": True}}, "irq": "intx"},
+                {"soft": {"net": {"backend": {"tap": "t"}, "mac": "52:54:00:12:34:56"}}, "deadline_ms": 250},
+                {"soft": {"net": {"backend": {"fd": 0}}}, "notify": "exit", "shadow": False},
+                {"soft": {"net": {"backend": "loopback"}}},
+            ],
+        },
+    ]
+    for number, config in enumerate(configs):
+        save("api_request", f"config-{number}", [2], json.dumps(config).encode())
+    save("api_request", "query", [0], b"id=net0&path=%2Fsys")
+    save(
+        "api_request",
+        "toml",
+        [1],
+        b'[payload]\nkernel = "k"\n[cpus]\nboot_vcpus = 2\nmax_vcpus = 2\n[[legacy_virtio]]\nsoft.net.backend = "loopback"\n',
+    )
+
+
+# vfio_user: mode; then messages: command, descriptors, length, payload.
+CODEC, CLIENT, SERVER = 0, 1, 2
+NO_FD, MEMORY, EVENT, EVENTS = 0, 1, 2, 3
+
+
+def message(command, payload=b"", descriptors=NO_FD):
+    return bytes([command, descriptors]) + u16(len(payload)) + payload
+
+
+def region_read(region, offset, count):
+    return message(9, u64(offset) + u32(region) + u32(count))
+
+
+def region_write(region, offset, data):
+    return message(10, u64(offset) + u32(region) + u32(len(data)) + data)
+
+
+def dma_map(address, offset, size, descriptors=MEMORY):
+    return message(2, u32(32) + u32(3) + u64(offset) + u64(address) + u64(size), descriptors)
+
+
+def dma_unmap(address, size, flags=0):
+    return message(3, u32(24) + u32(flags) + u64(address) + u64(size))
+
+
+def set_irqs(index, flags, start, count, descriptors=NO_FD, data=b""):
+    return message(8, b"".join(map(u32, (20 + len(data), flags, index, start, count))) + data, descriptors)
+
+
+def vfio_user_servers():
+    ask = message(4, u32(16) + bytes(12))
+    ask += b"".join(message(5, u32(32) + u32(0) + u32(n) + bytes(20)) for n in range(10))
+    ask += b"".join(message(7, u32(16) + u32(0) + u32(n) + u32(0)) for n in range(6))
+    on = region_write(7, 4, u16(6))
+    save("vfio_user", "like-qemu", [SERVER], ask, region_read(7, 0, 256), region_read(7, 0, 4096), on, message(13))
+    memory = dma_map(0x100000, 0, 0x10000) + dma_map(0x104000, 0x8000, 0x1000) + dma_map(0, 0, 0x1000, NO_FD)
+    save("vfio_user", "memory", [SERVER], memory, dma_unmap(0x102000, 0x1000), dma_unmap(0, 0, 2), memory)
+    assign, mask, unmask, trigger = 4 | 32, 1 | 8, 1 | 16, 1 | 32
+    irqs = set_irqs(2, assign, 0, 3, EVENTS) + set_irqs(2, assign, 1, 1) + set_irqs(2, mask, 0, 1)
+    irqs += set_irqs(2, unmask, 0, 1) + set_irqs(2, 2 | 32, 0, 3, NO_FD, b"\1\0\1") + set_irqs(2, trigger, 0, 0)
+    save("vfio_user", "interrupts", [SERVER], irqs, set_irqs(2, assign, 2, 1, EVENT), set_irqs(0, assign, 0, 1, EVENT))
+    # The admin queue of the software PF, up to its doorbell.
+    values = [(20, b"\0"), (20, b"\1"), (20, b"\3"), (8, u32(1)), (12, u32(0x221)), (20, b"\x0b"), (22, u16(2))]
+    values += [(32, u64(0x100000)), (40, u64(0x101000)), (48, u64(0x102000)), (28, u16(1)), (20, b"\x0f")]
+    bring_up = b"".join(region_write(2, offset, value) for offset, value in values)
+    save("vfio_user", "admin-queue", [SERVER], on, memory, bring_up, region_write(2, 0x3000, u16(2)))
+    multi = u64(2) + u64(20) + u32(2) + u32(1) + u64(1) + u64(8) + u32(2) + u32(4) + u64(1)
+    save("vfio_user", "multi", [SERVER], on, message(15, multi))
+    save("vfio_user", "raw", [SERVER], message(255, bytes([1, 0, 9, 0]) + u32(0xFFFFFFFF)), message(255, b"\xa5" * 64))
+    for command in (1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 15):
+        save("vfio_user", f"codec-{command}", [CODEC, command], multi, bytes(32))
+
+
+def vfio_user_clients():
+    """What a server of a function with one BAR replies, in the order in which the client asks."""
+
+    def info(index, size, flags=3, rest=b""):
+        head = b"".join(map(u32, (32 + len(rest), flags, index, 32)))
+        return message(0, head + u64(size) + u64(0) + rest, MEMORY)
+
+    def answer(region, offset, data):
+        return message(0, u64(offset) + u32(region) + u32(len(data)) + data)
+
+    replies = [message(0, u16(0) + u16(1) + b'{"capabilities":{"max_msg_fds":8}}\0')]
+    replies += [message(0, u32(16) + u32(3) + u32(9) + u32(5)), info(7, 4096)]
+    sparse = struct.pack("<HHIIIQQ", 1, 1, 0, 1, 0, 0x1000, 0x1000)
+    for bar in range(6):
+        replies += [info(bar, 0x4000, 15, sparse) if bar == 2 else info(bar, 0), answer(7, 0x10 + 4 * bar, bytes(4))]
+    replies += [message(0, u32(16) + u32(1) + u32(n) + u32(2 * n)) for n in range(3)]
+    replies += [answer(7, 6, u16(0)), answer(7, 0, u32(0x10421AF4)), answer(2, 0, u16(5))]
+    replies += [message(0), message(0), message(0), message(0x96), message(0)]
+    save("vfio_user", "server", [CLIENT], b"".join(replies))
+    save("vfio_user", "server-cut", [CLIENT], b"".join(replies)[:300])
+
+
 if __name__ == "__main__":
     guest_seeds()
     admin_seeds()
@@ -297,3 +404,6 @@ if __name__ == "__main__":
     soft_pf_seeds()
     kernel_seeds()
     tables_seeds()
+    api_seeds()
+    vfio_user_servers()
+    vfio_user_clients()

@@ -5,10 +5,11 @@
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Who runs the admin commands for a VF.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum AdminMode {
     /// The kernel where the VF is bound to its driver for that (`virtio_vfio_pci`), else the PF.
@@ -21,7 +22,7 @@ pub enum AdminMode {
 }
 
 /// By which interface of the kernel a function is opened.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum VfioMode {
     /// By character device and iommufd where the host has them, else by group and container.
@@ -34,7 +35,7 @@ pub enum VfioMode {
 }
 
 /// A VF of the host.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct VfConfig {
     /// Its address, such as `0000:41:00.3`.
@@ -54,7 +55,7 @@ pub struct VfConfig {
 }
 
 /// A VF that another process serves.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct VfioUserVfConfig {
     /// The socket of the VF.
@@ -66,7 +67,7 @@ pub struct VfioUserVfConfig {
 }
 
 /// A PCI function of the host that is passed through as it is.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct VfioConfig {
     /// Its address, such as `0000:41:00.3`.
@@ -80,7 +81,7 @@ pub struct VfioConfig {
 }
 
 /// A function passed through. Exactly one of `vfio` and `vfio_user` is there.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceConfig {
     /// Name in logs, reports and the API; unique in the machine. Given out where it is absent.

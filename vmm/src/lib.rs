@@ -12,6 +12,7 @@
 //! | [`kvm`] | the kernel's objects: VM, memory, vCPUs, interrupts |
 //! | [`vcpu`] | the threads that run guest code, and what its exits mean |
 //! | [`console`], [`terminal`], [`signals`] | the operator |
+//! | [`rest`], [`ctl`] | the engine as the API's service; the client |
 //! | [`report`] | what the devices did |
 //! | [`pf`] | `heirloom pf`: a PF and its VFs to VFIO and back |
 //! | [`probe`] | `heirloom probe`: what is missing for a VF in a guest |
@@ -20,6 +21,7 @@
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod ctl;
 pub mod kvm;
 pub mod lifecycle;
 pub mod log;
@@ -27,6 +29,7 @@ pub mod machine;
 pub mod pf;
 pub mod probe;
 pub mod report;
+pub mod rest;
 pub mod run;
 pub mod signals;
 pub mod soft_pf;

@@ -7,10 +7,13 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use api::VmConfig;
+use api::client::ClientError;
 use clap::Parser;
 use serde::Serialize;
-use vmm::cli::{Cli, Command, PfCommand, ProbeArgs, RunArgs, SoftPfArgs};
+use vmm::cli::{Cli, Command, CtlArgs, PfCommand, ProbeArgs, RunArgs, ServeArgs, SoftPfArgs};
 use vmm::config::ConfigError;
+use vmm::ctl::{self, CtlError};
 use vmm::lifecycle::Ended;
 use vmm::log::{self, LogOptions};
 use vmm::machine::SetupError;
@@ -35,6 +38,10 @@ fn main() -> ExitCode {
         Command::SoftPf(args) => serve_soft_pf(&args),
         Command::Pf(args) => manage_pf(&args.command),
         Command::Probe(args) => probe_host(&args),
+        Command::Serve(args) => serve(&args),
+        Command::Ctl(args) => control(&args),
+        Command::Completions(args) => written(args.write(&mut io::stdout()), "standard output"),
+        Command::Man(args) => written(args.write(), &args.folder().display().to_string()),
     }
 }
 
@@ -43,17 +50,62 @@ fn run_machine(args: &RunArgs) -> ExitCode {
         return code.into();
     }
     terminal::restore_on_panic();
-    match run::run(args) {
+    let config = match args.config() {
+        Ok(config) => config,
+        Err(error) => return failed(&error.into()),
+    };
+    if args.dry_run() {
+        return written(show(&config), "standard output");
+    }
+    match run::run(args, config) {
         Ok(finished) => finished_code(&finished).into(),
+        Err(error) => failed(&error),
+    }
+}
+
+fn serve(args: &ServeArgs) -> ExitCode {
+    if let Err(code) = start_log(&args.observe.log()) {
+        return code.into();
+    }
+    terminal::restore_on_panic();
+    match run::serve(args) {
+        Ok(ended) => ended.code().into(),
+        Err(error) => failed(&error),
+    }
+}
+
+fn control(args: &CtlArgs) -> ExitCode {
+    let Err(error) = ctl::run(args, &mut io::stdout()) else { return ExitCode::SUCCESS };
+    match &error {
+        CtlError::Client(ClientError::Fault(fault)) if args.json => {
+            say_plain(serde_json::to_string(fault).unwrap_or_default());
+        }
+        CtlError::Client(ClientError::Fault(fault)) => {
+            let causes = fault.causes.iter().map(String::as_str);
+            say(std::iter::once(fault.message.as_str()).chain(causes).collect::<Vec<_>>().join(": "));
+        }
+        _ => say(with_causes(&error)),
+    }
+    error.code().into()
+}
+
+fn show(config: &VmConfig) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(config).map_err(io::Error::other)?;
+    writeln!(io::stdout(), "{text}")
+}
+
+fn written(result: io::Result<()>, what: &str) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(with_causes(&error));
-            failed_code(&error).into()
+            say(format_args!("cannot write to {what}: {error}"));
+            SET_UP.into()
         }
     }
 }
 
 fn serve_soft_pf(args: &SoftPfArgs) -> ExitCode {
-    if let Err(code) = start_log(&LogOptions { verbosity: args.verbosity(), ..LogOptions::default() }) {
+    if let Err(code) = start_log(&args.log()) {
         return code.into();
     }
     match soft_pf::run(args) {
@@ -106,6 +158,11 @@ fn print(answer: &(impl Display + Serialize), json: bool) -> Result<(), u8> {
     })
 }
 
+fn failed(error: &RunError) -> ExitCode {
+    say(with_causes(error));
+    failed_code(error).into()
+}
+
 /// What the guest did counts; that there is no report does where the guest has nothing to complain about.
 fn finished_code(finished: &Finished) -> u8 {
     if let Ended::Crashed(report) = &finished.ended {
@@ -122,7 +179,11 @@ fn finished_code(finished: &Finished) -> u8 {
 
 /// A message on standard error, if that takes any: `eprintln!` would panic, and with it change the exit code.
 fn say(message: impl Display) {
-    let _ = writeln!(io::stderr(), "heirloom: {message}");
+    say_plain(format_args!("heirloom: {message}"));
+}
+
+fn say_plain(message: impl Display) {
+    let _ = writeln!(io::stderr(), "{message}");
 }
 
 fn failed_code(error: &RunError) -> u8 {
@@ -132,7 +193,11 @@ fn failed_code(error: &RunError) -> u8 {
             SetupError::Internal(_) | SetupError::MainLoop(_) | SetupError::Vcpu(VcpuError::Timeout { .. }),
         ) => INTERNAL,
         RunError::Operation(_) => INTERNAL,
-        RunError::Config(_) | RunError::Setup(_) | RunError::Report { .. } | RunError::Monitor(_) => SET_UP,
+        RunError::Config(_)
+        | RunError::Setup(_)
+        | RunError::Report { .. }
+        | RunError::Monitor(_)
+        | RunError::Api(_) => SET_UP,
     }
 }
 

@@ -7,13 +7,16 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use api::VmConfig;
+use api::server::StartError;
 use thiserror::Error;
 
-use crate::cli::{ObserveArgs, ReportTarget, RunArgs};
+use crate::cli::{ObserveArgs, ReportTarget, RunArgs, ServeArgs};
 use crate::config::ConfigError;
-use crate::lifecycle::{Control, Ended, Engine, EngineOptions, EventBus, EventMonitor, Failure, LifecycleError};
+use crate::lifecycle::{Ended, Engine, EngineOptions, EventBus, EventMonitor, Failure, LifecycleError};
 use crate::machine::SetupError;
 use crate::report::{self, Report};
+use crate::rest;
 
 /// A run that came to an end.
 #[derive(Debug)]
@@ -44,6 +47,9 @@ pub enum RunError {
     /// Events have nowhere to go.
     #[error("cannot write events")]
     Monitor(#[source] io::Error),
+    /// Requests have no way in.
+    #[error(transparent)]
+    Api(#[from] StartError),
     /// An operation failed for another reason.
     #[error(transparent)]
     Operation(#[from] LifecycleError),
@@ -53,21 +59,25 @@ pub enum RunError {
 ///
 /// # Errors
 /// When there is no machine, or no report. Nothing has been created on the first kind.
-pub fn run(args: &RunArgs) -> Result<Finished, RunError> {
+pub fn run(args: &RunArgs, config: VmConfig) -> Result<Finished, RunError> {
     let targets = args.reports();
     let mut outputs = outputs(&args.observe);
     outputs.extend(targets.iter().filter_map(|target| Some(("--report", target.file.clone()?))));
     let options = EngineOptions { ends_with_guest: true, no_reboot: args.no_reboot(), outputs, takes_signals: true };
     let events = EventBus::new();
     let mut engine = Engine::new(options, Arc::clone(&events))?;
-    engine.prepare(args.config())?;
+    engine.prepare(config)?;
     for target in &targets {
         report::check_target(target)
             .map_err(|(path, source)| RunError::Report { path: path.display().to_string(), source })?;
     }
     let monitor = monitor(&args.observe, &events)?;
+    let server = args.api_socket().map(|path| rest::start(path, engine.control())).transpose()?;
     let ended = run_to_its_end(&mut engine);
-    monitor.map(EventMonitor::finish);
+    drop(server);
+    if let Some(monitor) = monitor {
+        monitor.finish();
+    }
     // What is known is reported also when the main loop failed. Without a guest there is nothing to say.
     let report = engine.report();
     let targets = if report.boot_count > 0 { targets } else { Vec::new() };
@@ -85,25 +95,25 @@ fn run_to_its_end(engine: &mut Engine) -> Result<Ended, RunError> {
     Ok(engine.run()?)
 }
 
-/// Runs an engine without a guest until it is told to end, or a signal ends it. `attach` gets its control, to
-/// listen for requests with; what it returns is dropped when the engine has ended.
+/// Runs an engine without a guest until a request or a signal ends it.
 ///
 /// A signal is a power cut for the guest, as with [`run`]: who wants it to shut itself down first presses the
 /// power button.
 ///
 /// # Errors
-/// When the engine cannot be started, or its main loop fails.
-pub fn serve<S>(
-    observe: &ObserveArgs,
-    attach: impl FnOnce(Control) -> Result<S, SetupError>,
-) -> Result<Ended, RunError> {
+/// When the engine or its socket cannot be had, or its main loop fails.
+pub fn serve(args: &ServeArgs) -> Result<Ended, RunError> {
+    let observe = &args.observe;
     let options = EngineOptions { outputs: outputs(observe), takes_signals: true, ..EngineOptions::default() };
     let events = EventBus::new();
     let mut engine = Engine::new(options, Arc::clone(&events))?;
     let monitor = monitor(observe, &events)?;
-    let _attached = attach(engine.control())?;
+    let server = rest::start(&args.api_socket, engine.control())?;
     let ended = engine.run();
-    monitor.map(EventMonitor::finish);
+    drop(server);
+    if let Some(monitor) = monitor {
+        monitor.finish();
+    }
     Ok(ended?)
 }
 

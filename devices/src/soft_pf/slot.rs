@@ -10,7 +10,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::vf::Vf;
 use crate::bus::Width;
-use crate::function::{DmaRegion, KickLink, PciFunction, Region, Result};
+use crate::function::{DmaRegion, FunctionError, KickLink, PciFunction, Region, Result};
 
 /// What the client of a VF finds while the VF does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,13 +41,11 @@ impl VfSlot {
         self.hidden == HiddenConfig::Readable || self.present()
     }
 
-    /// The answer of a VF that is there; `absent` if it is not, or went away during the call.
+    /// The answer of a VF that is there; `absent` if it is not. Asked of the VF and not before: it may go, and come
+    /// back, at any moment.
     fn or<T>(&self, absent: T, answer: impl FnOnce(&Vf) -> Result<T>) -> Result<T> {
-        if !self.present() {
-            return Ok(absent);
-        }
         match answer(&self.vf) {
-            Err(_) if !self.present() => Ok(absent),
+            Err(FunctionError::Gone { .. }) => Ok(absent),
             answer => answer,
         }
     }

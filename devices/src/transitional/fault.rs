@@ -185,8 +185,8 @@ impl Faults {
         self.faulted.store(true, Ordering::Release);
         if is_news {
             self.times_faulted.add();
+            *self.last_reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
             self.tell(FaultChange::Faulted(&reason));
-            *self.last_reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         }
     }
 

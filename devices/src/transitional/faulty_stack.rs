@@ -80,10 +80,10 @@ pub struct Setup {
     pub quirks: Quirks,
     /// Kicks without exits.
     pub ports: bool,
-    /// PF and VF are behind vfio-user sockets.
-    pub sockets: bool,
     /// Reads are answered without a command where that is safe.
     pub shadow: bool,
+    /// PF and VF are behind vfio-user sockets.
+    pub sockets: bool,
 }
 
 impl Default for Setup {
@@ -94,8 +94,8 @@ impl Default for Setup {
             reset_deadline: 20 * second,
             quirks: Quirks::default(),
             ports: false,
-            sockets: false,
             shadow: true,
+            sockets: false,
         }
     }
 }

@@ -19,10 +19,11 @@
 //! | `pf_life` | what the loss and the return of the PF do | |
 //! | `settings` | what a function is made from | yes |
 //! | `device` | the function as a whole; locks | |
-//! | `stats`, `report` | counters | |
+//! | `stats`, `access_counts`, `report` | counters | |
 //! | `mirror`, `feature_names` | registers and features for people | |
 #![forbid(unsafe_code)]
 
+mod access_counts;
 mod back_end;
 mod bar0;
 #[cfg(test)]
@@ -90,6 +91,7 @@ mod width_tests;
 #[cfg(test)]
 mod wire_property_tests;
 
+pub use access_counts::RegisterAccesses;
 pub use decode::{CONFIG_START, CONFIG_START_MSIX, Direction, Layout, Register, Target};
 pub use device::TransitionalDevice;
 pub use fault::{ErrorCounts, FaultChange};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The report of one function, for `vm.info`.
 
+use super::access_counts::RegisterAccesses;
 use super::device::TransitionalDevice;
 use super::fault::FaultChange;
 use super::stats::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
@@ -10,6 +11,11 @@ impl TransitionalDevice {
     /// called on vCPU threads and must not wait.
     pub fn observe_faults(&self, observer: impl Fn(FaultChange<'_>) + Send + Sync + 'static) {
         self.faults.observe(Box::new(observer));
+    }
+
+    /// The guest's accesses to BAR0 by register.
+    pub fn register_accesses(&self) -> Vec<RegisterAccesses> {
+        self.stats.by_register.snapshot()
     }
 
     /// How often the function went out of service, and why it did last.
@@ -22,7 +28,7 @@ impl TransitionalDevice {
     pub fn report(&self) -> DeviceReport {
         let (status, guest_msix) = self.published();
         let stats = &self.stats;
-        let (ioeventfd, ioeventfd_queues) = self.notifier.linked();
+        let links = self.notifier.linked();
         DeviceReport {
             id: self.config.id.clone(),
             device: self.layout.device,
@@ -37,8 +43,9 @@ impl TransitionalDevice {
             notify: self.notifier.describe(),
             kicks: KickReport {
                 store: stats.kicks_stored.get(),
-                ioeventfd,
-                ioeventfd_queues,
+                ioeventfd: links.kicks,
+                ioeventfd_queues: links.live,
+                ioeventfd_uncounted: links.uncounted,
                 admin: stats.kicks_commanded.get(),
                 dropped: stats.kicks_dropped.get(),
                 early: stats.kicks_early.get(),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use super::access_counts::AccessCounts;
 use super::fault::ErrorCounts;
 use super::identity::DeviceType;
 
@@ -31,6 +32,8 @@ pub struct Stats {
     pub reads: Counter,
     /// Guest writes of BAR0, kicks included.
     pub writes: Counter,
+    /// Guest reads and writes by register.
+    pub by_register: AccessCounts,
     /// Guest reads of the ISR, all answered in software.
     pub isr_reads: Counter,
     /// Guest reads answered from what is known, without an access below.
@@ -80,6 +83,9 @@ pub struct KickReport {
     pub ioeventfd: u64,
     /// Queues that have the route without exit now.
     pub ioeventfd_queues: usize,
+    /// How often a queue was given that route where nobody counts kicks: the kernel does not, for a
+    /// function behind VFIO. Those kicks are in none of the figures.
+    pub ioeventfd_uncounted: u64,
     /// An exit and a register write.
     pub admin: u64,
     /// Dropped: the queue was not set up.

@@ -119,7 +119,7 @@ fn by_the_kernel() -> Outcome<Vec<(&'static str, bool, Vec<Seen>)>> {
         seen.push(("BAR 0 of virtio_vfio_pci", msix, through_region(&function, msix)));
     }
     set_msix(&function, false)?;
-    let registers = OverVfioBar0::new(&function, None).map_err(text)?;
+    let registers = OverVfioBar0::new(&function, Vec::new()).map_err(text)?;
     for msix in [false, true] {
         set_msix(&function, msix)?;
         seen.push(("OverVfioBar0", msix, through_registers(&registers, msix)));

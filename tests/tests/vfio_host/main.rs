@@ -4,8 +4,10 @@
 //! names them in the environment. Without `/dev/vfio` nothing here can run, and each test says so.
 
 mod disk;
+mod kernel_back_end;
 mod opening;
 mod running;
+mod user_space_pf;
 
 use std::env;
 use std::path::Path;
@@ -26,6 +28,14 @@ const HOLD: &str = "HEIRLOOM_VFIO_HOLD";
 enum Needs {
     Group,
     Cdev,
+    /// A VF on `virtio_vfio_pci`.
+    KernelBackEnd,
+    /// The software PF and a VF of it on vfio-pci.
+    SoftPf,
+    /// Two functions in one group.
+    Neighbours,
+    /// A machine whose IOMMU is off: the variable's value says how it is tested.
+    IommuOff(&'static str),
 }
 
 type Test = (&'static str, Needs, fn() -> Outcome);
@@ -61,10 +71,21 @@ const TESTS: &[Test] = &[
     ("another_driver_has_it", Needs::Group, opening::other_driver),
     ("one_way_for_all_functions_of_a_space", Needs::Cdev, opening::mixed),
     ("failed_opening_leaves_nothing", Needs::Group, opening::nothing_left),
+    ("no_iommu_no_driver", Needs::IommuOff("no driver"), opening::iommu_off),
+    ("no_iommu_unsafe_mode", Needs::IommuOff("unsafe mode"), opening::unsafe_mode),
+    ("a_group_that_the_host_uses", Needs::Neighbours, opening::not_viable),
+    ("two_functions_of_one_group", Needs::Neighbours, opening::one_group),
+    ("pf_from_user_space_by_group", Needs::SoftPf, || user_space_pf::registers(Mode::Group)),
+    ("pf_from_user_space_by_any_way", Needs::SoftPf, || user_space_pf::registers(Mode::Auto)),
+    ("kernel_back_end_by_group", Needs::KernelBackEnd, || kernel_back_end::registers(Mode::Group)),
+    ("kernel_back_end_by_any_way", Needs::KernelBackEnd, || kernel_back_end::registers(Mode::Auto)),
+    ("kernel_back_end_refusals", Needs::KernelBackEnd, kernel_back_end::refusals),
     ("kernel_back_end_wants_its_region", Needs::Group, opening::no_legacy_region),
 ];
 
-/// A function of the host VM: `disk`, `net`, `pf`, `vf0`, `vf1`, `other` (bound to virtio-pci).
+/// A function of the host VM: `disk`, `net`, `pf`, `vf0`, `vf1`, `legacy` (bound to
+/// virtio_vfio_pci), `other` (bound to virtio-pci), `soft_pf` and `soft_vf`, `neighbour` and
+/// `neighbour2` (in one group, bound to vfio-pci and virtio-pci).
 pub(crate) fn address(which: &str) -> Outcome<Bdf> {
     let name = format!("HEIRLOOM_VFIO_{}", which.to_uppercase());
     env::var(&name).map_err(|_| format!("{name} is not set"))?.parse().map_err(disk::text)
@@ -98,11 +119,27 @@ pub(crate) fn check(holds: bool, what: impl std::fmt::Display) -> Outcome {
 }
 
 fn lack(needs: Needs) -> Option<&'static str> {
+    let off = env::var("HEIRLOOM_VFIO_IOMMU_OFF").ok();
+    match (needs, off.as_deref()) {
+        (Needs::IommuOff(wanted), Some(off)) if wanted == off => return None,
+        (Needs::IommuOff(_), _) => return Some("the IOMMU of this machine is on, or its kernel has no mode without"),
+        (_, Some(_)) => return Some("the IOMMU of this machine is off"),
+        _ => {}
+    }
     if !Path::new("/dev/vfio/vfio").exists() || env::var_os("HEIRLOOM_VFIO_DISK").is_none() {
         return Some("no /dev/vfio, or no functions named to test with: scripts/lib/vfio-in-host-vm.sh has both");
     }
     match needs {
         Needs::Cdev if !Path::new("/dev/iommu").exists() => Some("this kernel has no iommufd"),
+        Needs::KernelBackEnd if env::var_os("HEIRLOOM_VFIO_LEGACY").is_none() => {
+            Some("no VF on virtio_vfio_pci: heirloom soft-pf beside the VM makes one")
+        }
+        Needs::SoftPf if env::var_os("HEIRLOOM_VFIO_SOFT_PF").is_none() => {
+            Some("no software PF on vfio-pci: heirloom soft-pf beside the VM makes one")
+        }
+        Needs::Neighbours if env::var_os("HEIRLOOM_VFIO_NEIGHBOUR").is_none() => {
+            Some("no functions that share a group")
+        }
         _ => None,
     }
 }

@@ -182,6 +182,62 @@ pub fn other_driver() -> Outcome {
     check(error.starts_with(&expected), error)
 }
 
+/// vfio-pci does not take a function without an IOMMU, so the driver is not what is wrong.
+pub fn iommu_off() -> Outcome {
+    let error = refused(&space(), &options("disk", Mode::Auto)?)?;
+    check(matches!(error, OpenError::IommuOff { .. }), &error)
+}
+
+/// The kernel's mode in which a guest's DMA reaches all memory of the host.
+pub fn unsafe_mode() -> Outcome {
+    for mode in [Mode::Group, Mode::Cdev, Mode::Auto] {
+        let error = refused(&space(), &options("disk", mode)?)?;
+        check(matches!(error, OpenError::NoIommu { .. }), &error)?;
+    }
+    Ok(())
+}
+
+/// One member of the group has a driver of the host.
+pub fn not_viable() -> Outcome {
+    let other = address("neighbour2")?;
+    let modes =
+        if std::path::Path::new("/dev/iommu").exists() { vec![Mode::Group, Mode::Cdev] } else { vec![Mode::Group] };
+    for mode in modes {
+        let error = refused(&space(), &options("neighbour", mode)?)?;
+        let named = error.to_string().contains(&format!("({other} by virtio-pci)"));
+        check(matches!(error, OpenError::NotViable { .. }) && named, &error)?;
+    }
+    Ok(())
+}
+
+/// Both members for us: the group is opened once, and closed with the last of them.
+pub fn one_group() -> Outcome {
+    let (one, other) = (address("neighbour")?, address("neighbour2")?.to_string());
+    let device = |file: &str| format!("/sys/bus/pci/devices/{other}/{file}");
+    let bind = |driver: &str| {
+        std::fs::write(device("driver_override"), driver)?;
+        std::fs::write(device("driver/unbind"), &other)?;
+        std::fs::write("/sys/bus/pci/drivers_probe", &other)
+    };
+    bind("vfio-pci").map_err(text)?;
+    let outcome = (|| {
+        let space = space();
+        let first = open(&space, &options("neighbour", Mode::Group)?)?;
+        let second = open(&space, &options("neighbour2", Mode::Group)?)?;
+        check(first.bdf() == one && second.bdf() != one, "the wrong functions")?;
+        drop(first);
+        second.dma_map(&crate::disk::memory(0x4000_0000)?).map_err(|error| chain(&error))?;
+        let again = open(&space, &options("neighbour", Mode::Group)?)?;
+        drop(second);
+        check(space.mapped() == 0, "mappings of a function that is gone")?;
+        drop(again);
+        check(space.mode().is_none(), "the container stays open")?;
+        open(&DmaSpace::new(None), &options("neighbour2", Mode::Group)?).map(drop)
+    })();
+    bind("virtio-pci").map_err(text)?;
+    outcome
+}
+
 pub fn mixed() -> Outcome {
     let space = space();
     let disk = open(&space, &options("disk", Mode::Cdev)?)?;
@@ -216,7 +272,7 @@ pub fn nothing_left() -> Outcome {
 /// Without a PF that has the commands, `virtio_vfio_pci` is plain vfio-pci.
 pub fn no_legacy_region() -> Outcome {
     let function = Arc::new(open(&space(), &options("disk", Mode::Group)?)?);
-    let error = OverVfioBar0::new(&function, None).err().ok_or("legacy registers of a disk on vfio-pci")?;
+    let error = OverVfioBar0::new(&function, Vec::new()).err().ok_or("legacy registers of a disk on vfio-pci")?;
     check(matches!(error, Bar0Error::Driver { .. }), &error)?;
     check(function.region(4).is_some(), "the function changed")
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-use api::{AdminMode, InterruptMode, NetBackend, NotifyMode, SoftDevice, VfioMode};
+use api::{
+    AdminMode, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MemoryConfig, NetBackend, NotifyMode,
+    SoftDevice, VfioMode,
+};
 use clap::CommandFactory;
 
 use super::*;
@@ -8,7 +11,7 @@ fn run(words: &[&str]) -> Result<Box<RunArgs>, String> {
     let cli = Cli::try_parse_from([&["heirloom", "run"], words].concat()).map_err(|e| e.to_string())?;
     match cli.command {
         Command::Run(args) => Ok(args),
-        _ => Err("another command".to_owned()),
+        other => Err(format!("{other:?}")),
     }
 }
 
@@ -37,7 +40,7 @@ fn a_whole_command_line() {
         "--report=out.json",
     ])
     .unwrap();
-    let config = args.config();
+    let config = args.config().unwrap();
     assert_eq!(config.payload.cmdline.as_deref(), Some("console=ttyS0"));
     assert_eq!((config.cpus.boot_vcpus, config.cpus.profile, config.memory.size), (4, CpuProfile::Legacy, 4 << 30));
     assert_eq!(config.serial.mode, ConsoleMode::Off);
@@ -116,6 +119,75 @@ fn errors_name_the_option_the_value_and_the_fix() {
 }
 
 #[test]
+fn a_file_instead_of_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vm.toml");
+    std::fs::write(&path, "[payload]\nkernel = \"k\"\n[[legacy_virtio]]\nsoft.net.backend = \"loopback\"\n").unwrap();
+    let path = path.to_str().unwrap();
+    let config = run(&["--config", path, "--dry-run"]).unwrap().config().unwrap();
+    assert_eq!(config.legacy_virtio.len(), 1);
+    // What --dry-run prints is a configuration again, the same.
+    let json = folder.path().join("vm.json");
+    std::fs::write(&json, serde_json::to_string_pretty(&config).unwrap()).unwrap();
+    assert_eq!(run(&["--config", json.to_str().unwrap()]).unwrap().config().unwrap(), config);
+    for options in [["--memory", "1G"], ["--cmdline", "x"], ["--kernel", "k"], ["--cpus", "2"], ["--serial", "none"]] {
+        let error = run(&[&["--config", path][..], &options].concat()).unwrap_err();
+        assert!(error.contains("cannot be used with"), "{error}");
+    }
+    std::fs::write(path, "[payload]\nkernel = \"k\"\n[memory]\nsize = 1\n").unwrap();
+    let error = run(&["--config", path]).unwrap().config().unwrap_err().to_string();
+    assert!(error.contains("memory.size") && error.contains("vm.toml"), "{error}");
+    let error = run(&["--config", "/nonexistent"]).unwrap().config().unwrap_err().to_string();
+    assert!(error.contains("/nonexistent"), "{error}");
+}
+
+#[test]
+fn every_verb_and_generator() {
+    let ctl = |words: &[&str]| Cli::try_parse_from([&["heirloom", "ctl", "--api-socket", "s"], words].concat());
+    for words in [
+        &["ping"][..],
+        &["create", "f"],
+        &["boot"],
+        &["pause"],
+        &["resume"],
+        &["shutdown"],
+        &["reboot"],
+        &["power-button"],
+        &["delete"],
+        &["info"],
+        &["counters"],
+        &["legacy"],
+        &["legacy", "net0"],
+        &["add-device", "soft=net,loopback"],
+        &["remove-device", "net0"],
+        &["probe"],
+        &["metrics"],
+        &["events"],
+        &["trace"],
+        &["shutdown-vmm"],
+    ] {
+        ctl(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    }
+    assert!(ctl(&["add-device", "soft=floppy"]).unwrap_err().to_string().contains("soft=floppy"));
+    for shell in ["bash", "zsh", "fish"] {
+        let Command::Completions(args) = Cli::try_parse_from(["heirloom", "completions", shell]).unwrap().command
+        else {
+            panic!()
+        };
+        let mut script = Vec::new();
+        args.write(&mut script).unwrap();
+        assert!(String::from_utf8(script).unwrap().contains("power-button"), "{shell}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["heirloom", "man", folder.path().to_str().unwrap()];
+    let Command::Man(args) = Cli::try_parse_from(words).unwrap().command else { panic!() };
+    args.write().unwrap();
+    for page in ["heirloom.1", "heirloom-run.1", "heirloom-ctl.1", "heirloom-ctl-boot.1"] {
+        assert!(std::fs::read_to_string(folder.path().join(page)).unwrap().starts_with(".ie"), "{page}");
+    }
+}
+
+#[test]
 fn vfs_of_the_host_and_of_other_processes() {
     let vf =
         device("vf=0000:41:00.3,pf=41:00.0,token=BD8D9D2B-5a5f-4f5a-a211-f591514ba1f3,admin=pf,mode=cdev,irq=msix");
@@ -145,12 +217,12 @@ fn functions_passed_through() {
         assert!(error.contains(wanted), "{text}: {error}");
     }
     let args = run(&["--kernel=k", "--device", "vfio=0000:41:00.3", "--device", "vfio-user=s"]).unwrap();
-    assert_eq!(args.config().devices.len(), 2);
+    assert_eq!(args.config().unwrap().devices.len(), 2);
 }
 
 #[test]
 fn memory_and_its_options() {
-    let memory = |text: &str| run(&["--kernel=k", "--memory", text]).map(|args| args.config().memory);
+    let memory = |text: &str| run(&["--kernel=k", "--memory", text]).map(|args| args.config().unwrap().memory);
     assert_eq!(memory("64M").unwrap(), MemoryConfig { size: 64 << 20, ..Default::default() });
     let all = memory("4G,hugepages=on,hugepage_size=1G,prefault=on,shared=on").unwrap();
     let expected = (true, Some(1 << 30), true, true);

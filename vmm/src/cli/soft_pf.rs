@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::options::Options;
 use super::{ReportFormat, ReportTarget, legacy_virtio};
+use crate::log::{LogFormat, LogOptions};
 
 /// `heirloom soft-pf`
 #[derive(Debug, Args)]
@@ -99,9 +100,9 @@ impl SoftPfArgs {
         self.report.iter().map(|path| ReportTarget::new(path, self.report_format)).collect()
     }
 
-    /// How many times `-v` was given.
-    pub fn verbosity(&self) -> u8 {
-        self.verbose
+    /// How messages are written.
+    pub fn log(&self) -> LogOptions<'_> {
+        LogOptions { verbosity: self.verbose, format: LogFormat::Text, file: None }
     }
 }
 

@@ -21,7 +21,7 @@ fn a_whole_command_line() {
     assert_eq!(args.vfs()[0], SoftDevice::Net { backend: NetBackend::Loopback, mac: None });
     let mac = Some("02:00:00:00:00:01".parse().unwrap());
     assert_eq!(args.vfs()[1], SoftDevice::Net { backend: NetBackend::Tap("tap0".to_owned()), mac });
-    assert_eq!((args.pf(), args.mixed(), args.hidden_vf(), args.verbosity()), (None, false, HiddenVf::Ones, 2));
+    assert_eq!((args.pf(), args.mixed(), args.hidden_vf(), args.log().verbosity), (None, false, HiddenVf::Ones, 2));
     assert_eq!(args.reports()[0].format, ReportFormat::Json);
     let args = soft_pf(&["--socket-dir=d", "--vf=blk,file=a,,b,readonly", "--pf=blk,file=c"]).unwrap();
     assert_eq!(args.vfs()[0], SoftDevice::Blk { file: "a,b".into(), readonly: true });

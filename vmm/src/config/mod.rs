@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod disk;
+mod file;
 mod hardware;
 mod memory;
+mod net;
 mod outputs;
 
 use std::collections::BTreeSet;
@@ -16,14 +18,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::{
-    ConsoleConfig, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MacAddress, NetBackend, NotifyMode,
-    SoftDevice, VmConfig,
+    ConsoleConfig, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MacAddress, NotifyMode, SoftDevice,
+    VmConfig,
 };
 use thiserror::Error;
 
 pub use disk::{Disk, DiskError};
+pub use file::{read_file, read_stream};
 pub use hardware::{FunctionPlan, HostVfPlan, PassthroughPlan, ServedVfPlan};
 pub use memory::MemoryPlan;
+pub use net::{Descriptors, NetSource};
 pub use outputs::check_outputs;
 
 /// Least main memory: a kernel, an initial RAM disk and the tables of a PC must fit.
@@ -58,6 +62,14 @@ pub enum ConfigError {
         /// The name.
         id: String,
     },
+    /// A descriptor that came with the configuration cannot be used.
+    #[error("descriptor {index} cannot be a network card's: {problem}")]
+    Descriptor {
+        /// Its number in the configuration.
+        index: u32,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A file cannot be used.
     #[error("cannot open {what} {}", path.display())]
     Open {
@@ -86,6 +98,7 @@ impl ConfigError {
     pub fn field(&self) -> Option<String> {
         match self {
             Self::Value { field, .. } => Some((*field).to_owned()),
+            Self::Descriptor { .. } => Some("legacy_virtio.soft.net.backend.fd".to_owned()),
             Self::DuplicateId { .. } => Some("legacy_virtio.id".to_owned()),
             Self::Open { what, .. } | Self::NotAFile { what, .. } if *what == KERNEL => {
                 Some("payload.kernel".to_owned())
@@ -160,7 +173,7 @@ pub enum SoftPlan {
     /// A network card.
     Net {
         /// Where frames go.
-        backend: NetBackend,
+        backend: NetSource,
         /// Its address.
         mac: MacAddress,
     },
@@ -169,6 +182,14 @@ pub enum SoftPlan {
 impl Plan {
     /// Checks a configuration and opens its files. On an error nothing is left open or changed.
     pub fn check(config: &VmConfig) -> Result<Self, ConfigError> {
+        Self::check_with(config, &Descriptors::new())
+    }
+
+    /// As [`Self::check`], for a configuration that refers to descriptors.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn check_with(config: &VmConfig, descriptors: &Descriptors) -> Result<Self, ConfigError> {
         let cpus = check_limits(config)?;
         let memory_options = MemoryPlan::check(config)?;
         let ids = give_ids(&config.legacy_virtio)?;
@@ -181,7 +202,7 @@ impl Plan {
             .iter()
             .zip(ids)
             .zip(macs)
-            .map(|((device, id), mac)| DevicePlan::check(device, id, mac))
+            .map(|((device, id), mac)| DevicePlan::check(device, (id, mac), descriptors))
             .collect::<Result<_, _>>()?;
         hardware::check_owners(&devices, &passthrough)?;
         Ok(Self {
@@ -201,13 +222,17 @@ impl Plan {
 }
 
 impl DevicePlan {
-    fn check(config: &LegacyVirtioConfig, id: String, mac: MacAddress) -> Result<Self, ConfigError> {
+    fn check(
+        config: &LegacyVirtioConfig,
+        (id, mac): (String, MacAddress),
+        descriptors: &Descriptors,
+    ) -> Result<Self, ConfigError> {
         let vf = match (&config.soft, &config.vf, &config.vfio_user) {
             (Some(SoftDevice::Blk { file, readonly }), None, None) => {
                 VfPlan::Soft(SoftPlan::Blk(Disk::open(file, *readonly)?))
             }
             (Some(SoftDevice::Net { backend, .. }), None, None) => {
-                VfPlan::Soft(SoftPlan::Net { backend: backend.clone(), mac })
+                VfPlan::Soft(SoftPlan::Net { backend: NetSource::check(backend, descriptors)?, mac })
             }
             (None, Some(vf), None) => VfPlan::Host(HostVfPlan::check(vf)?),
             (None, None, Some(vf)) => VfPlan::Served(ServedVfPlan::check(vf)?),

@@ -2,6 +2,7 @@
 //! The engine from other threads: each operation is a message to the main loop and a wait for the answer,
 //! bounded in number and time. Touches no machine.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
@@ -35,7 +36,7 @@ mod limit {
 /// What is asked of the engine.
 #[derive(Debug)]
 pub(super) enum Request {
-    Create(Box<VmConfig>),
+    Create(Box<VmConfig>, Vec<OwnedFd>),
     Boot,
     Shutdown,
     Reboot,
@@ -46,7 +47,7 @@ pub(super) enum Request {
     Info,
     Counters,
     Legacy(Option<String>),
-    AddDevice(Box<LegacyVirtioConfig>),
+    AddDevice(Box<LegacyVirtioConfig>, Vec<OwnedFd>),
     RemoveDevice(String),
     Metrics,
     VmmShutdown,
@@ -127,7 +128,15 @@ impl Control {
     /// # Errors
     /// As all operations: where the state or the request does not allow it, and when it takes too long.
     pub fn create(&self, config: VmConfig) -> Result<(), LifecycleError> {
-        self.ask(Request::Create(Box::new(config)), limit::CHECK).map(drop)
+        self.create_with(config, Vec::new())
+    }
+
+    /// As [`Self::create`], for a configuration that refers to `descriptors` by their place.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn create_with(&self, config: VmConfig, descriptors: Vec<OwnedFd>) -> Result<(), LifecycleError> {
+        self.ask(Request::Create(Box::new(config), descriptors), limit::CHECK).map(drop)
     }
 
     /// Builds the machine and lets it run.
@@ -191,7 +200,19 @@ impl Control {
     /// # Errors
     /// See [`Self::create`].
     pub fn add_device(&self, device: LegacyVirtioConfig) -> Result<String, LifecycleError> {
-        match self.ask(Request::AddDevice(Box::new(device)), limit::CHECK)? {
+        self.add_device_with(device, Vec::new())
+    }
+
+    /// As [`Self::add_device`], for a device that refers to one of `descriptors` by its place.
+    ///
+    /// # Errors
+    /// See [`Self::create`].
+    pub fn add_device_with(
+        &self,
+        device: LegacyVirtioConfig,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<String, LifecycleError> {
+        match self.ask(Request::AddDevice(Box::new(device), descriptors), limit::CHECK)? {
             Reply::Text(id) => Ok(id),
             other => Err(mixed_up(&other)),
         }

@@ -6,9 +6,13 @@
 //! machine holds up the main loop, and so INTx, only for a machine that does not run then. A pause holds it up
 //! for as long as processors need to stop, at most [`PAUSE_LIMIT`].
 
+mod guest;
+mod look;
+
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use api::VmConfig;
@@ -16,23 +20,19 @@ use event_manager::{EventOps, EventSet, Events, MutEventSubscriber, SubscriberOp
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::control::{Control, Reply, Request, Ticket};
-use super::metrics::{self, Snapshot};
 use super::operator::Operator;
 use super::tally::{News, Tally, count};
-use super::view::{self, LegacyInfo, VmInfo};
+use super::view;
 use super::vm::{Failure, VirtualMachine};
 use super::wish::Wish;
 use super::{Category, Ended, EventBus, EventKind, LifecycleError, Operation, VmState};
 use crate::config::ConfigError;
-use crate::machine::{DeviceSection, Loop, Machine, Observer, SetupError};
+use crate::machine::{Loop, Observer, SetupError};
 use crate::report::Report;
 use crate::signals;
-use crate::vcpu::{ExitCounts, ExitReason};
 
 /// How long a pause waits for processors that are busy in a device access.
 const PAUSE_LIMIT: Duration = Duration::from_secs(1);
-/// How long a look at a function's registers waits for an access to it.
-const LOOK_LIMIT: Duration = Duration::from_millis(5);
 
 /// How an engine behaves.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +54,8 @@ pub struct Engine {
     main_loop: Loop,
     wish: Arc<Wish>,
     control: Control,
-    requests: Receiver<Ticket>,
+    /// Gone when the engine ends: who asks then is told at once.
+    requests: Option<Receiver<Ticket>>,
     vm: Option<VirtualMachine>,
     operator: Operator,
     report: Report,
@@ -98,7 +99,7 @@ impl Engine {
             main_loop,
             wish,
             control,
-            requests,
+            requests: Some(requests),
             vm: None,
             operator: Operator::default(),
             report: Report::default(),
@@ -122,7 +123,11 @@ impl Engine {
     /// # Errors
     /// What is wrong with the configuration.
     pub fn prepare(&mut self, config: VmConfig) -> Result<(), ConfigError> {
-        self.vm = Some(VirtualMachine::new(config, &self.options.outputs)?);
+        self.prepare_with(config, Vec::new())
+    }
+
+    fn prepare_with(&mut self, config: VmConfig, descriptors: Vec<OwnedFd>) -> Result<(), ConfigError> {
+        self.vm = Some(VirtualMachine::new(config, descriptors, &self.options.outputs)?);
         Ok(())
     }
 
@@ -139,6 +144,7 @@ impl Engine {
     pub fn run(&mut self) -> Result<Ended, SetupError> {
         let outcome = self.serve();
         // Before the machine goes, so that nobody waits for an answer while it does.
+        self.requests = None;
         self.control.events().publish(EventKind::VmmShutdown);
         let why = match &outcome {
             Ok(ended) => ended.to_string(),
@@ -147,6 +153,7 @@ impl Engine {
         let stopped = self.switch_off(&why).map(drop);
         self.set_state(VmState::NotCreated);
         self.vm = None;
+        self.operator.release();
         self.control.events().close();
         stopped.and(outcome)
     }
@@ -160,7 +167,8 @@ impl Engine {
             self.look_at_guest()?;
             self.answer_requests();
             match self.ended.take() {
-                Some(ended) => return Ok(ended),
+                // A signal while the guest ended counts more.
+                Some(ended) => return Ok(self.wish.granted().unwrap_or(ended)),
                 // What came meanwhile has signalled the loop: nothing waits for the next event.
                 None => self.main_loop.run().map_err(SetupError::MainLoop)?,
             };
@@ -169,14 +177,10 @@ impl Engine {
 
     fn answer_requests(&mut self) {
         while self.ended.is_none() {
-            match self.requests.try_recv() {
-                Ok(mut ticket) => {
-                    if let Some(request) = ticket.begin() {
-                        let answer = self.carry_out(request);
-                        ticket.answer(answer.map_err(LifecycleError::from));
-                    }
-                }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
+            let Some(mut ticket) = self.requests.as_ref().and_then(|requests| requests.try_recv().ok()) else { return };
+            if let Some(request) = ticket.begin() {
+                let answer = self.carry_out(request);
+                ticket.answer(answer.map_err(LifecycleError::from));
             }
         }
     }
@@ -195,8 +199,8 @@ impl Engine {
         let operation = request.operation();
         operation.after(self.control.state()).map_err(|refusal| LifecycleError::refused(operation, refusal))?;
         match request {
-            Request::Create(config) => {
-                self.prepare(*config)?;
+            Request::Create(config, descriptors) => {
+                self.prepare_with(*config, descriptors)?;
                 self.created();
             }
             Request::Boot => self.boot()?,
@@ -212,9 +216,9 @@ impl Engine {
                 return Ok(Reply::Counters(view::counters(&exits, &sections)));
             }
             Request::Legacy(id) => return Ok(Reply::Legacy(self.legacy(id.as_deref())?)),
-            Request::AddDevice(device) => {
+            Request::AddDevice(device, descriptors) => {
                 let outputs = self.options.outputs.clone();
-                let id = self.vm()?.add_device(*device, &outputs)?;
+                let id = self.vm()?.add_device(*device, descriptors, &outputs)?;
                 self.control.events().publish(EventKind::DeviceAdded { id: id.clone() });
                 return Ok(Reply::Text(id));
             }
@@ -375,120 +379,11 @@ impl Engine {
     }
 }
 
-/// What the guest does to its machine.
-impl Engine {
-    fn look_at_guest(&mut self) -> Result<(), SetupError> {
-        let Some(reason) = self.vm.as_ref().and_then(|vm| vm.machine.as_ref()).and_then(Machine::exit_reason) else {
-            return Ok(());
-        };
-        let (ended, event) = match reason {
-            ExitReason::PowerOff => (Ended::PoweredOff, EventKind::GuestPowerOff),
-            ExitReason::Reset => (Ended::Reset, EventKind::GuestReset),
-            ExitReason::Crashed(report) => {
-                let reason = report.cause.to_string();
-                count(&self.tally.crashes);
-                if !self.options.ends_with_guest {
-                    tracing::error!("the guest crashed\n{report}");
-                }
-                (Ended::Crashed(report), EventKind::Crashed { reason })
-            }
-            // Nobody but this module stops a machine, and it takes the machine away then.
-            ExitReason::Stopped => (Ended::Left, EventKind::Shutdown),
-        };
-        self.control.events().publish(event);
-        if matches!(ended, Ended::Reset) {
-            count(&self.tally.guest_resets);
-            if !self.options.no_reboot {
-                tracing::info!("the guest resets itself");
-                return self.restart(&ended.to_string());
-            }
-        }
-        let why = ended.to_string();
-        if self.options.ends_with_guest {
-            self.ended = Some(ended);
-        }
-        self.after_the_end(&why)
-    }
-
-    fn restart(&mut self, why: &str) -> Result<(), SetupError> {
-        match self.reboot(why) {
-            Ok(()) => Ok(()),
-            Err(failure) if !self.options.ends_with_guest => {
-                let error = LifecycleError::from(failure);
-                tracing::error!(causes = ?error.causes, "the guest reset itself and cannot be started again: {error}");
-                Ok(())
-            }
-            Err(Failure::Setup(error)) => Err(error),
-            Err(failure) => {
-                let error = LifecycleError::from(failure);
-                Err(SetupError::Restart(Box::new(error)))
-            }
-        }
-    }
-
-    /// A wish that came meanwhile goes before what the guest did.
-    fn after_the_end(&mut self, why: &str) -> Result<(), SetupError> {
-        let why = self.wish.granted().map_or_else(|| why.to_owned(), |wish| wish.to_string());
-        match self.shut_down(&why) {
-            Err(Failure::Setup(error)) if self.options.ends_with_guest => Err(error),
-            Err(failure) => {
-                tracing::error!("the machine did not stop cleanly: {}", LifecycleError::from(failure));
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-}
-
-/// Looking.
-impl Engine {
-    fn figures(&self) -> (Vec<ExitCounts>, Vec<DeviceSection>) {
-        let machine = self.vm.as_ref().and_then(|vm| vm.machine.as_ref());
-        machine.map_or_else(Default::default, |machine| (machine.exits(), machine.devices()))
-    }
-
-    fn info(&mut self) -> Result<VmInfo, LifecycleError> {
-        let (_, sections) = self.figures();
-        let state = self.control.state();
-        let vm = self.vm()?;
-        Ok(VmInfo {
-            config: vm.config.clone(),
-            state,
-            memory_actual_size: vm.config.memory.size,
-            device_tree: view::device_tree(&vm.config, &sections),
-            ended_by: vm.ended_by.clone(),
-        })
-    }
-
-    fn legacy(&mut self, id: Option<&str>) -> Result<Vec<LegacyInfo>, LifecycleError> {
-        let details = self.vm()?.machine()?.legacy(LOOK_LIMIT);
-        let wanted = |info: &LegacyInfo| id.is_none_or(|id| info.details.section.device.id == id);
-        let info =
-            |details: crate::machine::LegacySection| LegacyInfo { pci_bdf: view::bdf(details.section.slot), details };
-        let found: Vec<_> = details.into_iter().map(info).filter(wanted).collect();
-        match id {
-            Some(id) if found.is_empty() => Err(LifecycleError::no_device(id)),
-            _ => Ok(found),
-        }
-    }
-
-    fn metrics(&self) -> String {
-        let (exits, devices) = self.figures();
-        metrics::render(&Snapshot {
-            state: self.control.state(),
-            events: self.control.events().published(),
-            tally: &self.tally,
-            exits: &exits,
-            devices: &devices,
-        })
-    }
-}
-
 impl Request {
     /// What the table of states calls it. The two that are possible always are answered before.
     fn operation(&self) -> Operation {
         match self {
-            Self::Create(_) => Operation::Create,
+            Self::Create(..) => Operation::Create,
             Self::Boot => Operation::Boot,
             Self::Shutdown => Operation::Shutdown,
             Self::Reboot => Operation::Reboot,
@@ -499,7 +394,7 @@ impl Request {
             Self::Info | Self::Metrics | Self::VmmShutdown => Operation::Info,
             Self::Counters => Operation::Counters,
             Self::Legacy(_) => Operation::Legacy,
-            Self::AddDevice(_) => Operation::AddDevice,
+            Self::AddDevice(..) => Operation::AddDevice,
             Self::RemoveDevice(_) => Operation::RemoveDevice,
         }
     }

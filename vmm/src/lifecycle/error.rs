@@ -116,7 +116,9 @@ impl LifecycleError {
 impl From<&ConfigError> for LifecycleError {
     fn from(error: &ConfigError) -> Self {
         let category = match error {
-            ConfigError::Usage(_) | ConfigError::Value { .. } => Category::InvalidConfig,
+            ConfigError::Usage(_) | ConfigError::Value { .. } | ConfigError::Descriptor { .. } => {
+                Category::InvalidConfig
+            }
             ConfigError::DuplicateId { .. } => Category::DuplicateId,
             ConfigError::Open { .. } | ConfigError::NotAFile { .. } | ConfigError::Disk(_) => Category::FileUnusable,
         };
@@ -131,6 +133,8 @@ impl From<&SetupError> for LifecycleError {
             SetupError::Boot { .. } => Category::FileUnusable,
             SetupError::AddressWidth { .. } | SetupError::Layout(_) => Category::InvalidConfig,
             SetupError::Internal(_) | SetupError::MainLoop(_) => Category::Internal,
+            // It ended while it was told what to do.
+            SetupError::Vcpu(VcpuError::Ended) => Category::WrongState,
             SetupError::Vcpu(VcpuError::Timeout { .. }) => Category::Deadline,
             _ => Category::SetupFailed,
         };

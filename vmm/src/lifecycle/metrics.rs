@@ -73,11 +73,15 @@ fn processors(page: &mut Page, exits: &[ExitCounts]) {
 
 fn accesses(page: &mut Page, devices: &[DeviceSection]) {
     let name = "heirloom_legacy_accesses_total";
-    page.family(name, "counter", "Accesses of the guest to a legacy register block, by direction.");
+    page.family(name, "counter", "Accesses of the guest to legacy registers that left it, by register and direction.");
     for device in devices {
-        let accesses = &device.device.accesses;
-        page.sample(name, &[("device", &device.device.id), ("direction", &"read")], accesses.reads);
-        page.sample(name, &[("device", &device.device.id), ("direction", &"write")], accesses.writes);
+        for register in &device.by_register {
+            for (direction, count) in [("read", register.reads), ("write", register.writes)] {
+                let labels: [Label<'_>; 3] =
+                    [("device", &device.device.id), ("register", &register.register), ("direction", &direction)];
+                page.sample(name, &labels, count);
+            }
+        }
     }
     let name = "heirloom_legacy_software_answers_total";
     page.family(name, "counter", "Reads answered without a command, by what answered.");
@@ -130,8 +134,8 @@ fn each_command(devices: &[DeviceSection]) -> impl Iterator<Item = (&String, &Op
     devices.iter().flat_map(|device| device.admin.commands.iter().map(move |command| (&device.device.id, command)))
 }
 
-fn latency(page: &mut Page, name: &str, device: &String, command: &OpcodeStats) {
-    let labels: [Label<'_>; 2] = [("device", device), ("opcode", &command.command)];
+fn latency(page: &mut Page, name: &str, device: &str, command: &OpcodeStats) {
+    let labels: [Label<'_>; 2] = [("device", &device), ("opcode", &command.command)];
     let mut so_far = 0;
     let bounds = LATENCY_BOUNDS.iter().map(|nanos| Seconds(*nanos).to_string()).chain(["+Inf".to_owned()]);
     for (bound, count) in bounds.zip(command.latency_buckets) {

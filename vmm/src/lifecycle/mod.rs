@@ -7,7 +7,7 @@
 //! | `state` | states, operations, and which goes in which | yes |
 //! | `error` | failures with a category, causes and the field to blame | yes |
 //! | `control` | the engine from other threads: a bounded queue, deadlines | |
-//! | `engine` | the main loop; operations; what the guest does | |
+//! | `engine` | the main loop and operations; in `guest` what the guest does, in `look` what clients see | |
 //! | `vm` | configuration, open files, machine | |
 //! | `operator`, `wish` | serial port and terminal; signals and Ctrl-A X | |
 //! | `events`, `monitor` | what happened, as a stream; the stream as a file | |
@@ -25,6 +25,8 @@ mod monitor;
 mod operator;
 mod state;
 mod tally;
+#[cfg(test)]
+pub(crate) mod test_engine;
 pub mod view;
 mod vm;
 mod wish;

@@ -19,13 +19,13 @@ use devices::function::vfio::sysfs::Sysfs;
 use devices::function::vfio::{OverVfioBar0, VfioFunction};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::transitional::{
-    DeviceReport, IrqMode, LegacyRegisters, NotifyMode as DeviceNotifyMode, Parts, RegisterMirror, TransitionalConfig,
+    DeviceReport, IrqMode, NotifyMode as DeviceNotifyMode, Parts, RegisterAccesses, RegisterMirror, TransitionalConfig,
     TransitionalDevice,
 };
 use serde::Serialize;
 
 use super::hardware::{self, Hardware};
-use super::kernel_registers::KernelRegisters;
+use super::kernel_registers::{KernelRegisters, Registers};
 use super::members::{Member, members, start_pf};
 use super::observer::{ObservedClient, Observer};
 use super::pf_group::{PfGroup, START_LIMIT};
@@ -52,46 +52,6 @@ struct Function {
     registers: Registers,
 }
 
-/// The legacy registers of a function.
-#[derive(Clone)]
-enum Registers {
-    /// Over the PF's admin queue.
-    Admin(Arc<OverAdmin>),
-    /// The kernel's.
-    Kernel(Arc<KernelRegisters>),
-}
-
-impl Registers {
-    fn get(&self) -> Arc<dyn LegacyRegisters> {
-        match self {
-            Self::Admin(registers) => Arc::clone(registers) as _,
-            Self::Kernel(registers) => Arc::clone(registers) as _,
-        }
-    }
-
-    /// What was asked of the PF in this process.
-    fn stats(&self) -> AdminStats {
-        match self {
-            Self::Admin(registers) => registers.stats(),
-            Self::Kernel(_) => AdminStats::default(),
-        }
-    }
-
-    const fn mode(&self) -> &'static str {
-        match self {
-            Self::Admin(_) => "admin_commands",
-            Self::Kernel(_) => "vfio_bar0",
-        }
-    }
-
-    /// The VF is let go of.
-    fn release(&self) {
-        if let Self::Kernel(registers) = self {
-            registers.release();
-        }
-    }
-}
-
 /// What one device did, for the report.
 #[derive(Clone, Debug, Serialize)]
 pub struct DeviceSection {
@@ -104,6 +64,9 @@ pub struct DeviceSection {
     pub admin: AdminStats,
     /// How often the guest broke a ring, by garbage addresses, indices or chains, as the software VF counts it.
     pub rings_broken: u64,
+    /// The guest's accesses by register. Not in reports.
+    #[serde(skip)]
+    pub by_register: Vec<RegisterAccesses>,
 }
 
 /// One device in detail, for people who look into a running machine.
@@ -214,6 +177,7 @@ impl LegacyVirtio {
                 slot: f.slot,
                 device: f.device.report(),
                 admin: f.registers.stats(),
+                by_register: f.device.register_accesses(),
                 rings_broken: soft.map_or(0, |(soft, member)| soft.rings_broken(usize::from(member.get()) - 1)),
             }
         };
@@ -257,7 +221,7 @@ impl Function {
         let (device, vf, remap) = (Arc::clone(&self.device), Arc::clone(&self.vf), Arc::clone(remap));
         let registers = self.registers.clone();
         let removed = move || {
-            device.taken_away("the system wants the VF back, or its server is gone");
+            device.taken_away("taken away for good: the system wants the VF back, or its server is gone");
             remap();
             registers.release();
             vf.detach();
@@ -270,6 +234,9 @@ impl Function {
     }
 }
 
+/// A VF; and again by its own type, if the kernel has its legacy registers.
+type OpenVf = (Arc<dyn PciFunction>, Option<Arc<VfioFunction>>);
+
 impl Builder<'_> {
     fn function(&self, plan: &DevicePlan, member: Member, pfs: &[PfGroup]) -> Result<Function, SetupError> {
         let failed = |source: Failure| SetupError::Device { id: plan.id.clone(), source };
@@ -280,7 +247,7 @@ impl Builder<'_> {
         let registers = match (pf, kernel) {
             (Some((_, pf, member)), None) => self.over_admin(pf, member, vf.as_ref())?,
             (None, Some(vf)) => {
-                let registers = OverVfioBar0::new(&vf, None).map_err(|e| failed(e.into()))?;
+                let registers = OverVfioBar0::new(&vf, Vec::new()).map_err(|e| failed(e.into()))?;
                 Registers::Kernel(KernelRegisters::new(registers))
             }
             _ => return Err(SetupError::Internal("a VF without legacy registers")),
@@ -303,12 +270,7 @@ impl Builder<'_> {
         Ok(Function { slot, pf: pf.map(|(index, _, member)| (index, member)), vf, device, registers })
     }
 
-    /// The VF; and again by its own type, if the kernel has its legacy registers.
-    fn open(
-        &self,
-        plan: &DevicePlan,
-        pf: Option<(&PfGroup, NonZeroU16)>,
-    ) -> Result<(Arc<dyn PciFunction>, Option<Arc<VfioFunction>>), Failure> {
+    fn open(&self, plan: &DevicePlan, pf: Option<(&PfGroup, NonZeroU16)>) -> Result<OpenVf, Failure> {
         match (&plan.vf, pf) {
             (VfPlan::Soft(_), Some((pf, member))) => {
                 let vf = pf.soft.as_ref().and_then(|soft| soft.vf(usize::from(member.get()) - 1));

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which VF belongs to which PF, and starting a PF for all its VFs.
 
+use std::fs::File;
+use std::io;
 use std::num::NonZeroU16;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 
-use api::{NetBackend, VfioMode};
+use api::VfioMode;
 use devices::function::tap;
 use devices::function::vfio::sysfs::Sysfs;
 use devices::soft_pf::{self, VfSpec};
@@ -12,7 +15,7 @@ use devices::soft_pf::{self, VfSpec};
 use super::SetupError;
 use super::hardware::{self, Hardware, Route};
 use super::pf_group::{PfGroup, PfKey};
-use crate::config::{DevicePlan, HostVfPlan, SoftPlan, VfPlan};
+use crate::config::{DevicePlan, HostVfPlan, NetSource, SoftPlan, VfPlan};
 
 /// The PF of one VF, and the VF's number there; `None` if the kernel runs the admin commands.
 pub(super) struct Member {
@@ -96,10 +99,20 @@ fn soft_spec(id: &str, soft: &SoftPlan) -> Result<VfSpec, Box<dyn std::error::Er
         },
         SoftPlan::Net { backend, mac } => VfSpec::Net {
             backend: match backend {
-                NetBackend::Loopback => soft_pf::NetBackend::Loopback,
-                NetBackend::Tap(name) => soft_pf::NetBackend::Tap(tap::open(name, true)?),
+                NetSource::Loopback => soft_pf::NetBackend::Loopback,
+                NetSource::Descriptor { descriptor, vnet_hdr } => {
+                    soft_pf::NetBackend::Tap(tap::Tap { file: duplicate(descriptor)?, vnet_hdr: *vnet_hdr })
+                }
+                NetSource::Tap(name) => soft_pf::NetBackend::Tap(tap::open(name, true)?),
             },
             mac: mac.0,
         },
     })
+}
+
+/// A descriptor of its own for a machine. Reads must not wait: what its giver set is overruled.
+fn duplicate(descriptor: &OwnedFd) -> io::Result<File> {
+    let flags = rustix::fs::fcntl_getfl(descriptor)?;
+    rustix::fs::fcntl_setfl(descriptor, flags | rustix::fs::OFlags::NONBLOCK)?;
+    descriptor.try_clone().map(File::from)
 }

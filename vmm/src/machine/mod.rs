@@ -8,6 +8,8 @@ mod error;
 mod hardware;
 mod kernel_registers;
 mod legacy_virtio;
+#[cfg(test)]
+mod mapping_tests;
 mod members;
 mod observer;
 mod passthrough;

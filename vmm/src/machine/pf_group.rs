@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use api::VfioMode;
-use devices::admin::{PfDriver, PfLog, Wait};
+use devices::admin::{Negotiation, PfDriver, PfLog, Wait};
 use devices::function::PciFunction;
 use devices::function::detachable::Detachable;
 use devices::function::vfio::{Bdf, VfToken};
@@ -117,11 +117,61 @@ fn start(
     if let Some(vfs) = vfs {
         driver.enable_vfs(vfs)?;
     }
-    driver.negotiate_commands(&Wait { deadline, cancelled })?;
-    if !driver.supports_legacy() {
-        let pf = driver.function().name().to_owned();
-        let error = HardwareError::NoLegacyCommands { pf: pf.clone() };
-        return Err(SetupError::HostPf { pf, source: error.into() });
+    let negotiated = driver.negotiate_commands(&Wait { deadline, cancelled })?;
+    let pf = driver.function().name().to_owned();
+    match lack(&pf, negotiated, driver.supports_legacy()) {
+        Some(lack) => Err(SetupError::HostPf { pf, source: lack.into() }),
+        None => Ok(Arc::new(driver)),
     }
-    Ok(Arc::new(driver))
+}
+
+/// What a PF that answers commands still lacks.
+fn lack(pf: &str, negotiated: Negotiation, supports_legacy: bool) -> Option<HardwareError> {
+    let pf = pf.to_owned();
+    match negotiated {
+        // There is no group of VFs as long as there is no VF.
+        Negotiation::Deferred => Some(HardwareError::VfDisabled { pf, active: 0, member: 1 }),
+        _ if !supports_legacy => Some(HardwareError::NoLegacyCommands { pf }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use devices::admin::wire::CommandList;
+    use devices::soft_pf::NetBackend;
+
+    use super::*;
+
+    fn text(error: &SetupError) -> String {
+        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        format!("{error}: {cause}")
+    }
+
+    #[test]
+    fn a_pf_without_legacy_commands_is_refused_with_the_fix() {
+        let list = Negotiation::Using(CommandList::from_word(3));
+        let error = lack("pf", list, false).unwrap().to_string();
+        assert!(error.contains("does not offer the legacy register access commands"), "{error}");
+        assert!(error.contains("--device vfio="), "{error}");
+        assert!(lack("pf", list, true).is_none());
+    }
+
+    #[test]
+    fn a_pf_without_vfs_is_refused_with_the_fix() {
+        let spec = VfSpec::Net { backend: NetBackend::Loopback, mac: [2, 0, 0, 0, 0, 1] };
+        let soft = SoftPf::new("soft", vec![spec]).unwrap();
+        let error = text(&start(soft.pf(), None, &AtomicBool::new(false)).unwrap_err());
+        assert!(error.contains("has 0 VFs enabled, and VF 1 is wanted"), "{error}");
+    }
+
+    #[test]
+    fn a_vf_that_is_not_enabled_any_more_is_told_with_the_fix() {
+        let never = AtomicBool::new(false);
+        let group = PfGroup::soft(vec![VfSpec::Net { backend: NetBackend::Loopback, mac: [2, 0, 0, 0, 0, 1] }], &never)
+            .unwrap();
+        assert!(group.check_member(NonZeroU16::MIN).is_ok());
+        let error = text(&group.check_member(NonZeroU16::new(2).unwrap()).unwrap_err());
+        assert!(error.contains("has 1 VFs enabled, and VF 2 is wanted: write the number"), "{error}");
+    }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Collects results. It looks at nothing.
 
-use api::{ProbeCheck, ProbeReport, ProbeResult};
+use api::types::{ProbeCheck, ProbeReport, ProbeResult};
 
 /// Results so far, and which function the next ones are about.
 #[derive(Debug, Default)]

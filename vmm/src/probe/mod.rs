@@ -29,7 +29,7 @@ mod tests;
 
 use std::path::PathBuf;
 
-use api::ProbeReport;
+use api::types::ProbeReport;
 use devices::function::vfio::{Bdf, HostPaths, VfToken};
 
 use self::checks::Checks;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use api::{ProbeCheck, ProbeResult};
+use api::types::{ProbeCheck, ProbeResult};
 use devices::admin::wire::NotifyEntry;
 use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
 

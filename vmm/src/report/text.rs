@@ -4,6 +4,7 @@
 use std::fmt::{self, Write};
 
 use devices::admin::{OpcodeStats, PfReport};
+use devices::transitional::KickReport;
 
 use super::{Boot, Report};
 use crate::machine::{DeviceSection, PassthroughSection};
@@ -88,11 +89,12 @@ fn write_pf(out: &mut String, pf: &PfReport) -> fmt::Result {
 
 fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     let d = &section.device;
-    writeln!(
-        out,
-        "\n{} ({:?} on {}, PCI slot {}, member {})",
-        d.id, d.device, d.function, section.slot, section.admin.member
-    )?;
+    write!(out, "\n{} ({:?} on {}, PCI slot {}, ", d.id, d.device, d.function, section.slot)?;
+    match section.admin.member {
+        // The group has no such member: nothing was asked of a PF by this process.
+        0 => writeln!(out, "admin commands by the kernel)")?,
+        member => writeln!(out, "member {member})")?,
+    }
     writeln!(
         out,
         "  register accesses  {} reads and {} writes by the guest, {} admin commands",
@@ -114,7 +116,10 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     writeln!(
         out,
         "  kicks              {} by ioeventfd, {} by a store from the exit loop, {} by admin command ({})",
-        k.ioeventfd, k.store, k.admin, d.notify
+        by_ioeventfd(k),
+        k.store,
+        k.admin,
+        d.notify
     )?;
     writeln!(out, "                     {} early, {} replayed, {} dropped", k.early, k.replayed, k.dropped)?;
     writeln!(
@@ -143,6 +148,15 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     match &d.faulted {
         Some(reason) => writeln!(out, "  OUT OF SERVICE     {reason}"),
         None => Ok(()),
+    }
+}
+
+/// In the kernel nobody counts.
+fn by_ioeventfd(kicks: &KickReport) -> String {
+    match (kicks.ioeventfd, kicks.ioeventfd_uncounted) {
+        (0, 1..) => "an uncounted number".to_owned(),
+        (counted, 1..) => format!("more than {counted}"),
+        (counted, 0) => counted.to_string(),
     }
 }
 

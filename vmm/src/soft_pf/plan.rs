@@ -87,5 +87,10 @@ fn spec(device: &SoftDevice, id: String, mac: MacAddress) -> Result<VfSpec, Serv
             let tap = tap::open(name, true).map_err(|error| ServeError::Device(error.into()))?;
             VfSpec::Net { backend: soft_pf::NetBackend::Tap(tap), mac: mac.0 }
         }
+        SoftDevice::Net { backend: NetBackend::Fd(_), .. } => {
+            return Err(ServeError::Usage(
+                "descriptors come with API requests, not here: use tap= or loopback".to_owned(),
+            ));
+        }
     })
 }

@@ -100,7 +100,7 @@ impl Region for VfioFunction {
 pub struct OverVfioBar0 {
     region: Arc<dyn Region>,
     name: String,
-    notify: Option<NotifyAddress>,
+    notify: Vec<NotifyAddress>,
 }
 
 impl fmt::Debug for OverVfioBar0 {
@@ -113,12 +113,12 @@ impl OverVfioBar0 {
     /// Takes region 0 of `function`, which from now on looks like the VF that it is: no BAR 0, and a
     /// modern device id.
     ///
-    /// Without a `notify` address kicks are writes to the region; the kernel, which knows the
+    /// Without addresses in `notify` kicks are writes to the region; the kernel, which knows the
     /// address, does not tell it.
     ///
     /// # Errors
     /// When the driver or the region is not there.
-    pub fn new(function: &Arc<VfioFunction>, notify: Option<NotifyAddress>) -> Result<Self, Bar0Error> {
+    pub fn new(function: &Arc<VfioFunction>, notify: Vec<NotifyAddress>) -> Result<Self, Bar0Error> {
         let name = function.name().to_owned();
         if function.legacy_region().is_none() {
             let driver = function.driver().to_owned();
@@ -217,7 +217,7 @@ impl LegacyRegisters for OverVfioBar0 {
     }
 
     fn notify_addresses(&self) -> &[NotifyAddress] {
-        self.notify.as_slice()
+        &self.notify
     }
 }
 

@@ -98,7 +98,8 @@ impl DmaSpace {
         })
     }
 
-    /// As [`Self::new`]; `show` is called for mappings that take longer than a second, about once a second.
+    /// As [`Self::new`]; `show` is called for mappings that take longer than a second, about once a
+    /// second. It must not use the space, which is locked then.
     pub fn with_progress(
         kvm: Option<Arc<dyn KvmVfio>>,
         show: impl Fn(&DmaProgress) + Send + Sync + 'static,
@@ -128,8 +129,7 @@ impl DmaSpace {
         state.next_user
     }
 
-    /// Tells KVM of a group or device file. That it does not know it costs performance with devices
-    /// that bypass caches; it is no reason to fail where the kernel has no such facility.
+    /// Tells KVM of a group or device file. Where KVM has no such facility there is nobody to tell.
     pub(super) fn tell_kvm(&self, file: BorrowedFd<'_>) -> io::Result<()> {
         self.kvm.as_ref().map_or(Ok(()), |kvm| kvm.add(file))
     }

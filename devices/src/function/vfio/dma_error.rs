@@ -31,6 +31,14 @@ pub enum DmaError {
         /// MiB of the region, rounded up.
         wanted_mib: u64,
     },
+    /// The memory is not there when it is touched.
+    #[error(
+        "the host cannot provide the {wanted_mib} MiB that are to be mapped for DMA: with huge pages, reserve enough of them (vm.nr_hugepages; HugePages_Free in /proc/meminfo)"
+    )]
+    NotBacked {
+        /// MiB of the region, rounded up.
+        wanted_mib: u64,
+    },
     /// The IOMMU cannot translate all of these addresses.
     #[error(
         "addresses {start:#x} to {last:#x} cannot be mapped by this host's IOMMU, whose ranges are {ranges}: the firmware reserves the rest, or the IOMMU has fewer address bits; use less guest memory, or an IOMMU with wider addresses"
@@ -102,6 +110,8 @@ impl Refused<'_> {
                 DmaError::LockLimit { wanted_mib, mapped_mib, limit_mib }
             }
             (Some(libc::ENOMEM), ..) => DmaError::NoMemory { wanted_mib },
+            // A huge page that was not reserved, and is needed now.
+            (Some(libc::EFAULT), ..) => DmaError::NotBacked { wanted_mib },
             (Some(libc::ENOSPC), ..) => DmaError::TooMany,
             (Some(libc::EINVAL | libc::EOVERFLOW | libc::EADDRINUSE), _, Some(ranges))
                 if !inside(ranges, self.start, last) =>
@@ -149,5 +159,6 @@ mod tests {
         assert!(matches!(explain(libc::EINVAL, (0x7f_ffff_f000, 0x2000), None), DmaError::Reserved { .. }));
         assert!(matches!(explain(libc::EINVAL, (0, 0x2000), None), DmaError::Call { .. }));
         assert!(matches!(explain(libc::ENOSPC, (0, 0x2000), None), DmaError::TooMany));
+        assert!(matches!(explain(libc::EFAULT, (0, 64 * MIB), None), DmaError::NotBacked { wanted_mib: 64 }));
     }
 }

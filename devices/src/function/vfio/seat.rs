@@ -14,7 +14,7 @@ use std::sync::Arc;
 use vfio_bindings::bindings::vfio;
 
 use super::dma::{Container, DmaSpace, Group, Host};
-use super::holders::holders;
+use super::holders::{Holder, holders};
 use super::mappings::User;
 use super::open_error::OpenError;
 use super::preflight::{HostPaths, Preflight};
@@ -133,8 +133,8 @@ impl Joining<'_> {
     /// Opens the group and puts it into the container, which gets its IOMMU with the earliest group.
     fn open_group(&self, container: &Container) -> Result<Group> {
         let (bdf, id) = (self.found.bdf, self.found.group.id);
-        let path = self.paths.dev.join("vfio").join(id.to_string());
-        let file = self.open(&path, "the kernel has no VFIO groups (VFIO_GROUP), or udev is not running")?;
+        let file =
+            self.open(&self.group_path(), "the kernel has no VFIO groups (VFIO_GROUP), or udev is not running")?;
         let call = |what| move |source| OpenError::Call { bdf, what, source };
         let flags = ioctl::group_flags(&file).map_err(call("read the state of its IOMMU group"))?;
         if flags & vfio::VFIO_GROUP_FLAGS_VIABLE == 0 {
@@ -217,46 +217,51 @@ impl Joining<'_> {
         })
     }
 
-    /// What the kernel's answer to opening a device means.
+    /// What the kernel's answer to opening a device means. Where several things have one answer, what
+    /// sysfs and /proc show decides.
     fn refused(&self, source: io::Error, what: &'static str) -> OpenError {
         let (bdf, group) = (self.found.bdf, self.found.group.id);
-        match source.raw_os_error() {
-            Some(libc::EACCES) if self.token.is_some() => OpenError::TokenWrong { bdf },
-            Some(libc::EACCES) => OpenError::TokenNeeded { bdf },
+        let code = source.raw_os_error();
+        match code {
+            Some(libc::EACCES) if self.token.is_some() => return OpenError::TokenWrong { bdf },
+            Some(libc::EACCES) => return OpenError::TokenNeeded { bdf },
+            Some(libc::EPERM | libc::EBUSY | libc::EINVAL) => {}
+            _ => return OpenError::Call { bdf, what, source },
+        }
+        if !self.found.blockers.is_empty() {
+            return OpenError::NotViable { bdf, group, blockers: self.found.blockers.clone() };
+        }
+        if let Some((path, holders)) = self.other_users() {
+            return OpenError::Busy { bdf, path, holders };
+        }
+        match code {
             Some(libc::EPERM) => {
                 OpenError::UnsafeInterrupts { bdf, setting: "allow_unsafe_interrupts=1 of module iommufd" }
             }
-            Some(libc::EBUSY | libc::EINVAL) if !self.found.blockers.is_empty() => {
-                OpenError::NotViable { bdf, group, blockers: self.found.blockers.clone() }
-            }
-            Some(libc::EBUSY | libc::EINVAL) => self.in_use(source, what),
+            Some(libc::EINVAL) if self.token.is_some() => OpenError::TokenUnexpected { bdf },
+            Some(libc::EBUSY) => OpenError::Busy { bdf, path: self.group_path(), holders: Vec::new() },
             _ => OpenError::Call { bdf, what, source },
         }
     }
 
-    /// EBUSY is a user of the other kind of node, or of the group; EINVAL is one of the same character
-    /// device, or a token that cannot be.
-    fn in_use(&self, source: io::Error, what: &'static str) -> OpenError {
-        let bdf = self.found.bdf;
-        let group = self.paths.dev.join("vfio").join(self.found.group.id.to_string());
-        let nodes: Vec<PathBuf> = self.cdev_path().into_iter().chain([group.clone()]).collect();
-        let others = |node: &PathBuf| {
+    /// Who else has the function open, by either node, or another member of its group: the kernel
+    /// answers EBUSY, EINVAL and EPERM.
+    fn other_users(&self) -> Option<(PathBuf, Vec<Holder>)> {
+        let users = |node: &Path, own_files: usize| {
             let mut found = holders(&self.paths.proc, node);
-            // This process has the node open once, to ask.
-            found.retain(|holder| holder.pid != std::process::id() || holder.files > 1);
-            found
+            found.retain(|holder| holder.pid != std::process::id() || holder.files > own_files);
+            (!found.is_empty()).then(|| (node.to_owned(), found))
         };
-        for path in nodes {
-            let holders = others(&path);
-            if !holders.is_empty() {
-                return OpenError::Busy { bdf, path, holders };
-            }
-        }
-        match source.raw_os_error() {
-            Some(libc::EINVAL) if self.token.is_some() => OpenError::TokenUnexpected { bdf },
-            Some(libc::EBUSY) => OpenError::Busy { bdf, path: group, holders: Vec::new() },
-            _ => OpenError::Call { bdf, what, source },
-        }
+        // This process has each of these open once, to ask, and members perhaps for good.
+        let own = [self.cdev_path().ok(), Some(self.group_path())].into_iter().flatten();
+        let members = self.found.group.members.iter().filter(|member| **member != self.found.bdf);
+        let members = members.filter_map(|member| {
+            let name = self.paths.sysfs.function(*member).ok()?.vfio_cdev().ok()??;
+            Some(self.cdev_folder().join(name))
+        });
+        own.map(|node| (node, 1))
+            .chain(members.map(|node| (node, usize::MAX)))
+            .find_map(|(node, own)| users(&node, own))
     }
 
     /// Opens a node for reading and writing.
@@ -275,7 +280,15 @@ impl Joining<'_> {
 
     fn cdev_path(&self) -> Result<PathBuf> {
         let name = self.found.cdev.as_ref().ok_or(OpenError::NoCdev { bdf: self.found.bdf })?;
-        Ok(self.paths.dev.join("vfio/devices").join(name))
+        Ok(self.cdev_folder().join(name))
+    }
+
+    fn cdev_folder(&self) -> PathBuf {
+        self.paths.dev.join("vfio/devices")
+    }
+
+    fn group_path(&self) -> PathBuf {
+        self.paths.dev.join("vfio").join(self.found.group.id.to_string())
     }
 
     fn iommufd_path(&self) -> PathBuf {

@@ -110,8 +110,32 @@ fn answers_of_the_kernel_are_told_apart() {
     std::fs::create_dir_all(&fd).unwrap();
     std::fs::write(fixture.path("proc/4711/comm"), "qemu-system-x86\n").unwrap();
     std::os::unix::fs::symlink(fixture.path("dev/vfio/devices/vfio0"), fd.join("12")).unwrap();
-    for code in [libc::EINVAL, libc::EBUSY] {
+    for code in [libc::EINVAL, libc::EBUSY, libc::EPERM] {
         let error = refused(code, None).to_string();
         assert!(error.contains("devices/vfio0 is open in process 4711 (qemu-system-x86)"), "{error}");
     }
+}
+
+#[test]
+fn another_member_of_the_group_may_be_in_use() {
+    let fixture = Fixture::new();
+    for member in [VF1, VF2] {
+        fixture.bind(member, "vfio-pci");
+    }
+    fixture.group(VF2, 13);
+    fixture.cdev(VF2, "vfio1");
+    let options = options(&fixture, VF1);
+    let (space, found) = (DmaSpace::new(None), preflight(&options.paths, bdf(VF1)).unwrap());
+    let joining = Joining { space: &space, paths: &options.paths, found: &found, token: None };
+    let refused = || joining.refused(io::Error::from_raw_os_error(libc::EPERM), "bind").to_string();
+    let open_by = |pid: u32| {
+        let fd = fixture.path("proc").join(pid.to_string()).join("fd");
+        std::fs::create_dir_all(&fd).unwrap();
+        std::os::unix::fs::symlink(fixture.path("dev/vfio/devices/vfio1"), fd.join("5")).unwrap();
+    };
+    // This process may have it: that is no obstacle.
+    open_by(std::process::id());
+    assert!(refused().contains("does not isolate the interrupts"));
+    open_by(1);
+    assert!(refused().contains("devices/vfio1 is open in process 1 "), "{}", refused());
 }

@@ -17,7 +17,7 @@
 //! | `client` | the function behind a socket | |
 //! | `connection`, `watcher` | requests and replies of many threads; requests of the server | |
 //! | `discovery` | what a client asks a server when it connects | |
-#![allow(unsafe_code)] // Views of mapped files in `dma`, eventfds out of descriptors in `irqs` and `client`.
+#![allow(unsafe_code)] // Views of mapped files in `dma`, eventfds and descriptors in `irqs` and `channel`.
 
 mod channel;
 mod client;

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `heirloom run`.
+
+use std::path::{Path, PathBuf};
+
+use api::{
+    ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, DeviceConfig, LegacyVirtioConfig, MemoryConfig, PayloadConfig,
+    VmConfig,
+};
+use clap::{Args, ValueEnum};
+
+use super::{EXIT_CODES, ObserveArgs, device, legacy_virtio, memory};
+use crate::config::{self, ConfigError};
+
+/// `heirloom run`
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES, after_long_help = LONG_HELP)]
+pub struct RunArgs {
+    /// Take the whole machine from this file, which is exactly the body of vm.create: TOML if its name
+    /// ends in .toml, else JSON
+    #[arg(long, value_name = "FILE", help_heading = "Guest")]
+    config: Option<PathBuf>,
+    /// Print the machine as the body of vm.create, and start nothing
+    #[arg(long, help_heading = "Guest")]
+    dry_run: bool,
+    /// Linux kernel: bzImage, or uncompressed vmlinux
+    #[arg(
+        long,
+        conflicts_with = "config",
+        value_name = "FILE",
+        help_heading = "Guest",
+        required_unless_present = "config"
+    )]
+    kernel: Option<PathBuf>,
+    /// Initial RAM disk
+    #[arg(long, conflicts_with = "config", value_name = "FILE", help_heading = "Guest")]
+    initrd: Option<PathBuf>,
+    /// Kernel command line
+    #[arg(
+        long,
+        conflicts_with = "config",
+        value_name = "TEXT",
+        help_heading = "Guest",
+        default_value = "console=ttyS0"
+    )]
+    cmdline: String,
+    /// Number of processors (1-64)
+    #[arg(long, conflicts_with = "config", value_name = "N", help_heading = "Guest", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    cpus: u8,
+    /// What processors the guest sees
+    #[arg(long, conflicts_with = "config", value_enum, value_name = "PROFILE", help_heading = "Guest", default_value_t = Cpu::Host)]
+    cpu: Cpu,
+    /// Size of main memory, such as 512M or 4G, and how it is to be had. See --help for its keys
+    #[arg(long, conflicts_with = "config", value_name = "SIZE[,KEY=VALUE...]", help_heading = "Guest", default_value = "512M", value_parser = memory::parse)]
+    memory: MemoryConfig,
+    /// End with exit code 6 when the guest resets itself, instead of starting it again
+    #[arg(long, help_heading = "Guest")]
+    no_reboot: bool,
+    /// A legacy virtio function on a virtual function; may be repeated. See --help for its keys
+    #[arg(long, conflicts_with = "config", value_name = "KEY=VALUE,...", help_heading = "Devices", value_parser = legacy_virtio::parse)]
+    legacy_virtio: Vec<LegacyVirtioConfig>,
+    /// A PCI function that the guest gets as it is; may be repeated. See --help for its keys
+    #[arg(long, conflicts_with = "config", value_name = "KEY=VALUE,...", help_heading = "Devices", value_parser = device::parse)]
+    device: Vec<DeviceConfig>,
+    /// Where the serial port goes: stdio, none, or a file that its output is written to
+    #[arg(
+        long,
+        conflicts_with = "config",
+        value_name = "stdio|FILE|none",
+        help_heading = "Devices",
+        default_value = "stdio"
+    )]
+    serial: PathBuf,
+    /// Write what the devices did to this file at exit ('-': standard output); may be repeated
+    #[arg(long, value_name = "FILE|-", help_heading = "Reports")]
+    report: Vec<PathBuf>,
+    /// Form of the report; without it, a FILE ending in .json gets JSON and everything else text
+    #[arg(long, value_enum, value_name = "FORM", help_heading = "Reports")]
+    report_format: Option<ReportFormat>,
+    /// Answer requests on this socket as long as the guest runs
+    #[arg(long, value_name = "PATH", help_heading = "API")]
+    api_socket: Option<PathBuf>,
+    /// Messages and events.
+    #[command(flatten)]
+    pub observe: ObserveArgs,
+}
+
+const LONG_HELP: &str = concat!(
+    "\
+Keys of --legacy-virtio:
+  soft=blk           a disk on a virtual function of the built-in software PF, with
+    file=PATH          raw image or block device; a multiple of 512 bytes (required)
+    readonly=on|off    the guest may not write (default off)
+  soft=net           a network card on a virtual function of the built-in software PF, with
+    tap=NAME           a tap interface that exists already; or
+    loopback           answer ARP and ping inside heirloom, for tests without privileges
+    mac=ADDRESS        default: 52:54:00:4c:56:NN, by position
+  vf=0000:41:00.3    a virtual function of this host, bound to vfio-pci, with
+    pf=ADDRESS         its PF, bound to vfio-pci too (default: as sysfs says)
+    token=UUID         what PF and VFs are opened with
+    admin=auto|pf|kernel
+                       who runs admin commands: heirloom, which opens the PF, or the kernel, if the
+                       VF is bound to virtio_vfio_pci (default auto: by the VF's driver)
+    mode=auto|group|cdev
+                       interface of the kernel (default auto: cdev if the host has it)
+  vfio-user=SOCKET   a virtual function that another process serves, with
+    pf-socket=SOCKET   the socket of its PF (required)
+    member=N           its number at the PF, from 1 (required)
+  id=NAME            name in logs and reports (default: blk0, net1, vf2, ... by position)
+  irq=auto|intx|msix what interrupts the guest is offered (default auto: both)
+  notify=auto|ioeventfd|exit
+                     how a queue notification travels (default auto: ioeventfd where possible)
+  deadline_ms=N      how long one register access may take (default 100, 1-60000)
+  shadow=on|off      answer register reads without a command where the answer is known (default on)
+
+Keys of --device:
+  vfio=0000:41:00.3  a PCI function of this host, bound to vfio-pci, with token= and mode= as above
+  vfio-user=SOCKET   a PCI function that another process serves
+  id=NAME            name in logs and reports (default: dev0, dev1, ... by position)
+
+Keys of --memory, behind the size:
+  hugepages=on|off   from the host's pool of huge pages, which has to be filled before (default off)
+  hugepage_size=2M|1G
+  prefault=on|off    have all of it before the guest starts (default off)
+  shared=on|off      other processes can map it (default off; on where vfio-user is used)
+A comma inside a value is written twice.
+
+Console: Ctrl-A X ends the virtual machine, Ctrl-A A sends a Ctrl-A.
+
+Example:
+  heirloom run --kernel vmlinuz --initrd initrd.img --memory 256M \\
+    --cmdline 'console=ttyS0 virtio_pci.force_legacy=1' \\
+    --legacy-virtio soft=blk,file=disk.img --legacy-virtio soft=net,loopback --report -
+
+",
+    "Exit codes: 0 guest powered off, 1 internal error, 2 bad usage, 3 set-up failed, 4 guest crashed,
+5 ended by Ctrl-A X, 6 guest reset with --no-reboot, 128+N ended by signal N"
+);
+
+/// Value of `--cpu`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Cpu {
+    /// All that KVM offers
+    Host,
+    /// Without features that old kernels, or KVMs in software, trip over (XSAVE, CX16, ...)
+    Legacy,
+}
+
+impl From<Cpu> for CpuProfile {
+    fn from(cpu: Cpu) -> Self {
+        match cpu {
+            Cpu::Host => Self::Host,
+            Cpu::Legacy => Self::Legacy,
+        }
+    }
+}
+
+/// Form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Where and how to report at exit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportTarget {
+    /// `None`: standard output.
+    pub file: Option<PathBuf>,
+    /// Form.
+    pub format: ReportFormat,
+}
+
+impl ReportTarget {
+    /// What `--report PATH` means: the form is `form` or, without one, what the name asks for.
+    pub(super) fn new(path: &Path, form: Option<ReportFormat>) -> Self {
+        let json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+        let by_name = if json { ReportFormat::Json } else { ReportFormat::Text };
+        Self { file: (path.as_os_str() != "-").then(|| path.to_owned()), format: form.unwrap_or(by_name) }
+    }
+}
+
+impl RunArgs {
+    /// The machine these options describe.
+    ///
+    /// # Errors
+    /// The file of `--config` cannot be read, or is none.
+    pub fn config(&self) -> Result<VmConfig, ConfigError> {
+        match &self.config {
+            Some(path) => config::read_file(path),
+            None => Ok(self.config_of_options()),
+        }
+    }
+
+    fn config_of_options(&self) -> VmConfig {
+        VmConfig {
+            payload: PayloadConfig {
+                // There is one: without it there would be a file.
+                kernel: self.kernel.clone().unwrap_or_default(),
+                initramfs: self.initrd.clone(),
+                cmdline: Some(self.cmdline.clone()),
+            },
+            cpus: CpusConfig { boot_vcpus: self.cpus, profile: self.cpu.into() },
+            memory: self.memory,
+            serial: match self.serial.to_str() {
+                Some("stdio") => ConsoleConfig { mode: ConsoleMode::Tty, file: None },
+                Some("none") => ConsoleConfig { mode: ConsoleMode::Off, file: None },
+                _ => ConsoleConfig { mode: ConsoleMode::File, file: Some(self.serial.clone()) },
+            },
+            legacy_virtio: self.legacy_virtio.clone(),
+            devices: self.device.clone(),
+        }
+    }
+
+    /// Where reports go.
+    pub fn reports(&self) -> Vec<ReportTarget> {
+        self.report.iter().map(|path| ReportTarget::new(path, self.report_format)).collect()
+    }
+
+    /// Whether the machine is only to be shown.
+    pub fn dry_run(&self) -> bool {
+        self.dry_run
+    }
+
+    /// Where requests come in.
+    pub fn api_socket(&self) -> Option<&Path> {
+        self.api_socket.as_deref()
+    }
+
+    /// Whether a guest that resets itself ends the run.
+    pub fn no_reboot(&self) -> bool {
+        self.no_reboot
+    }
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `heirloom ctl`: a verb becomes a request, the reply a table.
+#![forbid(unsafe_code)]
+
+mod table;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use api::client::{Client, ClientError};
+use api::routes::PREFIX;
+use api::types::VmRemoveDevice;
+use serde::Serialize;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::cli::{CtlArgs, Verb};
+use crate::config::{self, ConfigError};
+
+/// Why nothing came of it.
+#[derive(Debug, Error)]
+pub enum CtlError {
+    /// The configuration to send cannot be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No reply, or a refusal.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// No event loop, or standard output takes no more.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+impl CtlError {
+    /// The exit code that tells so. `--help` promises these.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Client(ClientError::Connect { .. }) => 3,
+            Self::Client(ClientError::Fault(fault)) if fault.status() < 500 => 4,
+            Self::Client(ClientError::Foreign { status: 400..500, .. }) => 4,
+            Self::Config(_) => 2,
+            Self::Client(_) | Self::System(_) => 1,
+        }
+    }
+}
+
+/// A request, and how its reply is shown.
+struct Request {
+    method: &'static str,
+    target: String,
+    body: Option<String>,
+    show: fn(&Value) -> String,
+}
+
+fn get(name: &str, show: fn(&Value) -> String) -> Request {
+    Request { method: "GET", target: format!("{PREFIX}/{name}"), body: None, show }
+}
+
+fn put(name: &str, body: Option<String>) -> Request {
+    Request { method: "PUT", target: format!("{PREFIX}/{name}"), body, show: table::device }
+}
+
+/// What a verb comes to.
+enum Ask {
+    Reply(Request),
+    Text(&'static str),
+    Stream(String),
+}
+
+/// Carries a verb out, and prints what came.
+///
+/// # Errors
+/// See [`CtlError`]; nothing has been printed then, but for streams.
+pub fn run(args: &CtlArgs, out: &mut impl Write) -> Result<(), CtlError> {
+    let client = Client::new(&args.api_socket)?;
+    let request = match ask(&args.verb)? {
+        Ask::Stream(target) => return stream(&client, &target, out),
+        Ask::Text(target) => return Ok(out.write_all(&client.request("GET", target, None)?)?),
+        Ask::Reply(request) => request,
+    };
+    let reply = client.request(request.method, &request.target, request.body)?;
+    if reply.is_empty() {
+        return Ok(());
+    }
+    if args.json {
+        out.write_all(&reply)?;
+        return Ok(writeln!(out)?);
+    }
+    let value = serde_json::from_slice(&reply).map_err(io::Error::other)?;
+    Ok(out.write_all((request.show)(&value).as_bytes())?)
+}
+
+fn ask(verb: &Verb) -> Result<Ask, CtlError> {
+    Ok(Ask::Reply(match verb {
+        Verb::Ping => get("vmm.ping", table::ping),
+        Verb::Create { config } => put("vm.create", Some(json(&read_config(config)?)?)),
+        Verb::Boot => put("vm.boot", None),
+        Verb::Pause => put("vm.pause", None),
+        Verb::Resume => put("vm.resume", None),
+        Verb::Shutdown => put("vm.shutdown", None),
+        Verb::Reboot => put("vm.reboot", None),
+        Verb::PowerButton => put("vm.power-button", None),
+        Verb::Delete => put("vm.delete", None),
+        Verb::Info => get("vm.info", table::info),
+        Verb::Counters => get("vm.counters", table::counters),
+        Verb::Legacy { id } => get(&with_parameter("vm.legacy", "id", id.as_deref()), table::legacy),
+        Verb::AddDevice { device } => put("vm.add-device", Some(json(device)?)),
+        Verb::RemoveDevice { id } => put("vm.remove-device", Some(json(&VmRemoveDevice { id: id.clone() })?)),
+        Verb::Probe { path } => get(&with_parameter("host.probe", "path", path.as_deref()), table::probe),
+        Verb::ShutdownVmm => put("vmm.shutdown", None),
+        Verb::Metrics => return Ok(Ask::Text("/metrics")),
+        Verb::Events => return Ok(Ask::Stream(format!("{PREFIX}/vmm.events"))),
+        Verb::Trace { id } => {
+            return Ok(Ask::Stream(format!("{PREFIX}/{}", with_parameter("vm.trace", "id", id.as_deref()))));
+        }
+    }))
+}
+
+fn json(value: &impl Serialize) -> io::Result<String> {
+    serde_json::to_string(value).map_err(io::Error::other)
+}
+
+fn read_config(path: &Path) -> Result<api::VmConfig, ConfigError> {
+    if path.as_os_str() == "-" { config::read_stream(io::stdin()) } else { config::read_file(path) }
+}
+
+fn with_parameter(name: &str, parameter: &str, value: Option<&str>) -> String {
+    let Some(value) = value else { return name.to_owned() };
+    let mut target = format!("{name}?{parameter}=");
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~/:".contains(&byte) {
+            target.push(char::from(byte));
+        } else {
+            target.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    target
+}
+
+/// Lines as they come. That nobody reads them any more is an end like another.
+fn stream(client: &Client, target: &str, out: &mut impl Write) -> Result<(), CtlError> {
+    Ok(client.stream(target, |bytes| out.write_all(bytes).and_then(|()| out.flush()).is_ok())?)
+}
+
+#[cfg(test)]
+#[path = "ctl_tests.rs"]
+mod tests;

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Replies for people. From JSON, not from the types: another version's server may know more or less.
+//! Pure.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+/// Text of a value: strings without quotes, null as a dash.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) if list.is_empty() => "-".to_owned(),
+        Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+/// Rows in columns; each column as wide as its widest cell.
+fn columns(rows: &[Vec<String>]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<_> = (0..count).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    text
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}
+
+pub fn ping(reply: &Value) -> String {
+    format!("heirloom {}, process {}\n", plain(&reply["version"]), plain(&reply["pid"]))
+}
+
+/// The reply of vm.add-device.
+pub fn device(reply: &Value) -> String {
+    format!("{} at {}\n", plain(&reply["id"]), plain(&reply["bdf"]))
+}
+
+pub fn info(reply: &Value) -> String {
+    let config = &reply["config"];
+    let memory = reply["memory_actual_size"].as_u64().map_or("-".to_owned(), api::format_size);
+    let mut text = columns(&[
+        row(["state", &plain(&reply["state"])]),
+        row(["ended by", &plain(&reply["ended_by"])]),
+        row(["kernel", &plain(&config["payload"]["kernel"])]),
+        row(["initramfs", &plain(&config["payload"]["initramfs"])]),
+        row(["cmdline", &plain(&config["payload"]["cmdline"])]),
+        row(["processors", &plain(&config["cpus"]["boot_vcpus"])]),
+        row(["memory", &memory]),
+        row(["serial port", &plain(&config["serial"]["mode"])]),
+    ]);
+    let devices = config["legacy_virtio"].as_array().map_or(&[][..], Vec::as_slice);
+    if devices.is_empty() {
+        return text;
+    }
+    let mut rows = vec![row(["DEVICE", "PCI ADDRESS", "KIND", "BACKED BY"])];
+    for device in devices {
+        let id = plain(&device["id"]);
+        let bdf = plain(&reply["device_tree"][&id]["pci_bdf"]);
+        let (kind, behind) = match &device["soft"] {
+            Value::Object(soft) => soft.iter().next().map_or(("-", &Value::Null), |(kind, what)| (kind.as_str(), what)),
+            _ => ("-", &Value::Null),
+        };
+        let behind = match (&behind["file"], &behind["backend"]) {
+            (Value::Null, Value::Object(backend)) => {
+                backend.iter().next().map_or("-".to_owned(), |(name, value)| format!("{name} {}", plain(value)))
+            }
+            (Value::Null, backend) => plain(backend),
+            (file, _) => plain(file),
+        };
+        rows.push(row([&id, &bdf, kind, &behind]));
+    }
+    text.push('\n');
+    text + &columns(&rows)
+}
+
+pub fn counters(reply: &Value) -> String {
+    let mut rows = vec![row(["DEVICE", "COUNTER", "VALUE"])];
+    for (device, counters) in reply.as_object().into_iter().flatten() {
+        for (counter, value) in counters.as_object().into_iter().flatten() {
+            rows.push(row([device, counter, &plain(value)]));
+        }
+    }
+    columns(&rows)
+}
+
+pub fn legacy(reply: &Value) -> String {
+    let mut text = String::new();
+    for device in reply.as_array().into_iter().flatten() {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let registers = &device["registers"];
+        let commands: u64 =
+            device["admin"]["commands"].as_array().into_iter().flatten().filter_map(|c| c["count"].as_u64()).sum();
+        let pairs = |value: &Value| {
+            let pairs = value.as_object().into_iter().flatten().filter(|(_, count)| count.as_u64() != Some(0));
+            let text = pairs.map(|(name, count)| format!("{name} {}", plain(count))).collect::<Vec<_>>().join(", ");
+            if text.is_empty() { "none".to_owned() } else { text }
+        };
+        text += &columns(&[
+            row([
+                &plain(&device["id"]),
+                &format!(
+                    "{} at {}, on {}",
+                    plain(&device["device"]),
+                    plain(&device["pci_bdf"]),
+                    plain(&device["function"])
+                ),
+            ]),
+            row(["  registers by", &plain(&device["mode"])]),
+            row(["  status", &plain(&registers["device_status_names"])]),
+            row(["  features", &plain(&registers["driver_feature_names"])]),
+            row(["  interrupts", &plain(&device["interrupts"])]),
+            row(["  queues", &plain(&device["queues"])]),
+            row(["  notify", &plain(&device["notify"])]),
+            row(["  kicks", &pairs(&device["kicks"])]),
+            row(["  accesses", &pairs(&device["accesses"])]),
+            row(["  admin commands", &commands.to_string()]),
+            row(["  errors", &pairs(&device["errors"])]),
+            row(["  out of service", &plain(&device["faulted"])]),
+            row(["  last fault", &plain(&device["last_fault"])]),
+        ]);
+    }
+    if text.is_empty() { "no legacy virtio functions\n".to_owned() } else { text }
+}
+
+pub fn probe(reply: &Value) -> String {
+    let mut rows = Vec::new();
+    for check in reply["checks"].as_array().into_iter().flatten() {
+        let function = check["function"].as_str().map_or(String::new(), |function| format!("{function}: "));
+        let detail = format!("{function}{}", plain(&check["detail"]));
+        rows.push(row([&plain(&check["result"]), &plain(&check["name"]), &detail]));
+        if !check["fix"].is_null() {
+            rows.push(row(["", "", &format!("-> {}", plain(&check["fix"]))]));
+        }
+    }
+    let usable = if reply["usable"] == true { "usable" } else { "NOT usable" };
+    format!("{}{usable}\n", columns(&rows))
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the guest does to its machine: it switches it off, resets it, or crashes.
+
+use super::super::tally::count;
+use super::super::vm::Failure;
+use super::super::{Ended, EventKind, LifecycleError};
+use super::Engine;
+use crate::machine::{Machine, SetupError};
+use crate::vcpu::ExitReason;
+
+impl Engine {
+    /// Acts on the end of the guest, if it has ended.
+    pub(super) fn look_at_guest(&mut self) -> Result<(), SetupError> {
+        let Some(reason) = self.vm.as_ref().and_then(|vm| vm.machine.as_ref()).and_then(Machine::exit_reason) else {
+            return Ok(());
+        };
+        let (ended, event) = match reason {
+            ExitReason::PowerOff => (Ended::PoweredOff, EventKind::GuestPowerOff),
+            ExitReason::Reset => (Ended::Reset, EventKind::GuestReset),
+            ExitReason::Crashed(report) => {
+                let reason = report.cause.to_string();
+                count(&self.tally.crashes);
+                if !self.options.ends_with_guest {
+                    tracing::error!("the guest crashed\n{report}");
+                }
+                (Ended::Crashed(report), EventKind::Crashed { reason })
+            }
+            // Nobody but this module stops a machine, and it takes the machine away then.
+            ExitReason::Stopped => (Ended::Left, EventKind::Shutdown),
+        };
+        self.control.events().publish(event);
+        if matches!(ended, Ended::Reset) {
+            count(&self.tally.guest_resets);
+            if !self.options.no_reboot {
+                tracing::info!("the guest resets itself");
+                return self.restart(&ended.to_string());
+            }
+        }
+        let why = ended.to_string();
+        if self.options.ends_with_guest {
+            self.ended = Some(ended);
+        }
+        self.after_the_end(&why)
+    }
+
+    fn restart(&mut self, why: &str) -> Result<(), SetupError> {
+        match self.reboot(why) {
+            Ok(()) => Ok(()),
+            Err(failure) if !self.options.ends_with_guest => {
+                let error = LifecycleError::from(failure);
+                tracing::error!(causes = ?error.causes, "the guest reset itself and cannot be started again: {error}");
+                Ok(())
+            }
+            Err(Failure::Setup(error)) => Err(error),
+            Err(failure) => {
+                let error = LifecycleError::from(failure);
+                Err(SetupError::Restart(Box::new(error)))
+            }
+        }
+    }
+
+    /// A wish that came meanwhile goes before what the guest did.
+    fn after_the_end(&mut self, why: &str) -> Result<(), SetupError> {
+        let why = self.wish.granted().map_or_else(|| why.to_owned(), |wish| wish.to_string());
+        match self.shut_down(&why) {
+            Err(Failure::Setup(error)) if self.options.ends_with_guest => Err(error),
+            Err(failure) => {
+                tracing::error!("the machine did not stop cleanly: {}", LifecycleError::from(failure));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What clients get to see of the machine. Changes nothing, and waits for no access but [`LOOK_LIMIT`].
+
+use std::time::Duration;
+
+use super::super::LifecycleError;
+use super::super::metrics::{self, Snapshot};
+use super::super::view::{self, LegacyInfo, VmInfo};
+use super::Engine;
+use crate::machine::{DeviceSection, LegacySection, Machine};
+use crate::vcpu::ExitCounts;
+
+/// How long a look at a function's registers waits for an access to it.
+const LOOK_LIMIT: Duration = Duration::from_millis(5);
+
+impl Engine {
+    pub(super) fn figures(&self) -> (Vec<ExitCounts>, Vec<DeviceSection>) {
+        let machine = self.vm.as_ref().and_then(|vm| vm.machine.as_ref());
+        machine.map_or_else(Default::default, |machine: &Machine| (machine.exits(), machine.devices()))
+    }
+
+    pub(super) fn info(&mut self) -> Result<VmInfo, LifecycleError> {
+        let (_, sections) = self.figures();
+        let state = self.control.state();
+        let vm = self.vm()?;
+        Ok(VmInfo {
+            config: vm.config.clone(),
+            state,
+            memory_actual_size: vm.config.memory.size,
+            device_tree: view::device_tree(&vm.config, &sections),
+            ended_by: vm.ended_by.clone(),
+        })
+    }
+
+    pub(super) fn legacy(&mut self, id: Option<&str>) -> Result<Vec<LegacyInfo>, LifecycleError> {
+        let details = self.vm()?.machine()?.legacy(LOOK_LIMIT);
+        let wanted = |info: &LegacyInfo| id.is_none_or(|id| info.details.section.device.id == id);
+        let info = |details: LegacySection| LegacyInfo { pci_bdf: view::bdf(details.section.slot), details };
+        let found: Vec<_> = details.into_iter().map(info).filter(wanted).collect();
+        match id {
+            Some(id) if found.is_empty() => Err(LifecycleError::no_device(id)),
+            _ => Ok(found),
+        }
+    }
+
+    pub(super) fn metrics(&self) -> String {
+        let (exits, devices) = self.figures();
+        metrics::render(&Snapshot {
+            state: self.control.state(),
+            events: self.control.events().published(),
+            tally: &self.tally,
+            exits: &exits,
+            devices: &devices,
+        })
+    }
+}

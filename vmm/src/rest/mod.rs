@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The engine as the API's [`Service`]: calls go to [`Control`], errors become faults, views become the
+//! API's types. Nothing is decided here.
+#![forbid(unsafe_code)]
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use api::server::{Limits, Server, StartError};
+use api::service::{Line, Lines};
+use api::types::{LegacyDevice, PciDeviceInfo, ProbeReport, VmCounters, VmInfo};
+use api::{Code, Fault, LegacyVirtioConfig, Service, VmConfig};
+use devices::function::vfio::Bdf;
+use devices::function::vfio::sysfs::Sysfs;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::lifecycle::{Category, Control, LifecycleError, Next, Subscription, VmState, rfc3339};
+use crate::probe::{self, ProbeRequest, Target};
+
+/// Starts the API on a socket at `path`.
+///
+/// # Errors
+/// When the socket cannot be had.
+pub fn start(path: &Path, control: Control) -> Result<Server, StartError> {
+    // The engine ends by itself after vmm.shutdown, and the server is dropped then.
+    Server::start(path, Arc::new(Monitor(control)), Limits::default(), || {})
+}
+
+struct Monitor(Control);
+
+impl From<LifecycleError> for Fault {
+    fn from(error: LifecycleError) -> Self {
+        let code = match error.category {
+            Category::InvalidConfig => Code::InvalidConfig,
+            Category::FileUnusable => Code::FileUnusable,
+            Category::NotCreated => Code::VmNotCreated,
+            Category::DeviceNotFound => Code::DeviceNotFound,
+            Category::WrongState => Code::WrongState,
+            Category::AlreadyCreated => Code::VmAlreadyCreated,
+            Category::DuplicateId => Code::DuplicateId,
+            Category::Busy => Code::Busy,
+            Category::SetupFailed => Code::SetupFailed,
+            Category::Internal => Code::Internal,
+            Category::PfUnavailable => Code::PfUnavailable,
+            Category::ShuttingDown => Code::Unavailable,
+            Category::Deadline => Code::DeadlineExceeded,
+        };
+        Self { message: error.message, code, causes: error.causes, field: error.field }
+    }
+}
+
+/// The PCI function that an address, or a path below `/sys`, names.
+fn target(function: &str) -> Result<Target, Fault> {
+    let missing = |message: String| Fault::new(Code::DeviceNotFound, message).at("path");
+    let last = function.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let bdf: Bdf = last.parse().map_err(|error| missing(format!("'{function}' names no PCI function: {error}")))?;
+    let found = Sysfs::new().function(bdf).and_then(|function| function.physfn());
+    let pf = found.map_err(|error| missing(error.to_string()))?;
+    Ok(if pf.is_some() { Target::Vf(bdf) } else { Target::Pf(bdf) })
+}
+
+/// A view in the API's words. In debug builds, and so in tests, a field of the view that the API's type has not
+/// is a panic, which a client sees as a 500.
+fn convert<T: Serialize + DeserializeOwned>(view: impl Serialize) -> Result<T, Fault> {
+    let failed = |error: serde_json::Error| Fault::from_error(Code::Internal, &error);
+    let value = serde_json::to_value(view).map_err(failed)?;
+    #[cfg(debug_assertions)]
+    let before = value.clone();
+    let converted: T = serde_json::from_value(value).map_err(failed)?;
+    #[cfg(debug_assertions)]
+    assert!(
+        is_part_of(&before, &serde_json::to_value(&converted).unwrap_or_default()),
+        "the API's types lack something of {before}"
+    );
+    Ok(converted)
+}
+
+#[cfg(debug_assertions)]
+fn is_part_of(part: &serde_json::Value, whole: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match (part, whole) {
+        (Value::Object(part), Value::Object(whole)) => {
+            part.iter().all(|(key, value)| is_part_of(value, whole.get(key).unwrap_or(&Value::Null)))
+        }
+        (Value::Array(part), Value::Array(whole)) => {
+            part.len() == whole.len() && part.iter().zip(whole).all(|(part, whole)| is_part_of(part, whole))
+        }
+        _ => part == whole,
+    }
+}
+
+impl Service for Monitor {
+    fn state(&self) -> api::VmState {
+        match self.0.state() {
+            VmState::NotCreated => api::VmState::NotCreated,
+            VmState::Created => api::VmState::Created,
+            VmState::Running => api::VmState::Running,
+            VmState::Paused => api::VmState::Paused,
+            VmState::Shutdown => api::VmState::Shutdown,
+        }
+    }
+
+    fn vm_create(&self, config: VmConfig, descriptors: Vec<OwnedFd>) -> Result<(), Fault> {
+        Ok(self.0.create_with(config, descriptors)?)
+    }
+
+    fn vm_boot(&self) -> Result<(), Fault> {
+        Ok(self.0.boot()?)
+    }
+
+    fn vm_shutdown(&self) -> Result<(), Fault> {
+        Ok(self.0.shutdown()?)
+    }
+
+    fn vm_reboot(&self) -> Result<(), Fault> {
+        Ok(self.0.reboot()?)
+    }
+
+    fn vm_power_button(&self) -> Result<(), Fault> {
+        Ok(self.0.power_button()?)
+    }
+
+    fn vm_pause(&self) -> Result<(), Fault> {
+        Ok(self.0.pause()?)
+    }
+
+    fn vm_resume(&self) -> Result<(), Fault> {
+        Ok(self.0.resume()?)
+    }
+
+    fn vm_delete(&self) -> Result<(), Fault> {
+        Ok(self.0.delete()?)
+    }
+
+    fn vm_add_device(
+        &self,
+        device: LegacyVirtioConfig,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Option<PciDeviceInfo>, Fault> {
+        self.0.add_device_with(device, descriptors)?;
+        Ok(None)
+    }
+
+    fn vm_remove_device(&self, id: &str) -> Result<(), Fault> {
+        Ok(self.0.remove_device(id)?)
+    }
+
+    fn vm_info(&self) -> Result<VmInfo, Fault> {
+        convert(self.0.info()?)
+    }
+
+    fn vm_counters(&self) -> Result<VmCounters, Fault> {
+        Ok(VmCounters(self.0.counters()?))
+    }
+
+    fn vm_legacy(&self, id: Option<&str>) -> Result<Vec<LegacyDevice>, Fault> {
+        convert(self.0.legacy(id)?)
+    }
+
+    fn host_probe(&self, function: Option<&str>) -> Result<ProbeReport, Fault> {
+        let target = function.map_or(Ok(Target::Host), target)?;
+        Ok(probe::run(&ProbeRequest::new(target)))
+    }
+
+    fn metrics(&self) -> Result<String, Fault> {
+        Ok(self.0.metrics()?)
+    }
+
+    fn events(&self) -> Result<Box<dyn Lines>, Fault> {
+        Ok(Box::new(Events { events: self.0.events().subscribe(), last: 0 }))
+    }
+
+    fn trace(&self, id: Option<&str>) -> Result<Box<dyn Lines>, Fault> {
+        // The function must be there, whatever else.
+        self.0.legacy(id)?;
+        Err(Fault::new(Code::Unavailable, "register accesses are not traced in this version"))
+    }
+
+    fn vmm_shutdown(&self) -> Result<(), Fault> {
+        Ok(self.0.vmm_shutdown()?)
+    }
+}
+
+/// Events as lines.
+struct Events {
+    events: Subscription,
+    last: u64,
+}
+
+impl Lines for Events {
+    fn next(&mut self, limit: Duration) -> Line {
+        match self.events.next(limit) {
+            Next::Event(event) => {
+                self.last = event.seq;
+                // Names and texts alone: this cannot fail.
+                serde_json::to_string(&*event).map_or(Line::Nothing, Line::Text)
+            }
+            Next::Lost(count) => {
+                self.last += count;
+                Line::Text(lost(self.last, count))
+            }
+            Next::Nothing => Line::Nothing,
+            Next::Closed => Line::End,
+        }
+    }
+}
+
+/// The line for those that a slow reader missed.
+fn lost(seq: u64, count: u64) -> String {
+    let timestamp = rfc3339(SystemTime::now());
+    format!(
+        r#"{{"seq":{seq},"timestamp":"{timestamp}","source":"api","event":"lost","properties":{{"count":{count}}}}}"#
+    )
+}
+
+#[cfg(test)]
+#[path = "rest_tests.rs"]
+mod tests;
