@@ -2,6 +2,8 @@
 //! `heirloom probe` as a process, on software PFs: the one in the process, and one behind sockets. Hardware is in
 //! `host_pf`, which runs in the host VM.
 
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
