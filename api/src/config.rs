@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
+use crate::hardware::{DeviceConfig, VfConfig, VfioUserVfConfig};
+
 /// A whole virtual machine.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +29,9 @@ pub struct VmConfig {
     /// Legacy virtio functions, in slot order.
     #[serde(default)]
     pub legacy_virtio: Vec<LegacyVirtioConfig>,
+    /// Functions passed through as they are, in slot order behind those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceConfig>,
 }
 
 /// What to boot.
@@ -81,11 +86,23 @@ pub struct MemoryConfig {
     #[serde(deserialize_with = "memory_size")]
     #[schemars(range(min = 8_388_608, max = 1_125_899_906_842_624i64), extend("multipleOf" = 1_048_576))]
     pub size: u64,
+    /// Take it from the host's pool of huge pages.
+    #[serde(default)]
+    pub hugepages: bool,
+    /// Bytes of a huge page, 2 MiB or 1 GiB; 2 MiB where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hugepage_size: Option<u64>,
+    /// Have all of it before the guest starts.
+    #[serde(default)]
+    pub prefault: bool,
+    /// Memory that other processes can map. On by itself where a function is served by vfio-user.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 impl Default for MemoryConfig {
     fn default() -> Self {
-        Self { size: 512 << 20 }
+        Self { size: 512 << 20, hugepages: false, hugepage_size: None, prefault: false, shared: false }
     }
 }
 
@@ -138,7 +155,7 @@ pub enum NotifyMode {
     Exit,
 }
 
-/// One legacy virtio function of the guest.
+/// One legacy virtio function of the guest. Exactly one of `soft`, `vf` and `vfio_user` is there.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct LegacyVirtioConfig {
@@ -147,7 +164,14 @@ pub struct LegacyVirtioConfig {
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,32}$"))]
     pub id: Option<String>,
     /// A virtual function of the software PF.
-    pub soft: SoftDevice,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft: Option<SoftDevice>,
+    /// A virtual function of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vf: Option<VfConfig>,
+    /// A virtual function that another process serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vfio_user: Option<VfioUserVfConfig>,
     /// Interrupts.
     #[serde(default)]
     pub irq: InterruptMode,

@@ -20,7 +20,9 @@ pub mod compat;
 mod config;
 pub mod decode;
 mod fault;
+mod hardware;
 pub mod openapi;
+mod probe;
 pub mod reference;
 pub mod routes;
 pub mod server;
@@ -35,6 +37,7 @@ pub use config::{
     check_id,
 };
 pub use fault::{Code, Fault};
+pub use hardware::{AdminMode, DeviceConfig, VfConfig, VfioConfig, VfioMode, VfioUserVfConfig};
 pub use service::Service;
 pub use size::{SizeError, format_size, parse_size};
 pub use state::{StateSet, VmState};

@@ -12,12 +12,14 @@
 //! | [`function`] | what a driver in this process can do to a PCI function |
 //! | [`admin`] | group administration commands, and the driver of a PF's admin virtqueue |
 //! | [`transitional`] | the guest's legacy virtio function over a virtual function |
+//! | [`passthrough`] | a function given to the guest as it is |
 //! | [`soft_pf`] | a software PF with an admin virtqueue, and its virtual functions |
 
 pub mod admin;
 pub mod bus;
 pub mod chipset;
 pub mod function;
+pub mod passthrough;
 pub mod pci;
 pub mod platform;
 pub mod soft_pf;

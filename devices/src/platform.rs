@@ -9,11 +9,25 @@ use std::sync::Arc;
 
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::function::MappableArea;
+
 /// One device's share of a level-triggered interrupt line. The line is high while any share is.
 pub trait IrqLine: Send + Sync {
     /// Asserts or releases this share. Repeating the present level does nothing.
     fn set(&self, asserted: bool);
+
+    /// From now on a signal on `trigger` asserts the line until the guest ends the interrupt at its
+    /// controller (EOI), which signals `resample`. Ends with the value returned.
+    ///
+    /// # Errors
+    /// `Unsupported` where the platform cannot tell when the guest is done.
+    fn resample(&self, _trigger: &EventFd, _resample: &EventFd) -> io::Result<Box<dyn Resampled>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
+
+/// An eventfd that drives an interrupt line, see [`IrqLine::resample`]. Dropping it ends that.
+pub trait Resampled: Send + Sync {}
 
 /// Address and data of one message-signalled interrupt, as the guest wrote them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +62,19 @@ pub trait PortEvents: Send + Sync {
     /// Ends what [`Self::attach`] with the same arguments began.
     fn detach(&self, port: u16, value: u16, event: &EventFd) -> io::Result<()>;
 }
+
+/// Puts parts of a function's BARs into the guest's memory, so that accesses need no exit.
+pub trait GuestMapper: Send + Sync {
+    /// Maps `area` at guest-physical `address` (a multiple of 4096) until the mapping is dropped.
+    ///
+    /// # Errors
+    /// When something is there already (RAM, another mapping), the address is one that no BAR may
+    /// take, or the system refuses. Nothing is mapped then.
+    fn map(&self, address: u64, area: &MappableArea) -> io::Result<Box<dyn Mapping>>;
+}
+
+/// A part of a BAR in the guest's memory. No access of the guest gets there once it is dropped.
+pub trait Mapping: Send + Sync {}
 
 /// The VFIO files whose devices a guest uses. KVM wants to know them: for devices that bypass caches,
 /// and for drivers that need the VM (Linux, Documentation/virt/kvm/devices/vfio.rst).

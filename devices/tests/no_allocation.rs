@@ -15,6 +15,7 @@ use devices::admin::wire::NotifyEntry;
 use devices::admin::{AdminChannel, OverAdmin, PfDriver, Wait};
 use devices::bus::{Access, Width};
 use devices::function::PciFunction;
+use devices::function::detachable::Detachable;
 use devices::function::vfio_user::{Server, VfioUserFunction};
 use devices::pci::PciDevice;
 use devices::platform::{IrqLine, MsiInterrupt, MsiMessage, MsiSource};
@@ -179,6 +180,11 @@ fn soft_pf() -> SoftPf {
     SoftPf::new("soft", vec![VfSpec::Net { backend: NetBackend::Loopback, mac: [0x52, 2, 3, 4, 5, 6] }]).unwrap()
 }
 
+/// As machines hold their functions.
+fn detachable(function: Arc<dyn PciFunction>) -> Arc<dyn PciFunction> {
+    Detachable::new(function).unwrap()
+}
+
 #[test]
 fn the_counter_counts() {
     assert_eq!(allocations(|| drop(std::hint::black_box(vec![1_u8; 100]))), 1);
@@ -188,7 +194,7 @@ fn the_counter_counts() {
 #[test]
 fn with_a_pf_in_this_process() {
     let soft = soft_pf();
-    assert_eq!(Guest::new(soft.pf(), &soft.vf(0).unwrap()).measure(), 0);
+    assert_eq!(Guest::new(detachable(soft.pf()), &detachable(soft.vf(0).unwrap())).measure(), 0);
 }
 
 /// PF and VF are another process' for all that this side can see.
@@ -199,7 +205,7 @@ fn with_a_pf_behind_a_socket() {
     let mut behind_a_socket = |name: &str, function: Arc<dyn PciFunction>| -> Arc<dyn PciFunction> {
         let (ours, theirs) = UnixStream::pair().unwrap();
         servers.push(Server::spawn_on(function, theirs).unwrap());
-        Arc::new(VfioUserFunction::from_stream(name, ours, PATIENCE).unwrap())
+        detachable(Arc::new(VfioUserFunction::from_stream(name, ours, PATIENCE).unwrap()))
     };
     let pf = behind_a_socket("pf", soft.pf());
     let vf = behind_a_socket("vf", soft.vf_slot(0, HiddenConfig::default()).unwrap());

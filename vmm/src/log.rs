@@ -95,6 +95,10 @@ fn filter(verbosity: u8, text: Option<&str>) -> (EnvFilter, Vec<String>) {
         _ => LevelFilter::DEBUG,
     };
     let mut filter = EnvFilter::default().add_directive(level.into());
+    if let (None, Ok(progress)) = (text, "heirloom::progress=info".parse()) {
+        // What takes long is told without -v: an operator who sees nothing takes it for stuck.
+        filter = filter.add_directive(progress);
+    }
     let mut unknown = Vec::new();
     for directive in text.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty()) {
         match expanded(directive).parse() {

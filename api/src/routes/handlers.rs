@@ -31,7 +31,7 @@ fn check_descriptors(devices: &[LegacyVirtioConfig], descriptors: &[OwnedFd]) ->
     let mut used = vec![false; descriptors.len()];
     let invalid = |message: String| Fault::new(Code::InvalidDescriptors, message);
     for (position, device) in devices.iter().enumerate() {
-        let SoftDevice::Net { backend: NetBackend::Fd(index), .. } = &device.soft else { continue };
+        let Some(SoftDevice::Net { backend: NetBackend::Fd(index), .. }) = &device.soft else { continue };
         let field = format!("legacy_virtio[{position}].soft.net.backend.fd");
         match usize::try_from(*index).ok().and_then(|index| used.get_mut(index)) {
             Some(taken @ false) => *taken = true,

@@ -8,15 +8,17 @@ use std::io;
 use std::sync::Arc;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use vm_memory::mmap::MmapRegionError;
 use vm_memory::{FileOffset, GuestAddress, GuestRegionMmap, mmap::FromRangesError};
 
 use super::DmaRegion;
 
 /// `len` zeroed bytes, whole pages, at the IOVA `base`. Whoever gets the file cannot make it shorter.
+/// Where no file is to be had (a limit on file sizes is one on this, too), it is memory without one:
+/// good for every function of this process and of the host, and refused by one in another process.
 pub fn shared_region(base: u64, len: usize) -> Result<DmaRegion, FromRangesError> {
-    let file = anonymous_file(len as u64).map_err(MmapRegionError::Mmap)?;
-    let place = Some(FileOffset::new(file, 0));
+    let file = anonymous_file(len as u64)
+        .inspect_err(|error| tracing::debug!(%error, "memory for DMA has no file; other processes cannot map it"));
+    let place = file.ok().map(|file| FileOffset::new(file, 0));
     Ok(Arc::new(GuestRegionMmap::from_range(GuestAddress(base), len, place)?))
 }
 

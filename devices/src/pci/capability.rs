@@ -7,6 +7,20 @@ use super::register_file::CONFIG_SPACE_SIZE;
 pub mod id {
     /// Power management.
     pub const POWER_MANAGEMENT: u8 = 0x01;
+    /// Vital product data.
+    pub const VITAL_PRODUCT_DATA: u8 = 0x03;
+    /// Slot identification, of bridges.
+    pub const SLOT: u8 = 0x04;
+    /// MSI.
+    pub const MSI: u8 = 0x05;
+    /// CompactPCI hot swap.
+    pub const HOT_SWAP: u8 = 0x06;
+    /// Hot plug, of bridges.
+    pub const HOT_PLUG: u8 = 0x0c;
+    /// Advanced features: a reset for functions without PCI Express.
+    pub const ADVANCED_FEATURES: u8 = 0x13;
+    /// Enhanced allocation: BARs at fixed addresses.
+    pub const ENHANCED_ALLOCATION: u8 = 0x14;
     /// Vendor-specific; virtio uses it.
     pub const VENDOR: u8 = 0x09;
     /// PCI Express.

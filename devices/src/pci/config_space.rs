@@ -21,6 +21,7 @@ mod offset {
     pub const BAR0: u16 = 0x10;
     pub const BARS_END: u16 = 0x28;
     pub const SUBSYSTEM_VENDOR_ID: u16 = 0x2c;
+    pub const CAPABILITIES_POINTER: u16 = 0x34;
     pub const INTERRUPT_LINE: u16 = 0x3c;
     pub const INTERRUPT_PIN: u16 = 0x3d;
     pub const CAPABILITIES: u16 = 0x40;
@@ -221,6 +222,24 @@ impl ConfigSpace {
             return Err(ConfigError::MaskTooLong { id, body: body.len(), writable: writable.len() });
         }
         Ok(())
+    }
+
+    /// Defines registers behind the header at a place of the caller's choice: `value` from `offset` on,
+    /// with a one in `writable` for each bit a guest can write. For a function whose capabilities have
+    /// to stay where they are; it links them itself, by [`Self::set_capability_list`]. What would pass
+    /// the end is dropped.
+    pub fn define(&mut self, offset: u16, value: &[u8], writable: &[u8]) {
+        if offset >= offset::CAPABILITIES {
+            self.registers.define(offset, value, writable);
+        }
+    }
+
+    /// Says that the capability list begins at `offset`; 0 is no list.
+    pub fn set_capability_list(&mut self, offset: u8) {
+        self.registers.patch(offset::CAPABILITIES_POINTER, Width::B1, offset.into());
+        let status = self.get(offset::STATUS, Width::B1) & !u32::from(STATUS_CAPABILITIES);
+        let list = if offset == 0 { 0 } else { STATUS_CAPABILITIES };
+        self.registers.patch(offset::STATUS, Width::B1, status | u32::from(list));
     }
 
     /// Sets the interrupt pin (0 none, 1 INTA .. 4 INTD) and, as firmware does, the interrupt line

@@ -2,6 +2,7 @@
 //! A guest-visible PCI function on the root bus.
 
 use crate::bus::{Access, Effect, Width};
+use crate::function::MappableArea;
 
 /// What a BAR decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,13 @@ pub trait PciDevice: Send + Sync {
     fn windows(&self) -> Vec<BarWindow>;
     /// Which windows the bus really decodes. Called after each remap, one call at a time.
     fn placed(&self, windows: &[BarWindow]);
+
+    /// The parts of memory BAR `bar` that the guest may reach without an exit. Asked at each remap; what
+    /// is in none of them comes to [`Self::bar_read`] and [`Self::bar_write`], and so does everything
+    /// where the platform cannot map.
+    fn mappable(&self, _bar: u8) -> Vec<MappableArea> {
+        Vec::new()
+    }
 
     /// Sets a BAR's base as firmware would; the machine does this before the guest starts.
     fn place_bar(&self, bar: u8, base: u64);

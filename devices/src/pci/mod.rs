@@ -8,6 +8,7 @@
 //! | [`capability`] | capability ids |
 //! | [`msix`] | MSI-X table, pending bits and the interrupts behind them |
 //! | [`intx`] | wiring of pins, and one function's pin |
+//! | `mapped` | which BARs are in the guest's memory |
 //! | [`root`] | bus 0: ports 0xcf8 to 0xcff, slots, windows on the buses |
 //! | [`resources`] | what firmware does: placing BARs, interrupt line registers |
 //! | [`host_bridge`] | the function in slot 0 |
@@ -19,6 +20,7 @@ pub mod config_space;
 mod device;
 pub mod host_bridge;
 pub mod intx;
+mod mapped;
 pub mod msix;
 mod msix_layout;
 mod register_file;

@@ -11,8 +11,10 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 
 use super::host_bridge::HostBridge;
+use super::mapped::{MappedBars, Wanted};
 use super::{BarWindow, PciDevice};
 use crate::bus::{Access, Bus, Claim, Effect, IoDevice, Range, Width};
+use crate::platform::GuestMapper;
 
 /// Slots (device numbers) of a bus.
 const SLOTS: usize = 32;
@@ -59,7 +61,7 @@ pub struct PciRoot {
     address: AtomicU32,
     reset_control: AtomicU8,
     /// Held while windows are collected and installed.
-    remapping: Mutex<()>,
+    remapping: Mutex<MappedBars>,
 }
 
 impl Default for PciRoot {
@@ -79,6 +81,11 @@ impl PciRoot {
             reset_control: AtomicU8::new(0),
             remapping: Mutex::default(),
         }
+    }
+
+    /// From the next [`Self::remap`] on, BARs go into the guest's memory where their functions let them.
+    pub fn set_mapper(&self, mapper: Arc<dyn GuestMapper>) {
+        self.remapping.lock().unwrap_or_else(PoisonError::into_inner).set_mapper(mapper);
     }
 
     /// Puts a function into a slot, 1 to 31. Its windows appear with the next [`Self::remap`].
@@ -106,16 +113,17 @@ impl PciRoot {
 
     /// Makes the buses decode what COMMAND and BARs of all functions say now, then tells each
     /// function which of its windows are decoded. Of windows that overlap, the one in the lower slot
-    /// is. Run this for [`Effect::Remap`], when no device lock is held.
+    /// is. What is decoded and may be mapped is mapped; what was mapped elsewhere is not any more, and
+    /// that comes before. Run this for [`Effect::Remap`], when no device lock is held.
     ///
     /// Two vCPUs may be here at once. Each reads all functions anew after it got the lock, so the
     /// last one to leave has installed what is true, whatever made the other one come.
     pub fn remap(&self, ports: &Bus, memory: &Bus) {
-        let _guard = self.remapping.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mapped = self.remapping.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut port_claims, mut memory_claims) = (Vec::new(), Vec::new());
-        let devices: Vec<_> = self.slots.load().iter().flatten().cloned().collect();
-        let windows: Vec<_> = devices.iter().map(|device| device.windows()).collect();
-        for (device, windows) in devices.iter().zip(&windows) {
+        let devices = self.devices();
+        let windows: Vec<_> = devices.iter().map(|(_, device)| device.windows()).collect();
+        for ((_, device), windows) in devices.iter().zip(&windows) {
             for window in windows {
                 let claims = if window.kind.is_io() { &mut port_claims } else { &mut memory_claims };
                 claims.extend(claim(device, window));
@@ -123,13 +131,22 @@ impl PciRoot {
         }
         let mut ports_decoded = ports.set_windows(&port_claims).into_iter();
         let mut memory_decoded = memory.set_windows(&memory_claims).into_iter();
-        for (device, mut windows) in devices.iter().zip(windows) {
+        let mut wanted = Vec::new();
+        for ((slot, device), mut windows) in devices.iter().zip(windows) {
             windows.retain(|window| {
                 let decoded = if window.kind.is_io() { &mut ports_decoded } else { &mut memory_decoded };
                 Range::new(window.base, window.size).is_some() && decoded.next().unwrap_or(false)
             });
             device.placed(&windows);
+            let memory = windows.iter().filter(|window| !window.kind.is_io());
+            wanted.extend(memory.filter_map(|window| Wanted::new(*slot, device.as_ref(), window)));
         }
+        mapped.set(wanted);
+    }
+
+    /// Bytes of BARs that are in the guest's memory now, by slot.
+    pub fn mapped_bytes(&self, slot: u8) -> u64 {
+        self.remapping.lock().unwrap_or_else(PoisonError::into_inner).bytes(slot)
     }
 
     /// Power-on state of the ports. The functions are reset by their owner.

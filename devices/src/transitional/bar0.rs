@@ -82,7 +82,11 @@ impl TransitionalDevice {
     /// The lock, with nothing in the shadow that may have become wrong since it was held last.
     fn lock_for_access(&self) -> MutexGuard<'_, Core> {
         let mut core = self.lock();
-        let modern_uses = self.modern_uses.load(Ordering::Acquire);
+        // A mapped BAR is used without our seeing it, so each access may come after such a use.
+        let modern_uses = match self.direct.load(Ordering::Acquire) {
+            true => self.modern_uses.fetch_add(1, Ordering::AcqRel).wrapping_add(1),
+            false => self.modern_uses.load(Ordering::Acquire),
+        };
         core.shadow.begin_access(self.faults.is_faulted(), modern_uses);
         core
     }

@@ -13,7 +13,7 @@
 //! `Core` comes before the others; the others are never held together. Kicks take none of them,
 //! ISR reads, interrupts and reads of configuration space only `Front`.
 
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::back_end::BackEnd;
@@ -32,7 +32,7 @@ use super::shadow::Shadow;
 use super::stats::Stats;
 use super::vf::VfInfo;
 use crate::bus::{Access, Effect, Width};
-use crate::function::PciFunction;
+use crate::function::{MappableArea, PciFunction};
 use crate::pci::MSIX_CONTROL_OFFSET;
 use crate::pci::{BarWindow, Changed, Command, Msix, MsixChange, PciDevice};
 
@@ -86,6 +86,10 @@ pub struct TransitionalDevice {
     /// Accesses to the VF's own BARs: what the legacy interface knows of the device may be wrong
     /// after each.
     pub(super) modern_uses: AtomicU64,
+    /// Whether the VF's BARs are mapped into the guest, see [`Self::mappable`].
+    pub(super) direct: AtomicBool,
+    /// Whether the VF was taken away for good.
+    gone: AtomicBool,
     published: AtomicU16,
     pub(super) faults: Arc<Faults>,
     pub(super) stats: Arc<Stats>,
@@ -143,6 +147,8 @@ impl TransitionalDevice {
             msix_offset: built.msix_offset,
             core: Mutex::new(Core::new(shadow)),
             modern_uses: AtomicU64::new(0),
+            direct: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             published: AtomicU16::new(0),
             config,
             vf,
@@ -160,6 +166,35 @@ impl TransitionalDevice {
             front: Arc::clone(&self.front),
             stats: Arc::clone(&self.stats),
         })
+    }
+
+    /// The system takes the VF away, be it that it is unplugged: out of service for good, with nothing
+    /// of it in use. The caller remaps, and lets go of the VF then.
+    pub fn taken_away(&self, reason: &str) {
+        self.gone.store(true, Ordering::Release);
+        self.faults.fault(reason.to_owned());
+        self.notifier.reset();
+        self.notifier.move_doorbell(None);
+        self.front.clear_isr(|| self.vectors.drain());
+        // The guest may hold the function's lock for as long as a register access takes; a VF that is
+        // about to be reset by the system need not be told by us more than this.
+        for result in [self.vf.config_write(COMMAND, Width::B2, vf_command(false).into()), self.vf.disable_msix()] {
+            if let Err(error) = result {
+                self.faults.function(&error);
+            }
+        }
+    }
+
+    /// Whether the VF was taken away.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// The VF reports an error that it does not recover from by itself: out of service until the guest
+    /// resets it, which resets the function.
+    pub fn failed(&self, reason: &str) {
+        self.faults.fault(reason.to_owned());
+        self.notifier.reset();
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Core> {
@@ -184,7 +219,7 @@ impl TransitionalDevice {
     }
 
     pub(super) fn set_vf_bus_master(&self, core: &mut Core, enabled: bool) {
-        if core.vf_bus_master == enabled {
+        if core.vf_bus_master == enabled || enabled && self.is_gone() {
             return;
         }
         match self.vf.config_write(COMMAND, Width::B2, vf_command(enabled).into()) {
@@ -255,6 +290,21 @@ impl PciDevice for TransitionalDevice {
         self.notifier.set_base(base);
     }
 
+    /// The VF's memory BARs, from the guest's first write to the modern interface on: accesses to a
+    /// mapped BAR are not seen, so nothing of the device can be known without asking after that. A
+    /// guest with a legacy driver never makes that write and keeps its shadow; one with a modern
+    /// driver makes it when the driver starts, and runs without exits from there. What is mapped is
+    /// the VF's own; a doorbell in the PF's BAR is never the guest's to touch.
+    fn mappable(&self, bar: u8) -> Vec<MappableArea> {
+        if bar == 0 || !self.direct.load(Ordering::Acquire) || self.is_gone() {
+            return Vec::new();
+        }
+        self.vf.mappable(bar).unwrap_or_else(|error| {
+            self.faults.function(&error);
+            Vec::new()
+        })
+    }
+
     fn place_bar(&self, bar: u8, base: u64) {
         self.front.place_bar(bar, base);
     }
@@ -283,13 +333,17 @@ impl PciDevice for TransitionalDevice {
         let Access { offset, width, .. } = access;
         if bar == 0 {
             self.bar0_write(offset, width, value);
-        } else if self.msix.as_ref().and_then(|msix| msix.bar_write(bar, offset, width, value)).is_none() {
-            if let Err(error) = self.vf.region_write(bar, offset, width, value) {
-                self.faults.function(&error);
-            }
-            self.modern_uses.fetch_add(1, Ordering::AcqRel);
+            return Effect::None;
         }
-        Effect::None
+        if self.msix.as_ref().and_then(|msix| msix.bar_write(bar, offset, width, value)).is_some() {
+            return Effect::None;
+        }
+        if let Err(error) = self.vf.region_write(bar, offset, width, value) {
+            self.faults.function(&error);
+        }
+        self.modern_uses.fetch_add(1, Ordering::AcqRel);
+        // Before the mapping, so that no access in between is taken for one that nothing can hide.
+        if self.direct.swap(true, Ordering::AcqRel) { Effect::None } else { Effect::Remap }
     }
 }
 

@@ -29,8 +29,21 @@ struct QueueLink {
     live: Option<Live>,
     /// Kicks through links that ended.
     retired: u64,
+    /// Links made so far whose kicks nobody counts.
+    uncounted: u64,
     /// The port for which making it failed: not tried again there.
     failed_at: Option<u16>,
+}
+
+/// What was made through the links of one function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkCounts {
+    /// Kicks, where the function counts them.
+    pub kicks: u64,
+    /// Links that work now.
+    pub live: usize,
+    /// Links made so far whose kicks nobody counts: in the kernel nothing does.
+    pub uncounted: u64,
 }
 
 /// The links of one function.
@@ -106,17 +119,20 @@ impl Links {
         }
     }
 
-    /// Kicks made through links, and links that work now.
-    pub fn counts(&self) -> (u64, usize) {
-        let kicks = self.queues.values().map(QueueLink::kicks).fold(0, u64::wrapping_add);
-        (kicks, self.queues.values().filter(|link| link.live.is_some()).count())
+    /// What was made through links so far.
+    pub fn counts(&self) -> LinkCounts {
+        LinkCounts {
+            kicks: self.queues.values().map(QueueLink::kicks).fold(0, u64::wrapping_add),
+            live: self.queues.values().filter(|link| link.live.is_some()).count(),
+            uncounted: self.queues.values().map(|link| link.uncounted).fold(0, u64::wrapping_add),
+        }
     }
 }
 
 impl QueueLink {
     fn new() -> Result<Self, String> {
         let event = EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK).map_err(|error| format!("no eventfd: {error}"))?;
-        Ok(Self { event, live: None, retired: 0, failed_at: None })
+        Ok(Self { event, live: None, retired: 0, uncounted: 0, failed_at: None })
     }
 
     /// The function's side first: from the moment the port signals the event, somebody must listen.
@@ -128,6 +144,9 @@ impl QueueLink {
         ports
             .attach(port, queue, &self.event)
             .map_err(|error| format!("cannot attach an event to port {port:#x}: {error}"))?;
+        if link.count().is_none() {
+            self.uncounted = self.uncounted.wrapping_add(1);
+        }
         self.live = Some(Live { port, link });
         self.failed_at = None;
         Ok(())

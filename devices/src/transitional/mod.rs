@@ -51,6 +51,8 @@ mod known;
 #[cfg(test)]
 mod leak_tests;
 mod links;
+#[cfg(test)]
+mod mapping_tests;
 mod mirror;
 #[cfg(test)]
 mod no_dma_tests;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwapOption;
 
 use super::fault::Faults;
-use super::links::Links;
+use super::links::{LinkCounts, Links};
 use super::queue_set::QueueSet;
 use super::registers::NotifyAddress;
 use super::stats::Stats;
@@ -210,8 +210,8 @@ impl Notifier {
         self.configured.iter().collect()
     }
 
-    /// Kicks made without an exit, and queues that can be kicked so now.
-    pub fn linked(&self) -> (u64, usize) {
+    /// What went without an exit, and queues that can be kicked so now.
+    pub fn linked(&self) -> LinkCounts {
         self.links().counts()
     }
 

@@ -164,3 +164,18 @@ fn a_window_that_the_bus_does_not_decode_has_no_links() {
     assert!(attached(&bench).is_empty());
     bench.config_write(0x10, Width::B4, 0xffff_fff1);
 }
+
+#[test]
+fn kicks_that_nobody_counts_are_reported_as_such() {
+    let bench = linked();
+    bench.vf.link_kicks.store(u64::MAX, std::sync::atomic::Ordering::SeqCst);
+    bench.set_up_queue(0, 0x100);
+    bench.set_up_queue(1, 0x200);
+    bench.w8(18, 7);
+    let kicks = bench.device.report().kicks;
+    assert_eq!((kicks.ioeventfd, kicks.ioeventfd_queues, kicks.ioeventfd_uncounted), (0, 2, 2));
+    let counted = linked();
+    counted.set_up_queue(0, 0x100);
+    counted.w8(18, 7);
+    assert_eq!(counted.device.report().kicks.ioeventfd_uncounted, 0);
+}

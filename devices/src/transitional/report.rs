@@ -28,7 +28,7 @@ impl TransitionalDevice {
     pub fn report(&self) -> DeviceReport {
         let (status, guest_msix) = self.published();
         let stats = &self.stats;
-        let (ioeventfd, ioeventfd_queues) = self.notifier.linked();
+        let links = self.notifier.linked();
         DeviceReport {
             id: self.config.id.clone(),
             device: self.layout.device,
@@ -43,8 +43,9 @@ impl TransitionalDevice {
             notify: self.notifier.describe(),
             kicks: KickReport {
                 store: stats.kicks_stored.get(),
-                ioeventfd,
-                ioeventfd_queues,
+                ioeventfd: links.kicks,
+                ioeventfd_queues: links.live,
+                ioeventfd_uncounted: links.uncounted,
                 admin: stats.kicks_commanded.get(),
                 dropped: stats.kicks_dropped.get(),
                 early: stats.kicks_early.get(),

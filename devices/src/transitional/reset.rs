@@ -32,7 +32,7 @@ impl TransitionalDevice {
         // interrupts and bus mastering included, is sure to be there. Only a function-level reset is.
         if !self.faults.is_faulted() && self.device_became_reset() {
             core.shadow.confirm_reset();
-        } else if !self.is_stopping() {
+        } else if !self.is_stopping() && !self.is_gone() {
             self.reset_function(core);
         }
         self.forget(core);

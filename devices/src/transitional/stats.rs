@@ -83,6 +83,9 @@ pub struct KickReport {
     pub ioeventfd: u64,
     /// Queues that have the route without exit now.
     pub ioeventfd_queues: usize,
+    /// How often a queue was given that route where nobody counts kicks: the kernel does not, for a
+    /// function behind VFIO. Those kicks are in none of the figures.
+    pub ioeventfd_uncounted: u64,
     /// An exit and a register write.
     pub admin: u64,
     /// Dropped: the queue was not set up.

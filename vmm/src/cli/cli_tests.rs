@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-use api::{ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, NetBackend, NotifyMode, SoftDevice};
+use api::{
+    AdminMode, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MemoryConfig, NetBackend, NotifyMode,
+    SoftDevice, VfioMode,
+};
 use clap::CommandFactory;
 
 use super::*;
@@ -59,14 +62,16 @@ fn reports_go_to_several_places_each_in_its_form() {
 #[test]
 fn devices() {
     let blk = device("soft=blk,file=a,,b.img,notify=exit,deadline_ms=250").unwrap();
-    assert_eq!(blk.soft, SoftDevice::Blk { file: "a,b.img".into(), readonly: false });
+    assert_eq!(blk.soft, Some(SoftDevice::Blk { file: "a,b.img".into(), readonly: false }));
     assert_eq!((blk.irq, blk.notify, blk.deadline_ms), (InterruptMode::Auto, NotifyMode::Exit, Some(250)));
     assert!(blk.shadow, "on unless it is switched off");
     for (value, shadow) in [("on", true), ("off", false)] {
         assert_eq!(device(&format!("soft=net,loopback,shadow={value}")).unwrap().shadow, shadow);
     }
     for text in ["soft=net,loopback", "soft=net,loopback=on", "soft=net,tap=loopback"] {
-        let SoftDevice::Net { backend, .. } = device(text).unwrap().soft else { panic!("{text} is no network card") };
+        let Some(SoftDevice::Net { backend, .. }) = device(text).unwrap().soft else {
+            panic!("{text} is no network card")
+        };
         assert_eq!(backend, NetBackend::Loopback, "{text}");
     }
 }
@@ -75,7 +80,16 @@ fn devices() {
 fn errors_name_the_option_the_value_and_the_fix() {
     for (text, wanted) in [
         ("", "empty entry"),
-        ("file=disk.img", "'soft' is missing"),
+        ("file=disk.img", "give one of soft=, vf= and vfio-user="),
+        ("soft=net,loopback,vf=0000:41:00.3", "give one of soft=, vf= and vfio-user="),
+        ("vf=41:00", "vf=41:00: \"41:00\" is no PCI address"),
+        ("vf=0000:41:00.3,token=abc", "token=abc: not a UUID"),
+        ("vf=0000:41:00.3,admin=me", "admin=me: must be auto, pf or kernel"),
+        ("vf=0000:41:00.3,mode=fast", "mode=fast: must be auto, group or cdev"),
+        ("vf=0000:41:00.3,file=a", "unknown key 'file'"),
+        ("vfio-user=a.sock", "needs pf-socket=PATH"),
+        ("vfio-user=a.sock,pf-socket=b.sock", "needs member=N"),
+        ("vfio-user=a.sock,pf-socket=b.sock,member=0", "member=0: must be 1 to 65535"),
         ("soft=scsi", "the devices are blk and net"),
         ("soft=blk", "needs file=PATH"),
         ("soft=blk,file=", "'file' needs a value"),
@@ -83,7 +97,7 @@ fn errors_name_the_option_the_value_and_the_fix() {
         ("soft=blk,file=a,readonly=maybe", "must be on or off"),
         (
             "soft=blk,file=a,tap=b",
-            "unknown key 'tap'; the keys here are soft, file, readonly, id, irq, notify, deadline_ms, shadow",
+            "unknown key 'tap'; the keys here are soft, vf, vfio-user, file, readonly, id, irq, notify, deadline_ms, shadow",
         ),
         ("soft=net", "needs tap=NAME or loopback"),
         ("soft=net,tap=t,loopback", "not both"),
@@ -171,4 +185,49 @@ fn every_verb_and_generator() {
     for page in ["heirloom.1", "heirloom-run.1", "heirloom-ctl.1", "heirloom-ctl-boot.1"] {
         assert!(std::fs::read_to_string(folder.path().join(page)).unwrap().starts_with(".ie"), "{page}");
     }
+}
+
+#[test]
+fn vfs_of_the_host_and_of_other_processes() {
+    let vf =
+        device("vf=0000:41:00.3,pf=41:00.0,token=BD8D9D2B-5a5f-4f5a-a211-f591514ba1f3,admin=pf,mode=cdev,irq=msix");
+    let vf = vf.unwrap();
+    assert!(vf.soft.is_none() && vf.vfio_user.is_none() && vf.irq == InterruptMode::Msix);
+    let host = vf.vf.unwrap();
+    assert_eq!((host.address.as_str(), host.pf.as_deref()), ("0000:41:00.3", Some("41:00.0")));
+    assert_eq!((host.admin, host.mode), (AdminMode::Pf, VfioMode::Cdev));
+    let served = device("vfio-user=d/vf0.sock,pf-socket=d/pf.sock,member=1").unwrap().vfio_user.unwrap();
+    assert_eq!((served.socket, served.pf_socket, served.member.get()), ("d/vf0.sock".into(), "d/pf.sock".into(), 1));
+}
+
+#[test]
+fn functions_passed_through() {
+    let parse = super::device::parse;
+    let vfio = parse("vfio=0000:41:00.3,id=gpu,mode=group").unwrap();
+    assert_eq!(vfio.id.as_deref(), Some("gpu"));
+    assert_eq!(vfio.vfio.map(|v| (v.address, v.mode)), Some(("0000:41:00.3".to_owned(), VfioMode::Group)));
+    assert_eq!(parse("vfio-user=/run/vf0.sock").unwrap().vfio_user, Some("/run/vf0.sock".into()));
+    for (text, wanted) in [
+        ("id=a", "give one of vfio= and vfio-user="),
+        ("vfio=0000:41:00.3,vfio-user=s", "give one of vfio= and vfio-user="),
+        ("vfio=41", "vfio=41: \"41\" is no PCI address"),
+        ("vfio-user=s,token=x", "unknown key 'token'"),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(error.contains(wanted), "{text}: {error}");
+    }
+    let args = run(&["--kernel=k", "--device", "vfio=0000:41:00.3", "--device", "vfio-user=s"]).unwrap();
+    assert_eq!(args.config().unwrap().devices.len(), 2);
+}
+
+#[test]
+fn memory_and_its_options() {
+    let memory = |text: &str| run(&["--kernel=k", "--memory", text]).map(|args| args.config().unwrap().memory);
+    assert_eq!(memory("64M").unwrap(), MemoryConfig { size: 64 << 20, ..Default::default() });
+    let all = memory("4G,hugepages=on,hugepage_size=1G,prefault=on,shared=on").unwrap();
+    let expected = (true, Some(1 << 30), true, true);
+    assert_eq!((all.hugepages, all.hugepage_size, all.prefault, all.shared), expected);
+    assert!(memory("4G,huge=on").unwrap_err().contains("unknown key 'huge'"));
+    assert!(memory("4G,prefault=maybe").unwrap_err().contains("must be on or off"));
+    assert!(memory("4G,").unwrap_err().contains("empty entry"));
 }

@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use api::{
-    ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, LegacyVirtioConfig, MemoryConfig, PayloadConfig, VmConfig,
+    ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, DeviceConfig, LegacyVirtioConfig, MemoryConfig, PayloadConfig,
+    VmConfig,
 };
 use clap::{Args, ValueEnum};
 
-use super::{EXIT_CODES, ObserveArgs, legacy_virtio};
+use super::{EXIT_CODES, ObserveArgs, device, legacy_virtio, memory};
 use crate::config::{self, ConfigError};
 
 /// `heirloom run`
@@ -49,15 +50,18 @@ pub struct RunArgs {
     /// What processors the guest sees
     #[arg(long, conflicts_with = "config", value_enum, value_name = "PROFILE", help_heading = "Guest", default_value_t = Cpu::Host)]
     cpu: Cpu,
-    /// Size of main memory, such as 512M or 4G
-    #[arg(long, conflicts_with = "config", value_name = "SIZE", help_heading = "Guest", default_value = "512M", value_parser = api::parse_size)]
-    memory: u64,
+    /// Size of main memory, such as 512M or 4G, and how it is to be had. See --help for its keys
+    #[arg(long, conflicts_with = "config", value_name = "SIZE[,KEY=VALUE...]", help_heading = "Guest", default_value = "512M", value_parser = memory::parse)]
+    memory: MemoryConfig,
     /// End with exit code 6 when the guest resets itself, instead of starting it again
     #[arg(long, help_heading = "Guest")]
     no_reboot: bool,
     /// A legacy virtio function on a virtual function; may be repeated. See --help for its keys
     #[arg(long, conflicts_with = "config", value_name = "KEY=VALUE,...", help_heading = "Devices", value_parser = legacy_virtio::parse)]
     legacy_virtio: Vec<LegacyVirtioConfig>,
+    /// A PCI function that the guest gets as it is; may be repeated. See --help for its keys
+    #[arg(long, conflicts_with = "config", value_name = "KEY=VALUE,...", help_heading = "Devices", value_parser = device::parse)]
+    device: Vec<DeviceConfig>,
     /// Where the serial port goes: stdio, none, or a file that its output is written to
     #[arg(
         long,
@@ -91,12 +95,34 @@ Keys of --legacy-virtio:
     tap=NAME           a tap interface that exists already; or
     loopback           answer ARP and ping inside heirloom, for tests without privileges
     mac=ADDRESS        default: 52:54:00:4c:56:NN, by position
-  id=NAME            name in logs and reports (default: blk0, net1, ... by position)
+  vf=0000:41:00.3    a virtual function of this host, bound to vfio-pci, with
+    pf=ADDRESS         its PF, bound to vfio-pci too (default: as sysfs says)
+    token=UUID         what PF and VFs are opened with
+    admin=auto|pf|kernel
+                       who runs admin commands: heirloom, which opens the PF, or the kernel, if the
+                       VF is bound to virtio_vfio_pci (default auto: by the VF's driver)
+    mode=auto|group|cdev
+                       interface of the kernel (default auto: cdev if the host has it)
+  vfio-user=SOCKET   a virtual function that another process serves, with
+    pf-socket=SOCKET   the socket of its PF (required)
+    member=N           its number at the PF, from 1 (required)
+  id=NAME            name in logs and reports (default: blk0, net1, vf2, ... by position)
   irq=auto|intx|msix what interrupts the guest is offered (default auto: both)
   notify=auto|ioeventfd|exit
                      how a queue notification travels (default auto: ioeventfd where possible)
   deadline_ms=N      how long one register access may take (default 100, 1-60000)
   shadow=on|off      answer register reads without a command where the answer is known (default on)
+
+Keys of --device:
+  vfio=0000:41:00.3  a PCI function of this host, bound to vfio-pci, with token= and mode= as above
+  vfio-user=SOCKET   a PCI function that another process serves
+  id=NAME            name in logs and reports (default: dev0, dev1, ... by position)
+
+Keys of --memory, behind the size:
+  hugepages=on|off   from the host's pool of huge pages, which has to be filled before (default off)
+  hugepage_size=2M|1G
+  prefault=on|off    have all of it before the guest starts (default off)
+  shared=on|off      other processes can map it (default off; on where vfio-user is used)
 A comma inside a value is written twice.
 
 Console: Ctrl-A X ends the virtual machine, Ctrl-A A sends a Ctrl-A.
@@ -177,13 +203,14 @@ impl RunArgs {
                 cmdline: Some(self.cmdline.clone()),
             },
             cpus: CpusConfig { boot_vcpus: self.cpus, profile: self.cpu.into() },
-            memory: MemoryConfig { size: self.memory },
+            memory: self.memory,
             serial: match self.serial.to_str() {
                 Some("stdio") => ConsoleConfig { mode: ConsoleMode::Tty, file: None },
                 Some("none") => ConsoleConfig { mode: ConsoleMode::Off, file: None },
                 _ => ConsoleConfig { mode: ConsoleMode::File, file: Some(self.serial.clone()) },
             },
             legacy_virtio: self.legacy_virtio.clone(),
+            devices: self.device.clone(),
         }
     }
 

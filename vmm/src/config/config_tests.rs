@@ -28,6 +28,7 @@ impl Files {
             memory: MemoryConfig::default(),
             serial: ConsoleConfig::default(),
             legacy_virtio: devices,
+            devices: Vec::new(),
         }
     }
 }
@@ -35,7 +36,9 @@ impl Files {
 fn device(id: Option<&str>, soft: SoftDevice) -> LegacyVirtioConfig {
     LegacyVirtioConfig {
         id: id.map(str::to_owned),
-        soft,
+        soft: Some(soft),
+        vf: None,
+        vfio_user: None,
         irq: InterruptMode::Auto,
         notify: NotifyMode::Auto,
         deadline_ms: None,
@@ -70,7 +73,7 @@ fn a_machine_with_two_devices_gets_names_and_addresses() {
         Plan::check(&files.config(vec![net(Some("blk1"), None), blk(None, disk, false), net(None, None)])).unwrap();
     let ids: Vec<_> = plan.devices.iter().map(|d| d.id.as_str()).collect();
     assert_eq!(ids, ["blk1", "blk2", "net2"], "blk1 is taken by name");
-    let SoftPlan::Blk(disk) = &plan.devices[1].soft else { panic!("no disk") };
+    let VfPlan::Soft(SoftPlan::Blk(disk)) = &plan.devices[1].vf else { panic!("no disk") };
     assert_eq!(disk.size, 1 << 20);
 }
 
@@ -94,8 +97,8 @@ fn names_and_addresses_that_are_given_out_are_free_ones_and_stay() {
     let config = complete(files.config(vec![net(id, mac), net(None, None), net(None, None)])).unwrap();
     let given = |config: &VmConfig| -> Vec<_> {
         let of = |device: &LegacyVirtioConfig| match &device.soft {
-            SoftDevice::Net { mac, .. } => format!("{} {}", device.id.as_deref().unwrap(), mac.unwrap()),
-            SoftDevice::Blk { .. } => String::new(),
+            Some(SoftDevice::Net { mac, .. }) => format!("{} {}", device.id.as_deref().unwrap(), mac.unwrap()),
+            Some(SoftDevice::Blk { .. }) | None => String::new(),
         };
         config.legacy_virtio.iter().map(of).collect()
     };
@@ -156,4 +159,24 @@ fn nothing_is_created_for_a_machine_that_cannot_be() {
     config.serial = ConsoleConfig { mode: ConsoleMode::File, file: Some(files.path("serial.log")) };
     refused(&config);
     assert!(!files.path("serial.log").exists() && !files.path("none").exists());
+}
+
+#[test]
+fn memory_options() {
+    let files = Files::new();
+    let with = |change: &dyn Fn(&mut MemoryConfig)| {
+        let mut config = files.config(vec![]);
+        change(&mut config.memory);
+        config
+    };
+    let plan = |change: &dyn Fn(&mut MemoryConfig)| Plan::check(&with(change)).unwrap().memory_options;
+    assert_eq!(plan(&|_| {}), MemoryPlan::default());
+    assert_eq!(plan(&|m| m.hugepages = true).hugetlb, Some(2 << 20));
+    assert!(plan(&|m| m.shared = true).shared && plan(&|m| m.prefault = true).prefault);
+    let wrong = |change: &dyn Fn(&mut MemoryConfig)| refused(&with(change));
+    assert!(wrong(&|m| m.hugepage_size = Some(2 << 20)).contains("add hugepages=on"));
+    let odd = |m: &mut MemoryConfig| (m.hugepages, m.hugepage_size) = (true, Some(4 << 20));
+    assert!(wrong(&odd).contains("must be 2M or 1G"));
+    let small = |m: &mut MemoryConfig| (m.hugepages, m.hugepage_size) = (true, Some(1 << 30));
+    assert!(wrong(&small).contains("multiple of the huge pages' 1G; use 1G"));
 }

@@ -5,6 +5,8 @@
 
 mod disk;
 mod file;
+mod hardware;
+mod memory;
 mod net;
 mod outputs;
 
@@ -23,6 +25,8 @@ use thiserror::Error;
 
 pub use disk::{Disk, DiskError};
 pub use file::{read_file, read_stream};
+pub use hardware::{FunctionPlan, HostVfPlan, PassthroughPlan, ServedVfPlan};
+pub use memory::MemoryPlan;
 pub use net::{Descriptors, NetSource};
 pub use outputs::check_outputs;
 
@@ -123,10 +127,14 @@ pub struct Plan {
     pub cpu_profile: CpuProfile,
     /// Bytes of main memory.
     pub memory: u64,
+    /// How it is to be had.
+    pub memory_options: MemoryPlan,
     /// Serial port.
     pub serial: ConsoleConfig,
     /// Legacy virtio functions, in slot order.
     pub devices: Vec<DevicePlan>,
+    /// Functions passed through, in slot order behind those.
+    pub passthrough: Vec<PassthroughPlan>,
 }
 
 /// One legacy virtio function.
@@ -135,7 +143,7 @@ pub struct DevicePlan {
     /// Unique name.
     pub id: String,
     /// What the VF is.
-    pub soft: SoftPlan,
+    pub vf: VfPlan,
     /// Interrupts offered.
     pub irq: InterruptMode,
     /// Route of notifications.
@@ -144,6 +152,17 @@ pub struct DevicePlan {
     pub deadline: Option<Duration>,
     /// Whether register reads are answered without a command where the answer is known.
     pub shadow: bool,
+}
+
+/// What a VF is.
+#[derive(Debug)]
+pub enum VfPlan {
+    /// One of the built-in software PF's.
+    Soft(SoftPlan),
+    /// One of the host's.
+    Host(HostVfPlan),
+    /// One that another process serves.
+    Served(ServedVfPlan),
 }
 
 /// What a software VF is made of.
@@ -172,17 +191,20 @@ impl Plan {
     /// See there.
     pub fn check_with(config: &VmConfig, descriptors: &Descriptors) -> Result<Self, ConfigError> {
         let cpus = check_limits(config)?;
+        let memory_options = MemoryPlan::check(config)?;
         let ids = give_ids(&config.legacy_virtio)?;
+        let passthrough = hardware::check_devices(&config.devices, &mut ids.iter().cloned().collect())?;
         let macs = give_macs(&config.legacy_virtio)?;
         let kernel = open_file(KERNEL, &config.payload.kernel)?;
         let initrd = config.payload.initramfs.as_deref().map(|p| open_file(INITRD, p)).transpose()?;
-        let devices = config
+        let devices: Vec<_> = config
             .legacy_virtio
             .iter()
             .zip(ids)
             .zip(macs)
             .map(|((device, id), mac)| DevicePlan::check(device, (id, mac), descriptors))
             .collect::<Result<_, _>>()?;
+        hardware::check_owners(&devices, &passthrough)?;
         Ok(Self {
             kernel,
             kernel_path: config.payload.kernel.clone(),
@@ -191,8 +213,10 @@ impl Plan {
             cpus,
             cpu_profile: config.cpus.profile,
             memory: config.memory.size,
+            memory_options,
             serial: config.serial.clone(),
             devices,
+            passthrough,
         })
     }
 }
@@ -203,12 +227,23 @@ impl DevicePlan {
         (id, mac): (String, MacAddress),
         descriptors: &Descriptors,
     ) -> Result<Self, ConfigError> {
-        let soft = match &config.soft {
-            SoftDevice::Blk { file, readonly } => SoftPlan::Blk(Disk::open(file, *readonly)?),
-            SoftDevice::Net { backend, .. } => SoftPlan::Net { backend: NetSource::check(backend, descriptors)?, mac },
+        let vf = match (&config.soft, &config.vf, &config.vfio_user) {
+            (Some(SoftDevice::Blk { file, readonly }), None, None) => {
+                VfPlan::Soft(SoftPlan::Blk(Disk::open(file, *readonly)?))
+            }
+            (Some(SoftDevice::Net { backend, .. }), None, None) => {
+                VfPlan::Soft(SoftPlan::Net { backend: NetSource::check(backend, descriptors)?, mac })
+            }
+            (None, Some(vf), None) => VfPlan::Host(HostVfPlan::check(vf)?),
+            (None, None, Some(vf)) => VfPlan::Served(ServedVfPlan::check(vf)?),
+            _ => {
+                return Err(ConfigError::Usage(format!(
+                    "legacy virtio device '{id}': give exactly one of soft, vf and vfio_user"
+                )));
+            }
         };
         let deadline = config.deadline_ms.map(|ms| Duration::from_millis(ms.into()));
-        Ok(Self { id, soft, irq: config.irq, notify: config.notify, deadline, shadow: config.shadow })
+        Ok(Self { id, vf, irq: config.irq, notify: config.notify, deadline, shadow: config.shadow })
     }
 }
 
@@ -222,9 +257,14 @@ pub fn complete(mut config: VmConfig) -> Result<VmConfig, ConfigError> {
     let macs = give_macs(&config.legacy_virtio)?;
     for ((device, id), given) in config.legacy_virtio.iter_mut().zip(ids).zip(macs) {
         device.id = Some(id);
-        if let SoftDevice::Net { mac, .. } = &mut device.soft {
+        if let Some(SoftDevice::Net { mac, .. }) = &mut device.soft {
             *mac = Some(given);
         }
+    }
+    let mut used = config.legacy_virtio.iter().filter_map(|device| device.id.clone()).collect();
+    let plans = hardware::check_devices(&config.devices, &mut used)?;
+    for (device, plan) in config.devices.iter_mut().zip(plans) {
+        device.id = Some(plan.id);
     }
     Ok(config)
 }
@@ -232,15 +272,6 @@ pub fn complete(mut config: VmConfig) -> Result<VmConfig, ConfigError> {
 /// Returns the number of processors.
 fn check_limits(config: &VmConfig) -> Result<NonZeroU8, ConfigError> {
     let wrong = |field, text: String| Err::<NonZeroU8, _>(ConfigError::Value { field, text });
-    let memory = config.memory.size;
-    if memory < MIN_MEMORY || !memory.is_multiple_of(MEMORY_UNIT) {
-        let text = format!(
-            "memory size {}: must be a multiple of 1M, and at least {}",
-            api::format_size(memory),
-            api::format_size(MIN_MEMORY)
-        );
-        return wrong("memory.size", text);
-    }
     let cpus = match NonZeroU8::new(config.cpus.boot_vcpus) {
         Some(cpus) if cpus.get() <= MAX_CPUS => cpus,
         _ => {
@@ -248,8 +279,9 @@ fn check_limits(config: &VmConfig) -> Result<NonZeroU8, ConfigError> {
             return wrong("cpus.boot_vcpus", text);
         }
     };
-    if config.legacy_virtio.len() > MAX_DEVICES {
-        let text = format!("{} devices: the PCI bus has room for {MAX_DEVICES}", config.legacy_virtio.len());
+    let devices = config.legacy_virtio.len().saturating_add(config.devices.len());
+    if devices > MAX_DEVICES {
+        let text = format!("{devices} devices: the PCI bus has room for {MAX_DEVICES}");
         return wrong("legacy_virtio", text);
     }
     if config.serial.mode == ConsoleMode::File && config.serial.file.is_none() {
@@ -269,8 +301,9 @@ fn give_ids(devices: &[LegacyVirtioConfig]) -> Result<Vec<String>, ConfigError> 
     let mut ids = Vec::new();
     for (position, device) in devices.iter().enumerate() {
         let kind = match device.soft {
-            SoftDevice::Blk { .. } => "blk",
-            SoftDevice::Net { .. } => "net",
+            Some(SoftDevice::Blk { .. }) => "blk",
+            Some(SoftDevice::Net { .. }) => "net",
+            None => "vf",
         };
         let id = device.id.clone().unwrap_or_else(|| {
             let free = (position..).map(|n| format!("{kind}{n}")).find(|id| !used.contains(id));
@@ -286,8 +319,8 @@ fn give_ids(devices: &[LegacyVirtioConfig]) -> Result<Vec<String>, ConfigError> 
 /// Devices that are no network cards get one as well; nobody reads it.
 fn give_macs(devices: &[LegacyVirtioConfig]) -> Result<Vec<MacAddress>, ConfigError> {
     let mac_of = |device: &LegacyVirtioConfig| match &device.soft {
-        SoftDevice::Net { mac, .. } => *mac,
-        SoftDevice::Blk { .. } => None,
+        Some(SoftDevice::Net { mac, .. }) => *mac,
+        Some(SoftDevice::Blk { .. }) | None => None,
     };
     let asked: BTreeSet<_> = devices.iter().filter_map(mac_of).map(|mac| mac.0).collect();
     let mut used = BTreeSet::new();
@@ -300,7 +333,7 @@ fn give_macs(devices: &[LegacyVirtioConfig]) -> Result<Vec<MacAddress>, ConfigEr
         let given = mac_of(device).or_else(|| free.next().map(MacAddress));
         let mac = given.unwrap_or(MacAddress(by_position(position)));
         drop(free);
-        if matches!(device.soft, SoftDevice::Net { .. }) && !used.insert(mac.0) {
+        if matches!(device.soft, Some(SoftDevice::Net { .. })) && !used.insert(mac.0) {
             return Err(ConfigError::Usage(format!(
                 "two network cards have the address {mac}: give each its own with mac="
             )));

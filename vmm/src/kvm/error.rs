@@ -75,6 +75,38 @@ pub enum KvmError {
         /// Which limit that is.
         why: &'static str,
     },
+    /// The pool of huge pages is too small.
+    #[error(
+        "the guest's memory needs {needed} huge pages of {page}, {available} are free: reserve them with 'echo {pages} > /sys/kernel/mm/hugepages/hugepages-{size_kib}kB/nr_hugepages' (best right after boot), or use less memory"
+    )]
+    HugePages {
+        /// Pages wanted.
+        needed: u64,
+        /// Pages that are free and promised to nobody.
+        available: u64,
+        /// Size of a page, for people.
+        page: String,
+        /// Pages that the pool would have to have.
+        pages: u64,
+        /// Size of a page in KiB.
+        size_kib: u64,
+    },
+    /// The host has no huge pages of that size.
+    #[error(
+        "this host has no huge pages of {page}: use hugepage_size=2M, or boot the host with hugepagesz={page} hugepages=N if its processors have them"
+    )]
+    NoHugePages {
+        /// Size of a page, for people.
+        page: String,
+    },
+    /// Memory could not be had before the guest starts.
+    #[error(
+        "cannot have all of the guest's memory before it starts (prefault=on): use less, or free memory on the host"
+    )]
+    Prefault {
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The address space for guest RAM could not be reserved.
     #[error(
         "cannot map {size_mib} MiB for guest memory; is there a limit on address space (ulimit -v) or vm.overcommit_memory=2?"

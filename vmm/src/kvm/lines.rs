@@ -3,9 +3,11 @@
 //! raised by an eventfd.
 #![forbid(unsafe_code)]
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use devices::platform::IrqLine;
+use devices::platform::{IrqLine, Resampled};
+use kvm_ioctls::Cap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{KvmError, Vm};
@@ -90,6 +92,37 @@ impl IrqLine for Share {
         *count = now;
         if let Some(high) = level {
             self.line.drive(high);
+        }
+    }
+
+    /// KVM keeps what an irqfd with a resample eventfd asserts apart from what KVM_IRQ_LINE asserts: the
+    /// line is high while one of them wants it so.
+    fn resample(&self, trigger: &EventFd, resample: &EventFd) -> io::Result<Box<dyn Resampled>> {
+        let Line { vm, gsi, .. } = self.line.as_ref();
+        if !vm.fd().check_extension(Cap::IrqfdResample) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let trigger = trigger.try_clone()?;
+        vm.fd()
+            .register_irqfd_with_resample(&trigger, resample, *gsi)
+            .map_err(KvmError::call("attach an eventfd to a level-triggered line"))?;
+        Ok(Box::new(LevelIrqfd { vm: vm.clone(), gsi: *gsi, trigger }))
+    }
+}
+
+/// A level-triggered irqfd. KVM lowers the line when it ends.
+struct LevelIrqfd {
+    vm: Vm,
+    gsi: u32,
+    trigger: EventFd,
+}
+
+impl Resampled for LevelIrqfd {}
+
+impl Drop for LevelIrqfd {
+    fn drop(&mut self) {
+        if let Err(error) = self.vm.fd().unregister_irqfd(&self.trigger, self.gsi) {
+            tracing::debug!(%error, gsi = self.gsi, "cannot detach an eventfd from a line");
         }
     }
 }

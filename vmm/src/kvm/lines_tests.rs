@@ -73,3 +73,31 @@ fn only_changes_of_the_level_reach_the_chips() {
     assert_eq!(count_change(2, false), (1, None));
     assert_eq!(count_change(1, false), (0, Some(false)));
 }
+
+#[test]
+fn a_level_triggered_eventfd_raises_the_line_beside_its_shares_and_lets_go() {
+    let Some(vm) = vm() else { return };
+    let lines = IrqLines::new(&vm);
+    let (share, other) = (lines.share(11).unwrap(), lines.share(11).unwrap());
+    let (trigger, resample) = (EventFd::new(EFD_NONBLOCK).unwrap(), EventFd::new(EFD_NONBLOCK).unwrap());
+    let wired = match share.resample(&trigger, &resample) {
+        Ok(wired) => wired,
+        Err(error) => return println!("SKIPPED: a_level_triggered_eventfd_raises_the_line: {error}"),
+    };
+    let high = |expected: bool| {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while (raised(&vm) != (0, 0)) != expected {
+            assert!(std::time::Instant::now() < end, "the line is not {expected}");
+            std::thread::yield_now();
+        }
+    };
+    high(false);
+    trigger.write(1).unwrap();
+    high(true);
+    other.set(true);
+    drop(wired);
+    high(true);
+    other.set(false);
+    high(false);
+    assert!(resample.read().is_err(), "no guest has ended an interrupt");
+}

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Guest RAM: private anonymous mappings that cost nothing until the guest touches them.
+//! Guest RAM: mappings that cost nothing until the guest touches them, unless they are huge pages or
+//! wanted at once. Private and anonymous, or shared with a file descriptor that other processes map.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
 use devices::function::DmaRegion;
+use rustix::fs::{MemfdFlags, memfd_create};
 use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
-use vm_memory::{GuestAddress, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap};
+use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap};
 
 use super::KvmError;
 use super::host_memory::HostMemory;
+use super::huge_pages::Pool;
+use super::prefault::prefault;
 
 /// Granularity of guest memory in bytes.
 pub const PAGE_SIZE: u64 = 4096;
@@ -19,6 +24,12 @@ pub const PAGE_SIZE: u64 = 4096;
 pub struct RamOptions {
     /// Ask the kernel for transparent huge pages. A wish: the kernel may not have them.
     pub huge_pages: bool,
+    /// Take huge pages of this size, a power of two, from the host's pool.
+    pub hugetlb: Option<u64>,
+    /// Have all of it at once.
+    pub prefault: bool,
+    /// With a file behind it, that others may map: `region.file_offset()`.
+    pub shared: bool,
 }
 
 /// The RAM of one guest. Clones are handles to the same memory.
@@ -36,15 +47,22 @@ impl GuestRam {
     /// given to a guest then.
     pub fn new(ranges: &[(u64, u64)], options: RamOptions) -> Result<Self, KvmError> {
         let wanted = check_ranges(ranges)?;
-        match HostMemory::read() {
-            Some(host) => host.check(wanted)?,
-            None => tracing::warn!("/proc/meminfo is not readable: cannot check whether the host has enough memory"),
+        match (options.hugetlb, HostMemory::read()) {
+            // They are no part of what else is available.
+            (Some(page), _) => Pool::check(Pool::read(page), wanted, page)?,
+            (None, Some(host)) => host.check(wanted)?,
+            (None, None) => {
+                tracing::warn!("/proc/meminfo is not readable: cannot check whether the host has enough memory")
+            }
         }
         let regions = ranges.iter().map(|&(base, size)| map(base, size, options)).collect::<Result<Vec<_>, _>>()?;
         let memory = GuestMemoryMmap::from_arc_regions(regions.clone()).map_err(|error| {
             let (base, size) = ranges.first().copied().unwrap_or_default();
             KvmError::MemoryRange { base, size, problem: error.to_string() }
         })?;
+        if options.prefault {
+            prefault(&regions)?;
+        }
         Ok(Self { memory, regions })
     }
 
@@ -95,19 +113,45 @@ fn check_ranges(ranges: &[(u64, u64)]) -> Result<u64, KvmError> {
 fn map(base: u64, size: u64, options: RamOptions) -> Result<DmaRegion, KvmError> {
     let failed = |source| KvmError::MapMemory { size_mib: size >> 20, source };
     let length = usize::try_from(size).map_err(|_| failed(io::ErrorKind::OutOfMemory.into()))?;
-    let mapping = MmapRegionBuilder::<()>::new(length)
+    let mut builder = MmapRegionBuilder::<()>::new(length)
         .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
-        .with_mmap_flags(libc::MAP_ANONYMOUS | libc::MAP_PRIVATE | libc::MAP_NORESERVE)
-        .build()
-        .map_err(|error| match error {
-            MmapRegionError::Mmap(source) => failed(source),
-            other => failed(io::Error::other(other)),
-        })?;
-    if options.huge_pages {
+        .with_mmap_flags(flags(options));
+    if options.shared {
+        let file = memory_file(size, options.hugetlb).map_err(failed)?;
+        builder = builder.with_file_offset(FileOffset::new(file, 0));
+    }
+    let mapping = builder.build().map_err(|error| match error {
+        MmapRegionError::Mmap(source) => failed(source),
+        other => failed(io::Error::other(other)),
+    })?;
+    if options.huge_pages && options.hugetlb.is_none() {
         advise_huge_pages(mapping.as_ptr(), length);
     }
     let region = GuestRegionMmap::new(mapping, GuestAddress(base));
     region.map(Arc::new).ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))
+}
+
+/// Pages of a pool are reserved when they are mapped: a pool that is too small is an error here and
+/// not the death of the process later.
+fn flags(options: RamOptions) -> libc::c_int {
+    let kind = if options.shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE | libc::MAP_ANONYMOUS };
+    match options.hugetlb {
+        None => kind | libc::MAP_NORESERVE,
+        // The file has the page size already.
+        Some(_) if options.shared => kind,
+        Some(page) => kind | libc::MAP_HUGETLB | ((page.ilog2() as libc::c_int) << libc::MAP_HUGE_SHIFT),
+    }
+}
+
+/// A file without a name, as large as the memory.
+fn memory_file(size: u64, hugetlb: Option<u64>) -> io::Result<File> {
+    let mut flags = MemfdFlags::CLOEXEC;
+    if let Some(page) = hugetlb {
+        flags |= MemfdFlags::HUGETLB | MemfdFlags::from_bits_retain(page.ilog2() << libc::MAP_HUGE_SHIFT);
+    }
+    let file = File::from(memfd_create("guest-memory", flags)?);
+    file.set_len(size)?;
+    Ok(file)
 }
 
 fn advise_huge_pages(address: *mut u8, length: usize) {

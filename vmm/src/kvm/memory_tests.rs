@@ -9,7 +9,9 @@ fn error(ranges: &[(u64, u64)]) -> String {
 
 #[test]
 fn ranges_become_memory_at_their_addresses() {
-    let ram = GuestRam::new(&[(0, 0xa0000), (0x10_0000, 0x20_0000)], RamOptions { huge_pages: true }).unwrap();
+    let ram =
+        GuestRam::new(&[(0, 0xa0000), (0x10_0000, 0x20_0000)], RamOptions { huge_pages: true, ..Default::default() })
+            .unwrap();
     assert_eq!(ram.size(), 0x2a_0000);
     assert_eq!(ram.regions().len(), 2);
     assert_eq!(ram.memory().last_addr(), GuestAddress(0x2f_ffff));
@@ -35,4 +37,36 @@ fn malformed_ranges_are_refused_with_their_address() {
 fn more_than_the_host_has_is_refused_before_mapping() {
     let error = error(&[(0, 1 << 50)]);
     assert!(error.contains("wants 1073741824 MiB"), "{error}");
+}
+
+#[test]
+fn shared_memory_has_a_file_with_the_same_bytes() {
+    let ram = GuestRam::new(&[(0, 0x4000)], RamOptions { shared: true, ..Default::default() }).unwrap();
+    ram.memory().write_obj(0x1234_5678u32, GuestAddress(0x2000)).unwrap();
+    let region = &ram.regions()[0];
+    let offset = region.file_offset().expect("a file");
+    let mut bytes = [0; 4];
+    std::os::unix::fs::FileExt::read_exact_at(offset.file(), &mut bytes, offset.start() + 0x2000).unwrap();
+    assert_eq!(bytes, [0x78, 0x56, 0x34, 0x12]);
+    let private = GuestRam::new(&[(0, 0x4000)], RamOptions::default()).unwrap();
+    assert!(private.regions()[0].file_offset().is_none());
+}
+
+#[test]
+fn huge_pages_are_used_or_the_way_to_reserve_them_is_told() {
+    const PAGE: u64 = 2 << 20;
+    for shared in [false, true] {
+        let options = RamOptions { hugetlb: Some(PAGE), shared, prefault: true, ..Default::default() };
+        match GuestRam::new(&[(0, 2 * PAGE)], options) {
+            Ok(ram) => {
+                ram.memory().write_obj(1u8, GuestAddress(2 * PAGE - 1)).unwrap();
+                let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+                assert!(maps.contains("KernelPageSize:     2048 kB"), "the mapping is of huge pages");
+            }
+            Err(KvmError::HugePages { needed: 2, available: 0 | 1, .. } | KvmError::NoHugePages { .. }) => {
+                println!("SKIPPED: huge_pages_are_used: this host has none free");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }

@@ -9,24 +9,30 @@
 //! | --- | --- |
 //! | [`Vm`] | the VM: chips, memory slots, creation of vCPUs |
 //! | [`GuestRam`] | guest RAM, checked against what the host can give |
+//! | [`BarMapper`] | BARs in the guest's memory (`GuestMapper`) |
 //! | [`KvmVcpu`], [`Exit`] | one vCPU and why it stopped running guest code |
 //! | [`Kicker`] | gets a vCPU's thread out of KVM_RUN |
 //! | [`MsiRoutes`] | message-signalled interrupts (`MsiSource`) |
 //! | [`IrqLines`] | shared level-triggered lines (`IrqLine`), edge interrupts by eventfd |
 //! | [`PortIoEvents`] | port writes without an exit (`PortEvents`) |
+//! | [`Speed`] | how fast this KVM runs guests |
 //! | [`VfioFiles`] | tells KVM of passed-through devices (`KvmVfio`) |
 // The one place in this crate that may use `unsafe`: mappings shared with the kernel, and a signal handler.
 #![allow(unsafe_code)]
 
+mod device_memory;
 mod error;
 mod events;
 mod exit;
 mod host_memory;
+mod huge_pages;
 mod kick;
 mod lines;
 mod memory;
+mod prefault;
 mod routing;
 mod run_page;
+mod speed;
 mod vcpu;
 mod vfio;
 mod vm;
@@ -36,6 +42,7 @@ pub(crate) mod test_guest;
 #[cfg(test)]
 mod test_irqchip;
 
+pub use device_memory::BarMapper;
 pub use error::KvmError;
 pub use events::PortIoEvents;
 pub use exit::Exit;
@@ -43,6 +50,7 @@ pub use kick::Kicker;
 pub use lines::{IrqLines, PIN_COUNT};
 pub use memory::{GuestRam, PAGE_SIZE, RamOptions};
 pub use routing::MsiRoutes;
+pub use speed::Speed;
 pub use vcpu::{KvmVcpu, Registers, VcpuSetup};
 pub use vfio::VfioFiles;
 pub use vm::{IDENTITY_MAP_ADDRESS, TSS_ADDRESS, Vm};

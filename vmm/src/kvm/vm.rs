@@ -13,6 +13,7 @@ use kvm_bindings::{
 use kvm_ioctls::{Cap, Kvm, VmFd};
 use vm_memory::{Bytes, GuestMemoryRegion, MemoryRegionAddress};
 
+use super::device_memory::DeviceMemory;
 use super::{GuestRam, KvmError, KvmVcpu};
 
 /// Where Intel hosts keep three pages for real-mode emulation. Below the BIOS area, above every
@@ -57,7 +58,27 @@ struct Inner {
     kvm: Kvm,
     fd: VmFd,
     /// Slot number is the index. The kernel uses the mappings, so they live as long as the VM does.
-    slots: Mutex<Vec<Option<DmaRegion>>>,
+    slots: Mutex<Vec<Option<Slot>>>,
+}
+
+/// What a memory slot is made of.
+enum Slot {
+    Ram(DmaRegion),
+    /// Pages of a device, and where the guest has them.
+    Device {
+        address: u64,
+        memory: DeviceMemory,
+    },
+}
+
+impl Slot {
+    /// Guest-physical address, and address in this process.
+    fn addresses(&self) -> (u64, u64) {
+        match self {
+            Self::Ram(region) => (region.start_addr().0, region.as_ptr() as u64),
+            Self::Device { address, memory } => (*address, memory.address()),
+        }
+    }
 }
 
 impl Vm {
@@ -96,14 +117,25 @@ impl Vm {
     /// # Errors
     /// When the region is not page-aligned, overlaps another, or there are too many.
     pub fn map_region(&self, region: DmaRegion) -> Result<u32, KvmError> {
-        let mut slots = self.slots();
-        let slot = slots.iter().position(Option::is_none).unwrap_or(slots.len());
-        self.set_slot(slot as u32, &region, region.len())?;
-        match slots.get_mut(slot) {
-            Some(free) => *free = Some(region),
-            None => slots.push(Some(region)),
-        }
-        Ok(slot as u32)
+        let size = region.len();
+        self.add_slot(Slot::Ram(region), size)
+    }
+
+    /// Lets the guest use `size` bytes of a device's pages at `address`. Returns the slot number for
+    /// [`Self::unmap_device`].
+    ///
+    /// # Errors
+    /// As [`Self::map_region`].
+    pub(super) fn map_device(&self, address: u64, size: u64, memory: DeviceMemory) -> Result<u32, KvmError> {
+        self.add_slot(Slot::Device { address, memory }, size)
+    }
+
+    /// Takes a device's pages from the guest, and gives them back to the system.
+    ///
+    /// # Errors
+    /// As [`Self::unmap_region`]; they stay mapped then.
+    pub(super) fn unmap_device(&self, slot: u32) -> Result<(), KvmError> {
+        self.remove_slot(slot).map(drop)
     }
 
     /// Takes a region from the guest. The guest cannot reach it any more when this returns.
@@ -111,27 +143,41 @@ impl Vm {
     /// # Errors
     /// When there is no such slot, or KVM refuses.
     pub fn unmap_region(&self, slot: u32) -> Result<DmaRegion, KvmError> {
-        let mut slots = self.slots();
-        let Some(entry) = slots.get_mut(slot as usize) else { return Err(no_such_slot()) };
-        let Some(region) = entry.take() else { return Err(no_such_slot()) };
-        if let Err(error) = self.set_slot(slot, &region, 0) {
-            *entry = Some(region);
-            return Err(error);
+        match self.remove_slot(slot)? {
+            Slot::Ram(region) => Ok(region),
+            Slot::Device { .. } => Err(no_such_slot()),
         }
-        Ok(region)
     }
 
-    fn set_slot(&self, slot: u32, region: &DmaRegion, size: u64) -> Result<(), KvmError> {
-        let memory = kvm_userspace_memory_region {
-            slot,
-            flags: 0,
-            guest_phys_addr: region.start_addr().0,
-            memory_size: size,
-            userspace_addr: region.as_ptr() as u64,
-        };
+    fn add_slot(&self, new: Slot, size: u64) -> Result<u32, KvmError> {
+        let mut slots = self.slots();
+        let slot = slots.iter().position(Option::is_none).unwrap_or(slots.len());
+        self.set_slot(slot as u32, &new, size)?;
+        match slots.get_mut(slot) {
+            Some(free) => *free = Some(new),
+            None => slots.push(Some(new)),
+        }
+        Ok(slot as u32)
+    }
+
+    fn remove_slot(&self, slot: u32) -> Result<Slot, KvmError> {
+        let mut slots = self.slots();
+        let Some(entry) = slots.get_mut(slot as usize) else { return Err(no_such_slot()) };
+        let Some(content) = entry.take() else { return Err(no_such_slot()) };
+        if let Err(error) = self.set_slot(slot, &content, 0) {
+            *entry = Some(content);
+            return Err(error);
+        }
+        Ok(content)
+    }
+
+    fn set_slot(&self, slot: u32, content: &Slot, size: u64) -> Result<(), KvmError> {
+        let (guest_phys_addr, userspace_addr) = content.addresses();
+        let memory = kvm_userspace_memory_region { slot, flags: 0, guest_phys_addr, memory_size: size, userspace_addr };
         // SAFETY: the mapping is `size` bytes of ordinary memory that this process lets the guest
-        // change at any time (vm-memory accesses it as volatile), and `slots` keeps it mapped for as
-        // long as the slot exists: every vCPU holds this VM.
+        // change at any time (vm-memory accesses it as volatile), or of a device that nobody else
+        // here uses; and `slots` keeps it mapped for as long as the slot exists: every vCPU holds
+        // this VM.
         unsafe { self.inner.fd.set_user_memory_region(memory) }
             .map_err(KvmError::call("register guest memory with KVM"))
     }
@@ -140,10 +186,12 @@ impl Vm {
     /// For reports only: it looks at one region and takes a lock.
     pub fn read_memory(&self, address: u64, buffer: &mut [u8]) -> usize {
         let slots = self.slots();
-        let region = slots
-            .iter()
-            .flatten()
-            .find(|r| address.checked_sub(r.start_addr().0).is_some_and(|offset| offset < r.len()));
+        let ram = slots.iter().flatten().filter_map(|slot| match slot {
+            Slot::Ram(region) => Some(region),
+            Slot::Device { .. } => None,
+        });
+        let region =
+            ram.into_iter().find(|r| address.checked_sub(r.start_addr().0).is_some_and(|offset| offset < r.len()));
         let Some(region) = region else { return 0 };
         region.read(buffer, MemoryRegionAddress(address - region.start_addr().0)).unwrap_or(0)
     }
@@ -178,7 +226,7 @@ impl Vm {
         &self.inner.fd
     }
 
-    fn slots(&self) -> MutexGuard<'_, Vec<Option<DmaRegion>>> {
+    fn slots(&self) -> MutexGuard<'_, Vec<Option<Slot>>> {
         self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

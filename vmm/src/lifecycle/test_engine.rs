@@ -62,8 +62,9 @@ impl TestEngine {
         VmConfig {
             payload: PayloadConfig { kernel, initramfs: None, cmdline: None },
             cpus: CpusConfig { boot_vcpus: 1, profile: CpuProfile::Legacy },
-            memory: MemoryConfig { size: 16 << 20 },
+            memory: MemoryConfig { size: 16 << 20, ..MemoryConfig::default() },
             serial: ConsoleConfig { mode: ConsoleMode::Off, file: None },
+            devices: Vec::new(),
             legacy_virtio: vec![net("")],
         }
     }

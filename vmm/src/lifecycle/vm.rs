@@ -108,7 +108,7 @@ impl VirtualMachine {
         outputs: Outputs<'_>,
     ) -> Result<String, Failure> {
         let mut descriptors = self.descriptors.clone();
-        if let SoftDevice::Net { backend: NetBackend::Fd(index), .. } = &mut device.soft
+        if let Some(SoftDevice::Net { backend: NetBackend::Fd(index), .. }) = &mut device.soft
             && let Some(descriptor) = usize::try_from(*index).ok().and_then(|at| given.into_iter().nth(at))
         {
             *index = (0..).find(|number| !descriptors.contains_key(number)).unwrap_or(u32::MAX);
@@ -130,7 +130,7 @@ impl VirtualMachine {
             return Err(LifecycleError::no_device(id).into());
         }
         let is_used = |number: u32| {
-            let uses = |device: &LegacyVirtioConfig| matches!(&device.soft, SoftDevice::Net { backend: NetBackend::Fd(n), .. } if *n == number);
+            let uses = |device: &LegacyVirtioConfig| matches!(&device.soft, Some(SoftDevice::Net { backend: NetBackend::Fd(n), .. }) if *n == number);
             config.legacy_virtio.iter().any(uses)
         };
         let mut descriptors = self.descriptors.clone();

@@ -65,6 +65,14 @@ pub enum SetupError {
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A PF of the host or of another process.
+    #[error("the PF {pf} cannot be used")]
+    HostPf {
+        /// Its address or socket.
+        pf: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The software PF.
     #[error("cannot start the software PF")]
     SoftPf(#[source] Box<dyn std::error::Error + Send + Sync>),

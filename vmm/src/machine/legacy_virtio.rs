@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The software PF, its driver, and one transitional function for each of its VFs.
+//! One transitional function for each VF: of the software PF, of the host, or of another process.
 //!
-//! The order is the one of hardware: the PF's driver starts, VFs are enabled, the command list is
+//! The order is the one of hardware: a PF's driver starts, VFs are enabled, the command list is
 //! negotiated, and only then are VFs opened.
 
-use std::fs::File;
-use std::io;
 use std::num::NonZeroU16;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -15,42 +12,44 @@ use std::time::{Duration, Instant};
 use api::{InterruptMode, NotifyMode};
 use arch::irq::PciInterrupt;
 use devices::admin::wire::NotifyEntry;
-use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfDriver, PfLog, PfReport, PfWatchdog, Wait, WatchedVf};
-use devices::function::{PciFunction, tap};
+use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfClient, PfReport, PfWatchdog, Wait, WatchedVf};
+use devices::function::PciFunction;
+use devices::function::detachable::Detachable;
+use devices::function::vfio::sysfs::Sysfs;
+use devices::function::vfio::{OverVfioBar0, VfioFunction};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
-use devices::soft_pf::{self, SoftPf, VfSpec};
 use devices::transitional::{
-    DeviceReport, IrqMode, NotifyAddress, NotifyMode as DeviceNotifyMode, Parts, RegisterAccesses, RegisterMirror,
-    TransitionalConfig, TransitionalDevice,
+    DeviceReport, IrqMode, NotifyMode as DeviceNotifyMode, Parts, RegisterAccesses, RegisterMirror, TransitionalConfig,
+    TransitionalDevice,
 };
 use serde::Serialize;
 
+use super::hardware::{self, Hardware};
+use super::kernel_registers::{KernelRegisters, Registers};
+use super::members::{Member, members, start_pf};
 use super::observer::{ObservedClient, Observer};
+use super::pf_group::{PfGroup, START_LIMIT};
+use super::removal::Watched;
 use super::watchdog::WatchdogTimer;
-use super::{Platform, SetupError, Subscriber};
-use crate::config::{DevicePlan, NetSource, Plan, SoftPlan};
-use crate::kvm::GuestRam;
+use super::{INTA, Platform, RemapBars, SetupError, Subscriber};
+use crate::config::{DevicePlan, Plan, VfPlan};
 
-/// How long starting the PF, and each command to it before the guest starts, may take.
-const START_LIMIT: Duration = Duration::from_secs(10);
-/// INTA, as the interrupt pin register counts.
-const INTA: u8 = 1;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// All legacy virtio functions of a machine.
 pub(super) struct LegacyVirtio {
-    // In the order of their end: functions, the PF's driver, the PF.
+    // In the order of their end: functions, then PFs.
     functions: Vec<Function>,
-    driver: Option<Arc<PfDriver>>,
-    pf: Option<SoftPf>,
-    log: Arc<PfLog>,
+    pfs: Vec<PfGroup>,
 }
 
 struct Function {
     slot: u8,
-    member: NonZeroU16,
-    vf: Arc<dyn PciFunction>,
+    /// Which of the machine's PFs it is a VF of, and its number there; `None` if the kernel has its PF.
+    pf: Option<(usize, NonZeroU16)>,
+    vf: Arc<Detachable>,
     device: Arc<TransitionalDevice>,
-    registers: Arc<OverAdmin>,
+    registers: Registers,
 }
 
 /// What one device did, for the report.
@@ -76,7 +75,7 @@ pub struct LegacySection {
     /// What it did.
     #[serde(flatten)]
     pub section: DeviceSection,
-    /// How its registers are reached: `admin_commands`.
+    /// How its registers are reached: `admin_commands`, or `vfio_bar0` where the kernel runs those.
     pub mode: &'static str,
     /// Its legacy registers; `null` while an access holds them.
     pub registers: Option<RegisterMirror>,
@@ -89,9 +88,8 @@ pub struct LegacySection {
 /// What is the same for all functions of a machine.
 struct Builder<'a> {
     platform: &'a Platform,
-    ram: &'a GuestRam,
+    hardware: &'a Hardware<'a>,
     root: &'a PciRoot,
-    driver: &'a Arc<PfDriver>,
     cancelled: &'a Arc<AtomicBool>,
 }
 
@@ -99,27 +97,25 @@ impl LegacyVirtio {
     pub(super) fn new(
         plan: &Plan,
         platform: &Platform,
-        ram: &GuestRam,
+        hardware: &Hardware<'_>,
         root: &PciRoot,
         cancelled: &Arc<AtomicBool>,
     ) -> Result<Self, SetupError> {
-        if plan.devices.is_empty() {
-            return Ok(Self { functions: Vec::new(), driver: None, pf: None, log: Arc::default() });
+        let members = members(&plan.devices, &Sysfs::new())?;
+        let mut pfs: Vec<PfGroup> = Vec::new();
+        for key in members.iter().filter_map(|member| Some(&member.pf.as_ref()?.0)) {
+            if !pfs.iter().any(|pf| pf.key == *key) {
+                pfs.push(start_pf(key, &plan.devices, &members, hardware, cancelled)?);
+            }
         }
-        let specs = plan.devices.iter().map(spec).collect::<Result<Vec<_>, _>>()?;
-        let pf = SoftPf::new("soft", specs).map_err(|error| SetupError::SoftPf(error.into()))?;
-        let driver = Arc::new(start_pf(&pf, plan.devices.len(), cancelled)?);
-        let builder = Builder { platform, ram, root, driver: &driver, cancelled };
+        let builder = Builder { platform, hardware, root, cancelled };
         let functions = plan
             .devices
             .iter()
-            .enumerate()
-            .map(|(index, device)| {
-                let vf = pf.vf(index).ok_or(SetupError::Internal("a VF is missing"))?;
-                builder.function(device, vf, index)
-            })
+            .zip(members)
+            .map(|(device, member)| builder.function(device, member, &pfs))
             .collect::<Result<_, SetupError>>()?;
-        Ok(Self { functions, driver: Some(driver), pf: Some(pf), log: Arc::default() })
+        Ok(Self { functions, pfs })
     }
 
     /// How the functions' INTA pins are wired.
@@ -133,38 +129,59 @@ impl LegacyVirtio {
         self.functions.iter().filter_map(|f| Some(Box::new(f.device.pump()?) as Subscriber)).collect()
     }
 
-    /// What the main loop has to run so that a lost PF is noticed and brought back.
-    pub(super) fn watchdog(&self, observer: &Arc<dyn Observer>) -> Result<Option<Subscriber>, SetupError> {
-        let Some(driver) = &self.driver else { return Ok(None) };
-        let watched = |(index, f): (usize, &Function)| WatchedVf {
-            member: f.member,
-            function: Arc::clone(&f.vf),
-            // The PF is one: what becomes of it is told once.
-            client: match index {
-                0 => Arc::new(ObservedClient { client: Arc::clone(&f.device) as _, observer: Arc::clone(observer) }),
-                _ => Arc::clone(&f.device) as _,
-            },
+    /// What the main loop has to run so that lost PFs are noticed and brought back.
+    pub(super) fn watchdogs(&self, observer: &Arc<dyn Observer>) -> Result<Vec<Subscriber>, SetupError> {
+        let watchdog = |(index, pf): (usize, &PfGroup)| {
+            let of_pf = self.functions.iter().filter_map(|f| Some((f, f.pf.filter(|(pf, _)| *pf == index)?.1)));
+            let watched = of_pf.enumerate().map(|(position, (f, member))| WatchedVf {
+                member,
+                function: Arc::clone(&f.vf) as _,
+                // A PF is one: what becomes of it is told once.
+                client: match position {
+                    0 => {
+                        Arc::new(ObservedClient { client: Arc::clone(&f.device) as _, observer: Arc::clone(observer) })
+                    }
+                    _ => Arc::clone(&f.device) as _,
+                },
+            });
+            let watchdog = PfWatchdog::new(Arc::clone(&pf.driver), watched.collect()).with_log(Arc::clone(&pf.log));
+            Ok(Box::new(WatchdogTimer::new(watchdog)?) as Subscriber)
         };
-        let watched = self.functions.iter().enumerate().map(watched).collect();
-        let watchdog = PfWatchdog::new(Arc::clone(driver), watched).with_log(Arc::clone(&self.log));
-        Ok(Some(Box::new(WatchdogTimer::new(watchdog)?)))
+        self.pfs.iter().enumerate().map(watchdog).collect()
+    }
+
+    /// What to do when VFs or PFs are wanted back or fail.
+    pub(super) fn watched(&self, remap: &RemapBars) -> Vec<Watched> {
+        let of_vfs = self.functions.iter().flat_map(|f| f.watched(remap));
+        let of_pfs = self.pfs.iter().enumerate().filter_map(|(index, pf)| {
+            let handle = pf.handle.clone()?;
+            let clients = self.functions.iter().filter(|f| f.pf.is_some_and(|(pf, _)| pf == index));
+            let clients: Vec<_> = clients.map(|f| Arc::clone(&f.device)).collect();
+            let event = handle.removal_event()?.try_clone().ok()?;
+            let name = handle.name().to_owned();
+            Watched::new(&event, &name, move || {
+                for client in &clients {
+                    client.pf_lost("the system wants it back, or its server is gone");
+                }
+                handle.detach();
+            })
+        });
+        of_vfs.chain(of_pfs).collect()
     }
 
     /// What each function did so far.
     pub(super) fn sections(&self) -> Vec<DeviceSection> {
-        let section = |(index, f): (usize, &Function)| DeviceSection {
-            slot: f.slot,
-            device: f.device.report(),
-            admin: f.registers.stats(),
-            by_register: f.device.register_accesses(),
-            rings_broken: self.pf.as_ref().map_or(0, |pf| pf.rings_broken(index)),
+        let section = |f: &Function| {
+            let soft = f.pf.and_then(|(pf, member)| Some((self.pfs.get(pf)?.soft.as_ref()?, member)));
+            DeviceSection {
+                slot: f.slot,
+                device: f.device.report(),
+                admin: f.registers.stats(),
+                by_register: f.device.register_accesses(),
+                rings_broken: soft.map_or(0, |(soft, member)| soft.rings_broken(usize::from(member.get()) - 1)),
+            }
         };
-        self.functions.iter().enumerate().map(section).collect()
-    }
-
-    /// What became of the PF; `None` if there is none.
-    pub(super) fn pf_report(&self) -> Option<PfReport> {
-        self.driver.is_some().then(|| self.log.report())
+        self.functions.iter().map(section).collect()
     }
 
     /// Has `observer` told when a function goes out of service, and when it is back.
@@ -180,101 +197,113 @@ impl LegacyVirtio {
         let detail = |(f, section): (&Function, DeviceSection)| {
             let (times_faulted, last_fault) = f.device.fault_history();
             let registers = f.device.mirror(patience);
-            LegacySection { section, mode: "admin_commands", registers, times_faulted, last_fault }
+            LegacySection { section, mode: f.registers.mode(), registers, times_faulted, last_fault }
         };
         self.functions.iter().zip(self.sections()).map(detail).collect()
     }
 
+    /// What became of the PF; of several, the one that was lost most often. `None` if there is none.
+    pub(super) fn pf_report(&self) -> Option<PfReport> {
+        // Of equals the last is the greatest, and the PF that was named before the others is to be told of.
+        self.pfs.iter().rev().map(|pf| pf.log.report()).max_by_key(|report| report.losses)
+    }
+
     /// Resets the VFs, so that none reaches guest memory any more.
     pub(super) fn shut_down(&self) {
-        for function in &self.functions {
+        for function in self.functions.iter().filter(|function| !function.vf.is_detached()) {
             function.device.shutdown();
         }
     }
 }
 
-/// Opens what a VF needs that was not opened by the configuration's check.
-fn spec(device: &DevicePlan) -> Result<VfSpec, SetupError> {
-    let failed =
-        |source: Box<dyn std::error::Error + Send + Sync>| SetupError::Device { id: device.id.clone(), source };
-    Ok(match &device.soft {
-        SoftPlan::Blk(disk) => VfSpec::Blk {
-            // Shares the lock, which is the open file's; a reboot comes here again.
-            file: disk.file.try_clone().map_err(|e| failed(e.into()))?,
-            read_only: disk.readonly,
-            id: device.id.clone(),
-        },
-        SoftPlan::Net { backend, mac } => VfSpec::Net {
-            backend: match backend {
-                NetSource::Loopback => soft_pf::NetBackend::Loopback,
-                NetSource::Descriptor { descriptor, vnet_hdr } => {
-                    let file = duplicate(descriptor).map_err(|e| failed(e.into()))?;
-                    soft_pf::NetBackend::Tap(tap::Tap { file, vnet_hdr: *vnet_hdr })
-                }
-                NetSource::Tap(name) => soft_pf::NetBackend::Tap(tap::open(name, true).map_err(|e| failed(e.into()))?),
-            },
-            mac: mac.0,
-        },
-    })
+impl Function {
+    fn watched(&self, remap: &RemapBars) -> Vec<Watched> {
+        let (device, vf, remap) = (Arc::clone(&self.device), Arc::clone(&self.vf), Arc::clone(remap));
+        let registers = self.registers.clone();
+        let removed = move || {
+            device.taken_away("taken away for good: the system wants the VF back, or its server is gone");
+            remap();
+            registers.release();
+            vf.detach();
+        };
+        let device = Arc::clone(&self.device);
+        let failed = move || device.failed("the VF reports an error that it cannot recover from");
+        let removal = self.vf.removal_event().and_then(|event| Watched::new(event, self.vf.name(), removed));
+        let error = self.vf.error_event().and_then(|event| Watched::new(event, self.vf.name(), failed));
+        removal.into_iter().chain(error).collect()
+    }
 }
 
-/// A descriptor of its own for a machine. Reads must not wait: what its giver set is overruled.
-fn duplicate(descriptor: &OwnedFd) -> io::Result<File> {
-    let flags = rustix::fs::fcntl_getfl(descriptor)?;
-    rustix::fs::fcntl_setfl(descriptor, flags | rustix::fs::OFlags::NONBLOCK)?;
-    descriptor.try_clone().map(File::from)
-}
-
-fn start_pf(pf: &SoftPf, vfs: usize, cancelled: &AtomicBool) -> Result<PfDriver, SetupError> {
-    let deadline = Instant::now() + START_LIMIT;
-    let function: Arc<dyn PciFunction> = pf.pf();
-    #[cfg(test)]
-    let function = super::test_pf::wrap(function);
-    let driver = PfDriver::start(function, deadline)?;
-    driver.enable_vfs(u16::try_from(vfs).map_err(|_| SetupError::Internal("more VFs than PCI slots"))?)?;
-    driver.negotiate_commands(&Wait { deadline, cancelled })?;
-    Ok(driver)
-}
+/// A VF; and again by its own type, if the kernel has its legacy registers.
+type OpenVf = (Arc<dyn PciFunction>, Option<Arc<VfioFunction>>);
 
 impl Builder<'_> {
-    fn function(&self, plan: &DevicePlan, vf: Arc<dyn PciFunction>, index: usize) -> Result<Function, SetupError> {
-        let failed =
-            |source: Box<dyn std::error::Error + Send + Sync>| SetupError::Device { id: plan.id.clone(), source };
-        for region in self.ram.regions() {
-            vf.dma_map(region).map_err(|e| failed(e.into()))?;
-        }
-        let member = u16::try_from(index + 1).ok().and_then(NonZeroU16::new);
-        let member = member.ok_or(SetupError::Internal("a VF without a member id"))?;
-        let notify = self.notify_addresses(member, vf.as_ref())?;
-        // Through the driver, not its bare queue: it negotiates the commands anew when a PF has lost them.
-        let channel: Arc<dyn AdminChannel> = Arc::clone(self.driver) as _;
-        let registers = Arc::new(OverAdmin::new(channel, member, notify));
+    fn function(&self, plan: &DevicePlan, member: Member, pfs: &[PfGroup]) -> Result<Function, SetupError> {
+        let failed = |source: Failure| SetupError::Device { id: plan.id.clone(), source };
+        let index = member.pf.as_ref().and_then(|(key, _)| pfs.iter().position(|pf| pf.key == *key));
+        let pf = index.and_then(|index| Some((index, pfs.get(index)?, member.pf.as_ref()?.1)));
+        let (vf, kernel) = self.open(plan, pf.map(|(_, pf, member)| (pf, member))).map_err(failed)?;
+        self.hardware.give_memory(vf.as_ref()).map_err(|e| failed(e.into()))?;
+        let registers = match (pf, kernel) {
+            (Some((_, pf, member)), None) => self.over_admin(pf, member, vf.as_ref())?,
+            (None, Some(vf)) => {
+                let registers = OverVfioBar0::new(&vf, Vec::new()).map_err(|e| failed(e.into()))?;
+                Registers::Kernel(KernelRegisters::new(registers))
+            }
+            _ => return Err(SetupError::Internal("a VF without legacy registers")),
+        };
+        let vf = hardware::handle(vf).map_err(failed)?;
         let slot = self.root.free_slot().ok_or(SetupError::Internal("no free PCI slot"))?;
         let irq = intx_irq(slot, INTA).ok_or(SetupError::Internal("an interrupt pin that is not wired"))?;
         let parts = Parts {
-            vf: Arc::clone(&vf),
-            registers: registers.clone(),
+            vf: Arc::clone(&vf) as _,
+            registers: registers.get(),
             msi: self.platform.msi.clone(),
             port_events: Some(self.platform.port_events.clone()),
             irq_line: Some(self.platform.lines.share(irq.into())?),
             irq_number: irq,
-            owner: Some(Arc::clone(self.driver.function())),
+            owner: pf.map(|(_, pf, _)| Arc::clone(pf.driver.function())),
             cancelled: Arc::clone(self.cancelled),
         };
         let device = TransitionalDevice::new(config(plan), parts).map_err(|e| failed(e.into()))?;
         self.root.add(slot, Arc::clone(&device) as Arc<dyn PciDevice>)?;
-        Ok(Function { slot, member, vf, device, registers })
+        Ok(Function { slot, pf: pf.map(|(index, _, member)| (index, member)), vf, device, registers })
     }
 
-    fn notify_addresses(&self, member: NonZeroU16, vf: &dyn PciFunction) -> Result<Vec<NotifyAddress>, SetupError> {
-        let pf = self.driver.function();
+    fn open(&self, plan: &DevicePlan, pf: Option<(&PfGroup, NonZeroU16)>) -> Result<OpenVf, Failure> {
+        match (&plan.vf, pf) {
+            (VfPlan::Soft(_), Some((pf, member))) => {
+                let vf = pf.soft.as_ref().and_then(|soft| soft.vf(usize::from(member.get()) - 1));
+                Ok((vf.ok_or("a VF of the software PF is missing")?, None))
+            }
+            (VfPlan::Host(vf), Some((pf, member))) => {
+                pf.check_member(member)?;
+                Ok((self.hardware.open(vf.bdf, vf.mode, pf.token)?, None))
+            }
+            (VfPlan::Host(vf), None) => {
+                let function = self.hardware.open(vf.bdf, vf.mode, None)?;
+                Ok((Arc::clone(&function) as _, Some(function)))
+            }
+            (VfPlan::Served(vf), Some((pf, member))) => {
+                pf.check_member(member)?;
+                Ok((self.hardware.connect(&vf.socket)?, None))
+            }
+            (VfPlan::Soft(_) | VfPlan::Served(_), None) => Err("a VF without a PF".into()),
+        }
+    }
+
+    fn over_admin(&self, pf: &PfGroup, member: NonZeroU16, vf: &dyn PciFunction) -> Result<Registers, SetupError> {
+        let owner = pf.driver.function();
         let size = |place: u8, bar: u8| match place {
-            NotifyEntry::OWNER => pf.region(bar).map(|r| r.size),
+            NotifyEntry::OWNER => owner.region(bar).map(|r| r.size),
             NotifyEntry::MEMBER => vf.region(bar).map(|r| r.size),
             _ => None,
         };
         let wait = Wait { deadline: Instant::now() + START_LIMIT, cancelled: self.cancelled };
-        Ok(self.driver.notify_info(member, size, &wait)?)
+        let notify = pf.driver.notify_info(member, size, &wait)?.into_iter().next();
+        // Through the driver, not its bare queue: it negotiates the commands anew when a PF has lost them.
+        let channel: Arc<dyn AdminChannel> = Arc::clone(&pf.driver) as _;
+        Ok(Registers::Admin(Arc::new(OverAdmin::new(channel, member, notify))))
     }
 }
 

@@ -5,9 +5,17 @@
 
 mod chipset;
 mod error;
+mod hardware;
+mod kernel_registers;
 mod legacy_virtio;
+#[cfg(test)]
+mod mapping_tests;
+mod members;
 mod observer;
+mod passthrough;
+mod pf_group;
 mod processors;
+mod removal;
 #[cfg(test)]
 pub(crate) mod test_pf;
 mod watchdog;
@@ -23,17 +31,28 @@ use event_manager::{EventManager, MutEventSubscriber, SubscriberId, SubscriberOp
 
 pub use chipset::SerialOutput;
 pub use error::SetupError;
+pub use hardware::HardwareError;
 pub use legacy_virtio::{DeviceSection, LegacySection};
 pub use observer::Observer;
+pub use passthrough::PassthroughSection;
 
 use crate::config::Plan;
-use crate::kvm::{GuestRam, IrqLines, MsiRoutes, PortIoEvents, RamOptions, Vm};
+use crate::kvm::{BarMapper, GuestRam, IrqLines, MsiRoutes, PortIoEvents, RamOptions, Vm};
 use crate::vcpu::{Board, ExitReason, VcpuError, VcpuState, Vcpus};
 use chipset::Chipset;
+use hardware::Hardware;
 use legacy_virtio::LegacyVirtio;
+use passthrough::Passthrough;
+use removal::RemovalWatch;
 
 /// How long the vCPUs may take to stop. Their device accesses end at once when the machine stops.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// INTA, as the interrupt pin register counts.
+const INTA: u8 = 1;
+
+/// Makes the buses and the guest's memory follow what functions decode.
+type RemapBars = Arc<dyn Fn() + Send + Sync>;
 
 /// The main loop's subscribers.
 pub type Subscriber = Box<dyn MutEventSubscriber + Send>;
@@ -45,6 +64,8 @@ pub struct Machine {
     // In the order of their end: processors before the devices they use, those before the VM.
     vcpus: Vcpus,
     legacy: LegacyVirtio,
+    passthrough: Passthrough,
+    remap: RemapBars,
     chipset: Chipset,
     cancelled: Arc<AtomicBool>,
     /// What runs in the main loop for this machine.
@@ -65,19 +86,27 @@ impl Machine {
         let platform = Platform::new(&vm)?;
         let (ports, mmio) = (Arc::new(Bus::new("ports")), Arc::new(Bus::new("memory")));
         let root = Arc::new(PciRoot::new());
+        root.set_mapper(Arc::new(BarMapper::new(&vm)));
 
         let chipset = Chipset::new(&platform, &ports, &root, plan.memory, serial)?;
         let cancelled = Arc::new(AtomicBool::new(false));
-        let legacy = LegacyVirtio::new(plan, &platform, &ram, &root, &cancelled)?;
+        let hardware = Hardware::new(&vm, &ram);
+        let legacy = LegacyVirtio::new(plan, &platform, &hardware, &root, &cancelled)?;
         legacy.observe(&observer);
+        let passthrough = Passthrough::new(&plan.passthrough, &platform, &hardware, &root)?;
         place_functions(&root)?;
-        root.remap(&ports, &mmio);
+        let remap: RemapBars = {
+            let (root, ports, mmio) = (Arc::clone(&root), Arc::clone(&ports), Arc::clone(&mmio));
+            Arc::new(move || root.remap(&ports, &mmio))
+        };
+        remap();
 
-        let vcpus = processors::create(&vm, plan, ram.memory(), &legacy.interrupts())?;
+        let interrupts: Vec<_> = legacy.interrupts().into_iter().chain(passthrough.interrupts()).collect();
+        let vcpus = processors::create(&vm, plan, ram.memory(), &interrupts)?;
         let board = Board {
             remap: {
-                let (root, ports, mmio) = (Arc::clone(&root), Arc::clone(&ports), Arc::clone(&mmio));
-                Arc::new(move || root.remap(&ports, &mmio))
+                let remap = Arc::clone(&remap);
+                Arc::new(move || remap())
             },
             ports,
             memory: mmio,
@@ -85,7 +114,7 @@ impl Machine {
             thread_init: None,
         };
         let vcpus = Vcpus::start(vcpus, &board, VcpuState::Paused)?;
-        Ok(Self { vcpus, legacy, chipset, cancelled, subscribers: Vec::new(), observer, _vm: vm })
+        Ok(Self { vcpus, legacy, passthrough, remap, chipset, cancelled, subscribers: Vec::new(), observer, _vm: vm })
     }
 
     /// The serial port, for input.
@@ -99,8 +128,11 @@ impl Machine {
     /// When that cannot be had, or the guest has ended. Call [`Self::stop`] then.
     pub fn start(&mut self, events: &mut Loop) -> Result<(), SetupError> {
         let ended: Subscriber = Box::new(processors::EndWatch::new(&self.vcpus)?);
-        let watchdog = self.legacy.watchdog(&self.observer)?;
-        let subscribers = self.legacy.pumps().into_iter().chain(watchdog).chain([ended]);
+        let watchdogs = self.legacy.watchdogs(&self.observer)?;
+        let mut watched = self.legacy.watched(&self.remap);
+        watched.extend(self.passthrough.watched(&self.remap));
+        let removal: Subscriber = Box::new(RemovalWatch::new(watched));
+        let subscribers = self.legacy.pumps().into_iter().chain(watchdogs).chain([removal, ended]);
         self.subscribers = subscribers.map(|subscriber| events.add_subscriber(subscriber)).collect();
         Ok(self.vcpus.resume()?)
     }
@@ -165,6 +197,11 @@ impl Machine {
         self.legacy.sections()
     }
 
+    /// What the functions that are passed through did so far.
+    pub fn passthrough(&self) -> Vec<PassthroughSection> {
+        self.passthrough.sections()
+    }
+
     /// What became of the PF of its legacy virtio devices, if it has any; times are from the machine's
     /// construction.
     pub fn pf(&self) -> Option<devices::admin::PfReport> {
@@ -185,6 +222,7 @@ impl Drop for Machine {
             tracing::error!("the processors do not stop: {error}");
         }
         self.legacy.shut_down();
+        self.passthrough.shut_down();
         self.chipset.drain();
     }
 }
@@ -211,7 +249,10 @@ fn memory(vm: &Vm, plan: &Plan) -> Result<GuestRam, SetupError> {
     if end > 1u64.checked_shl(bits.into()).unwrap_or(u64::MAX) {
         return Err(SetupError::AddressWidth { memory: api::format_size(plan.memory), bits });
     }
-    Ok(GuestRam::new(&ranges, RamOptions { huge_pages: true })?)
+    let wanted = plan.memory_options;
+    let options =
+        RamOptions { huge_pages: true, hugetlb: wanted.hugetlb, prefault: wanted.prefault, shared: wanted.shared };
+    Ok(GuestRam::new(&ranges, options)?)
 }
 
 /// The firmware's part of PCI: bases for all BARs, interrupt lines, decoding on.

@@ -13,7 +13,7 @@ use rustix::fs::Access;
 use serde::Serialize;
 
 use crate::cli::{ReportFormat, ReportTarget};
-use crate::machine::{DeviceSection, Machine};
+use crate::machine::{DeviceSection, Machine, PassthroughSection};
 use crate::vcpu::ExitCounts;
 
 /// Boots that a report keeps; a guest that reboots for ever must not fill memory.
@@ -43,6 +43,8 @@ pub struct Boot {
     pub pf: Option<PfReport>,
     /// Devices in slot order.
     pub devices: Vec<DeviceSection>,
+    /// Functions passed through, in slot order.
+    pub passthrough: Vec<PassthroughSection>,
 }
 
 /// Exits of one vCPU by kind.
@@ -91,6 +93,7 @@ impl Report {
             vcpus: machine.exits().into_iter().map(Exits::from).collect(),
             pf: machine.pf(),
             devices: machine.devices(),
+            passthrough: machine.passthrough(),
         });
     }
 

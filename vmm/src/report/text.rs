@@ -4,9 +4,10 @@
 use std::fmt::{self, Write};
 
 use devices::admin::{OpcodeStats, PfReport};
+use devices::transitional::KickReport;
 
 use super::{Boot, Report};
-use crate::machine::DeviceSection;
+use crate::machine::{DeviceSection, PassthroughSection};
 
 /// The whole report.
 pub fn render(report: &Report) -> String {
@@ -40,7 +41,31 @@ fn write_boot(out: &mut String, boot: &Boot) -> fmt::Result {
         )?;
     }
     boot.pf.iter().try_for_each(|pf| write_pf(out, pf))?;
-    boot.devices.iter().try_for_each(|device| write_device(out, device))
+    boot.devices.iter().try_for_each(|device| write_device(out, device))?;
+    boot.passthrough.iter().try_for_each(|device| write_passthrough(out, device))
+}
+
+fn write_passthrough(out: &mut String, section: &PassthroughSection) -> fmt::Result {
+    let d = &section.device;
+    writeln!(
+        out,
+        "\n{} ({:04x}:{:04x} on {}, PCI slot {}, passed through)",
+        d.id, d.vendor_id, d.device_id, d.function, section.slot
+    )?;
+    writeln!(
+        out,
+        "  BARs               {} reads and {} writes that exited; {} KiB mapped at the end",
+        d.reads,
+        d.writes,
+        section.mapped_bytes >> 10
+    )?;
+    writeln!(out, "  interrupts         {:?} at the end", d.interrupts)?;
+    writeln!(out, "  resets             {} by the guest", d.resets)?;
+    writeln!(out, "  errors             {}", d.errors)?;
+    match &d.faulted {
+        Some(reason) => writeln!(out, "  TAKEN AWAY         {reason}"),
+        None => Ok(()),
+    }
 }
 
 /// Nothing about a PF that never was lost.
@@ -64,11 +89,12 @@ fn write_pf(out: &mut String, pf: &PfReport) -> fmt::Result {
 
 fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     let d = &section.device;
-    writeln!(
-        out,
-        "\n{} ({:?} on {}, PCI slot {}, member {})",
-        d.id, d.device, d.function, section.slot, section.admin.member
-    )?;
+    write!(out, "\n{} ({:?} on {}, PCI slot {}, ", d.id, d.device, d.function, section.slot)?;
+    match section.admin.member {
+        // The group has no such member: nothing was asked of a PF by this process.
+        0 => writeln!(out, "admin commands by the kernel)")?,
+        member => writeln!(out, "member {member})")?,
+    }
     writeln!(
         out,
         "  register accesses  {} reads and {} writes by the guest, {} admin commands",
@@ -90,7 +116,10 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     writeln!(
         out,
         "  kicks              {} by ioeventfd, {} by a store from the exit loop, {} by admin command ({})",
-        k.ioeventfd, k.store, k.admin, d.notify
+        by_ioeventfd(k),
+        k.store,
+        k.admin,
+        d.notify
     )?;
     writeln!(out, "                     {} early, {} replayed, {} dropped", k.early, k.replayed, k.dropped)?;
     writeln!(
@@ -119,6 +148,15 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     match &d.faulted {
         Some(reason) => writeln!(out, "  OUT OF SERVICE     {reason}"),
         None => Ok(()),
+    }
+}
+
+/// In the kernel nobody counts.
+fn by_ioeventfd(kicks: &KickReport) -> String {
+    match (kicks.ioeventfd, kicks.ioeventfd_uncounted) {
+        (0, 1..) => "an uncounted number".to_owned(),
+        (counted, 1..) => format!("more than {counted}"),
+        (counted, 0) => counted.to_string(),
     }
 }
 

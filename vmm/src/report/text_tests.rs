@@ -4,7 +4,7 @@ use devices::admin::PfLoss;
 use super::*;
 
 fn report(pf: Option<PfReport>) -> Report {
-    let boot = Boot { ended_by: "end".into(), vcpus: Vec::new(), pf, devices: Vec::new() };
+    let boot = Boot { ended_by: "end".into(), vcpus: Vec::new(), pf, devices: Vec::new(), passthrough: Vec::new() };
     Report { ended_by: "end".into(), boot_count: 1, boots: vec![boot], ..Report::default() }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A PCI function in memory that logs what is done to it.
 
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +9,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::{Log, Model, Setup};
 use crate::bus::Width;
-use crate::function::{DmaRegion, FunctionError, KickLink, PciFunction, Region};
+use crate::function::{DmaRegion, FunctionError, KickLink, MappableArea, PciFunction, Region};
 
 /// A function with a configuration space in memory, doorbells that are logged, and MSI-X that
 /// needs bus mastering, as on a real bus.
@@ -94,7 +95,8 @@ struct FakeLink(Arc<AtomicU64>, Log, u16);
 
 impl KickLink for FakeLink {
     fn count(&self) -> Option<u64> {
-        Some(self.0.load(Ordering::SeqCst))
+        // As the kernel, which does not count.
+        Some(self.0.load(Ordering::SeqCst)).filter(|kicks| *kicks != u64::MAX)
     }
 }
 
@@ -137,6 +139,11 @@ impl PciFunction for FakeFunction {
             return Err(FunctionError::Gone { name: self.name.into() });
         }
         Ok(())
+    }
+    fn mappable(&self, bar: u8) -> crate::function::Result<Vec<MappableArea>> {
+        let size = self.region(bar).map_or(0, |region| region.size);
+        let file = || Arc::new(File::open("/dev/null").unwrap());
+        Ok((bar == 2).then(|| MappableArea { offset: 0, size, file: file(), file_offset: 0 }).into_iter().collect())
     }
     fn msix_vectors(&self) -> u16 {
         self.vectors

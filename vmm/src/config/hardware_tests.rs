@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+use api::{MemoryConfig, PayloadConfig, VmConfig};
+
+use super::*;
+use crate::config::Plan;
+
+const VF: &str = r#"{"vf": {"address": "0000:41:00.3"}}"#;
+
+/// A machine with these devices, written as JSON.
+fn config(legacy: &str, devices: &str) -> (tempfile::TempDir, VmConfig) {
+    let dir = tempfile::tempdir().unwrap();
+    let kernel = dir.path().join("kernel");
+    std::fs::write(&kernel, "kernel").unwrap();
+    let config = VmConfig {
+        payload: PayloadConfig { kernel, initramfs: None, cmdline: None },
+        cpus: Default::default(),
+        memory: MemoryConfig::default(),
+        serial: Default::default(),
+        legacy_virtio: serde_json::from_str(legacy).unwrap(),
+        devices: serde_json::from_str(devices).unwrap(),
+    };
+    (dir, config)
+}
+
+fn plan(legacy: &str, devices: &str) -> Result<Plan, String> {
+    let (_dir, config) = config(legacy, devices);
+    Plan::check(&config).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_vf_of_the_host_is_taken_by_its_words() {
+    let token = "bd8d9d2b-5a5f-4f5a-a211-f591514ba1f3";
+    let legacy = format!(r#"[{{"vf": {{"address": "41:00.3", "pf": "0000:41:00.0", "token": "{token}"}}}}]"#);
+    let plan = plan(&legacy, "[]").unwrap();
+    assert_eq!(plan.devices[0].id, "vf0");
+    let VfPlan::Host(vf) = &plan.devices[0].vf else { panic!("no VF of the host") };
+    assert_eq!((vf.bdf.to_string(), vf.pf.unwrap().to_string()), ("0000:41:00.3".into(), "0000:41:00.0".into()));
+    assert_eq!(vf.token.unwrap().to_string(), token);
+    assert!(!plan.memory_options.shared);
+}
+
+#[test]
+fn a_served_function_makes_memory_shared() {
+    let legacy = r#"[{"vfio_user": {"socket": "vf.sock", "pf_socket": "pf.sock", "member": 2}}]"#;
+    assert!(plan(legacy, "[]").unwrap().memory_options.shared);
+    let plan = plan("[]", r#"[{"vfio_user": "dev.sock"}, {"vfio": {"address": "0000:01:00.0"}, "id": "x"}]"#).unwrap();
+    assert!(plan.memory_options.shared);
+    let ids: Vec<_> = plan.passthrough.iter().map(|device| device.id.as_str()).collect();
+    assert_eq!(ids, ["dev0", "x"]);
+}
+
+#[test]
+fn contradictions_are_told_with_their_fix() {
+    let served = r#"{"vfio_user": {"socket": "s", "pf_socket": "s", "member": 1}}"#;
+    let kernel = r#"{"vf": {"address": "0000:41:00.3", "pf": "0000:41:00.0", "admin": "kernel"}}"#;
+    let device = r#"[{"vfio": {"address": "0000:41:00.3"}}]"#;
+    let pf = r#"{"vf": {"address": "0000:41:00.3", "pf": "0000:41:00.0"}}"#;
+    let token = r#"{"vf": {"address": "0000:41:00.3", "token": "x"}}"#;
+    for (legacy, devices, wanted) in [
+        ("[{}]".to_owned(), "[]", "exactly one of soft, vf and vfio_user"),
+        (format!("[{VF}, {VF}]"), "[]", "two devices use 0000:41:00.3"),
+        (format!("[{VF}]"), device, "two devices use 0000:41:00.3"),
+        (format!("[{pf}]"), r#"[{"vfio": {"address": "0000:41:00.0"}}]"#, "0000:41:00.0 is the PF of another device"),
+        (format!("[{kernel}]"), "[]", "leave pf= out"),
+        (format!("[{served}]"), "[]", "the same socket"),
+        (format!("[{token}]"), "[]", "token=x: not a UUID"),
+        ("[]".to_owned(), "[{}]", "either vfio or vfio_user"),
+        (format!("[{VF}]"), r#"[{"vfio_user": "s", "id": "vf0"}]"#, "two devices have the id 'vf0'"),
+    ] {
+        let error = plan(&legacy, devices).unwrap_err();
+        assert!(error.contains(wanted), "{legacy} {devices}: {error}");
+    }
+}

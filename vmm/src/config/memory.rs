@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How guest memory is to be had, checked as far as words can be.
+
+use api::{MemoryConfig, VmConfig, format_size};
+
+use super::{ConfigError, MEMORY_UNIT, MIN_MEMORY};
+
+/// Sizes of huge pages that x86-64 processors have.
+const HUGE_PAGES: [u64; 2] = [2 << 20, 1 << 30];
+
+/// How guest memory is to be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Bytes of a huge page from the host's pool, if it is to be made of those.
+    pub hugetlb: Option<u64>,
+    /// All of it before the guest starts.
+    pub prefault: bool,
+    /// With a file that other processes can map.
+    pub shared: bool,
+}
+
+impl MemoryPlan {
+    pub(super) fn check(config: &VmConfig) -> Result<Self, ConfigError> {
+        let memory = &config.memory;
+        check_size(memory)?;
+        // Whoever serves a function has to reach the guest's memory.
+        let served = config.legacy_virtio.iter().any(|device| device.vfio_user.is_some())
+            || config.devices.iter().any(|device| device.vfio_user.is_some());
+        Ok(Self { hugetlb: huge_page(memory)?, prefault: memory.prefault, shared: memory.shared || served })
+    }
+}
+
+fn check_size(memory: &MemoryConfig) -> Result<(), ConfigError> {
+    if memory.size < MIN_MEMORY || !memory.size.is_multiple_of(MEMORY_UNIT) {
+        let text = format!(
+            "memory size {}: must be a multiple of 1M, and at least {}",
+            format_size(memory.size),
+            format_size(MIN_MEMORY)
+        );
+        return Err(ConfigError::Value { field: "memory.size", text });
+    }
+    Ok(())
+}
+
+fn huge_page(memory: &MemoryConfig) -> Result<Option<u64>, ConfigError> {
+    let usage = |text: String| Err(ConfigError::Value { field: "memory.hugepage_size", text });
+    let Some(page) = memory.hugepage_size.or_else(|| memory.hugepages.then_some(HUGE_PAGES[0])) else {
+        return Ok(None);
+    };
+    if !memory.hugepages {
+        return usage("hugepage_size is given, and huge pages are off: add hugepages=on".to_owned());
+    }
+    if !HUGE_PAGES.contains(&page) {
+        return usage(format!("hugepage_size={}: must be 2M or 1G", format_size(page)));
+    }
+    if !memory.size.is_multiple_of(page) {
+        return usage(format!(
+            "memory size {}: must be a multiple of the huge pages' {}; use {}",
+            format_size(memory.size),
+            format_size(page),
+            memory.size.checked_next_multiple_of(page).map_or("less".to_owned(), format_size)
+        ));
+    }
+    Ok(Some(page))
+}

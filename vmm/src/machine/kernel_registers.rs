@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Legacy registers of a VF that the kernel's driver offers, which can be let go of: they hold the VF
+//! open, and the kernel waits for that when it wants the VF back.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use devices::admin::{AdminStats, OverAdmin, Wait};
+use devices::bus::Width;
+use devices::function::vfio::OverVfioBar0;
+use devices::transitional::{Area, LegacyRegisters, NotifyAddress, RegisterError};
+
+/// Registers until [`Self::release`].
+pub(super) struct KernelRegisters {
+    inner: RwLock<Option<Arc<OverVfioBar0>>>,
+}
+
+impl KernelRegisters {
+    pub(super) fn new(registers: OverVfioBar0) -> Arc<Self> {
+        Arc::new(Self { inner: RwLock::new(Some(Arc::new(registers))) })
+    }
+
+    /// Lets go. An access that is under way ends before the VF is closed.
+    pub(super) fn release(&self) {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// The lock is not held during an access: one that hangs holds up nobody.
+    fn get(&self) -> Result<Arc<OverVfioBar0>, RegisterError> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner.clone().ok_or_else(|| RegisterError::Function("the function is gone".to_owned()))
+    }
+}
+
+impl LegacyRegisters for KernelRegisters {
+    fn read(&self, area: Area, offset: u8, width: Width, wait: &Wait<'_>) -> Result<u32, RegisterError> {
+        self.get()?.read(area, offset, width, wait)
+    }
+
+    fn write(&self, area: Area, offset: u8, width: Width, value: u32, wait: &Wait<'_>) -> Result<(), RegisterError> {
+        self.get()?.write(area, offset, width, value, wait)
+    }
+
+    /// The kernel does not tell where it stores kicks: they are register writes.
+    fn notify_addresses(&self) -> &[NotifyAddress] {
+        &[]
+    }
+}
+
+/// The legacy registers of a function.
+#[derive(Clone)]
+pub(super) enum Registers {
+    /// Over the PF's admin queue.
+    Admin(Arc<OverAdmin>),
+    /// The kernel's.
+    Kernel(Arc<KernelRegisters>),
+}
+
+impl Registers {
+    /// As the transitional function uses them.
+    pub(super) fn get(&self) -> Arc<dyn LegacyRegisters> {
+        match self {
+            Self::Admin(registers) => Arc::clone(registers) as _,
+            Self::Kernel(registers) => Arc::clone(registers) as _,
+        }
+    }
+
+    /// What was asked of the PF in this process.
+    pub(super) fn stats(&self) -> AdminStats {
+        match self {
+            Self::Admin(registers) => registers.stats(),
+            Self::Kernel(_) => AdminStats::default(),
+        }
+    }
+
+    /// What reports call it.
+    pub(super) const fn mode(&self) -> &'static str {
+        match self {
+            Self::Admin(_) => "admin_commands",
+            Self::Kernel(_) => "vfio_bar0",
+        }
+    }
+
+    /// The VF is let go of.
+    pub(super) fn release(&self) {
+        if let Self::Kernel(registers) = self {
+            registers.release();
+        }
+    }
+}

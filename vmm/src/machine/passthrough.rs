@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The functions of a machine that are passed through as they are.
+
+use std::sync::Arc;
+
+use arch::irq::PciInterrupt;
+use devices::bus::Width;
+use devices::function::PciFunction;
+use devices::function::detachable::Detachable;
+use devices::passthrough::{PassthroughDevice, PassthroughParts, PassthroughReport};
+use devices::pci::{PciDevice, PciRoot, intx_irq};
+use serde::Serialize;
+
+use super::hardware::{self, Hardware};
+use super::removal::Watched;
+use super::{INTA, Platform, RemapBars, SetupError};
+use crate::config::{FunctionPlan, PassthroughPlan};
+
+/// All functions passed through.
+pub(super) struct Passthrough {
+    functions: Vec<Function>,
+    root: Arc<PciRoot>,
+}
+
+struct Function {
+    slot: u8,
+    handle: Arc<Detachable>,
+    device: Arc<PassthroughDevice>,
+}
+
+/// What one function did, for the report.
+#[derive(Clone, Debug, Serialize)]
+pub struct PassthroughSection {
+    /// PCI slot on bus 0.
+    pub slot: u8,
+    /// Bytes of its BARs that are in the guest's memory now.
+    pub mapped_bytes: u64,
+    /// The guest's function.
+    #[serde(flatten)]
+    pub device: PassthroughReport,
+}
+
+impl Passthrough {
+    pub(super) fn new(
+        plans: &[PassthroughPlan],
+        platform: &Platform,
+        hardware: &Hardware<'_>,
+        root: &Arc<PciRoot>,
+    ) -> Result<Self, SetupError> {
+        let build = |plan: &PassthroughPlan| {
+            function(plan, platform, hardware, root)
+                .map_err(|source| SetupError::Device { id: plan.id.clone(), source })
+        };
+        let functions = plans.iter().map(build).collect::<Result<_, _>>()?;
+        Ok(Self { functions, root: Arc::clone(root) })
+    }
+
+    /// How the pins are wired of those functions that have one.
+    pub(super) fn interrupts(&self) -> Vec<PciInterrupt> {
+        let has_pin = |f: &&Function| f.device.config_read(0x3d, Width::B1) == u32::from(INTA);
+        let wired = |f: &Function| Some(PciInterrupt { slot: f.slot, pin: 0, gsi: intx_irq(f.slot, INTA)? });
+        self.functions.iter().filter(has_pin).filter_map(wired).collect()
+    }
+
+    /// What to do when functions are wanted back or fail.
+    pub(super) fn watched(&self, remap: &RemapBars) -> Vec<Watched> {
+        let mut watched = Vec::new();
+        for f in &self.functions {
+            let (device, handle, remapped) = (Arc::clone(&f.device), Arc::clone(&f.handle), Arc::clone(remap));
+            let removed = move || {
+                device.taken_away("the system wants the function back, or its server is gone");
+                remapped();
+                handle.detach();
+            };
+            watched.extend(f.handle.removal_event().and_then(|event| Watched::new(event, f.handle.name(), removed)));
+            let (device, remapped) = (Arc::clone(&f.device), Arc::clone(remap));
+            let failed = move || {
+                device.taken_away("the function reports an error that it cannot recover from");
+                remapped();
+            };
+            watched.extend(f.handle.error_event().and_then(|event| Watched::new(event, f.handle.name(), failed)));
+        }
+        watched
+    }
+
+    /// What each function did so far.
+    pub(super) fn sections(&self) -> Vec<PassthroughSection> {
+        let section = |f: &Function| PassthroughSection {
+            slot: f.slot,
+            mapped_bytes: self.root.mapped_bytes(f.slot),
+            device: f.device.report(),
+        };
+        self.functions.iter().map(section).collect()
+    }
+
+    /// Resets the functions, so that none reaches guest memory any more.
+    pub(super) fn shut_down(&self) {
+        for function in self.functions.iter().filter(|function| !function.handle.is_detached()) {
+            function.device.shutdown();
+        }
+    }
+}
+
+fn function(
+    plan: &PassthroughPlan,
+    platform: &Platform,
+    hardware: &Hardware<'_>,
+    root: &PciRoot,
+) -> Result<Function, Box<dyn std::error::Error + Send + Sync>> {
+    let function: Arc<dyn PciFunction> = match &plan.function {
+        FunctionPlan::Host { bdf, token, mode } => hardware.open(*bdf, *mode, *token)?,
+        FunctionPlan::Served(socket) => hardware.connect(socket)?,
+    };
+    hardware.give_memory(function.as_ref())?;
+    let handle = hardware::handle(function)?;
+    let slot = root.free_slot().ok_or("no free PCI slot")?;
+    let irq = intx_irq(slot, INTA).ok_or("an interrupt pin that is not wired")?;
+    let parts = PassthroughParts {
+        function: Arc::clone(&handle) as _,
+        msi: platform.msi.clone(),
+        irq_line: Some(platform.lines.share(irq.into())?),
+        irq_number: irq,
+    };
+    let device = PassthroughDevice::new(&plan.id, parts)?;
+    root.add(slot, Arc::clone(&device) as Arc<dyn PciDevice>)?;
+    Ok(Function { slot, handle, device })
+}
