@@ -3,6 +3,8 @@
 //! the PF's doorbell, with the PF in this process and behind a vfio-user socket. A process of its own,
 //! as its allocator counts.
 
+#![allow(clippy::unwrap_used)]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::num::NonZeroU16;

@@ -116,9 +116,11 @@ fn install() -> io::Result<()> {
 /// Returning repeats the access that failed.
 #[allow(unsafe_code)]
 extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-    // SAFETY: the kernel hands a handler with SA_SIGINFO a `siginfo_t`.
-    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
-    let sent_by_process = code <= 0;
+    // SAFETY: the kernel hands a handler with SA_SIGINFO a `siginfo_t` that is whole until it returns.
+    let Some(info) = (unsafe { info.as_ref() }) else { return };
+    // SAFETY: a SIGBUS has an address in it; one that a process sent has some number there, not used.
+    let address = unsafe { info.si_addr() }.addr();
+    let sent_by_process = info.si_code <= 0;
     if !sent_by_process
         && let Some(range) = RANGES.iter().find(|range| range.contains(address))
         && range.replace()
