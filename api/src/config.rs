@@ -5,11 +5,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
 /// A whole virtual machine.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct VmConfig {
     /// What to boot.
@@ -29,7 +30,7 @@ pub struct VmConfig {
 }
 
 /// What to boot.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct PayloadConfig {
     /// Linux kernel: bzImage, or uncompressed vmlinux.
@@ -43,7 +44,7 @@ pub struct PayloadConfig {
 }
 
 /// What processors the guest sees.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum CpuProfile {
     /// All that KVM offers.
@@ -54,10 +55,12 @@ pub enum CpuProfile {
 }
 
 /// Processors.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct CpusConfig {
-    /// Number of processors, 1..=64.
+    /// Number of processors, 1 to 64.
+    #[serde(deserialize_with = "vcpus")]
+    #[schemars(range(min = 1, max = 64))]
     pub boot_vcpus: u8,
     /// What they can do.
     #[serde(default)]
@@ -71,10 +74,12 @@ impl Default for CpusConfig {
 }
 
 /// Main memory.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct MemoryConfig {
-    /// Bytes; a multiple of 1 MiB.
+    /// Bytes; a multiple of 1 MiB, at least 8 MiB.
+    #[serde(deserialize_with = "memory_size")]
+    #[schemars(range(min = 8_388_608, max = 1_125_899_906_842_624i64), extend("multipleOf" = 1_048_576))]
     pub size: u64,
 }
 
@@ -85,7 +90,7 @@ impl Default for MemoryConfig {
 }
 
 /// Where a serial port goes.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub enum ConsoleMode {
     /// Output is dropped, there is no input.
     Off,
@@ -97,7 +102,7 @@ pub enum ConsoleMode {
 }
 
 /// The serial port.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct ConsoleConfig {
     /// Where it goes.
@@ -108,7 +113,7 @@ pub struct ConsoleConfig {
 }
 
 /// How a legacy guest may be interrupted.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum InterruptMode {
     /// INTx and MSI-X are both there; the guest's driver chooses.
@@ -121,7 +126,7 @@ pub enum InterruptMode {
 }
 
 /// How a guest's queue notification reaches the VF.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum NotifyMode {
     /// By ioeventfd where it can be had, else from the exit loop.
@@ -134,11 +139,12 @@ pub enum NotifyMode {
 }
 
 /// One legacy virtio function of the guest.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct LegacyVirtioConfig {
     /// Name in logs, reports and the API; unique in the machine. Given out where it is absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "device_id", skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,32}$"))]
     pub id: Option<String>,
     /// A virtual function of the software PF.
     pub soft: SoftDevice,
@@ -148,8 +154,9 @@ pub struct LegacyVirtioConfig {
     /// Queue notifications.
     #[serde(default)]
     pub notify: NotifyMode,
-    /// How long one register access may take, in milliseconds (1..=60000).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// How long one register access may take, in milliseconds, 1 to 60000.
+    #[serde(default, deserialize_with = "deadline_ms", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 60_000))]
     pub deadline_ms: Option<u32>,
     /// Answer guest reads of registers without an admin command where the answer is known.
     #[serde(default = "on")]
@@ -160,8 +167,66 @@ const fn on() -> bool {
     true
 }
 
+/// Most processors; xAPIC ids would allow some more.
+pub const MAX_VCPUS: u8 = 64;
+/// Least main memory: a kernel, an initial RAM disk and the tables of a PC must fit.
+pub const MIN_MEMORY: u64 = 8 << 20;
+/// Main memory comes in these units: guests and page tables like round numbers.
+pub const MEMORY_UNIT: u64 = 1 << 20;
+/// No host has that much, and sums of it cannot overflow.
+const MAX_MEMORY: u64 = 1 << 50;
+/// Longest id; it is a label in reports and metrics.
+const MAX_ID: usize = 32;
+/// Longest deadline of a register access, in milliseconds.
+const MAX_DEADLINE_MS: u32 = 60_000;
+
+/// Whether a text can be the id of a device.
+///
+/// # Errors
+/// What an id looks like.
+pub fn check_id(id: &str) -> Result<(), String> {
+    let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if plain && (1..=MAX_ID).contains(&id.len()) {
+        Ok(())
+    } else {
+        Err(format!("an id has 1 to {MAX_ID} letters, digits, '-', '_' and '.'"))
+    }
+}
+
+fn vcpus<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
+    match u8::deserialize(from)? {
+        n @ 1..=MAX_VCPUS => Ok(n),
+        n => Err(de::Error::custom(format_args!("{n} processors: must be 1 to {MAX_VCPUS}"))),
+    }
+}
+
+fn memory_size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let size = u64::deserialize(from)?;
+    if (MIN_MEMORY..=MAX_MEMORY).contains(&size) && size.is_multiple_of(MEMORY_UNIT) {
+        return Ok(size);
+    }
+    Err(de::Error::custom(format_args!(
+        "{size} bytes: must be a multiple of 1 MiB (1048576), at least 8 MiB (8388608) and at most 1 PiB"
+    )))
+}
+
+fn device_id<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let id = Option::<String>::deserialize(from)?;
+    id.as_deref().map_or(Ok(()), check_id).map_err(de::Error::custom)?;
+    Ok(id)
+}
+
+fn deadline_ms<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    match Option::<u32>::deserialize(from)? {
+        Some(ms) if ms == 0 || ms > MAX_DEADLINE_MS => {
+            Err(de::Error::custom(format_args!("{ms} ms: must be 1 to {MAX_DEADLINE_MS}")))
+        }
+        ms => Ok(ms),
+    }
+}
+
 /// What a software VF is.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum SoftDevice {
     /// A disk.
@@ -183,18 +248,22 @@ pub enum SoftDevice {
 }
 
 /// Where a network card's frames go.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum NetBackend {
     /// A tap interface of the host that exists already.
     Tap(String),
+    /// The descriptor with this index among those that came with the request: a tap with a virtio-net
+    /// header, or a socket that carries one Ethernet frame per datagram.
+    Fd(#[schemars(range(max = 15))] u32),
     /// Inside the VMM: answers ARP and ICMP echo for every address. For tests; needs no privileges.
     Loopback,
 }
 
 /// An Ethernet address.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq, Hash)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String", extend("pattern" = "^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$"))]
 pub struct MacAddress(pub [u8; 6]);
 
 /// Why a text is not the address of a network card.

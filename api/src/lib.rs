@@ -1,15 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The configuration of a virtual machine, as the command line, a file or an API client gives it.
+//! The interface of Heirloom: what a virtual machine is made of, what can be asked of it, and how that
+//! goes over a unix socket.
 //!
-//! Types only: nothing here opens a file or knows a device. Names follow Cloud Hypervisor's schema
-//! where the two have something in common, so that tools written for it feel at home.
+//! | module | what it is |
+//! | --- | --- |
+//! | `config`, [`types`], [`state`], `fault` | what goes over the wire; types only |
+//! | [`routes`] | the table that everything else comes from |
+//! | [`openapi`], [`reference`] | the OpenAPI document and docs/api.md, made of the table |
+//! | [`decode`], [`compat`] | texts into types; Cloud Hypervisor's fields |
+//! | [`service`] | what the server needs of a virtual machine monitor |
+//! | [`server`], [`client`] | HTTP/1.1 on a unix socket |
+//!
+//! Nothing here opens a device or knows KVM. Names follow Cloud Hypervisor's schema where the two have
+//! something in common, so that tools written for it feel at home.
 #![forbid(unsafe_code)]
 
+pub mod client;
+pub mod compat;
 mod config;
+pub mod decode;
+mod fault;
+pub mod openapi;
+pub mod reference;
+pub mod routes;
+pub mod server;
+pub mod service;
 mod size;
+pub mod state;
+pub mod types;
 
 pub use config::{
-    ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, InterruptMode, LegacyVirtioConfig, MacAddress, MacError,
-    MemoryConfig, NetBackend, NotifyMode, PayloadConfig, SoftDevice, VmConfig,
+    ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, InterruptMode, LegacyVirtioConfig, MAX_VCPUS, MEMORY_UNIT,
+    MIN_MEMORY, MacAddress, MacError, MemoryConfig, NetBackend, NotifyMode, PayloadConfig, SoftDevice, VmConfig,
+    check_id,
 };
+pub use fault::{Code, Fault};
+pub use service::Service;
 pub use size::{SizeError, format_size, parse_size};
+pub use state::{StateSet, VmState};

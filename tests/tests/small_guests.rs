@@ -331,6 +331,35 @@ fn a_crash_is_told_without_a_report() -> Result<(), String> {
     Ok(())
 }
 
+/// Lines of JSON in a file.
+fn json_lines(path: &std::path::Path) -> Result<Vec<Value>, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    text.lines().map(|line| serde_json::from_str(line).map_err(|e| format!("{e} in {line}"))).collect()
+}
+
+/// The guest resets itself once; events and messages say so, each in a file of its own.
+fn events_and_messages_are_lines_of_json() -> Result<(), String> {
+    let bench = Bench::new("test=reboot irq=pic")?;
+    let (events, log) = (bench.disk.dir().join("events"), bench.disk.dir().join("log"));
+    let words = [format!("--event-monitor=path={}", events.display()), format!("--log-file={}", log.display())];
+    let bench = words.iter().fold(bench, |bench, word| bench.word(word)).word("--log-format=json").word("-v");
+    let (finished, _) = bench.run()?;
+    if !finished.stderr.is_empty() {
+        return Err(format!("messages went elsewhere as well\n{finished}"));
+    }
+    let events = json_lines(&events)?;
+    let names: Vec<_> = events.iter().filter_map(|event| event["event"].as_str()).collect();
+    let boot = ["booting", "booted"];
+    let expected =
+        [&["created"], &boot[..], &["reset"], &boot[..], &["power_off", "shutdown", "shutting_down"]].concat();
+    if names != expected || events.iter().zip(1u64..).any(|(event, seq)| event["seq"] != seq) {
+        return Err(format!("events: {events:?}"));
+    }
+    let messages = json_lines(&log)?;
+    let says = |m: &Value| m["message"] == "the guest resets itself" && m["target"] == "vmm::lifecycle::engine";
+    if messages.iter().any(says) { Ok(()) } else { Err(format!("messages: {messages:?}")) }
+}
+
 type Test = fn() -> Result<(), String>;
 
 const TESTS: &[(&str, Test)] = &[
@@ -365,6 +394,7 @@ const TESTS: &[(&str, Test)] = &[
     ("messages_that_cannot_be_written_change_nothing", messages_that_cannot_be_written_change_nothing),
     ("limits_of_the_process_are_errors", limits_of_the_process_are_errors),
     ("a_crash_is_told_without_a_report", a_crash_is_told_without_a_report),
+    ("events_and_messages_are_lines_of_json", events_and_messages_are_lines_of_json),
 ];
 
 fn main() -> ExitCode {

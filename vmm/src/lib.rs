@@ -5,7 +5,9 @@
 //! | --- | --- |
 //! | [`cli`] | words into a configuration |
 //! | [`config`] | a configuration into a checked plan with open files |
-//! | [`run`] | machines one after the other, until somebody has enough |
+//! | [`lifecycle`] | the engine: one virtual machine, its states, and the main loop |
+//! | [`run`] | `heirloom run`: the engine for one guest |
+//! | [`log`] | levels, targets, text or JSON |
 //! | [`machine`] | one machine: how its parts are put together |
 //! | [`kvm`] | the kernel's objects: VM, memory, vCPUs, interrupts |
 //! | [`vcpu`] | the threads that run guest code, and what its exits mean |
@@ -16,6 +18,8 @@ pub mod cli;
 pub mod config;
 pub mod console;
 pub mod kvm;
+pub mod lifecycle;
+pub mod log;
 pub mod machine;
 pub mod report;
 pub mod run;

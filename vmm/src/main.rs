@@ -4,16 +4,16 @@
 
 use std::error::Error;
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
-use vmm::cli::{Cli, Command, RunArgs};
+use vmm::cli::{Cli, Command, ObserveArgs, RunArgs};
 use vmm::config::ConfigError;
+use vmm::lifecycle::Ended;
+use vmm::log;
 use vmm::machine::SetupError;
-use vmm::run::{self, Ended, Finished, RunError};
+use vmm::run::{self, Finished, RunError};
 use vmm::terminal;
 use vmm::vcpu::VcpuError;
 
@@ -30,7 +30,9 @@ fn main() -> ExitCode {
 }
 
 fn run_machine(args: &RunArgs) -> ExitCode {
-    start_log(args.verbosity());
+    if let Err(code) = start_log(&args.observe) {
+        return code.into();
+    }
     terminal::restore_on_panic();
     match run::run(args) {
         Ok(finished) => finished_code(&finished).into(),
@@ -62,11 +64,12 @@ fn say(message: impl Display) {
 
 fn failed_code(error: &RunError) -> u8 {
     match error {
-        RunError::Config(ConfigError::Usage(_)) => USAGE,
+        RunError::Config(ConfigError::Usage(_) | ConfigError::Value { .. } | ConfigError::DuplicateId { .. }) => USAGE,
         RunError::Setup(
             SetupError::Internal(_) | SetupError::MainLoop(_) | SetupError::Vcpu(VcpuError::Timeout { .. }),
         ) => INTERNAL,
-        RunError::Config(_) | RunError::Setup(_) | RunError::Report { .. } => SET_UP,
+        RunError::Operation(_) => INTERNAL,
+        RunError::Config(_) | RunError::Setup(_) | RunError::Report { .. } | RunError::Monitor(_) => SET_UP,
     }
 }
 
@@ -84,21 +87,11 @@ fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-/// Messages go to standard error: warnings, more with -v, or what HEIRLOOM_LOG says.
-fn start_log(verbosity: u8) {
-    let level = match verbosity {
-        0 => LevelFilter::WARN,
-        1 => LevelFilter::INFO,
-        _ => LevelFilter::DEBUG,
-    };
-    let filter =
-        EnvFilter::builder().with_default_directive(level.into()).with_env_var("HEIRLOOM_LOG").from_env_lossy();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(false)
-        // It would report them with `eprintln!`, whose panic would end a vCPU for a full disk under a log.
-        .log_internal_errors(false)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+fn start_log(observe: &ObserveArgs) -> Result<(), u8> {
+    let options = observe.log();
+    log::start(&options).map_err(|error| {
+        let path = options.file.map_or_else(Default::default, |path| path.display().to_string());
+        say(format_args!("cannot write the log to {path}: {error}"));
+        SET_UP
+    })
 }

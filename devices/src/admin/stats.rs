@@ -37,6 +37,9 @@ const REGISTERS: [&str; 11] = [
 const SHORTEST: u64 = 100;
 const LONGEST: u64 = 60_000_000_000;
 const DIGITS: u8 = 2;
+/// Upper bounds of the latency buckets, in nanoseconds: 250 ns to 10 s.
+pub const LATENCY_BOUNDS: [u64; 12] =
+    [250, 500, 1_000, 2_500, 5_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000];
 
 /// Latency of successful commands, in nanoseconds, correct to two digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -79,6 +82,13 @@ pub struct OpcodeStats {
     pub count: u64,
     /// How long these took.
     pub latency_ns: Latency,
+    /// How many of them took at most as long as each of [`LATENCY_BOUNDS`] and longer than the one before; the
+    /// last entry is for the rest. Not in reports.
+    #[serde(skip)]
+    pub latency_buckets: [u64; LATENCY_BOUNDS.len() + 1],
+    /// All of these together. Not in reports.
+    #[serde(skip)]
+    pub latency_sum_ns: u64,
     /// Commands that did not.
     pub errors: ErrorCounts,
 }
@@ -90,6 +100,9 @@ pub struct RegisterStats {
     pub register: &'static str,
     /// Commands for it, successful or not.
     pub count: u64,
+    /// Those among them that read it. Not in reports.
+    #[serde(skip)]
+    pub reads: u64,
 }
 
 /// Place of a register in [`REGISTERS`].
@@ -116,6 +129,8 @@ pub struct AdminStats {
 
 struct Record {
     latency: Histogram<u64>,
+    buckets: [u64; LATENCY_BOUNDS.len() + 1],
+    sum_ns: u64,
     errors: ErrorCounts,
 }
 
@@ -126,7 +141,8 @@ pub(super) struct Recorder {
 
 struct Records {
     opcodes: [Option<Record>; OPCODES.len()],
-    registers: [u64; REGISTERS.len()],
+    /// Commands for each, and reads among them.
+    registers: [(u64, u64); REGISTERS.len()],
 }
 
 impl fmt::Debug for Recorder {
@@ -141,16 +157,18 @@ impl Recorder {
         let opcodes = OPCODES.map(|_| {
             // Bounds and digits are constants that the histogram accepts; see the test.
             let latency = Histogram::new_with_bounds(SHORTEST, LONGEST, DIGITS).ok()?;
-            Some(Record { latency, errors: ErrorCounts::default() })
+            let buckets = [0; LATENCY_BOUNDS.len() + 1];
+            Some(Record { latency, buckets, sum_ns: 0, errors: ErrorCounts::default() })
         });
-        Self { records: Mutex::new(Records { opcodes, registers: [0; REGISTERS.len()] }) }
+        Self { records: Mutex::new(Records { opcodes, registers: [(0, 0); REGISTERS.len()] }) }
     }
 
     /// Notes the end of a command for the register at `offset` of `area`.
     pub(super) fn record<T>(&self, opcode: u16, at: (Area, u8), took: Duration, outcome: &Result<T, AdminError>) {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = records.registers.get_mut(register_index(at.0, at.1)) {
+        if let Some((count, reads)) = records.registers.get_mut(register_index(at.0, at.1)) {
             *count += 1;
+            *reads += u64::from(matches!(opcode, opcode::LEGACY_COMMON_CFG_READ | opcode::LEGACY_DEV_CFG_READ));
         }
         let at = OPCODES.iter().position(|known| *known == opcode);
         let Some(Some(record)) = at.and_then(|at| records.opcodes.get_mut(at)) else { return };
@@ -159,6 +177,11 @@ impl Recorder {
             Ok(_) => {
                 let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
                 record.latency.saturating_record(took);
+                record.sum_ns = record.sum_ns.saturating_add(took);
+                let bucket = LATENCY_BOUNDS.partition_point(|bound| *bound < took);
+                if let Some(count) = record.buckets.get_mut(bucket) {
+                    *count += 1;
+                }
                 return;
             }
             Err(AdminError::Refused { .. }) => &mut errors.refused,
@@ -176,14 +199,24 @@ impl Recorder {
     pub(super) fn snapshot(&self, member: u16) -> AdminStats {
         let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         let commands = OPCODES.iter().zip(&records.opcodes).filter_map(|(opcode, record)| {
-            let Record { latency, errors } = record.as_ref()?;
+            let Record { latency, buckets, sum_ns, errors } = record.as_ref()?;
             let quantile = |at| latency.value_at_quantile(at);
             let latency_ns =
                 Latency { p50: quantile(0.5), p90: quantile(0.9), p99: quantile(0.99), max: latency.max() };
-            Some(OpcodeStats { command: opcode::name(*opcode), count: latency.len(), latency_ns, errors: *errors })
+            Some(OpcodeStats {
+                command: opcode::name(*opcode),
+                count: latency.len(),
+                latency_ns,
+                latency_buckets: *buckets,
+                latency_sum_ns: *sum_ns,
+                errors: *errors,
+            })
         });
-        let registers =
-            REGISTERS.iter().zip(records.registers).map(|(register, count)| RegisterStats { register, count });
+        let registers = REGISTERS.iter().zip(records.registers).map(|(register, (count, reads))| RegisterStats {
+            register,
+            count,
+            reads,
+        });
         AdminStats { member, commands: commands.collect(), registers: registers.collect() }
     }
 }

@@ -38,3 +38,23 @@ fn commands_are_counted_by_register_whether_they_succeed_or_not() {
     assert_eq!(of("isr_status"), Some(0));
     assert_eq!((stats.member, stats.commands[1].count, stats.commands[1].errors.timeout), (7, 1, 1));
 }
+
+#[test]
+fn buckets_and_sum_cover_every_success_and_reads_are_told_from_writes() {
+    let recorder = Recorder::new();
+    let at = (Area::Common, 18);
+    for nanos in [100, 250, 251, 9_000, 20_000_000_000] {
+        recorder.record(opcode::LEGACY_COMMON_CFG_READ, at, Duration::from_nanos(nanos), &Ok(()));
+    }
+    recorder.record(opcode::LEGACY_COMMON_CFG_WRITE, at, Duration::from_nanos(1), &Ok(()));
+    recorder.record::<()>(opcode::LEGACY_COMMON_CFG_READ, at, Duration::ZERO, &Err(AdminError::Timeout));
+    let stats = recorder.snapshot(1);
+    let reads = stats.commands.iter().find(|c| c.command == "LEGACY_COMMON_CFG_READ").unwrap();
+    let mut expected = [0; LATENCY_BOUNDS.len() + 1];
+    (expected[0], expected[1], expected[5], expected[12]) = (2, 1, 1, 1);
+    assert_eq!(reads.latency_buckets, expected);
+    assert_eq!(reads.latency_buckets.iter().sum::<u64>(), reads.count);
+    assert_eq!(reads.latency_sum_ns, 100 + 250 + 251 + 9_000 + 20_000_000_000);
+    let status = stats.registers.iter().find(|r| r.register == "device_status").unwrap();
+    assert_eq!((status.count, status.reads), (7, 6));
+}

@@ -24,14 +24,21 @@ impl TransitionalDevice {
         // Below the device configuration MSI-X decides nothing, so what needs no register access
         // gets by without the lock.
         if offset < CONFIG_START {
-            match self.layout.decode(offset, width, Direction::Read, false) {
-                Target::Isr => return self.read_isr(),
-                Target::Notify | Target::Nothing => return width.all_ones(),
-                Target::Common { .. } | Target::Device(_) => {}
+            let target = self.layout.decode(offset, width, Direction::Read, false);
+            let answer = match target {
+                Target::Isr => Some(self.read_isr()),
+                Target::Notify | Target::Nothing => Some(width.all_ones()),
+                Target::Common { .. } | Target::Device(_) => None,
+            };
+            if let Some(answer) = answer {
+                self.stats.by_register.count(&target, Direction::Read);
+                return answer;
             }
         }
         let mut core = self.lock_for_access();
-        match self.layout.decode(offset, width, Direction::Read, core.guest_msix) {
+        let target = self.layout.decode(offset, width, Direction::Read, core.guest_msix);
+        self.stats.by_register.count(&target, Direction::Read);
+        match target {
             Target::Common { register, skip } => match self.answer_register(&mut core, register) {
                 Some(value) => width.truncate(u64::from(value) >> (8 * skip)),
                 None => width.all_ones(),
@@ -46,14 +53,19 @@ impl TransitionalDevice {
     pub(super) fn bar0_write(&self, offset: u64, width: Width, value: u64) {
         self.stats.writes.add();
         if offset < CONFIG_START {
-            match self.layout.decode(offset, width, Direction::Write, false) {
-                Target::Notify => return self.kick(value as u16),
-                Target::Isr | Target::Nothing => return,
-                Target::Common { .. } | Target::Device(_) => {}
+            let target = self.layout.decode(offset, width, Direction::Write, false);
+            if matches!(target, Target::Notify | Target::Isr | Target::Nothing) {
+                self.stats.by_register.count(&target, Direction::Write);
+                if target == Target::Notify {
+                    self.kick(value as u16);
+                }
+                return;
             }
         }
         let mut core = self.lock_for_access();
-        match self.layout.decode(offset, width, Direction::Write, core.guest_msix) {
+        let target = self.layout.decode(offset, width, Direction::Write, core.guest_msix);
+        self.stats.by_register.count(&target, Direction::Write);
+        match target {
             Target::Common { register, skip } => {
                 core.shadow.known.config.end_run();
                 self.write_register(&mut core, register, Written { skip, width, value: value as u32 });

@@ -3,7 +3,7 @@
 //! Reset brings a function back; nothing else does.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde::Serialize;
 
@@ -84,14 +84,35 @@ pub struct ErrorCounts {
     pub function: u64,
 }
 
+/// What happened to a function's service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultChange<'a> {
+    /// Out of service, for this reason.
+    Faulted(&'a str),
+    /// Back.
+    Recovered,
+}
+
+/// Who wants to know. Called on vCPU threads with the function's lock held: it must not wait.
+pub type FaultObserver = Box<dyn Fn(FaultChange<'_>) + Send + Sync>;
+
 /// The failures of one function.
-#[derive(Debug)]
 pub struct Faults {
     name: String,
     counters: [Counter; 8],
     logged: AtomicU32,
     faulted: AtomicBool,
     reason: Mutex<Option<String>>,
+    /// The latest reason, also after the function came back.
+    last_reason: Mutex<Option<String>>,
+    times_faulted: Counter,
+    observer: OnceLock<FaultObserver>,
+}
+
+impl std::fmt::Debug for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Faults").field("name", &self.name).field("faulted", &self.faulted).finish_non_exhaustive()
+    }
 }
 
 impl Faults {
@@ -103,7 +124,27 @@ impl Faults {
             logged: AtomicU32::new(0),
             faulted: AtomicBool::new(false),
             reason: Mutex::new(None),
+            last_reason: Mutex::new(None),
+            times_faulted: Counter::default(),
+            observer: OnceLock::new(),
         }
+    }
+
+    /// Has `observer` told of each change. The one that comes first stays.
+    pub fn observe(&self, observer: FaultObserver) {
+        let _ = self.observer.set(observer);
+    }
+
+    fn tell(&self, change: FaultChange<'_>) {
+        if let Some(observer) = self.observer.get() {
+            observer(change);
+        }
+    }
+
+    /// How often the function went out of service, and why it did last.
+    pub fn history(&self) -> (u64, Option<String>) {
+        let last = self.last_reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (self.times_faulted.get(), last)
     }
 
     /// Counts a failed register access, and takes the function out of service if it was fatal.
@@ -132,12 +173,21 @@ impl Faults {
 
     /// Takes the function out of service. The first reason stays.
     pub fn fault(&self, reason: String) {
-        let mut slot = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.is_none() {
-            tracing::error!(device = self.name, reason, "function is out of service until the guest resets it");
-            *slot = Some(reason);
-        }
+        let is_news = {
+            let mut slot = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_news = slot.is_none();
+            if is_news {
+                tracing::error!(device = self.name, reason, "function is out of service until the guest resets it");
+                *slot = Some(reason.clone());
+            }
+            is_news
+        };
         self.faulted.store(true, Ordering::Release);
+        if is_news {
+            self.times_faulted.add();
+            *self.last_reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
+            self.tell(FaultChange::Faulted(&reason));
+        }
     }
 
     /// Back in service, after a reset that worked.
@@ -145,6 +195,7 @@ impl Faults {
         if self.faulted.swap(false, Ordering::AcqRel) {
             *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = None;
             tracing::info!(device = self.name, "function is back in service after a reset");
+            self.tell(FaultChange::Recovered);
         }
     }
 

@@ -19,9 +19,11 @@
 //! | `pf_life` | what the loss and the return of the PF do | |
 //! | `settings` | what a function is made from | yes |
 //! | `device` | the function as a whole; locks | |
-//! | `stats`, `report` | counters | |
+//! | `stats`, `access_counts`, `report` | counters | |
+//! | `mirror`, `feature_names` | registers and features for people | |
 #![forbid(unsafe_code)]
 
+mod access_counts;
 mod back_end;
 mod bar0;
 #[cfg(test)]
@@ -38,6 +40,7 @@ mod fault;
 mod fault_matrix_tests;
 #[cfg(test)]
 mod faulty_stack;
+mod feature_names;
 mod features;
 mod fields;
 mod front;
@@ -48,6 +51,7 @@ mod known;
 #[cfg(test)]
 mod leak_tests;
 mod links;
+mod mirror;
 #[cfg(test)]
 mod no_dma_tests;
 mod notify;
@@ -83,12 +87,15 @@ mod width_tests;
 #[cfg(test)]
 mod wire_property_tests;
 
+pub use access_counts::RegisterAccesses;
 pub use decode::{CONFIG_START, CONFIG_START_MSIX, Direction, Layout, Register, Target};
 pub use device::TransitionalDevice;
-pub use fault::ErrorCounts;
+pub use fault::{ErrorCounts, FaultChange};
+pub use feature_names::feature_names;
 pub use fields::{Piece, Split};
 pub use hidden::InterruptPump;
 pub use identity::{DeviceType, VIRTIO_VENDOR_ID};
+pub use mirror::{QueueMirror, RegisterMirror};
 pub use queue_set::MAX_QUEUES;
 pub use registers::{Area, LegacyRegisters, NotifyAddress, RegisterError};
 pub use settings::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};

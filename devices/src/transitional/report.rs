@@ -1,10 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The report of one function, for `vm.info`.
 
+use super::access_counts::RegisterAccesses;
 use super::device::TransitionalDevice;
+use super::fault::FaultChange;
 use super::stats::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
 
 impl TransitionalDevice {
+    /// Has `observer` told when the function goes out of service, and when it is back; once in its life. It is
+    /// called on vCPU threads and must not wait.
+    pub fn observe_faults(&self, observer: impl Fn(FaultChange<'_>) + Send + Sync + 'static) {
+        self.faults.observe(Box::new(observer));
+    }
+
+    /// The guest's accesses to BAR0 by register.
+    pub fn register_accesses(&self) -> Vec<RegisterAccesses> {
+        self.stats.by_register.snapshot()
+    }
+
+    /// How often the function went out of service, and why it did last.
+    pub fn fault_history(&self) -> (u64, Option<String>) {
+        self.faults.history()
+    }
+
     /// The state of the function and what it counted. Never waits for a register access, so that a
     /// function with a dead PF can be looked at.
     pub fn report(&self) -> DeviceReport {

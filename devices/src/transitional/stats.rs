@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use super::access_counts::AccessCounts;
 use super::fault::ErrorCounts;
 use super::identity::DeviceType;
 
@@ -31,6 +32,8 @@ pub struct Stats {
     pub reads: Counter,
     /// Guest writes of BAR0, kicks included.
     pub writes: Counter,
+    /// Guest reads and writes by register.
+    pub by_register: AccessCounts,
     /// Guest reads of the ISR, all answered in software.
     pub isr_reads: Counter,
     /// Guest reads answered from what is known, without an access below.

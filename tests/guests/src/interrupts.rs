@@ -6,7 +6,7 @@
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering};
 
-use crate::port::{inb, outb};
+use crate::port::{inb, inw, outb, outw};
 
 /// Where the PICs deliver.
 pub const PIC_BASE: u8 = 0x20;
@@ -22,6 +22,10 @@ static COUNTS: [AtomicU32; 256] = [const { AtomicU32::new(0) }; 256];
 static SPURIOUS: AtomicU32 = AtomicU32::new(0);
 /// Port of the ISR that a level interrupt is acknowledged at; 0: none.
 static ISR_PORT: AtomicU16 = AtomicU16::new(0);
+/// Port of the ACPI event status that a level interrupt is acknowledged at; 0: none.
+static EVENT_PORT: AtomicU16 = AtomicU16::new(0);
+/// All events that it has shown.
+static EVENTS: AtomicU16 = AtomicU16::new(0);
 /// All bits that the ISR has shown.
 static ISR_BITS: AtomicU8 = AtomicU8::new(0);
 
@@ -94,6 +98,13 @@ extern "C" fn handle(vector: u64, rip: u64) {
             SPURIOUS.fetch_add(1, Ordering::Relaxed);
         }
     }
+    let port = EVENT_PORT.load(Ordering::Relaxed);
+    if level && port != 0 {
+        let events = inw(port);
+        EVENTS.fetch_or(events, Ordering::Relaxed);
+        // Ones clear.
+        outw(port, events);
+    }
     if (PIC_BASE..PIC_BASE + 16).contains(&vector) {
         if vector >= PIC_BASE + 8 {
             outb(0xa0, 0x20);
@@ -156,6 +167,16 @@ pub fn init() {
 /// Acknowledges level interrupts by reading the ISR of a legacy virtio device.
 pub fn acknowledge_at(isr_port: u16) {
     ISR_PORT.store(isr_port, Ordering::Relaxed);
+}
+
+/// Acknowledges level interrupts by clearing ACPI event status.
+pub fn acknowledge_events_at(port: u16) {
+    EVENT_PORT.store(port, Ordering::Relaxed);
+}
+
+/// All events seen.
+pub fn events() -> u16 {
+    EVENTS.load(Ordering::Relaxed)
 }
 
 /// Opens one line of the PICs.

@@ -2,6 +2,7 @@
 //! The command line: words in, [`api::VmConfig`] out. It opens nothing and starts nothing.
 
 mod legacy_virtio;
+mod observe;
 mod options;
 
 use std::path::{Path, PathBuf};
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 use api::{
     ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, LegacyVirtioConfig, MemoryConfig, PayloadConfig, VmConfig,
 };
+pub use observe::ObserveArgs;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Exit codes, in the help text because scripts depend on them.
@@ -76,9 +79,9 @@ pub struct RunArgs {
     /// Form of the report; without it, a FILE ending in .json gets JSON and everything else text
     #[arg(long, value_enum, value_name = "FORM", help_heading = "Reports")]
     report_format: Option<ReportFormat>,
-    /// More messages on standard error; -vv for still more
-    #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Reports")]
-    verbose: u8,
+    /// Messages and events.
+    #[command(flatten)]
+    pub observe: ObserveArgs,
 }
 
 const LONG_HELP: &str = concat!(
@@ -184,11 +187,6 @@ impl RunArgs {
     /// Whether a guest that resets itself ends the run.
     pub fn no_reboot(&self) -> bool {
         self.no_reboot
-    }
-
-    /// How many times `-v` was given.
-    pub fn verbosity(&self) -> u8 {
-        self.verbose
     }
 }
 

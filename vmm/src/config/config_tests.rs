@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use api::{CpusConfig, MemoryConfig, PayloadConfig};
+use api::{CpusConfig, MemoryConfig, NetBackend, PayloadConfig};
 use tempfile::TempDir;
 
 use super::*;
@@ -83,8 +83,28 @@ fn two_devices_with_one_id_or_one_address() {
     );
     let mac = Some("52:54:00:4c:56:01");
     assert!(
-        refused(&files.config(vec![net(None, mac), net(None, None)])).contains("two network cards have the address")
+        refused(&files.config(vec![net(None, mac), net(None, mac)])).contains("two network cards have the address")
     );
+}
+
+#[test]
+fn names_and_addresses_that_are_given_out_are_free_ones_and_stay() {
+    let files = Files::new();
+    let (mac, id) = (Some("52:54:00:4c:56:01"), Some("net2"));
+    let config = complete(files.config(vec![net(id, mac), net(None, None), net(None, None)])).unwrap();
+    let given = |config: &VmConfig| -> Vec<_> {
+        let of = |device: &LegacyVirtioConfig| match &device.soft {
+            SoftDevice::Net { mac, .. } => format!("{} {}", device.id.as_deref().unwrap(), mac.unwrap()),
+            SoftDevice::Blk { .. } => String::new(),
+        };
+        config.legacy_virtio.iter().map(of).collect()
+    };
+    let expected = ["net2 52:54:00:4c:56:01", "net1 52:54:00:4c:56:02", "net3 52:54:00:4c:56:03"];
+    assert_eq!(given(&config), expected);
+    assert_eq!(complete(config.clone()).unwrap(), config);
+    let mut fewer = config;
+    fewer.legacy_virtio.remove(0);
+    assert_eq!(given(&complete(fewer).unwrap()), expected[1..]);
 }
 
 #[test]

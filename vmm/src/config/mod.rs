@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod disk;
+mod net;
 mod outputs;
 
 use std::collections::BTreeSet;
@@ -14,12 +15,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::{
-    ConsoleConfig, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MacAddress, NetBackend, NotifyMode,
-    SoftDevice, VmConfig,
+    ConsoleConfig, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MacAddress, NotifyMode, SoftDevice,
+    VmConfig,
 };
 use thiserror::Error;
 
 pub use disk::{Disk, DiskError};
+pub use net::{Descriptors, NetSource};
 pub use outputs::check_outputs;
 
 /// Least main memory: a kernel, an initial RAM disk and the tables of a PC must fit.
@@ -30,6 +32,9 @@ const MEMORY_UNIT: u64 = 1 << 20;
 const MAX_CPUS: u8 = 64;
 /// Slots of PCI bus 0 that are left for devices; slot 0 is the host bridge.
 const MAX_DEVICES: usize = 31;
+/// What messages call the images.
+const KERNEL: &str = "the kernel";
+const INITRD: &str = "the initial RAM disk";
 
 /// Why a configuration is no machine.
 #[derive(Debug, Error)]
@@ -37,6 +42,28 @@ pub enum ConfigError {
     /// The words contradict each other or the limits of a machine.
     #[error("{0}")]
     Usage(String),
+    /// One value is out of its limits.
+    #[error("{text}")]
+    Value {
+        /// The part of the configuration, such as `memory.size`.
+        field: &'static str,
+        /// What is wrong, and what would be right.
+        text: String,
+    },
+    /// Two devices of one name.
+    #[error("two devices have the id '{id}': give each its own with id=NAME")]
+    DuplicateId {
+        /// The name.
+        id: String,
+    },
+    /// A descriptor that came with the configuration cannot be used.
+    #[error("descriptor {index} cannot be a network card's: {problem}")]
+    Descriptor {
+        /// Its number in the configuration.
+        index: u32,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A file cannot be used.
     #[error("cannot open {what} {}", path.display())]
     Open {
@@ -58,6 +85,23 @@ pub enum ConfigError {
     /// A disk image cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
+}
+
+impl ConfigError {
+    /// The part of the configuration that is wrong, as far as that is known: `payload.kernel`, for example.
+    pub fn field(&self) -> Option<String> {
+        match self {
+            Self::Value { field, .. } => Some((*field).to_owned()),
+            Self::Descriptor { .. } => Some("legacy_virtio.soft.net.backend.fd".to_owned()),
+            Self::DuplicateId { .. } => Some("legacy_virtio.id".to_owned()),
+            Self::Open { what, .. } | Self::NotAFile { what, .. } if *what == KERNEL => {
+                Some("payload.kernel".to_owned())
+            }
+            Self::Open { .. } | Self::NotAFile { .. } => Some("payload.initramfs".to_owned()),
+            Self::Disk(_) => Some("legacy_virtio.soft.blk.file".to_owned()),
+            Self::Usage(_) => None,
+        }
+    }
 }
 
 /// A machine that can be built.
@@ -108,7 +152,7 @@ pub enum SoftPlan {
     /// A network card.
     Net {
         /// Where frames go.
-        backend: NetBackend,
+        backend: NetSource,
         /// Its address.
         mac: MacAddress,
     },
@@ -117,17 +161,25 @@ pub enum SoftPlan {
 impl Plan {
     /// Checks a configuration and opens its files. On an error nothing is left open or changed.
     pub fn check(config: &VmConfig) -> Result<Self, ConfigError> {
+        Self::check_with(config, &Descriptors::new())
+    }
+
+    /// As [`Self::check`], for a configuration that refers to descriptors.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn check_with(config: &VmConfig, descriptors: &Descriptors) -> Result<Self, ConfigError> {
         let cpus = check_limits(config)?;
         let ids = give_ids(&config.legacy_virtio)?;
         let macs = give_macs(&config.legacy_virtio)?;
-        let kernel = open_file("the kernel", &config.payload.kernel)?;
-        let initrd = config.payload.initramfs.as_deref().map(|p| open_file("the initial RAM disk", p)).transpose()?;
+        let kernel = open_file(KERNEL, &config.payload.kernel)?;
+        let initrd = config.payload.initramfs.as_deref().map(|p| open_file(INITRD, p)).transpose()?;
         let devices = config
             .legacy_virtio
             .iter()
             .zip(ids)
             .zip(macs)
-            .map(|((device, id), mac)| DevicePlan::check(device, id, mac))
+            .map(|((device, id), mac)| DevicePlan::check(device, (id, mac), descriptors))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             kernel,
@@ -144,36 +196,62 @@ impl Plan {
 }
 
 impl DevicePlan {
-    fn check(config: &LegacyVirtioConfig, id: String, mac: MacAddress) -> Result<Self, ConfigError> {
+    fn check(
+        config: &LegacyVirtioConfig,
+        (id, mac): (String, MacAddress),
+        descriptors: &Descriptors,
+    ) -> Result<Self, ConfigError> {
         let soft = match &config.soft {
             SoftDevice::Blk { file, readonly } => SoftPlan::Blk(Disk::open(file, *readonly)?),
-            SoftDevice::Net { backend, .. } => SoftPlan::Net { backend: backend.clone(), mac },
+            SoftDevice::Net { backend, .. } => SoftPlan::Net { backend: NetSource::check(backend, descriptors)?, mac },
         };
         let deadline = config.deadline_ms.map(|ms| Duration::from_millis(ms.into()));
         Ok(Self { id, soft, irq: config.irq, notify: config.notify, deadline, shadow: config.shadow })
     }
 }
 
+/// The same configuration with the names and addresses written into it that its devices were given: they
+/// stay as they are when other devices come and go.
+///
+/// # Errors
+/// When two devices have the same.
+pub fn complete(mut config: VmConfig) -> Result<VmConfig, ConfigError> {
+    let ids = give_ids(&config.legacy_virtio)?;
+    let macs = give_macs(&config.legacy_virtio)?;
+    for ((device, id), given) in config.legacy_virtio.iter_mut().zip(ids).zip(macs) {
+        device.id = Some(id);
+        if let SoftDevice::Net { mac, .. } = &mut device.soft {
+            *mac = Some(given);
+        }
+    }
+    Ok(config)
+}
+
 /// Returns the number of processors.
 fn check_limits(config: &VmConfig) -> Result<NonZeroU8, ConfigError> {
-    let usage = |text: String| Err::<NonZeroU8, _>(ConfigError::Usage(text));
+    let wrong = |field, text: String| Err::<NonZeroU8, _>(ConfigError::Value { field, text });
     let memory = config.memory.size;
     if memory < MIN_MEMORY || !memory.is_multiple_of(MEMORY_UNIT) {
-        return usage(format!(
+        let text = format!(
             "memory size {}: must be a multiple of 1M, and at least {}",
             api::format_size(memory),
             api::format_size(MIN_MEMORY)
-        ));
+        );
+        return wrong("memory.size", text);
     }
     let cpus = match NonZeroU8::new(config.cpus.boot_vcpus) {
         Some(cpus) if cpus.get() <= MAX_CPUS => cpus,
-        _ => return usage(format!("number of processors {}: must be 1 to {MAX_CPUS}", config.cpus.boot_vcpus)),
+        _ => {
+            let text = format!("number of processors {}: must be 1 to {MAX_CPUS}", config.cpus.boot_vcpus);
+            return wrong("cpus.boot_vcpus", text);
+        }
     };
     if config.legacy_virtio.len() > MAX_DEVICES {
-        return usage(format!("{} devices: the PCI bus has room for {MAX_DEVICES}", config.legacy_virtio.len()));
+        let text = format!("{} devices: the PCI bus has room for {MAX_DEVICES}", config.legacy_virtio.len());
+        return wrong("legacy_virtio", text);
     }
     if config.serial.mode == ConsoleMode::File && config.serial.file.is_none() {
-        return usage("the serial port is to go to a file, but none is named".to_owned());
+        return wrong("serial.file", "the serial port is to go to a file, but none is named".to_owned());
     }
     Ok(cpus)
 }
@@ -183,7 +261,7 @@ fn give_ids(devices: &[LegacyVirtioConfig]) -> Result<Vec<String>, ConfigError> 
     let mut used = BTreeSet::new();
     for id in devices.iter().filter_map(|d| d.id.as_deref()) {
         if !used.insert(id.to_owned()) {
-            return Err(ConfigError::Usage(format!("two devices have the id '{id}': give each its own with id=NAME")));
+            return Err(ConfigError::DuplicateId { id: id.to_owned() });
         }
     }
     let mut ids = Vec::new();
@@ -205,14 +283,21 @@ fn give_ids(devices: &[LegacyVirtioConfig]) -> Result<Vec<String>, ConfigError> 
 /// The address of each network card: the one asked for, or a locally administered one by position.
 /// Devices that are no network cards get one as well; nobody reads it.
 fn give_macs(devices: &[LegacyVirtioConfig]) -> Result<Vec<MacAddress>, ConfigError> {
+    let mac_of = |device: &LegacyVirtioConfig| match &device.soft {
+        SoftDevice::Net { mac, .. } => *mac,
+        SoftDevice::Blk { .. } => None,
+    };
+    let asked: BTreeSet<_> = devices.iter().filter_map(mac_of).map(|mac| mac.0).collect();
     let mut used = BTreeSet::new();
     let mut macs = Vec::new();
     for (position, device) in devices.iter().enumerate() {
-        let given = match &device.soft {
-            SoftDevice::Net { mac, .. } => *mac,
-            SoftDevice::Blk { .. } => None,
-        };
-        let mac = given.unwrap_or(MacAddress([0x52, 0x54, 0x00, 0x4c, 0x56, position as u8]));
+        let by_position = |n: usize| [0x52, 0x54, 0x00, 0x4c, 0x56, n as u8];
+        // There are far fewer devices than numbers, so one is free.
+        let mut free =
+            (position..position + 256).map(by_position).filter(|mac| !asked.contains(mac) && !used.contains(mac));
+        let given = mac_of(device).or_else(|| free.next().map(MacAddress));
+        let mac = given.unwrap_or(MacAddress(by_position(position)));
+        drop(free);
         if matches!(device.soft, SoftDevice::Net { .. }) && !used.insert(mac.0) {
             return Err(ConfigError::Usage(format!(
                 "two network cards have the address {mac}: give each its own with mac="

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 
 use super::{ConfigError, Plan, SoftPlan};
 
-/// Checks that neither the serial port's file nor a report would overwrite an input, or one another.
+/// Checks that neither the serial port's file nor one of `others`, each with the option that names it, would
+/// overwrite an input, or one another.
 ///
 /// # Errors
 /// [`ConfigError::Usage`] with both names.
-pub fn check_outputs(plan: &Plan, reports: &[&Path]) -> Result<(), ConfigError> {
-    let reports = reports.iter().map(|path| ("--report", *path));
-    let outputs: Vec<_> = plan.serial.file.iter().map(|path| ("--serial", path.as_path())).chain(reports).collect();
+pub fn check_outputs(plan: &Plan, others: &[(&'static str, PathBuf)]) -> Result<(), ConfigError> {
+    let others = others.iter().map(|(option, path)| (*option, path.as_path()));
+    let outputs: Vec<_> = plan.serial.file.iter().map(|path| ("--serial", path.as_path())).chain(others).collect();
     for (position, (option, path)) in outputs.iter().enumerate() {
         let shown = path.display();
         let written = fs::metadata(path).ok().and_then(identity);

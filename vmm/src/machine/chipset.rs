@@ -25,6 +25,7 @@ const KEYBOARD_IRQ: u32 = 1;
 /// What the machine still has to do with its chipset after it is on the bus.
 pub(super) struct Chipset {
     pub(super) serial: Arc<SerialPort>,
+    pub(super) power: Arc<AcpiPm>,
 }
 
 impl Chipset {
@@ -38,20 +39,21 @@ impl Chipset {
         let failed = |source| SetupError::System { what: "start the serial port's output", source };
         let serial = Arc::new(SerialPort::new(platform.lines.edge_irq(COM1_IRQ)?, output).map_err(failed)?);
         let keyboard = platform.lines.edge_irq(KEYBOARD_IRQ)?;
+        let power = Arc::new(AcpiPm::new(platform.lines.share(irq::SCI.into())?));
         let above_4g = memory.saturating_sub(layout::PCI_MMIO_START);
         let devices: [(u64, u64, Arc<dyn IoDevice>); 6] = [
             (layout::COM1_IO.into(), 8, serial.clone()),
             (0x60, 5, Arc::new(I8042::new(Some(keyboard)))),
             (layout::RTC_IO.into(), 2, Arc::new(Cmos::new(memory - above_4g, above_4g))),
             (0x80, 1, Arc::new(DebugPort::default())),
-            (layout::PM1A_EVENT_IO.into(), 12, Arc::new(AcpiPm::new(platform.lines.share(irq::SCI.into())?))),
+            (layout::PM1A_EVENT_IO.into(), 12, power.clone()),
             (CONFIG_PORTS.0, CONFIG_PORTS.1, root.clone()),
         ];
         for (base, size, device) in devices {
             let range = Range::new(base, size).ok_or(SetupError::Internal("a device without ports"))?;
             ports.insert(range, device)?;
         }
-        Ok(Self { serial })
+        Ok(Self { serial, power })
     }
 
     /// Writes out what the guest has sent, as far as its reader takes it.

@@ -76,6 +76,9 @@ pub enum SetupError {
         /// Why.
         source: io::Error,
     },
+    /// The guest reset itself, and there is no new machine for it.
+    #[error("the guest reset itself and cannot be started again")]
+    Restart(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A system call.
     #[error("cannot {what}")]
     System {

@@ -4,12 +4,15 @@
 //! The order is the one of hardware: the PF's driver starts, VFs are enabled, the command list is
 //! negotiated, and only then are VFs opened.
 
+use std::fs::File;
+use std::io;
 use std::num::NonZeroU16;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use api::{InterruptMode, NetBackend, NotifyMode};
+use api::{InterruptMode, NotifyMode};
 use arch::irq::PciInterrupt;
 use devices::admin::wire::NotifyEntry;
 use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfDriver, PfLog, PfReport, PfWatchdog, Wait, WatchedVf};
@@ -17,13 +20,15 @@ use devices::function::{PciFunction, tap};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::soft_pf::{self, SoftPf, VfSpec};
 use devices::transitional::{
-    DeviceReport, IrqMode, NotifyAddress, NotifyMode as DeviceNotifyMode, Parts, TransitionalConfig, TransitionalDevice,
+    DeviceReport, IrqMode, NotifyAddress, NotifyMode as DeviceNotifyMode, Parts, RegisterAccesses, RegisterMirror,
+    TransitionalConfig, TransitionalDevice,
 };
 use serde::Serialize;
 
+use super::observer::{ObservedClient, Observer};
 use super::watchdog::WatchdogTimer;
 use super::{Platform, SetupError, Subscriber};
-use crate::config::{DevicePlan, Plan, SoftPlan};
+use crate::config::{DevicePlan, NetSource, Plan, SoftPlan};
 use crate::kvm::GuestRam;
 
 /// How long starting the PF, and each command to it before the guest starts, may take.
@@ -60,6 +65,25 @@ pub struct DeviceSection {
     pub admin: AdminStats,
     /// How often the guest broke a ring, by garbage addresses, indices or chains, as the software VF counts it.
     pub rings_broken: u64,
+    /// The guest's accesses by register. Not in reports.
+    #[serde(skip)]
+    pub by_register: Vec<RegisterAccesses>,
+}
+
+/// One device in detail, for people who look into a running machine.
+#[derive(Clone, Debug, Serialize)]
+pub struct LegacySection {
+    /// What it did.
+    #[serde(flatten)]
+    pub section: DeviceSection,
+    /// How its registers are reached: `admin_commands`.
+    pub mode: &'static str,
+    /// Its legacy registers; `null` while an access holds them.
+    pub registers: Option<RegisterMirror>,
+    /// How often it went out of service.
+    pub times_faulted: u64,
+    /// Why it did last, also if it is back.
+    pub last_fault: Option<String>,
 }
 
 /// What is the same for all functions of a machine.
@@ -110,15 +134,19 @@ impl LegacyVirtio {
     }
 
     /// What the main loop has to run so that a lost PF is noticed and brought back.
-    pub(super) fn watchdog(&self) -> Result<Option<Subscriber>, SetupError> {
+    pub(super) fn watchdog(&self, observer: &Arc<dyn Observer>) -> Result<Option<Subscriber>, SetupError> {
         let Some(driver) = &self.driver else { return Ok(None) };
-        let watched = |f: &Function| WatchedVf {
+        let watched = |(index, f): (usize, &Function)| WatchedVf {
             member: f.member,
             function: Arc::clone(&f.vf),
-            client: Arc::clone(&f.device) as _,
+            // The PF is one: what becomes of it is told once.
+            client: match index {
+                0 => Arc::new(ObservedClient { client: Arc::clone(&f.device) as _, observer: Arc::clone(observer) }),
+                _ => Arc::clone(&f.device) as _,
+            },
         };
-        let watchdog = PfWatchdog::new(Arc::clone(driver), self.functions.iter().map(watched).collect());
-        let watchdog = watchdog.with_log(Arc::clone(&self.log));
+        let watched = self.functions.iter().enumerate().map(watched).collect();
+        let watchdog = PfWatchdog::new(Arc::clone(driver), watched).with_log(Arc::clone(&self.log));
         Ok(Some(Box::new(WatchdogTimer::new(watchdog)?)))
     }
 
@@ -128,6 +156,7 @@ impl LegacyVirtio {
             slot: f.slot,
             device: f.device.report(),
             admin: f.registers.stats(),
+            by_register: f.device.register_accesses(),
             rings_broken: self.pf.as_ref().map_or(0, |pf| pf.rings_broken(index)),
         };
         self.functions.iter().enumerate().map(section).collect()
@@ -136,6 +165,24 @@ impl LegacyVirtio {
     /// What became of the PF; `None` if there is none.
     pub(super) fn pf_report(&self) -> Option<PfReport> {
         self.driver.is_some().then(|| self.log.report())
+    }
+
+    /// Has `observer` told when a function goes out of service, and when it is back.
+    pub(super) fn observe(&self, observer: &Arc<dyn Observer>) {
+        for function in &self.functions {
+            let (observer, id) = (Arc::clone(observer), function.device.name().to_owned());
+            function.device.observe_faults(move |change| observer.device(&id, change));
+        }
+    }
+
+    /// Each function in detail.
+    pub(super) fn details(&self, patience: Duration) -> Vec<LegacySection> {
+        let detail = |(f, section): (&Function, DeviceSection)| {
+            let (times_faulted, last_fault) = f.device.fault_history();
+            let registers = f.device.mirror(patience);
+            LegacySection { section, mode: "admin_commands", registers, times_faulted, last_fault }
+        };
+        self.functions.iter().zip(self.sections()).map(detail).collect()
     }
 
     /// Resets the VFs, so that none reaches guest memory any more.
@@ -159,17 +206,31 @@ fn spec(device: &DevicePlan) -> Result<VfSpec, SetupError> {
         },
         SoftPlan::Net { backend, mac } => VfSpec::Net {
             backend: match backend {
-                NetBackend::Loopback => soft_pf::NetBackend::Loopback,
-                NetBackend::Tap(name) => soft_pf::NetBackend::Tap(tap::open(name, true).map_err(|e| failed(e.into()))?),
+                NetSource::Loopback => soft_pf::NetBackend::Loopback,
+                NetSource::Descriptor { descriptor, vnet_hdr } => {
+                    let file = duplicate(descriptor).map_err(|e| failed(e.into()))?;
+                    soft_pf::NetBackend::Tap(tap::Tap { file, vnet_hdr: *vnet_hdr })
+                }
+                NetSource::Tap(name) => soft_pf::NetBackend::Tap(tap::open(name, true).map_err(|e| failed(e.into()))?),
             },
             mac: mac.0,
         },
     })
 }
 
+/// A descriptor of its own for a machine. Reads must not wait: what its giver set is overruled.
+fn duplicate(descriptor: &OwnedFd) -> io::Result<File> {
+    let flags = rustix::fs::fcntl_getfl(descriptor)?;
+    rustix::fs::fcntl_setfl(descriptor, flags | rustix::fs::OFlags::NONBLOCK)?;
+    descriptor.try_clone().map(File::from)
+}
+
 fn start_pf(pf: &SoftPf, vfs: usize, cancelled: &AtomicBool) -> Result<PfDriver, SetupError> {
     let deadline = Instant::now() + START_LIMIT;
-    let driver = PfDriver::start(pf.pf(), deadline)?;
+    let function: Arc<dyn PciFunction> = pf.pf();
+    #[cfg(test)]
+    let function = super::test_pf::wrap(function);
+    let driver = PfDriver::start(function, deadline)?;
     driver.enable_vfs(u16::try_from(vfs).map_err(|_| SetupError::Internal("more VFs than PCI slots"))?)?;
     driver.negotiate_commands(&Wait { deadline, cancelled })?;
     Ok(driver)

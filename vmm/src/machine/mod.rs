@@ -6,7 +6,10 @@
 mod chipset;
 mod error;
 mod legacy_virtio;
+mod observer;
 mod processors;
+#[cfg(test)]
+pub(crate) mod test_pf;
 mod watchdog;
 
 use std::sync::Arc;
@@ -16,15 +19,16 @@ use std::time::Duration;
 use arch::{cpuid, layout};
 use devices::bus::{Bus, Range};
 use devices::pci::PciRoot;
-use event_manager::{EventManager, MutEventSubscriber, SubscriberOps};
+use event_manager::{EventManager, MutEventSubscriber, SubscriberId, SubscriberOps};
 
 pub use chipset::SerialOutput;
 pub use error::SetupError;
-pub use legacy_virtio::DeviceSection;
+pub use legacy_virtio::{DeviceSection, LegacySection};
+pub use observer::Observer;
 
 use crate::config::Plan;
 use crate::kvm::{GuestRam, IrqLines, MsiRoutes, PortIoEvents, RamOptions, Vm};
-use crate::vcpu::{Board, ExitReason, VcpuState, Vcpus};
+use crate::vcpu::{Board, ExitReason, VcpuError, VcpuState, Vcpus};
 use chipset::Chipset;
 use legacy_virtio::LegacyVirtio;
 
@@ -43,6 +47,9 @@ pub struct Machine {
     legacy: LegacyVirtio,
     chipset: Chipset,
     cancelled: Arc<AtomicBool>,
+    /// What runs in the main loop for this machine.
+    subscribers: Vec<SubscriberId>,
+    observer: Arc<dyn Observer>,
     _vm: Vm,
 }
 
@@ -51,7 +58,7 @@ impl Machine {
     ///
     /// # Errors
     /// Whatever part cannot be had; all others are released again.
-    pub fn build(plan: &Plan, serial: SerialOutput) -> Result<Self, SetupError> {
+    pub fn build(plan: &Plan, serial: SerialOutput, observer: Arc<dyn Observer>) -> Result<Self, SetupError> {
         let vm = Vm::new()?;
         let ram = memory(&vm, plan)?;
         vm.map_ram(&ram)?;
@@ -62,6 +69,7 @@ impl Machine {
         let chipset = Chipset::new(&platform, &ports, &root, plan.memory, serial)?;
         let cancelled = Arc::new(AtomicBool::new(false));
         let legacy = LegacyVirtio::new(plan, &platform, &ram, &root, &cancelled)?;
+        legacy.observe(&observer);
         place_functions(&root)?;
         root.remap(&ports, &mmio);
 
@@ -77,7 +85,7 @@ impl Machine {
             thread_init: None,
         };
         let vcpus = Vcpus::start(vcpus, &board, VcpuState::Paused)?;
-        Ok(Self { vcpus, legacy, chipset, cancelled, _vm: vm })
+        Ok(Self { vcpus, legacy, chipset, cancelled, subscribers: Vec::new(), observer, _vm: vm })
     }
 
     /// The serial port, for input.
@@ -85,29 +93,71 @@ impl Machine {
         Arc::clone(&self.chipset.serial)
     }
 
-    /// Lets the guest run until it ends, or `stop_wanted` says so; runs the main loop meanwhile.
+    /// Lets the guest run. What the devices need of the main loop joins it until [`Self::stop`].
     ///
     /// # Errors
-    /// When the main loop cannot go on. The guest is stopped then as well.
-    pub fn run(&self, events: &mut Loop, stop_wanted: impl Fn() -> bool) -> Result<ExitReason, SetupError> {
+    /// When that cannot be had, or the guest has ended. Call [`Self::stop`] then.
+    pub fn start(&mut self, events: &mut Loop) -> Result<(), SetupError> {
         let ended: Subscriber = Box::new(processors::EndWatch::new(&self.vcpus)?);
-        let subscribers = self.legacy.pumps().into_iter().chain(self.legacy.watchdog()?).chain([ended]);
-        let ids: Vec<_> = subscribers.map(|subscriber| events.add_subscriber(subscriber)).collect();
-        let result = self.run_until_end(events, stop_wanted);
-        for id in ids {
-            // An id that was just given out cannot be unknown.
-            let _ = events.remove_subscriber(id);
-        }
-        result
+        let watchdog = self.legacy.watchdog(&self.observer)?;
+        let subscribers = self.legacy.pumps().into_iter().chain(watchdog).chain([ended]);
+        self.subscribers = subscribers.map(|subscriber| events.add_subscriber(subscriber)).collect();
+        Ok(self.vcpus.resume()?)
     }
 
-    fn run_until_end(&self, events: &mut Loop, stop_wanted: impl Fn() -> bool) -> Result<ExitReason, SetupError> {
-        self.vcpus.resume()?;
-        while self.vcpus.exit_reason().is_none() && !stop_wanted() {
-            events.run().map_err(SetupError::MainLoop)?;
+    /// Ends the guest, if it has not ended, and says why it has: [`ExitReason::Stopped`] if this did it.
+    ///
+    /// # Errors
+    /// When a processor does not stop in 10 s.
+    pub fn stop(&mut self, events: &mut Loop) -> Result<ExitReason, SetupError> {
+        let stopped = self.vcpus.stop(STOP_LIMIT);
+        for id in self.subscribers.drain(..) {
+            // An id that was given out cannot be unknown.
+            let _ = events.remove_subscriber(id);
         }
-        self.vcpus.stop(STOP_LIMIT)?;
+        stopped?;
         Ok(self.vcpus.exit_reason().unwrap_or(ExitReason::Stopped))
+    }
+
+    /// Why the guest ended, if it has. The main loop wakes up when it does.
+    pub fn exit_reason(&self) -> Option<ExitReason> {
+        self.vcpus.exit_reason()
+    }
+
+    /// Stops guest code: when this returns, no instruction of the guest is executed before [`Self::resume`].
+    ///
+    /// A processor that waits for a device, such as one with a dead PF, is waited for until `limit`. Then it is
+    /// left to it: it was told to look at what is wanted before it enters the guest again. The access goes on and
+    /// ends as it would have without a pause, its own deadline included, so a pause neither repeats nor fails an
+    /// access. Returns the indices of such processors.
+    ///
+    /// # Errors
+    /// When the guest has ended.
+    pub fn pause(&self, limit: Duration) -> Result<Vec<usize>, VcpuError> {
+        match self.vcpus.pause(limit) {
+            Ok(()) => Ok(Vec::new()),
+            Err(VcpuError::Timeout { vcpus, .. }) => Ok(vcpus),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets guest code go on.
+    ///
+    /// # Errors
+    /// When the guest has ended.
+    pub fn resume(&self) -> Result<(), VcpuError> {
+        self.vcpus.resume()
+    }
+
+    /// Presses the power button; returns whether the guest listens to it at the moment. One that starts to
+    /// listen later still finds that it was pressed.
+    pub fn power_button(&self) -> bool {
+        self.chipset.power.power_button()
+    }
+
+    /// What people want to see of the legacy functions. Waits `patience` for each that is busy with an access.
+    pub fn legacy(&self, patience: Duration) -> Vec<LegacySection> {
+        self.legacy.details(patience)
     }
 
     /// What the devices did so far.

@@ -57,6 +57,17 @@ pub enum VcpuError {
     Ended,
 }
 
+/// What a vCPU's thread that was kicked does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GoOn {
+    /// Runs guest code; it did not wait.
+    AtOnce,
+    /// Runs guest code that did not notice that time passed.
+    AfterPause,
+    /// Returns.
+    Stop,
+}
+
 /// Shared by the threads and their controller.
 pub(super) struct Shared {
     control: Mutex<Control>,
@@ -84,18 +95,19 @@ impl Shared {
     }
 
     /// For a vCPU's thread that has been kicked: waits as long as it is wanted to pause.
-    /// Returns whether to run on.
-    pub(super) fn checkpoint(&self, vcpu: usize) -> bool {
+    /// Returns whether to run on, and after what.
+    pub(super) fn checkpoint(&self, vcpu: usize) -> GoOn {
         let mut control = self.control();
+        let waits = control.wanted == VcpuState::Paused;
         while control.wanted == VcpuState::Paused {
             self.set_present(&mut control, vcpu, VcpuState::Paused);
             control = self.changed.wait(control).unwrap_or_else(PoisonError::into_inner);
         }
-        let go_on = control.wanted == VcpuState::Running;
-        if go_on {
-            self.set_present(&mut control, vcpu, VcpuState::Running);
+        if control.wanted != VcpuState::Running {
+            return GoOn::Stop;
         }
-        go_on
+        self.set_present(&mut control, vcpu, VcpuState::Running);
+        if waits { GoOn::AfterPause } else { GoOn::AtOnce }
     }
 
     /// For who is about to start a thread. One that is never started counts as stopped.

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use devices::bus::Bus;
 
-use super::state::Shared;
+use super::state::{GoOn, Shared};
 use super::{CrashCause, CrashReport, ExitContext, ExitReason, Outcome, Remap, VcpuStats, handle_exit};
 use crate::kvm::{Kicker, KvmVcpu};
 
@@ -96,8 +96,11 @@ impl VcpuThread {
         loop {
             match outcome {
                 Outcome::Continue => {}
-                Outcome::Interrupted if self.shared.checkpoint(context.vcpu.into()) => {}
-                Outcome::Interrupted => return None,
+                Outcome::Interrupted => match self.shared.checkpoint(context.vcpu.into()) {
+                    GoOn::AtOnce => {}
+                    GoOn::AfterPause => vcpu.was_paused(),
+                    GoOn::Stop => return None,
+                },
                 end => return Some(end),
             }
             outcome = match vcpu.run() {

@@ -13,6 +13,7 @@
 //! | `quarrel` | processors switch, move and reset a device that another one uses |
 //! | `reload` | the driver comes and goes many times |
 //! | `bench` | reads of a register and notifications, timed: load for `scripts/bench` |
+//! | `button` | sleeps until the power button is pressed |
 //! | `crash` | executes an instruction stream that KVM cannot run |
 //! | `spin`, `halt` | never ends, with interrupts closed: running, or halted |
 //! | `reset` | resets the machine through the keyboard controller |
@@ -23,6 +24,7 @@
 mod abuse;
 mod bars;
 mod bench;
+mod button;
 mod disk;
 mod network;
 mod quarrel;
@@ -85,6 +87,7 @@ pub fn run(name: &str, cmdline: &Cmdline) -> Result<(), Reason> {
         "quarrel" => quarrel::run(cmdline.number("cpus", 2), cmdline.number("count", 100)),
         "smp" => smp::run(cmdline.number("cpus", 1), cmdline.number("count", 200)),
         "reload" => disk::reload(irq, cmdline.number("count", 100)),
+        "button" => button::run(irq),
         "bench" => bench::run(cmdline),
         "crash" => crash(),
         "spin" => loop {

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::testing::{Bench, Model, quick, read_answer};
+use super::{Limits, Server};
+use crate::client::{Client, ClientError};
+use crate::routes::{Lane, Method, ROUTES};
+use crate::{Code, Fault, VmState};
+
+/// A body that the route takes, if it takes one.
+fn body_of(route: &crate::routes::Route) -> &'static str {
+    match route.name() {
+        "vm.remove-device" => r#"{"id": "net0"}"#,
+        // The examples with descriptors need those.
+        _ => route.input.body.map_or("", |body| body.examples[0].1),
+    }
+}
+
+#[test]
+fn every_route_in_every_state() {
+    let bench = Bench::new(quick());
+    let (mut cells, mut refused) = (0, 0);
+    for route in ROUTES.iter().filter(|route| !matches!(route.name(), "vmm.shutdown" | "vmm.events" | "vm.trace")) {
+        for state in VmState::ALL {
+            bench.model.put(state);
+            bench.model.calls();
+            let answer = bench.ask(route.method.name(), route.path, body_of(route));
+            let cell = format!("{} when {state}: {answer:?}", route.path);
+            cells += 1;
+            if route.states.contains(state) {
+                assert!(route.successes.iter().any(|success| success.status == answer.status), "{cell}");
+                assert_eq!(bench.model.calls().len(), usize::from(route.lane != Lane::Inline), "{cell}");
+            } else {
+                let expected = match (state, route.name()) {
+                    (VmState::NotCreated, _) => Code::VmNotCreated,
+                    (_, "vm.create") => Code::VmAlreadyCreated,
+                    _ => Code::WrongState,
+                };
+                assert_eq!((answer.fault().code, answer.status), (expected, expected.status()), "{cell}");
+                assert!(route.codes().contains(&expected), "{cell}");
+                assert_eq!(bench.model.calls(), Vec::<String>::new(), "the monitor was called: {cell}");
+                assert_eq!(bench.model.inner.lock().unwrap().state, state, "{cell}");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((cells, refused), (85, 39));
+}
+
+#[test]
+fn other_methods_and_paths() {
+    let bench = Bench::new(quick());
+    let paths: BTreeSet<_> = ROUTES.iter().map(|route| route.path).collect();
+    for path in paths {
+        let known: Vec<_> = ROUTES.iter().filter(|route| route.path == path).map(|route| route.method.name()).collect();
+        for method in ["GET", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "BREW"] {
+            if known.contains(&method) {
+                continue;
+            }
+            let answer = bench.ask(method, path, "");
+            assert_eq!((answer.status, answer.fault().code), (405, Code::MethodNotAllowed), "{method} {path}");
+            assert!(answer.head.contains(&format!("\r\nAllow: {}\r\n", known.join(", "))), "{answer:?}");
+        }
+    }
+    for path in ["/", "/api", "/api/v1/", "/api/v1/vm.boot/", "/api/v2/vm.boot", "/api/v1/vm.resize", "//metrics"] {
+        let answer = bench.ask("GET", path, "");
+        assert_eq!((answer.status, answer.fault().code), (404, Code::NotFound), "{path}");
+    }
+    assert_eq!(bench.model.calls(), Vec::<String>::new());
+}
+
+#[test]
+fn faults_name_the_field() {
+    let bench = Bench::new(quick());
+    for (body, code, field) in [
+        ("", Code::MalformedJson, None),
+        ("{\"payload\": ", Code::MalformedJson, None),
+        ("[]", Code::InvalidField, None),
+        ("{}", Code::InvalidField, None),
+        (r#"{"payload": {"kernel": 1}}"#, Code::InvalidField, Some("payload.kernel")),
+        (r#"{"payload": {"kernel": "k"}, "memroy": {}}"#, Code::InvalidField, Some("memroy")),
+        (r#"{"payload": {"kernel": "k"}, "cpus": {"boot_vcpus": 65}}"#, Code::InvalidField, Some("cpus.boot_vcpus")),
+        (r#"{"payload": {"kernel": "k"}, "memory": {"size": 1}}"#, Code::InvalidField, Some("memory.size")),
+        (
+            r#"{"payload": {"kernel": "k"}, "memory": {"hugepages": true}}"#,
+            Code::UnsupportedField,
+            Some("memory.hugepages"),
+        ),
+        (r#"{"payload": {"kernel": "k"}, "disks": [{"path": "d"}]}"#, Code::UnsupportedField, Some("disks")),
+        (
+            r#"{"payload": {"kernel": "k"}, "legacy_virtio": [{"soft": {"net": {"backend": "loopback", "mac": "zz"}}}]}"#,
+            Code::InvalidField,
+            Some("legacy_virtio[0].soft.net.mac"),
+        ),
+        (
+            r#"{"payload": {"kernel": "k"}, "legacy_virtio": [{"soft": {"net": {"backend": {"fd": 0}}}}]}"#,
+            Code::InvalidDescriptors,
+            Some("legacy_virtio[0].soft.net.backend.fd"),
+        ),
+    ] {
+        let answer = bench.ask("PUT", "/api/v1/vm.create", body);
+        let fault = answer.fault();
+        assert_eq!((fault.code, fault.field.as_deref(), answer.status), (code, field, 400), "{body}: {fault:?}");
+    }
+    bench.model.put(VmState::Running);
+    let answer = bench.ask("GET", "/api/v1/vm.legacy?id=net9", "");
+    assert_eq!((answer.status, answer.fault().code), (404, Code::DeviceNotFound));
+    for query in ["id=a&id=b", "name=net0", "id=%zz", "id=%ff"] {
+        let answer = bench.ask("GET", &format!("/api/v1/vm.legacy?{query}"), "");
+        assert_eq!((answer.status, answer.fault().code), (400, Code::InvalidField), "{query}");
+    }
+    assert_eq!(bench.ask("PUT", "/api/v1/vm.pause", "[1]").fault().code, Code::MalformedRequest);
+    assert_eq!(bench.ask("PUT", "/api/v1/vm.pause", " {} ").status, 204);
+}
+
+#[test]
+fn faults_of_the_monitor_go_out_as_they_are() {
+    let bench = Bench::new(quick());
+    bench.model.put(VmState::Created);
+    for code in [Code::SetupFailed, Code::PfUnavailable, Code::DeadlineExceeded, Code::FileUnusable, Code::Busy] {
+        let mut fault = Fault::new(code, "the guest did not start").at("payload.kernel");
+        fault.causes = vec!["nearer".to_owned(), "farther".to_owned()];
+        *bench.model.next_fault.lock().unwrap() = Some(fault.clone());
+        let answer = bench.ask("PUT", "/api/v1/vm.boot", "");
+        assert_eq!((answer.status, answer.fault()), (code.status(), fault));
+    }
+    bench.model.panics.store(true, Ordering::SeqCst);
+    let answer = bench.ask("PUT", "/api/v1/vm.boot", "");
+    assert_eq!((answer.status, answer.fault().code), (500, Code::Internal));
+    bench.model.panics.store(false, Ordering::SeqCst);
+    assert_eq!(bench.ask("GET", "/api/v1/vm.info", "").status, 200, "the server lives on");
+}
+
+#[test]
+fn operations_take_turns_and_nobody_else_waits() {
+    let limits = Limits { waiting: 3, operation: Duration::from_millis(700), ..quick() };
+    let bench = Arc::new(Bench::new(limits));
+    bench.model.put(VmState::Running);
+    *bench.model.delay.lock().unwrap() = Duration::from_millis(500);
+    let (send, answers) = mpsc::channel();
+    for _ in 0..8 {
+        let (bench, send) = (Arc::clone(&bench), send.clone());
+        thread::spawn(move || send.send(bench.ask("PUT", "/api/v1/vm.power-button", "").status).unwrap());
+    }
+    drop(send);
+    thread::sleep(Duration::from_millis(100));
+    let started = Instant::now();
+    for target in ["/api/v1/vmm.ping", "/api/v1/vm.info", "/metrics"] {
+        assert_eq!(bench.ask("GET", target, "").status, 200);
+    }
+    assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
+    let mut statuses: Vec<_> = answers.iter().collect();
+    statuses.sort_unstable();
+    // One at once; of the three that may wait one or none gets its turn in time; the rest is turned away.
+    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 4, "{statuses:?}");
+    assert_eq!(statuses[0], 204, "{statuses:?}");
+    assert!(statuses.iter().filter(|status| **status == 504).count() >= 2, "{statuses:?}");
+}
+
+#[test]
+fn shutdown_answers_and_then_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let (send, ended) = mpsc::channel();
+    let server = Server::start(&path, Model::new(), quick(), move || send.send(()).unwrap()).unwrap();
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
+    let client = Client::new(&path).unwrap();
+    assert_eq!(client.request("PUT", "/api/v1/vmm.shutdown", None).unwrap(), b"");
+    ended.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(!path.exists());
+    assert!(matches!(client.request("GET", "/api/v1/vmm.ping", None), Err(ClientError::Connect { .. })));
+    drop(server);
+}
+
+#[test]
+fn a_dropped_server_is_gone() {
+    let mut bench = Bench::new(quick());
+    let mut idle = bench.connect();
+    let mut stream = bench.connect();
+    stream.write_all(b"GET /api/v1/vmm.events HTTP/1.1\r\nHost: l\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 64]).unwrap();
+    let started = Instant::now();
+    bench.server.take();
+    assert!(started.elapsed() < Duration::from_secs(8));
+    assert!(!bench.path.exists());
+    assert_eq!(idle.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn keep_alive_and_pipelining() {
+    let bench = Bench::new(quick());
+    bench.model.put(VmState::Running);
+    let mut stream = bench.connect();
+    let requests = "PUT /api/v1/vm.pause HTTP/1.1\r\nHost: l\r\n\r\n\
+                    GET /api/v1/vm.info HTTP/1.1\r\nHost: l\r\n\r\n\
+                    PUT /api/v1/vm.resume HTTP/1.1\r\nHost: l\r\nContent-Length: 2\r\n\r\n{}\
+                    GET /nothing HTTP/1.1\r\nHost: l\r\n\r\n\
+                    GET /api/v1/vm.info HTTP/1.1\r\nHost: l\r\n\r\n";
+    stream.write_all(requests.as_bytes()).unwrap();
+    let answers: Vec<_> = (0..5).map(|_| read_answer(&mut stream)).collect();
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [204, 200, 204, 404, 200]);
+    assert!(answers[1].body.contains("Paused") && answers[4].body.contains("Running"), "in order: {answers:?}");
+    stream.write_all(b"GET /api/v1/vmm.ping HTTP/1.1\r\nHost: l\r\n\r\n").unwrap();
+    assert_eq!(read_answer(&mut stream).status, 200, "the connection is still good");
+}
+
+#[test]
+fn streams_send_lines_until_the_client_leaves() {
+    let bench = Bench::new(Limits { streams: 2, ..quick() });
+    let client = Client::new(&bench.path).unwrap();
+    let mut text = String::new();
+    client
+        .stream("/api/v1/vmm.events", |bytes| {
+            text.push_str(std::str::from_utf8(bytes).unwrap());
+            text.lines().count() < 1000
+        })
+        .unwrap();
+    let first: Vec<_> = text.lines().take(3).collect();
+    assert_eq!(first, [r#"{"seq":1}"#, r#"{"seq":2}"#, r#"{"seq":3}"#]);
+    drop(client);
+    // Two silent streams are all there is room for, and a client that leaves makes room.
+    bench.model.put(VmState::Running);
+    let open = || {
+        let mut stream = bench.connect();
+        stream.write_all(b"GET /api/v1/vm.trace HTTP/1.1\r\nHost: l\r\n\r\n").unwrap();
+        stream
+    };
+    let status_within = |limit: Duration, wanted: u16| {
+        let started = Instant::now();
+        loop {
+            let mut stream = open();
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).unwrap();
+            let status: u16 = String::from_utf8_lossy(&status[9..]).parse().unwrap();
+            if status == wanted || started.elapsed() > limit {
+                assert_eq!(status, wanted);
+                return stream;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let one = status_within(Duration::from_secs(5), 200);
+    let _two = status_within(Duration::from_secs(5), 200);
+    let three = status_within(Duration::from_secs(5), 429);
+    drop((one, three));
+    let _four = status_within(Duration::from_secs(5), 200);
+}
+
+#[test]
+fn methods_of_the_table_are_http_methods() {
+    assert!(ROUTES.iter().all(|route| matches!(route.method, Method::Get | Method::Put)));
+    let mut seen = BTreeSet::new();
+    assert!(ROUTES.iter().all(|route| seen.insert((route.method.name(), route.path))), "a route twice");
+    let operations: BTreeSet<_> = ROUTES.iter().map(|route| route.operation).collect();
+    assert_eq!(operations.len(), ROUTES.len());
+}

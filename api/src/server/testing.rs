@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A monitor of states without a machine, and a client that writes bytes as they are given.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{Limits, Server};
+use crate::service::{Line, Lines, Service};
+use crate::types::{DeviceNode, LegacyDevice, PciDeviceInfo, ProbeReport, VmCounters, VmInfo};
+use crate::{Code, Fault, LegacyVirtioConfig, VmConfig, VmState};
+
+/// A monitor that keeps a configuration and a state, and moves between states as a real one does.
+pub struct Model {
+    pub inner: Mutex<Inner>,
+    /// How long each operation that changes something takes.
+    pub delay: Mutex<Duration>,
+    /// Operations that are being carried out at this moment.
+    pub busy: AtomicUsize,
+    /// The next operation ends like this.
+    pub next_fault: Mutex<Option<Fault>>,
+    pub panics: AtomicBool,
+}
+
+pub struct Inner {
+    pub state: VmState,
+    pub config: Option<VmConfig>,
+    pub descriptors: Vec<OwnedFd>,
+    pub calls: Vec<String>,
+}
+
+impl Model {
+    pub fn new() -> Arc<Self> {
+        let inner = Inner { state: VmState::NotCreated, config: None, descriptors: Vec::new(), calls: Vec::new() };
+        Arc::new(Self {
+            inner: Mutex::new(inner),
+            delay: Mutex::default(),
+            busy: AtomicUsize::new(0),
+            next_fault: Mutex::default(),
+            panics: AtomicBool::new(false),
+        })
+    }
+
+    /// Puts the model into a state, with a small machine where there is one.
+    pub fn put(&self, state: VmState) {
+        let mut inner = self.inner.lock().unwrap();
+        inner.state = state;
+        let config = serde_json::from_str(
+            r#"{"payload": {"kernel": "k"}, "legacy_virtio": [{"id": "net0", "soft": {"net": {"backend": "loopback"}}}]}"#,
+        );
+        inner.config = (state != VmState::NotCreated).then(|| config.unwrap());
+    }
+
+    pub fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.inner.lock().unwrap().calls)
+    }
+
+    fn go(&self, call: &str, to: Option<VmState>) -> Result<(), Fault> {
+        assert_eq!(self.busy.fetch_add(1, Ordering::SeqCst), 0, "two operations at a time");
+        let delay = *self.delay.lock().unwrap();
+        thread::sleep(delay);
+        let outcome = {
+            let mut inner = self.inner.lock().unwrap();
+            inner.calls.push(call.to_owned());
+            match self.next_fault.lock().unwrap().take() {
+                Some(fault) => Err(fault),
+                None => {
+                    inner.state = to.unwrap_or(inner.state);
+                    Ok(())
+                }
+            }
+        };
+        self.busy.fetch_sub(1, Ordering::SeqCst);
+        assert!(!self.panics.load(Ordering::SeqCst), "as the test wants it");
+        outcome
+    }
+
+    fn note(&self, call: &str) {
+        self.inner.lock().unwrap().calls.push(call.to_owned());
+    }
+
+    fn device(&self, id: &str) -> Result<(), Fault> {
+        let inner = self.inner.lock().unwrap();
+        let devices = inner.config.iter().flat_map(|config| &config.legacy_virtio);
+        match devices.filter_map(|device| device.id.as_deref()).any(|known| known == id) {
+            true => Ok(()),
+            false => Err(Fault::new(Code::DeviceNotFound, format!("there is no device '{id}'"))),
+        }
+    }
+}
+
+impl Service for Model {
+    fn state(&self) -> VmState {
+        self.inner.lock().unwrap().state
+    }
+
+    fn vm_create(&self, config: VmConfig, descriptors: Vec<OwnedFd>) -> Result<(), Fault> {
+        self.go("create", Some(VmState::Created))?;
+        let mut inner = self.inner.lock().unwrap();
+        inner.config = Some(config);
+        inner.descriptors = descriptors;
+        Ok(())
+    }
+
+    fn vm_boot(&self) -> Result<(), Fault> {
+        self.go("boot", Some(VmState::Running))
+    }
+
+    fn vm_shutdown(&self) -> Result<(), Fault> {
+        self.go("shutdown", Some(VmState::Shutdown))
+    }
+
+    fn vm_reboot(&self) -> Result<(), Fault> {
+        self.go("reboot", None)
+    }
+
+    fn vm_power_button(&self) -> Result<(), Fault> {
+        self.go("power-button", None)
+    }
+
+    fn vm_pause(&self) -> Result<(), Fault> {
+        self.go("pause", Some(VmState::Paused))
+    }
+
+    fn vm_resume(&self) -> Result<(), Fault> {
+        self.go("resume", Some(VmState::Running))
+    }
+
+    fn vm_delete(&self) -> Result<(), Fault> {
+        self.go("delete", Some(VmState::NotCreated))?;
+        self.inner.lock().unwrap().config = None;
+        Ok(())
+    }
+
+    fn vm_add_device(&self, device: LegacyVirtioConfig, _: Vec<OwnedFd>) -> Result<Option<PciDeviceInfo>, Fault> {
+        self.go("add-device", None)?;
+        self.inner.lock().unwrap().config.as_mut().unwrap().legacy_virtio.push(device);
+        Ok(None)
+    }
+
+    fn vm_remove_device(&self, id: &str) -> Result<(), Fault> {
+        self.device(id)?;
+        self.go("remove-device", None)?;
+        self.inner.lock().unwrap().config.as_mut().unwrap().legacy_virtio.retain(|d| d.id.as_deref() != Some(id));
+        Ok(())
+    }
+
+    fn vm_info(&self) -> Result<VmInfo, Fault> {
+        self.note("info");
+        let inner = self.inner.lock().unwrap();
+        let config = inner.config.clone().unwrap();
+        let node = |id: &String| DeviceNode { id: id.clone(), pci_bdf: None, children: vec![], resources: vec![] };
+        let ids = config.legacy_virtio.iter().filter_map(|device| device.id.as_ref());
+        let device_tree = ids.map(|id| (id.clone(), node(id))).collect();
+        Ok(VmInfo { memory_actual_size: config.memory.size, config, state: inner.state, device_tree, ended_by: None })
+    }
+
+    fn vm_counters(&self) -> Result<VmCounters, Fault> {
+        self.note("counters");
+        Ok(VmCounters(BTreeMap::from([("net0".to_owned(), BTreeMap::from([("reads".to_owned(), 7)]))])))
+    }
+
+    fn vm_legacy(&self, id: Option<&str>) -> Result<Vec<LegacyDevice>, Fault> {
+        self.note("legacy");
+        id.map_or(Ok(()), |id| self.device(id))?;
+        Ok(Vec::new())
+    }
+
+    fn host_probe(&self, _: Option<&str>) -> Result<ProbeReport, Fault> {
+        self.note("probe");
+        Ok(ProbeReport { usable: true, checks: Vec::new() })
+    }
+
+    fn metrics(&self) -> Result<String, Fault> {
+        self.note("metrics");
+        Ok("heirloom_up 1\n".to_owned())
+    }
+
+    fn events(&self) -> Result<Box<dyn Lines>, Fault> {
+        self.note("events");
+        Ok(Box::new(Ticks(0)))
+    }
+
+    fn trace(&self, id: Option<&str>) -> Result<Box<dyn Lines>, Fault> {
+        self.note("trace");
+        id.map_or(Ok(()), |id| self.device(id))?;
+        Ok(Box::new(Silence))
+    }
+
+    fn vmm_shutdown(&self) -> Result<(), Fault> {
+        self.go("vmm-shutdown", Some(VmState::NotCreated))
+    }
+}
+
+/// Numbers without an end.
+struct Ticks(u64);
+
+impl Lines for Ticks {
+    fn next(&mut self, _: Duration) -> Line {
+        self.0 += 1;
+        Line::Text(format!(r#"{{"seq":{}}}"#, self.0))
+    }
+}
+
+/// Nothing, for ever.
+struct Silence;
+
+impl Lines for Silence {
+    fn next(&mut self, limit: Duration) -> Line {
+        thread::sleep(limit);
+        Line::Nothing
+    }
+}
+
+/// A server over a [`Model`].
+pub struct Bench {
+    pub model: Arc<Model>,
+    pub path: PathBuf,
+    pub server: Option<Server>,
+    _folder: TempDir,
+}
+
+/// Limits that tests need not wait for.
+pub fn quick() -> Limits {
+    Limits { patience: Duration::from_millis(400), operation: Duration::from_secs(20), ..Limits::default() }
+}
+
+impl Bench {
+    pub fn new(limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("api.sock");
+        let model = Model::new();
+        let server = Server::start(&path, model.clone(), limits, || {}).unwrap();
+        Self { model, path, server: Some(server), _folder: folder }
+    }
+
+    pub fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(&self.path).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    /// One request on a connection of its own.
+    pub fn ask(&self, method: &str, target: &str, body: &str) -> Answer {
+        let mut stream = self.connect();
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body.as_bytes()).unwrap();
+        read_answer(&mut stream)
+    }
+}
+
+/// A reply, taken apart.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn fault(&self) -> Fault {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Reads exactly one reply; panics if the connection ends before.
+pub fn read_answer(stream: &mut UnixStream) -> Answer {
+    try_read_answer(stream).expect("a reply")
+}
+
+/// Reads exactly one reply, or `None` at the end of the connection.
+pub fn try_read_answer(stream: &mut UnixStream) -> Option<Answer> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => head.push(byte[0]),
+            Ok(_) => return None,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+            Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&head)),
+        }
+    }
+    let head = String::from_utf8(head).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let length =
+        head.split("Content-Length: ").nth(1).map_or(0, |rest| rest.split("\r\n").next().unwrap().parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    Some(Answer { status, head, body: String::from_utf8(body).unwrap() })
+}

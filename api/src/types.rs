@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What requests carry besides a configuration, and what replies carry. Types only; the schema in the
+//! OpenAPI document is derived from them.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{VmConfig, VmState};
+
+/// Reply of `vmm.ping`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VmmPing {
+    /// Version of Heirloom.
+    pub version: String,
+    /// The same, under the name that Cloud Hypervisor's clients know.
+    pub build_version: String,
+    /// Process id of the monitor.
+    pub pid: i64,
+    /// Parts of Heirloom that may be absent in another build.
+    pub features: Vec<String>,
+}
+
+/// Reply of `vm.info`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VmInfo {
+    /// The configuration, with every default filled in.
+    pub config: VmConfig,
+    /// The state.
+    pub state: VmState,
+    /// Bytes of main memory.
+    pub memory_actual_size: u64,
+    /// Devices by id.
+    pub device_tree: BTreeMap<String, DeviceNode>,
+    /// Why the guest ended the last time, if it did.
+    #[serde(default)]
+    pub ended_by: Option<String>,
+}
+
+/// A device in `vm.info`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeviceNode {
+    /// Its id.
+    pub id: String,
+    /// Its PCI address in the guest, once it has one: `0000:00:01.0`.
+    #[serde(default)]
+    pub pci_bdf: Option<String>,
+    /// Ids of devices below it.
+    #[serde(default)]
+    pub children: Vec<String>,
+    /// What it takes of the machine; empty so far.
+    #[serde(default)]
+    pub resources: Vec<serde_json::Value>,
+}
+
+/// Reply of `vm.counters`: by device and processor, then by counter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct VmCounters(pub BTreeMap<String, BTreeMap<String, u64>>);
+
+/// Reply of `vm.add-device` where the guest has the device at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PciDeviceInfo {
+    /// Its id, given out where the request had none.
+    pub id: String,
+    /// Its PCI address in the guest.
+    pub bdf: String,
+}
+
+/// Body of `vm.remove-device`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VmRemoveDevice {
+    /// Id of the device.
+    pub id: String,
+}
+
+/// Reply of `vm.legacy`: one legacy virtio function of the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LegacyDevice {
+    /// Its id.
+    pub id: String,
+    /// Type of the device: `net`, `block`.
+    pub device: String,
+    /// The function below.
+    pub function: String,
+    /// Slot on PCI bus 0 of the guest.
+    pub slot: u8,
+    /// How the guest is interrupted now: `msix`, `intx` or `none`.
+    pub interrupts: String,
+    /// The status byte that the guest wrote last (virtio 1.x, 2.1).
+    pub status: u8,
+    /// Queues that the guest set up through the legacy interface.
+    pub queues: Vec<u16>,
+    /// Where notifications are stored; `register` if each is a command.
+    pub notify: String,
+    /// Notifications by route: `ioeventfd`, `store`, `admin`, and what became of the early ones.
+    pub kicks: BTreeMap<String, u64>,
+    /// INTx made from the function's MSI-X, by cause.
+    pub intx: BTreeMap<String, u64>,
+    /// Accesses of the guest to BAR0, and register accesses below.
+    pub accesses: BTreeMap<String, u64>,
+    /// Resets by the guest.
+    pub resets: u64,
+    /// Function-level resets that had to be made for them.
+    pub function_resets: u64,
+    /// Failures by kind.
+    pub errors: BTreeMap<String, u64>,
+    /// Why it is out of service, if it is.
+    pub faulted: Option<String>,
+    /// What it asked of the physical function.
+    pub admin: AdminStatistics,
+    /// How often the guest broke a ring, as the software VF counts it.
+    #[serde(default)]
+    pub rings_broken: u64,
+}
+
+/// Administration commands of one device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AdminStatistics {
+    /// Member id of the device in its group.
+    pub member: u16,
+    /// By opcode.
+    pub commands: Vec<CommandStatistics>,
+    /// By register.
+    pub registers: Vec<RegisterStatistics>,
+}
+
+/// Administration commands of one opcode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CommandStatistics {
+    /// Name of the command in the standard.
+    pub command: String,
+    /// Commands that succeeded.
+    pub count: u64,
+    /// How long these took, in nanoseconds: `p50`, `p90`, `p99`, `max`.
+    pub latency_ns: BTreeMap<String, u64>,
+    /// Commands that did not, by reason.
+    pub errors: BTreeMap<String, u64>,
+}
+
+/// Administration commands for one register.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RegisterStatistics {
+    /// Name of the register; `device_config` for all of device configuration.
+    pub register: String,
+    /// Commands.
+    pub count: u64,
+}
+
+/// Reply of `host.probe`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProbeReport {
+    /// No check failed.
+    pub usable: bool,
+    /// The checks, in the order in which they depend on one another.
+    pub checks: Vec<ProbeCheck>,
+}
+
+/// One precondition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProbeCheck {
+    /// What is looked at: `kvm`, `iommu`.
+    pub name: String,
+    /// How it came out.
+    pub result: ProbeResult,
+    /// What was seen.
+    pub detail: String,
+    /// What to do about it.
+    #[serde(default)]
+    pub fix: Option<String>,
+}
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProbeResult {
+    /// As it must be.
+    Pass,
+    /// Heirloom cannot work like this.
+    Fail,
+    /// It could not be found out.
+    Unknown,
+}
+
+/// One line of `vmm.events`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EventLine {
+    /// Number of the event, from 0; events that a slow reader missed leave a gap.
+    pub seq: u64,
+    /// When, in UTC (RFC 3339).
+    pub timestamp: String,
+    /// What it is about: `vmm`, `vm`, `device`.
+    pub source: String,
+    /// What happened: `booted`, `shutdown`.
+    pub event: String,
+    /// More about it.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Options about seeing inside: messages and events.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::lifecycle::MonitorTarget;
+use crate::log::{LogFormat, LogOptions};
+
+/// Options that all commands with a virtual machine have.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ObserveArgs {
+    /// Say more on standard error (-vv: even more); HEIRLOOM_LOG=part=level says it by part
+    #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Reports")]
+    verbose: u8,
+    /// Form of messages
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Reports", default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Append messages to this file, instead of standard error
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    log_file: Option<PathBuf>,
+    /// Write events as JSON lines to a file, a FIFO or an open descriptor
+    #[arg(long, value_name = "path=FILE|fd=N", help_heading = "Reports")]
+    event_monitor: Option<MonitorTarget>,
+}
+
+impl ObserveArgs {
+    /// How messages are written.
+    pub fn log(&self) -> LogOptions<'_> {
+        LogOptions { verbosity: self.verbose, format: self.log_format, file: self.log_file.as_deref() }
+    }
+
+    /// Where events go.
+    pub fn event_monitor(&self) -> Option<&MonitorTarget> {
+        self.event_monitor.as_ref()
+    }
+
+    /// Files that are written, with the options that name them.
+    pub fn outputs(&self) -> Vec<(&'static str, &Path)> {
+        let log = self.log_file.as_deref().map(|path| ("--log-file", path));
+        let events = match &self.event_monitor {
+            Some(MonitorTarget::Path(path)) => Some(("--event-monitor", path.as_path())),
+            _ => None,
+        };
+        log.into_iter().chain(events).collect()
+    }
+}

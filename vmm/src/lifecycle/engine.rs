@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The engine: one virtual machine and the main loop that runs its devices. It carries out what a
+//! [`Control`] asks for, what the guest does to its machine, and what the operator wants.
+//!
+//! Everything here happens on the thread that called [`Engine::run`]. An operation that stops or builds a
+//! machine holds up the main loop, and so INTx, only for a machine that does not run then. A pause holds it up
+//! for as long as processors need to stop, at most [`PAUSE_LIMIT`].
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use api::VmConfig;
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use super::control::{Control, Reply, Request, Ticket};
+use super::metrics::{self, Snapshot};
+use super::operator::Operator;
+use super::tally::{News, Tally, count};
+use super::view::{self, LegacyInfo, VmInfo};
+use super::vm::{Failure, VirtualMachine};
+use super::wish::Wish;
+use super::{Category, Ended, EventBus, EventKind, LifecycleError, Operation, VmState};
+use crate::config::ConfigError;
+use crate::machine::{DeviceSection, Loop, Machine, Observer, SetupError};
+use crate::report::Report;
+use crate::signals;
+use crate::vcpu::{ExitCounts, ExitReason};
+
+/// How long a pause waits for processors that are busy in a device access.
+const PAUSE_LIMIT: Duration = Duration::from_secs(1);
+/// How long a look at a function's registers waits for an access to it.
+const LOOK_LIMIT: Duration = Duration::from_millis(5);
+
+/// How an engine behaves.
+#[derive(Clone, Debug, Default)]
+pub struct EngineOptions {
+    /// The engine ends when its guest does, as `heirloom run` wants it. Else the virtual machine is shut down
+    /// then, and may boot again.
+    pub ends_with_guest: bool,
+    /// A reset by the guest ends it, instead of starting it again.
+    pub no_reboot: bool,
+    /// Files that this process writes, with the options that name them: no machine may read them.
+    pub outputs: Vec<(&'static str, PathBuf)>,
+    /// Takes over SIGINT, SIGTERM, SIGHUP and SIGQUIT, for the life of the process.
+    pub takes_signals: bool,
+}
+
+/// The engine.
+pub struct Engine {
+    options: EngineOptions,
+    main_loop: Loop,
+    wish: Arc<Wish>,
+    control: Control,
+    /// Gone when the engine ends: who asks then is told at once.
+    requests: Option<Receiver<Ticket>>,
+    vm: Option<VirtualMachine>,
+    operator: Operator,
+    report: Report,
+    tally: Arc<Tally>,
+    ended: Option<Ended>,
+}
+
+/// Wakes the main loop. What for is found elsewhere.
+struct Wake(Arc<EventFd>);
+
+impl MutEventSubscriber for Wake {
+    fn process(&mut self, _events: Events, _ops: &mut EventOps) {
+        let _ = self.0.read();
+    }
+
+    fn init(&mut self, ops: &mut EventOps) {
+        if let Err(error) = ops.add(Events::new(&*self.0, EventSet::IN)) {
+            tracing::error!("cannot watch for requests and signals: {error:?}");
+        }
+    }
+}
+
+impl Engine {
+    /// An engine without a virtual machine.
+    ///
+    /// # Errors
+    /// When the system has no eventfd, epoll or signal handler to give.
+    pub fn new(options: EngineOptions, events: Arc<EventBus>) -> Result<Self, SetupError> {
+        let system = |what| move |source| SetupError::System { what, source };
+        let mut main_loop = Loop::new().map_err(SetupError::NoMainLoop)?;
+        let wake = Arc::new(EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC).map_err(system("make an eventfd"))?);
+        let wish = Wish::new(Arc::clone(&wake));
+        if options.takes_signals {
+            let on_signal = Arc::clone(&wish);
+            signals::watch(move |signal| on_signal.make(signal)).map_err(system("watch for signals"))?;
+        }
+        main_loop.add_subscriber(Box::new(Wake(Arc::clone(&wake))));
+        let (control, requests) = Control::new(wake, events);
+        Ok(Self {
+            options,
+            main_loop,
+            wish,
+            control,
+            requests: Some(requests),
+            vm: None,
+            operator: Operator::default(),
+            report: Report::default(),
+            tally: Arc::default(),
+            ended: None,
+        })
+    }
+
+    /// For other threads.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// What the machines did so far that have ended.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Takes a configuration before [`Self::run`], and opens its files. [`Self::created`] says that it is to stay.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn prepare(&mut self, config: VmConfig) -> Result<(), ConfigError> {
+        self.prepare_with(config, Vec::new())
+    }
+
+    fn prepare_with(&mut self, config: VmConfig, descriptors: Vec<OwnedFd>) -> Result<(), ConfigError> {
+        self.vm = Some(VirtualMachine::new(config, descriptors, &self.options.outputs)?);
+        Ok(())
+    }
+
+    /// The virtual machine of [`Self::prepare`] is created: says so.
+    pub fn created(&mut self) {
+        self.enter(VmState::Created, EventKind::Created);
+    }
+
+    /// Serves the guest, requests and signals until one of them ends the engine. The machine is gone then.
+    ///
+    /// # Errors
+    /// When the main loop cannot go on, or a machine cannot be stopped or, for an engine that ends with its
+    /// guest, not be started again.
+    pub fn run(&mut self) -> Result<Ended, SetupError> {
+        let outcome = self.serve();
+        // Before the machine goes, so that nobody waits for an answer while it does.
+        self.requests = None;
+        self.control.events().publish(EventKind::VmmShutdown);
+        let why = match &outcome {
+            Ok(ended) => ended.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let stopped = self.switch_off(&why).map(drop);
+        self.set_state(VmState::NotCreated);
+        self.vm = None;
+        self.operator.release();
+        self.control.events().close();
+        stopped.and(outcome)
+    }
+
+    fn serve(&mut self) -> Result<Ended, SetupError> {
+        loop {
+            // A wish comes before what the guest did about the same time.
+            if let Some(ended) = self.wish.granted() {
+                return Ok(ended);
+            }
+            self.look_at_guest()?;
+            self.answer_requests();
+            match self.ended.take() {
+                // A signal while the guest ended counts more.
+                Some(ended) => return Ok(self.wish.granted().unwrap_or(ended)),
+                // What came meanwhile has signalled the loop: nothing waits for the next event.
+                None => self.main_loop.run().map_err(SetupError::MainLoop)?,
+            };
+        }
+    }
+
+    fn answer_requests(&mut self) {
+        while self.ended.is_none() {
+            let Some(mut ticket) = self.requests.as_ref().and_then(|requests| requests.try_recv().ok()) else { return };
+            if let Some(request) = ticket.begin() {
+                let answer = self.carry_out(request);
+                ticket.answer(answer.map_err(LifecycleError::from));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, request: Request) -> Result<Reply, Failure> {
+        match request {
+            Request::Metrics => return Ok(Reply::Text(self.metrics())),
+            Request::VmmShutdown => {
+                self.ended = Some(Ended::Requested);
+                return Ok(Reply::Done);
+            }
+            _ => {}
+        }
+        // The guest may have ended since the loop woke up: then it did so before the request.
+        self.look_at_guest()?;
+        let operation = request.operation();
+        operation.after(self.control.state()).map_err(|refusal| LifecycleError::refused(operation, refusal))?;
+        match request {
+            Request::Create(config, descriptors) => {
+                self.prepare_with(*config, descriptors)?;
+                self.created();
+            }
+            Request::Boot => self.boot()?,
+            Request::Shutdown => self.shut_down("shut down by request")?,
+            Request::Reboot => self.reboot("rebooted by request")?,
+            Request::PowerButton => self.power_button()?,
+            Request::Pause => self.pause()?,
+            Request::Resume => self.resume()?,
+            Request::Delete => self.delete()?,
+            Request::Info => return Ok(Reply::Info(Box::new(self.info()?))),
+            Request::Counters => {
+                let (exits, sections) = self.figures();
+                return Ok(Reply::Counters(view::counters(&exits, &sections)));
+            }
+            Request::Legacy(id) => return Ok(Reply::Legacy(self.legacy(id.as_deref())?)),
+            Request::AddDevice(device, descriptors) => {
+                let outputs = self.options.outputs.clone();
+                let id = self.vm()?.add_device(*device, descriptors, &outputs)?;
+                self.control.events().publish(EventKind::DeviceAdded { id: id.clone() });
+                return Ok(Reply::Text(id));
+            }
+            Request::RemoveDevice(id) => {
+                let outputs = self.options.outputs.clone();
+                self.vm()?.remove_device(&id, &outputs)?;
+                self.control.events().publish(EventKind::DeviceRemoved { id });
+            }
+            Request::Metrics | Request::VmmShutdown => {}
+        }
+        Ok(Reply::Done)
+    }
+
+    fn vm(&mut self) -> Result<&mut VirtualMachine, LifecycleError> {
+        self.vm.as_mut().ok_or_else(|| {
+            LifecycleError::new(Category::Internal, "there is no virtual machine: this is a mistake in heirloom")
+        })
+    }
+
+    fn set_state(&mut self, state: VmState) {
+        self.control.set_state(state);
+    }
+
+    /// The state is there before the event that tells of it.
+    fn enter(&mut self, state: VmState, event: EventKind) {
+        self.set_state(state);
+        self.control.events().publish(event);
+    }
+}
+
+/// Operations.
+impl Engine {
+    /// Builds the machine and lets it run. Without success the state is what it was.
+    ///
+    /// # Errors
+    /// What the configuration or the host lacks.
+    pub(crate) fn boot(&mut self) -> Result<(), Failure> {
+        self.control.events().publish(EventKind::Booting);
+        match self.start_machine() {
+            Ok(()) => {
+                count(&self.tally.boots);
+                self.enter(VmState::Running, EventKind::Booted);
+                Ok(())
+            }
+            Err(failure) => {
+                let failure = self.boot_failed(failure);
+                Err(failure)
+            }
+        }
+    }
+
+    fn start_machine(&mut self) -> Result<(), Failure> {
+        let observer: Arc<dyn Observer> =
+            Arc::new(News { events: Arc::clone(self.control.events()), tally: Arc::clone(&self.tally) });
+        let outputs = self.options.outputs.clone();
+        let wish = Arc::clone(&self.wish);
+        let vm = self.vm()?;
+        vm.build(observer, &outputs)?;
+        let serial = vm.config.serial.clone();
+        self.operator.take(&serial, &wish)?;
+        let Some(machine) = self.vm.as_mut().and_then(|vm| vm.machine.as_mut()) else {
+            return Err(SetupError::Internal("a machine that was built is not there").into());
+        };
+        self.operator.attach(Some(machine.serial()));
+        Ok(machine.start(&mut self.main_loop)?)
+    }
+
+    fn boot_failed(&mut self, failure: Failure) -> Failure {
+        let reason = match &failure {
+            Failure::Config(error) => error.to_string(),
+            Failure::Setup(error) => error.to_string(),
+            Failure::Other(error) => error.to_string(),
+        };
+        self.operator.release();
+        if let Some(mut machine) = self.vm.as_mut().and_then(|vm| vm.machine.take()) {
+            // It never ran, or was ended by what failed: there is nothing to report of it.
+            let _ = machine.stop(&mut self.main_loop);
+        }
+        self.control.events().publish(EventKind::BootFailed { reason });
+        failure
+    }
+
+    /// Ends the machine, if there is one, and adds to the report what it did.
+    fn switch_off(&mut self, why: &str) -> Result<(), SetupError> {
+        let Some(mut machine) = self.vm.as_mut().and_then(|vm| vm.machine.take()) else { return Ok(()) };
+        let stopped = machine.stop(&mut self.main_loop);
+        self.report.add(&machine, &stopped.as_ref().map_or_else(ToString::to_string, |_| why.to_owned()));
+        self.operator.attach(None);
+        if let Some(vm) = &mut self.vm {
+            vm.ended_by = Some(why.to_owned());
+        }
+        drop(machine);
+        stopped.map(drop)
+    }
+
+    fn shut_down(&mut self, why: &str) -> Result<(), Failure> {
+        let stopped = self.switch_off(why);
+        self.operator.release();
+        if let Some(vm) = &mut self.vm {
+            vm.release();
+        }
+        self.enter(VmState::Shutdown, EventKind::Shutdown);
+        if self.options.ends_with_guest && self.ended.is_none() {
+            self.ended = Some(Ended::Requested);
+        }
+        Ok(stopped?)
+    }
+
+    /// A new machine from the same open files. The old one's are free before the new one asks for them.
+    fn reboot(&mut self, why: &str) -> Result<(), Failure> {
+        self.switch_off(why)?;
+        self.boot().inspect_err(|_| {
+            if let Some(vm) = &mut self.vm {
+                vm.release();
+            }
+            self.control.set_state(VmState::Shutdown);
+            self.control.events().publish(EventKind::Shutdown);
+        })
+    }
+
+    fn power_button(&mut self) -> Result<(), Failure> {
+        let listens = self.vm()?.machine()?.power_button();
+        if !listens {
+            tracing::info!("the power button was pressed, but the guest does not listen to it yet");
+        }
+        self.control.events().publish(EventKind::PowerButton);
+        Ok(())
+    }
+
+    fn pause(&mut self) -> Result<(), Failure> {
+        let busy = self.vm()?.machine()?.pause(PAUSE_LIMIT).map_err(SetupError::from)?;
+        if !busy.is_empty() {
+            tracing::info!(vcpus = ?busy, "paused; these vCPUs still wait for a device, but run no guest code");
+        }
+        self.enter(VmState::Paused, EventKind::Paused);
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<(), Failure> {
+        self.vm()?.machine()?.resume().map_err(SetupError::from)?;
+        self.enter(VmState::Running, EventKind::Resumed);
+        Ok(())
+    }
+
+    fn delete(&mut self) -> Result<(), Failure> {
+        if self.vm.is_none() {
+            return Ok(());
+        }
+        if self.control.state().has_machine() {
+            self.shut_down("deleted")?;
+        }
+        self.vm = None;
+        self.enter(VmState::NotCreated, EventKind::Deleted);
+        if self.options.ends_with_guest {
+            self.ended = Some(Ended::Requested);
+        }
+        Ok(())
+    }
+}
+
+/// What the guest does to its machine.
+impl Engine {
+    fn look_at_guest(&mut self) -> Result<(), SetupError> {
+        let Some(reason) = self.vm.as_ref().and_then(|vm| vm.machine.as_ref()).and_then(Machine::exit_reason) else {
+            return Ok(());
+        };
+        let (ended, event) = match reason {
+            ExitReason::PowerOff => (Ended::PoweredOff, EventKind::GuestPowerOff),
+            ExitReason::Reset => (Ended::Reset, EventKind::GuestReset),
+            ExitReason::Crashed(report) => {
+                let reason = report.cause.to_string();
+                count(&self.tally.crashes);
+                if !self.options.ends_with_guest {
+                    tracing::error!("the guest crashed\n{report}");
+                }
+                (Ended::Crashed(report), EventKind::Crashed { reason })
+            }
+            // Nobody but this module stops a machine, and it takes the machine away then.
+            ExitReason::Stopped => (Ended::Left, EventKind::Shutdown),
+        };
+        self.control.events().publish(event);
+        if matches!(ended, Ended::Reset) {
+            count(&self.tally.guest_resets);
+            if !self.options.no_reboot {
+                tracing::info!("the guest resets itself");
+                return self.restart(&ended.to_string());
+            }
+        }
+        let why = ended.to_string();
+        if self.options.ends_with_guest {
+            self.ended = Some(ended);
+        }
+        self.after_the_end(&why)
+    }
+
+    fn restart(&mut self, why: &str) -> Result<(), SetupError> {
+        match self.reboot(why) {
+            Ok(()) => Ok(()),
+            Err(failure) if !self.options.ends_with_guest => {
+                let error = LifecycleError::from(failure);
+                tracing::error!(causes = ?error.causes, "the guest reset itself and cannot be started again: {error}");
+                Ok(())
+            }
+            Err(Failure::Setup(error)) => Err(error),
+            Err(failure) => {
+                let error = LifecycleError::from(failure);
+                Err(SetupError::Restart(Box::new(error)))
+            }
+        }
+    }
+
+    /// A wish that came meanwhile goes before what the guest did.
+    fn after_the_end(&mut self, why: &str) -> Result<(), SetupError> {
+        let why = self.wish.granted().map_or_else(|| why.to_owned(), |wish| wish.to_string());
+        match self.shut_down(&why) {
+            Err(Failure::Setup(error)) if self.options.ends_with_guest => Err(error),
+            Err(failure) => {
+                tracing::error!("the machine did not stop cleanly: {}", LifecycleError::from(failure));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Looking.
+impl Engine {
+    fn figures(&self) -> (Vec<ExitCounts>, Vec<DeviceSection>) {
+        let machine = self.vm.as_ref().and_then(|vm| vm.machine.as_ref());
+        machine.map_or_else(Default::default, |machine| (machine.exits(), machine.devices()))
+    }
+
+    fn info(&mut self) -> Result<VmInfo, LifecycleError> {
+        let (_, sections) = self.figures();
+        let state = self.control.state();
+        let vm = self.vm()?;
+        Ok(VmInfo {
+            config: vm.config.clone(),
+            state,
+            memory_actual_size: vm.config.memory.size,
+            device_tree: view::device_tree(&vm.config, &sections),
+            ended_by: vm.ended_by.clone(),
+        })
+    }
+
+    fn legacy(&mut self, id: Option<&str>) -> Result<Vec<LegacyInfo>, LifecycleError> {
+        let details = self.vm()?.machine()?.legacy(LOOK_LIMIT);
+        let wanted = |info: &LegacyInfo| id.is_none_or(|id| info.details.section.device.id == id);
+        let info =
+            |details: crate::machine::LegacySection| LegacyInfo { pci_bdf: view::bdf(details.section.slot), details };
+        let found: Vec<_> = details.into_iter().map(info).filter(wanted).collect();
+        match id {
+            Some(id) if found.is_empty() => Err(LifecycleError::no_device(id)),
+            _ => Ok(found),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let (exits, devices) = self.figures();
+        metrics::render(&Snapshot {
+            state: self.control.state(),
+            events: self.control.events().published(),
+            tally: &self.tally,
+            exits: &exits,
+            devices: &devices,
+        })
+    }
+}
+
+impl Request {
+    /// What the table of states calls it. The two that are possible always are answered before.
+    fn operation(&self) -> Operation {
+        match self {
+            Self::Create(..) => Operation::Create,
+            Self::Boot => Operation::Boot,
+            Self::Shutdown => Operation::Shutdown,
+            Self::Reboot => Operation::Reboot,
+            Self::PowerButton => Operation::PowerButton,
+            Self::Pause => Operation::Pause,
+            Self::Resume => Operation::Resume,
+            Self::Delete => Operation::Delete,
+            Self::Info | Self::Metrics | Self::VmmShutdown => Operation::Info,
+            Self::Counters => Operation::Counters,
+            Self::Legacy(_) => Operation::Legacy,
+            Self::AddDevice(..) => Operation::AddDevice,
+            Self::RemoveDevice(_) => Operation::RemoveDevice,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

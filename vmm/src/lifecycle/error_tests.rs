@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Categories, causes and fields.
+use std::io;
+use std::path::PathBuf;
+
+use super::*;
+use crate::lifecycle::VmState;
+
+#[test]
+fn a_refusal_says_what_is_and_what_would_have_to_be() {
+    let error = LifecycleError::refused(Operation::Boot, Refusal::WrongState(VmState::Running));
+    assert_eq!(error.category, Category::WrongState);
+    assert_eq!(
+        error.to_string(),
+        "cannot boot the virtual machine: it is running, and would have to be created or shut down"
+    );
+    let error = LifecycleError::refused(Operation::Pause, Refusal::NotCreated);
+    assert_eq!(error.category, Category::NotCreated);
+}
+
+#[test]
+fn causes_are_a_chain_and_the_field_is_named() {
+    let source = io::Error::other("a deep cause");
+    let error = ConfigError::Open { what: "the kernel", path: PathBuf::from("/x"), source };
+    let error = LifecycleError::from(&error);
+    assert_eq!(error.category, Category::FileUnusable);
+    assert_eq!(error.message, "cannot open the kernel /x");
+    assert_eq!(error.causes, ["a deep cause"]);
+    assert_eq!(error.field.as_deref(), Some("payload.kernel"));
+}
+
+#[test]
+fn set_up_errors_have_categories() {
+    let category = |error: &SetupError| LifecycleError::from(error).category;
+    assert_eq!(category(&SetupError::Internal("x")), Category::Internal);
+    let wide = SetupError::AddressWidth { memory: "64T".into(), bits: 40 };
+    assert_eq!(category(&wide), Category::InvalidConfig);
+    assert_eq!(LifecycleError::from(&wide).field.as_deref(), Some("memory.size"));
+    let timeout = VcpuError::Timeout { what: "stop", after: Duration::ZERO, vcpus: vec![0] };
+    assert_eq!(category(&SetupError::Vcpu(timeout)), Category::Deadline);
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Counters as Prometheus' text format 0.0.4. Pure.
+//!
+//! Source: "Exposition formats" of the Prometheus documentation.
+
+use std::fmt::{Display, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use devices::admin::{LATENCY_BOUNDS, OpcodeStats};
+
+use super::VmState;
+use super::tally::Tally;
+use super::view::by_kind;
+use crate::machine::DeviceSection;
+use crate::vcpu::ExitCounts;
+
+/// What is rendered.
+pub(super) struct Snapshot<'a> {
+    pub(super) state: VmState,
+    pub(super) events: u64,
+    pub(super) tally: &'a Tally,
+    pub(super) exits: &'a [ExitCounts],
+    pub(super) devices: &'a [DeviceSection],
+}
+
+/// The text. Counters of processors and devices begin anew with each boot, which readers take for a restart.
+pub(super) fn render(snapshot: &Snapshot<'_>) -> String {
+    let mut page = Page::default();
+    engine(&mut page, snapshot);
+    processors(&mut page, snapshot.exits);
+    let devices = snapshot.devices;
+    accesses(&mut page, devices);
+    commands(&mut page, devices);
+    kicks_and_interrupts(&mut page, devices);
+    faults(&mut page, devices);
+    page.text
+}
+
+fn engine(page: &mut Page, snapshot: &Snapshot<'_>) {
+    page.family("heirloom_build_info", "gauge", "Version of this program.");
+    page.sample("heirloom_build_info", &[("version", &env!("CARGO_PKG_VERSION"))], 1);
+    page.family("heirloom_vm_state", "gauge", "1 for the state of the virtual machine, 0 for the others.");
+    for state in VmState::ALL {
+        let name = format!("{state:?}");
+        page.sample("heirloom_vm_state", &[("state", &name)], u64::from(state == snapshot.state));
+    }
+    let tally = snapshot.tally;
+    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let counters = [
+        ("heirloom_events_total", "Events published.", snapshot.events),
+        ("heirloom_boots_total", "Machines that were started, reboots included.", get(&tally.boots)),
+        ("heirloom_guest_resets_total", "Resets of the machine by its guest.", get(&tally.guest_resets)),
+        ("heirloom_crashes_total", "Guests that crashed.", get(&tally.crashes)),
+        ("heirloom_device_faults_total", "Times a device went out of service.", get(&tally.faults)),
+        ("heirloom_device_recoveries_total", "Times a device came back into service.", get(&tally.recoveries)),
+        ("heirloom_pf_losses_total", "Times the PF was lost.", get(&tally.pf_losses)),
+        ("heirloom_pf_restarts_total", "Times the PF was started over.", get(&tally.pf_restarts)),
+    ];
+    for (name, help, value) in counters {
+        page.family(name, "counter", help);
+        page.sample(name, &[], value);
+    }
+}
+
+fn processors(page: &mut Page, exits: &[ExitCounts]) {
+    page.family("heirloom_vcpu_exits_total", "counter", "Exits of a vCPU to the monitor, by kind.");
+    for (vcpu, counts) in exits.iter().enumerate() {
+        for (kind, count) in by_kind(counts) {
+            page.sample("heirloom_vcpu_exits_total", &[("vcpu", &vcpu), ("kind", &kind)], count);
+        }
+    }
+}
+
+fn accesses(page: &mut Page, devices: &[DeviceSection]) {
+    let name = "heirloom_legacy_accesses_total";
+    page.family(name, "counter", "Accesses of the guest to legacy registers that left it, by register and direction.");
+    for device in devices {
+        for register in &device.by_register {
+            for (direction, count) in [("read", register.reads), ("write", register.writes)] {
+                let labels: [Label<'_>; 3] =
+                    [("device", &device.device.id), ("register", &register.register), ("direction", &direction)];
+                page.sample(name, &labels, count);
+            }
+        }
+    }
+    let name = "heirloom_legacy_software_answers_total";
+    page.family(name, "counter", "Reads answered without a command, by what answered.");
+    for device in devices {
+        let accesses = &device.device.accesses;
+        page.sample(name, &[("device", &device.device.id), ("by", &"shadow")], accesses.shadow_reads);
+        page.sample(name, &[("device", &device.device.id), ("by", &"isr")], accesses.isr_reads);
+    }
+    let name = "heirloom_legacy_register_commands_total";
+    page.family(name, "counter", "Accesses that became an admin command, by register and direction.");
+    for device in devices {
+        for register in &device.admin.registers {
+            let writes = register.count.saturating_sub(register.reads);
+            for (direction, count) in [("read", register.reads), ("write", writes)] {
+                let labels: [Label<'_>; 3] =
+                    [("device", &device.device.id), ("register", &register.register), ("direction", &direction)];
+                page.sample(name, &labels, count);
+            }
+        }
+    }
+}
+
+fn commands(page: &mut Page, devices: &[DeviceSection]) {
+    let name = "heirloom_admin_commands_total";
+    page.family(name, "counter", "Legacy access commands to the PF, by opcode and outcome.");
+    for (device, command) in each_command(devices) {
+        let errors = &command.errors;
+        let outcomes = [
+            ("ok", command.count),
+            ("refused", errors.refused),
+            ("timeout", errors.timeout),
+            ("cancelled", errors.cancelled),
+            ("short", errors.short),
+            ("full", errors.full),
+            ("dead", errors.dead),
+            ("too_long", errors.too_long),
+        ];
+        for (status, count) in outcomes {
+            page.sample(name, &[("device", &device), ("opcode", &command.command), ("status", &status)], count);
+        }
+    }
+    let name = "heirloom_admin_command_seconds";
+    page.family(name, "histogram", "How long successful legacy access commands took, by opcode.");
+    for (device, command) in each_command(devices) {
+        latency(page, name, device, command);
+    }
+}
+
+fn each_command(devices: &[DeviceSection]) -> impl Iterator<Item = (&String, &OpcodeStats)> {
+    devices.iter().flat_map(|device| device.admin.commands.iter().map(move |command| (&device.device.id, command)))
+}
+
+fn latency(page: &mut Page, name: &str, device: &str, command: &OpcodeStats) {
+    let labels: [Label<'_>; 2] = [("device", &device), ("opcode", &command.command)];
+    let mut so_far = 0;
+    let bounds = LATENCY_BOUNDS.iter().map(|nanos| Seconds(*nanos).to_string()).chain(["+Inf".to_owned()]);
+    for (bound, count) in bounds.zip(command.latency_buckets) {
+        so_far += count;
+        page.sample(&format!("{name}_bucket"), &[labels[0], labels[1], ("le", &bound)], so_far);
+    }
+    page.sample(&format!("{name}_sum"), &labels, Seconds(command.latency_sum_ns));
+    page.sample(&format!("{name}_count"), &labels, so_far);
+}
+
+fn kicks_and_interrupts(page: &mut Page, devices: &[DeviceSection]) {
+    let name = "heirloom_kicks_total";
+    page.family(name, "counter", "Queue notifications of the guest, by route.");
+    for device in devices {
+        let kicks = &device.device.kicks;
+        for (route, count) in [("ioeventfd", kicks.ioeventfd), ("store", kicks.store), ("admin", kicks.admin)] {
+            page.sample(name, &[("device", &device.device.id), ("route", &route)], count);
+        }
+        page.sample(name, &[("device", &device.device.id), ("route", &"dropped")], kicks.dropped);
+    }
+    let name = "heirloom_intx_interrupts_total";
+    page.family(name, "counter", "Interrupts that were made into INTx, by cause.");
+    for device in devices {
+        let intx = &device.device.intx;
+        for (cause, count) in [("queue", intx.queue), ("config", intx.config), ("spurious", intx.spurious)] {
+            page.sample(name, &[("device", &device.device.id), ("cause", &cause)], count);
+        }
+    }
+}
+
+fn faults(page: &mut Page, devices: &[DeviceSection]) {
+    type Value = fn(&DeviceSection) -> u64;
+    let families: [(&str, &str, &str, Value); 4] = [
+        ("heirloom_device_faulted", "gauge", "1 while a device is out of service.", |d| {
+            u64::from(d.device.faulted.is_some())
+        }),
+        ("heirloom_device_resets_total", "counter", "Resets of a device by its guest.", |d| d.device.resets),
+        (
+            "heirloom_device_function_resets_total",
+            "counter",
+            "Function-level resets that the monitor had to make.",
+            |d| d.device.function_resets,
+        ),
+        ("heirloom_rings_broken_total", "counter", "Times a guest broke a ring, as a software VF counts it.", |d| {
+            d.rings_broken
+        }),
+    ];
+    for (name, kind, help, value) in families {
+        page.family(name, kind, help);
+        for device in devices {
+            page.sample(name, &[("device", &device.device.id)], value(device));
+        }
+    }
+}
+
+/// Nanoseconds, written as seconds without a rounding error.
+struct Seconds(u64);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (seconds, nanos) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
+        let text = format!("{seconds}.{nanos:09}");
+        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
+type Label<'a> = (&'static str, &'a dyn Display);
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    /// HELP and TYPE of the samples that follow. A family without samples is legal.
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[Label<'_>], value: impl Display) {
+        self.text.push_str(name);
+        for (position, (label, content)) in labels.iter().enumerate() {
+            let open = if position == 0 { '{' } else { ',' };
+            let _ = write!(self.text, "{open}{label}=\"{}\"", escaped(&content.to_string()));
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        let _ = writeln!(self.text, " {value}");
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The life of the one virtual machine of this process: create, boot, pause, resume, shut down, boot again,
+//! delete; asked for from any thread, done on the main loop's.
+//!
+//! | module | what it is | pure |
+//! | --- | --- | --- |
+//! | `state` | states, operations, and which goes in which | yes |
+//! | `error` | failures with a category, causes and the field to blame | yes |
+//! | `control` | the engine from other threads: a bounded queue, deadlines | |
+//! | `engine` | the main loop; operations; what the guest does | |
+//! | `vm` | configuration, open files, machine | |
+//! | `operator`, `wish` | serial port and terminal; signals and Ctrl-A X | |
+//! | `events`, `monitor` | what happened, as a stream; the stream as a file | |
+//! | `tally`, `metrics`, `view` | counts; Prometheus text; what clients see | |
+//! | `ended` | how it all ended, and the exit code for that | yes |
+#![forbid(unsafe_code)]
+
+mod control;
+mod ended;
+mod engine;
+mod error;
+mod events;
+mod metrics;
+mod monitor;
+mod operator;
+mod state;
+mod tally;
+#[cfg(test)]
+pub(crate) mod test_engine;
+pub mod view;
+mod vm;
+mod wish;
+
+pub use control::Control;
+pub use ended::Ended;
+pub use engine::{Engine, EngineOptions};
+pub use error::{Category, LifecycleError};
+pub use events::{Event, EventBus, EventKind, Next, Subscription, rfc3339};
+pub use monitor::{EventMonitor, MonitorTarget};
+pub use state::{Operation, Refusal, StateCell, VmState};
+pub(crate) use vm::Failure;

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What people and their tools get to see of a virtual machine. Pure.
+
+use std::collections::BTreeMap;
+
+use api::VmConfig;
+use serde::Serialize;
+
+use super::VmState;
+use crate::machine::{DeviceSection, LegacySection};
+use crate::vcpu::ExitCounts;
+
+/// Who answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ping {
+    /// Version of this program.
+    pub version: &'static str,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// A virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VmInfo {
+    /// Its configuration, with the ids and addresses that were given out.
+    pub config: VmConfig,
+    /// What it does.
+    pub state: VmState,
+    /// Bytes of main memory.
+    pub memory_actual_size: u64,
+    /// Its devices by id.
+    pub device_tree: BTreeMap<String, DeviceNode>,
+    /// Why the guest stopped last, if it did.
+    pub ended_by: Option<String>,
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceNode {
+    /// Its id.
+    pub id: String,
+    /// Its place on the PCI bus while there is a machine, such as `0000:00:01.0`.
+    pub pci_bdf: Option<String>,
+}
+
+/// Counters by name, by device id or `vcpu0`, `vcpu1`, ....
+pub type Counters = BTreeMap<String, BTreeMap<String, u64>>;
+
+/// A legacy function in detail.
+#[derive(Clone, Debug, Serialize)]
+pub struct LegacyInfo {
+    /// Its place on the PCI bus.
+    pub pci_bdf: String,
+    /// Everything else.
+    #[serde(flatten)]
+    pub details: LegacySection,
+}
+
+/// The place of a slot of bus 0.
+pub fn bdf(slot: u8) -> String {
+    format!("0000:00:{slot:02x}.0")
+}
+
+/// The devices of `config`, at the places that the machine gave them, if there is one.
+pub(super) fn device_tree(config: &VmConfig, sections: &[DeviceSection]) -> BTreeMap<String, DeviceNode> {
+    let ids = config.legacy_virtio.iter().filter_map(|device| device.id.clone());
+    let node = |id: String| {
+        let place = sections.iter().find(|section| section.device.id == id).map(|section| bdf(section.slot));
+        (id.clone(), DeviceNode { id, pci_bdf: place })
+    };
+    ids.map(node).collect()
+}
+
+/// All counters of a machine.
+pub(super) fn counters(exits: &[ExitCounts], sections: &[DeviceSection]) -> Counters {
+    let vcpus = exits.iter().enumerate().map(|(index, counts)| (format!("vcpu{index}"), vcpu_counters(counts)));
+    let devices = sections.iter().map(|section| (section.device.id.clone(), device_counters(section)));
+    vcpus.chain(devices).collect()
+}
+
+fn vcpu_counters(counts: &ExitCounts) -> BTreeMap<String, u64> {
+    by_kind(counts).into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+/// Exits of one vCPU with their names.
+pub(super) fn by_kind(counts: &ExitCounts) -> [(&'static str, u64); 7] {
+    [
+        ("port_in", counts.port_in),
+        ("port_out", counts.port_out),
+        ("mmio_read", counts.mmio_read),
+        ("mmio_write", counts.mmio_write),
+        ("hlt", counts.hlt),
+        ("interrupted", counts.interrupted),
+        ("other", counts.other),
+    ]
+}
+
+fn device_counters(section: &DeviceSection) -> BTreeMap<String, u64> {
+    let DeviceSection { device, admin, rings_broken, .. } = section;
+    let commands: u64 = admin.commands.iter().map(|command| command.count).sum();
+    let errors = &device.errors;
+    let named = [
+        ("reads", device.accesses.reads),
+        ("writes", device.accesses.writes),
+        ("isr_reads", device.accesses.isr_reads),
+        ("shadow_reads", device.accesses.shadow_reads),
+        ("admin_commands", commands),
+        ("kicks_store", device.kicks.store),
+        ("kicks_ioeventfd", device.kicks.ioeventfd),
+        ("kicks_admin", device.kicks.admin),
+        ("kicks_dropped", device.kicks.dropped),
+        ("intx_queue", device.intx.queue),
+        ("intx_config", device.intx.config),
+        ("resets", device.resets),
+        ("function_resets", device.function_resets),
+        ("errors_refused", errors.refused),
+        ("errors_timeout", errors.timeout),
+        ("errors_cancelled", errors.cancelled),
+        ("errors_short", errors.short),
+        ("errors_full", errors.full),
+        ("errors_dead", errors.dead),
+        ("errors_no_register", errors.no_register),
+        ("errors_function", errors.function),
+        ("rings_broken", *rings_broken),
+    ];
+    named.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The one virtual machine: its configuration while it is off, its machine while it is on. The engine says
+//! when; this knows how.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use api::{LegacyVirtioConfig, NetBackend, SoftDevice, VmConfig};
+
+use super::operator::SerialFile;
+use super::{Category, LifecycleError};
+use crate::config::{self, ConfigError, Descriptors, Plan, check_outputs};
+use crate::machine::{Machine, Observer, SetupError};
+
+/// Files that are written, with the options that name them.
+type Outputs<'a> = &'a [(&'static str, PathBuf)];
+
+/// A virtual machine.
+pub(super) struct VirtualMachine {
+    /// With the ids and addresses that were given out.
+    pub(super) config: VmConfig,
+    /// What `config` refers to by number.
+    descriptors: Descriptors,
+    /// Its open files. A machine that was shut down has none: nothing of the host is held for it.
+    plan: Option<Plan>,
+    pub(super) machine: Option<Machine>,
+    serial_file: SerialFile,
+    /// Why the guest stopped last.
+    pub(super) ended_by: Option<String>,
+}
+
+/// Why an operation failed, while it is still known where.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Config(ConfigError),
+    Setup(SetupError),
+    Other(LifecycleError),
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<SetupError> for Failure {
+    fn from(error: SetupError) -> Self {
+        Self::Setup(error)
+    }
+}
+
+impl From<LifecycleError> for Failure {
+    fn from(error: LifecycleError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<Failure> for LifecycleError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Config(error) => Self::from(&error),
+            Failure::Setup(error) => Self::from(&error),
+            Failure::Other(error) => error,
+        }
+    }
+}
+
+impl VirtualMachine {
+    /// Checks a configuration and opens its files, which may not be among `outputs`.
+    pub(super) fn new(config: VmConfig, given: Vec<OwnedFd>, outputs: Outputs<'_>) -> Result<Self, ConfigError> {
+        let config = config::complete(config)?;
+        let descriptors: Descriptors = (0..).zip(given.into_iter().map(Arc::new)).collect();
+        let plan = checked(&config, &descriptors, outputs)?;
+        Ok(Self {
+            config,
+            descriptors,
+            plan: Some(plan),
+            machine: None,
+            serial_file: SerialFile::default(),
+            ended_by: None,
+        })
+    }
+
+    /// Puts the machine together. It does not run yet. On an error there is none, and no file was created.
+    pub(super) fn build(&mut self, observer: Arc<dyn Observer>, outputs: Outputs<'_>) -> Result<(), Failure> {
+        let plan = match self.plan.take() {
+            Some(plan) => plan,
+            None => checked(&self.config, &self.descriptors, outputs)?,
+        };
+        let plan = self.plan.insert(plan);
+        let machine = Machine::build(plan, self.serial_file.output(&plan.serial), observer)?;
+        self.serial_file.create(&plan.serial)?;
+        self.machine = Some(machine);
+        Ok(())
+    }
+
+    /// Closes its files.
+    pub(super) fn release(&mut self) {
+        self.plan = None;
+    }
+
+    /// Adds a device and returns its id. Its number of a descriptor is one of `given`, and becomes a free one.
+    pub(super) fn add_device(
+        &mut self,
+        mut device: LegacyVirtioConfig,
+        given: Vec<OwnedFd>,
+        outputs: Outputs<'_>,
+    ) -> Result<String, Failure> {
+        let mut descriptors = self.descriptors.clone();
+        if let SoftDevice::Net { backend: NetBackend::Fd(index), .. } = &mut device.soft
+            && let Some(descriptor) = usize::try_from(*index).ok().and_then(|at| given.into_iter().nth(at))
+        {
+            *index = (0..).find(|number| !descriptors.contains_key(number)).unwrap_or(u32::MAX);
+            descriptors.insert(*index, Arc::new(descriptor));
+        }
+        let mut config = self.config.clone();
+        config.legacy_virtio.push(device);
+        let config = config::complete(config)?;
+        self.change(config, descriptors, outputs)?;
+        let id = self.config.legacy_virtio.last().and_then(|device| device.id.clone());
+        Ok(id.unwrap_or_default())
+    }
+
+    /// Removes the device `id`, and closes its descriptor.
+    pub(super) fn remove_device(&mut self, id: &str, outputs: Outputs<'_>) -> Result<(), Failure> {
+        let mut config = self.config.clone();
+        config.legacy_virtio.retain(|device| device.id.as_deref() != Some(id));
+        if config.legacy_virtio.len() == self.config.legacy_virtio.len() {
+            return Err(LifecycleError::no_device(id).into());
+        }
+        let is_used = |number: u32| {
+            let uses = |device: &LegacyVirtioConfig| matches!(&device.soft, SoftDevice::Net { backend: NetBackend::Fd(n), .. } if *n == number);
+            config.legacy_virtio.iter().any(uses)
+        };
+        let mut descriptors = self.descriptors.clone();
+        descriptors.retain(|number, _| is_used(*number));
+        self.change(config, descriptors, outputs)
+    }
+
+    /// Checks the new configuration before the old one is given up.
+    fn change(&mut self, config: VmConfig, descriptors: Descriptors, outputs: Outputs<'_>) -> Result<(), Failure> {
+        // The old plan's locks would keep the new one from the same disks.
+        let had_plan = self.plan.take().is_some();
+        let plan = match checked(&config, &descriptors, outputs) {
+            Ok(plan) => plan,
+            Err(error) => {
+                if had_plan {
+                    // If another process was quicker, booting says so.
+                    self.plan = checked(&self.config, &self.descriptors, outputs).ok();
+                }
+                return Err(error.into());
+            }
+        };
+        (self.config, self.descriptors) = (config, descriptors);
+        self.plan = had_plan.then_some(plan);
+        Ok(())
+    }
+
+    /// The machine.
+    pub(super) fn machine(&self) -> Result<&Machine, LifecycleError> {
+        self.machine.as_ref().ok_or_else(|| {
+            LifecycleError::new(Category::Internal, "there is no machine in this state: this is a mistake in heirloom")
+        })
+    }
+}
+
+fn checked(config: &VmConfig, descriptors: &Descriptors, outputs: Outputs<'_>) -> Result<Plan, ConfigError> {
+    let plan = Plan::check_with(config, descriptors)?;
+    check_outputs(&plan, outputs)?;
+    Ok(plan)
+}

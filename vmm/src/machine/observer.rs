@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who is told what happens inside a machine. Decides nothing.
+
+use std::sync::Arc;
+
+use devices::admin::PfClient;
+use devices::transitional::{FaultChange, NotifyAddress};
+
+/// Told what happens to devices. Called on any thread, with device locks held: it must not wait.
+pub trait Observer: Send + Sync {
+    /// Device `id` went out of service, or is back.
+    fn device(&self, id: &str, change: FaultChange<'_>);
+    /// The PF of the legacy functions is lost.
+    fn pf_lost(&self, reason: &str);
+    /// It was started over.
+    fn pf_returned(&self);
+}
+
+/// A client of the PF whose news are observed.
+pub(super) struct ObservedClient {
+    pub(super) client: Arc<dyn PfClient>,
+    pub(super) observer: Arc<dyn Observer>,
+}
+
+impl PfClient for ObservedClient {
+    fn pf_lost(&self, reason: &str) {
+        // Before the devices say what it does to them.
+        self.observer.pf_lost(reason);
+        self.client.pf_lost(reason);
+    }
+
+    fn pf_returned(&self, notify: &[NotifyAddress]) {
+        self.observer.pf_returned();
+        self.client.pf_returned(notify);
+    }
+}
