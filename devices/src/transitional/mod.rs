@@ -21,6 +21,7 @@
 //! | `device` | the function as a whole; locks | |
 //! | `stats`, `access_counts`, `report` | counters | |
 //! | `mirror`, `feature_names` | registers and features for people | |
+//! | `trace` | a record of each legacy access, while somebody looks | |
 #![forbid(unsafe_code)]
 
 mod access_counts;
@@ -79,6 +80,7 @@ mod shadow_property_tests;
 #[cfg(test)]
 mod stack_tests;
 mod stats;
+mod trace;
 #[cfg(test)]
 mod vector_tests;
 mod vf;
@@ -99,4 +101,7 @@ pub use mirror::{QueueMirror, RegisterMirror};
 pub use queue_set::MAX_QUEUES;
 pub use registers::{Area, LegacyRegisters, NotifyAddress, RegisterError};
 pub use settings::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
+pub use trace::{
+    AccessRecord, Answer, Commands, DeviceTag, Record, ResetKind, SentCommand, Tracer, What, target_name,
+};
 pub use stats::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
