@@ -13,6 +13,7 @@
 //! | [`vcpu`] | the threads that run guest code, and what its exits mean |
 //! | [`console`], [`terminal`], [`signals`] | the operator |
 //! | [`report`] | what the devices did |
+//! | [`trace`] | legacy accesses as they happen, and what a driver did |
 
 pub mod cli;
 pub mod config;
@@ -25,4 +26,5 @@ pub mod report;
 pub mod run;
 pub mod signals;
 pub mod terminal;
+pub mod trace;
 pub mod vcpu;

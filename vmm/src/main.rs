@@ -8,13 +8,14 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use vmm::cli::{Cli, Command, ObserveArgs, RunArgs};
+use vmm::cli::{Cli, Command, ObserveArgs, RunArgs, TraceCommand};
 use vmm::config::ConfigError;
 use vmm::lifecycle::Ended;
 use vmm::log;
 use vmm::machine::SetupError;
 use vmm::run::{self, Finished, RunError};
 use vmm::terminal;
+use vmm::trace::summary;
 use vmm::vcpu::VcpuError;
 
 // The codes are promised by `--help`; those of a guest's end are with `Ended`.
@@ -26,6 +27,18 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Run(args) => run_machine(&args),
+        Command::Trace(args) => trace(&args.command),
+    }
+}
+
+fn trace(command: &TraceCommand) -> ExitCode {
+    let TraceCommand::Summarize(args) = command;
+    match summary::run(&args.file, args.svg.as_deref(), args.json) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(with_causes(&error));
+            INTERNAL.into()
+        }
     }
 }
 
@@ -69,7 +82,7 @@ fn failed_code(error: &RunError) -> u8 {
             SetupError::Internal(_) | SetupError::MainLoop(_) | SetupError::Vcpu(VcpuError::Timeout { .. }),
         ) => INTERNAL,
         RunError::Operation(_) => INTERNAL,
-        RunError::Config(_) | RunError::Setup(_) | RunError::Report { .. } | RunError::Monitor(_) => SET_UP,
+        RunError::Config(_) | RunError::Setup(_) | RunError::Report { .. } | RunError::Trace { .. } | RunError::Monitor(_) => SET_UP,
     }
 }
 

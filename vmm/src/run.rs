@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use api::ConsoleMode;
 use thiserror::Error;
 
 use crate::cli::{ObserveArgs, ReportTarget, RunArgs};
@@ -41,6 +42,14 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// The trace has nowhere to go.
+    #[error("cannot write the trace of legacy accesses to {name}")]
+    Trace {
+        /// Path, or "standard output".
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
     /// Events have nowhere to go.
     #[error("cannot write events")]
     Monitor(#[source] io::Error),
@@ -66,7 +75,10 @@ pub fn run(args: &RunArgs) -> Result<Finished, RunError> {
             .map_err(|(path, source)| RunError::Report { path: path.display().to_string(), source })?;
     }
     let monitor = monitor(&args.observe, &events)?;
+    let has_terminal = args.config().serial.mode == ConsoleMode::Tty;
+    start_trace(&args.observe, has_terminal, &engine.control())?;
     let ended = run_to_its_end(&mut engine);
+    engine.control().traces().close();
     if let Some(monitor) = monitor {
         monitor.finish();
     }
@@ -103,8 +115,11 @@ pub fn serve<S>(
     let events = EventBus::new();
     let mut engine = Engine::new(options, Arc::clone(&events))?;
     let monitor = monitor(observe, &events)?;
+    // Machines that come with requests may have the terminal.
+    start_trace(observe, true, &engine.control())?;
     let _attached = attach(engine.control())?;
     let ended = engine.run();
+    engine.control().traces().close();
     if let Some(monitor) = monitor {
         monitor.finish();
     }
@@ -113,6 +128,17 @@ pub fn serve<S>(
 
 fn outputs(observe: &ObserveArgs) -> Vec<(&'static str, PathBuf)> {
     observe.outputs().into_iter().map(|(option, path)| (option, path.to_owned())).collect()
+}
+
+fn start_trace(observe: &ObserveArgs, has_terminal: bool, control: &Control) -> Result<(), RunError> {
+    let Some(target) = observe.trace() else { return Ok(()) };
+    if target.file.is_none() && has_terminal {
+        let text = "--trace-legacy - would write between what the guest's serial port writes: name a file, or send \
+                    the serial port elsewhere with --serial FILE";
+        return Err(ConfigError::Usage(text.to_owned()).into());
+    }
+    let started = target.open().and_then(|file| control.traces().write_to(file));
+    started.map_err(|source| RunError::Trace { name: target.name(), source })
 }
 
 fn monitor(observe: &ObserveArgs, events: &Arc<EventBus>) -> Result<Option<EventMonitor>, RunError> {

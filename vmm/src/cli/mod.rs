@@ -4,6 +4,7 @@
 mod legacy_virtio;
 mod observe;
 mod options;
+mod trace;
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use api::{
     ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, LegacyVirtioConfig, MemoryConfig, PayloadConfig, VmConfig,
 };
 pub use observe::ObserveArgs;
+pub use trace::{SummarizeArgs, TraceArgs, TraceCommand};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -40,6 +42,8 @@ pub struct Cli {
 pub enum Command {
     /// Run one virtual machine until it powers off
     Run(Box<RunArgs>),
+    /// Look at traces of legacy accesses
+    Trace(TraceArgs),
 }
 
 /// `heirloom run`

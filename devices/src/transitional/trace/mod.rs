@@ -3,9 +3,11 @@
 //! looks, and [`DeviceTrace`] is one function's end of it.
 //!
 //! Switched off, an access costs one relaxed load. Switched on, it costs two looks at the clock and a push; no
-//! allocation, no lock and no wait. When the ring is full, records are counted as lost. Nothing here writes a file.
+//! allocation, no lock and no wait. When the ring is full, records are counted as lost. [`line`] is what a record
+//! is outside of this process. Nothing here writes a file.
 
 mod access;
+pub mod line;
 mod names;
 mod record;
 
