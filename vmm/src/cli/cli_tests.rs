@@ -6,7 +6,7 @@ use super::*;
 
 fn run(words: &[&str]) -> Result<Box<RunArgs>, String> {
     let cli = Cli::try_parse_from([&["heirloom", "run"], words].concat()).map_err(|e| e.to_string())?;
-    let Command::Run(args) = cli.command;
+    let Command::Run(args) = cli.command else { panic!("not run") };
     Ok(args)
 }
 
@@ -100,4 +100,24 @@ fn errors_name_the_option_the_value_and_the_fix() {
     assert!(run(&["--kernel=k", "--memory=12Q"]).unwrap_err().contains("such as 512M"));
     assert!(run(&["--kernel=k", "--cpus=0"]).is_err());
     assert!(run(&[]).unwrap_err().contains("--kernel"));
+}
+
+#[test]
+fn a_trace_has_a_file_and_a_form() {
+    use crate::trace::{TraceFormat, TraceTarget};
+    let target = |words: &[&str]| {
+        let words = [&["heirloom", "run", "--kernel", "k"], words].concat();
+        let Command::Run(args) = Cli::try_parse_from(words).unwrap().command else { panic!("not run") };
+        args.observe.trace()
+    };
+    let to = |file: &str, format| Some(TraceTarget { file: (file != "-").then(|| file.into()), format });
+    assert_eq!(target(&[]), None);
+    assert_eq!(target(&["--trace-legacy", "t.jsonl"]), to("t.jsonl", TraceFormat::Json));
+    assert_eq!(target(&["--trace-legacy", "t.txt"]), to("t.txt", TraceFormat::Text));
+    assert_eq!(target(&["--trace-legacy", "-", "--trace-format", "json"]), to("-", TraceFormat::Json));
+    assert_eq!(target(&["--trace-legacy", "t.jsonl", "--trace-format", "text"]), to("t.jsonl", TraceFormat::Text));
+    assert!(Cli::try_parse_from(["heirloom", "run", "--kernel", "k", "--trace-format", "json"]).is_err());
+    let cli = Cli::try_parse_from(["heirloom", "trace", "summarize", "t.jsonl", "--svg", "o.svg"]).unwrap();
+    let Command::Trace(TraceArgs { command: TraceCommand::Summarize(args) }) = cli.command else { panic!("not trace") };
+    assert_eq!((args.file, args.svg, args.json), ("t.jsonl".into(), Some("o.svg".into()), false));
 }

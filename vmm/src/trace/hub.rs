@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 use std::io;
@@ -53,7 +53,12 @@ struct Sink {
 
 enum Output {
     File(TraceFile),
-    Live { sender: SyncSender<Arc<str>>, lost: u64 },
+    Live {
+        sender: SyncSender<Arc<str>>,
+        lost: u64,
+        /// Tells that the reader is gone also when there is nothing to send.
+        reader: Weak<()>,
+    },
 }
 
 /// What a live reader gets.
@@ -69,12 +74,15 @@ pub enum NextLine {
 
 /// A live reader.
 #[derive(Debug)]
-pub struct TraceSubscription(Receiver<Arc<str>>);
+pub struct TraceSubscription {
+    lines: Receiver<Arc<str>>,
+    _alive: Arc<()>,
+}
 
 impl TraceSubscription {
     /// Waits for the next line, at most for `limit`.
     pub fn next(&self, limit: Duration) -> NextLine {
-        match self.0.recv_timeout(limit) {
+        match self.lines.recv_timeout(limit) {
             Ok(line) => NextLine::Line(line),
             Err(RecvTimeoutError::Timeout) => NextLine::Nothing,
             Err(RecvTimeoutError::Disconnected) => NextLine::End,
@@ -105,8 +113,10 @@ impl TraceHub {
     /// When there is no thread to be had.
     pub fn subscribe(self: &Arc<Self>, device: Option<&str>) -> io::Result<TraceSubscription> {
         let (sender, receiver) = mpsc::sync_channel(AHEAD);
-        self.add(Sink { output: Output::Live { sender, lost: 0 }, only: device.map(str::to_owned), known: Vec::new() })?;
-        Ok(TraceSubscription(receiver))
+        let alive = Arc::new(());
+        let output = Output::Live { sender, lost: 0, reader: Arc::downgrade(&alive) };
+        self.add(Sink { output, only: device.map(str::to_owned), known: Vec::new() })?;
+        Ok(TraceSubscription { lines: receiver, _alive: alive })
     }
 
     /// Writes all accesses from now on to `file`.
@@ -224,14 +234,16 @@ impl Sink {
     fn rest(&mut self) -> bool {
         match &mut self.output {
             Output::File(file) => told(file.flush()),
-            Output::Live { sender, lost } => *lost == 0 || send(sender, lost, None),
+            Output::Live { sender, lost, reader } => {
+                reader.strong_count() != 0 && (*lost == 0 || send(sender, lost, None))
+            }
         }
     }
 
     fn put(&mut self, line: &Line) -> bool {
         match &mut self.output {
             Output::File(file) => told(file.write(line)),
-            Output::Live { sender, lost } => {
+            Output::Live { sender, lost, .. } => {
                 // A line is made of strings and numbers: there is nothing that has no JSON.
                 let Ok(text) = serde_json::to_string(line) else { return true };
                 send(sender, lost, Some((text.into(), line.time())))

@@ -13,6 +13,8 @@
 mod file;
 mod hub;
 pub mod summary;
+#[cfg(test)]
+mod test_device;
 mod text;
 
 pub use devices::transitional::trace_line as line;

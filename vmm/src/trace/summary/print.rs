@@ -95,6 +95,9 @@ fn device_text(out: &mut String, device: &Device) {
 }
 
 fn latency_text(out: &mut String, device: &Device) {
+    if device.latency_ns.is_empty() {
+        return;
+    }
     let _ = writeln!(out, "  latency      {:<16}{:>9}{:>11}{:>11}{:>11}{:>11}", "", "accesses", "p50", "p90", "p99", "max");
     for (sent, latencies) in &device.latency_ns {
         let name = match sent {

@@ -18,11 +18,11 @@ const TOP: f64 = 64.0;
 const LANE: f64 = 30.0;
 const PHASE: f64 = 24.0;
 const HEAD: f64 = 50.0;
-const FOOT: f64 = 58.0;
+const FOOT: f64 = 46.0;
 /// Room for what happens: between these, so much for each happening.
 const NARROWEST: f64 = 1180.0;
 const WIDEST: f64 = 5000.0;
-const ROOM_EACH: f64 = 19.0;
+const ROOM_EACH: f64 = 27.0;
 /// A letter of the small font, on average and rounded up.
 const LETTER: f64 = 6.1;
 
@@ -126,14 +126,15 @@ impl Panel<'_> {
         let driver = device.looks_like().map_or_else(String::new, |driver| format!(" - looks like {driver}"));
         text(out, (20.0, self.top + 20.0), "dev", &format!("{} ({kind}){driver}", device.id));
         let about = format!(
-            "{} reads, {} writes, {} admin commands, {} resets, {} out of service",
+            "{} reads, {} writes, {} admin commands, {} resets by the driver, {} times out of service",
             device.reads, device.writes, device.commands, device.resets, device.faults
         );
         text(out, (20.0, self.top + 38.0), "sub", &about);
     }
 
     fn time_labels(&self, out: &mut String, bottom: f64) {
-        for (time, place) in self.axis.labels(72.0 / self.room) {
+        let (mut first, mut shown) = (None, String::new());
+        for (time, place) in self.axis.labels(76.0 / self.room) {
             let x = LEFT + place * self.room;
             let top = self.top + HEAD;
             let _ = writeln!(
@@ -141,7 +142,15 @@ impl Panel<'_> {
                 "<line x1=\"{x:.1}\" y1=\"{top:.1}\" x2=\"{x:.1}\" y2=\"{:.1}\" stroke=\"#d9e2ec\"/>",
                 bottom + 4.0
             );
-            text(out, (x, bottom + 16.0), "time", &Span(time).to_string());
+            let label = match first {
+                None => Span(time).to_string(),
+                Some(first) => format!("+{}", Span(time - first)),
+            };
+            first.get_or_insert(time);
+            if label != shown {
+                text(out, (x, bottom + 16.0), "time", &label);
+            }
+            shown = label;
         }
     }
 
@@ -153,7 +162,7 @@ impl Panel<'_> {
         let _ = writeln!(out, "<g><title>{}: {length}</title>", escape(&phase.label));
         rect(out, (from, y, (width - 1.0).max(1.0), PHASE), fill, 3.0);
         let full = format!("{} ({length})", phase.label);
-        if let Some(label) = fitting([full.as_str(), &phase.label], width - 12.0, 1.1) {
+        if let Some(label) = fitting([full.as_str(), &phase.label, if phase.runs { "runs" } else { "probe" }], width - 12.0, 1.1) {
             text(out, (from + 6.0, y + PHASE / 2.0 + 4.0), "phase", label);
         }
         out.push_str("</g>\n");
@@ -201,8 +210,10 @@ fn compact(label: &str) -> String {
         ["queue", index, "at", _, size, "entries"] => format!("q{index} {size}"),
         ["queue", index, "at", _] => format!("q{index}"),
         ["takes", "queue", index, "down"] => format!("q{index} off"),
-        ["queue" | "config", vector] => format!("v{vector}"),
+        ["config", "vector", vector] => format!("config {vector}"),
+        ["vector", vector] | ["MSI-X", vector] => (*vector).to_owned(),
         ["accept", _] => "accept".to_owned(),
+        ["DRIVER_OK"] => "OK".to_owned(),
         _ => String::new(),
     }
 }

@@ -122,7 +122,7 @@ impl Timeline {
                 None => return,
             },
             ("queue_msix_vector" | "config_msix_vector", Dir::Write) => {
-                let who = if access.register.starts_with("config") { "config" } else { "queue" };
+                let who = if access.register.starts_with("config") { "config vector" } else { "vector" };
                 let vector = if access.value == 0xffff { "none".to_owned() } else { access.value.to_string() };
                 (Lane::Vectors, format!("{who} {vector}"))
             }
