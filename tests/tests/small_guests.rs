@@ -123,7 +123,8 @@ fn summary(trace: &std::path::Path, svg: &std::path::Path) -> Result<Value, Stri
 fn traced() -> Result<(), String> {
     let bench = Bench::new("test=net irq=msix count=5")?;
     let (trace, svg) = (bench.disk.dir().join("trace.jsonl"), bench.disk.dir().join("trace.svg"));
-    let (_, report) = bench.word(&format!("--trace-legacy={}", trace.display())).run()?;
+    let bench = bench.word(&format!("--trace-legacy={}", trace.display()));
+    let (_, report) = bench.run()?;
     let summary = summary(&trace, &svg)?;
     check(summary["lost"] == 0 && summary["cut_off"] == false, "an incomplete trace", &summary)?;
     let devices = summary["devices"].as_array().ok_or("no devices")?;
@@ -153,7 +154,8 @@ fn traced_to_a_reader_that_is_stuck() -> Result<(), String> {
     // Opened both ways, it has a reader that reads nothing.
     let stuck = std::fs::File::options().read(true).write(true).open(&fifo).map_err(|e| e.to_string())?;
     let started = Instant::now();
-    let (_, report) = bench.word(&format!("--trace-legacy={}", fifo.display())).run()?;
+    let bench = bench.word(&format!("--trace-legacy={}", fifo.display()));
+    let (_, report) = bench.run()?;
     let disk = device(&report, "disk")?;
     check(number(&disk["accesses"]["reads"])? >= 20_000, "the guest did less than it was to do", disk)?;
     check(disk["faulted"].is_null(), "the disk is out of service", disk)?;
@@ -168,7 +170,8 @@ fn traced_to_a_reader_that_is_stuck() -> Result<(), String> {
 fn traced_until_a_signal() -> Result<(), String> {
     let bench = Bench::new("test=bench count=1000000")?.disk_keys(",notify=exit");
     let (trace, svg) = (bench.disk.dir().join("trace.jsonl"), bench.disk.dir().join("trace.svg"));
-    let mut running = bench.word(&format!("--trace-legacy={}", trace.display())).start()?.start()?;
+    let bench = bench.word(&format!("--trace-legacy={}", trace.display()));
+    let mut running = bench.start()?.start()?;
     let end = Instant::now() + Duration::from_secs(60);
     while std::fs::metadata(&trace).map_or(0, |m| m.len()) < 100_000 {
         if Instant::now() > end {
@@ -440,6 +443,9 @@ fn events_and_messages_are_lines_of_json() -> Result<(), String> {
 type Test = fn() -> Result<(), String>;
 
 const TESTS: &[(&str, Test)] = &[
+    ("traced", traced),
+    ("traced_to_a_reader_that_is_stuck", traced_to_a_reader_that_is_stuck),
+    ("traced_until_a_signal", traced_until_a_signal),
     ("hello_and_power_off", || scenario("test=hello", "GUEST-OK hello")),
     ("blk_polled", || blk("poll", "")),
     ("blk_polled_kicks_from_the_exit_loop", || blk("poll", ",notify=exit")),

@@ -82,7 +82,11 @@ fn failed_code(error: &RunError) -> u8 {
             SetupError::Internal(_) | SetupError::MainLoop(_) | SetupError::Vcpu(VcpuError::Timeout { .. }),
         ) => INTERNAL,
         RunError::Operation(_) => INTERNAL,
-        RunError::Config(_) | RunError::Setup(_) | RunError::Report { .. } | RunError::Trace { .. } | RunError::Monitor(_) => SET_UP,
+        RunError::Config(_)
+        | RunError::Setup(_)
+        | RunError::Report { .. }
+        | RunError::Trace { .. }
+        | RunError::Monitor(_) => SET_UP,
     }
 }
 

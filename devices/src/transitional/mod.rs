@@ -101,8 +101,6 @@ pub use mirror::{QueueMirror, RegisterMirror};
 pub use queue_set::MAX_QUEUES;
 pub use registers::{Area, LegacyRegisters, NotifyAddress, RegisterError};
 pub use settings::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
-pub use trace::line as trace_line;
-pub use trace::{
-    AccessRecord, Answer, Commands, DeviceTag, Record, ResetKind, SentCommand, Tracer, What, target_name,
-};
 pub use stats::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
+pub use trace::line as trace_line;
+pub use trace::{AccessRecord, Answer, Commands, DeviceTag, Record, ResetKind, SentCommand, Tracer, What, target_name};

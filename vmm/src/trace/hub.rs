@@ -3,12 +3,12 @@
 //! of live readers. It exists while somebody looks, and never holds up a vCPU: what it is too slow for is counted
 //! by the ring as lost, and what a reader is too slow for is counted for that reader.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
-use std::io;
 
 use devices::transitional::{DeviceTag, Record, Tracer};
 

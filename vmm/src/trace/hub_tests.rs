@@ -77,7 +77,10 @@ fn a_file_has_all_accesses_once_it_is_closed() {
     assert!(matches!(&lines[1], Line::Device { device, kind, .. } if device == "net0" && kind == "net"));
     let seen = accesses(&lines);
     assert_eq!((seen.len(), lost(&lines)), (501, 0));
-    assert_eq!((seen[500].register.as_str(), seen[500].sent, seen[500].command_count), ("device_status", Sent::Admin, 1));
+    assert_eq!(
+        (seen[500].register.as_str(), seen[500].sent, seen[500].command_count),
+        ("device_status", Sent::Admin, 1)
+    );
     assert!(hub.subscribe(None).unwrap().next(Duration::from_secs(5)) == NextLine::End, "it is closed");
 }
 

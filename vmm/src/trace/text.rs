@@ -61,7 +61,9 @@ pub fn text(line: &Line, device: Option<DeviceType>) -> String {
         Line::Faulted { t, device, reason } => head(*t, device, &format!("OUT OF SERVICE: {}", printable(reason))),
         Line::Recovered { t, device } => head(*t, device, "back in service"),
         Line::Totals(totals) => head(totals.t, &totals.device, &totals_text(totals)),
-        Line::Lost { t, count } => head(*t, "-", &format!("{count} records were LOST: nobody was quick enough to write")),
+        Line::Lost { t, count } => {
+            head(*t, "-", &format!("{count} records were LOST: nobody was quick enough to write"))
+        }
     }
 }
 

@@ -36,11 +36,19 @@ fn line() -> impl Strategy<Value = Line> {
         (any::<u32>(), name()).prop_map(|(format, started)| Line::Start { format, started }),
         (at(), name()).prop_map(|((t, device), kind)| Line::Device { t, device, kind }),
         access().prop_map(Line::Access),
-        (at(), any::<u8>(), any::<bool>())
-            .prop_map(|((t, device), isr, spurious)| Line::Interrupt { t, device, isr, spurious }),
+        (at(), any::<u8>(), any::<bool>()).prop_map(|((t, device), isr, spurious)| Line::Interrupt {
+            t,
+            device,
+            isr,
+            spurious
+        }),
         (at(), name()).prop_map(|((t, device), what)| Line::Reset { t, device, what }),
-        (at(), any::<bool>(), any::<u16>())
-            .prop_map(|((t, device), enabled, command_count)| Line::Msix { t, device, enabled, command_count }),
+        (at(), any::<bool>(), any::<u16>()).prop_map(|((t, device), enabled, command_count)| Line::Msix {
+            t,
+            device,
+            enabled,
+            command_count
+        }),
         (at(), name()).prop_map(|((t, device), reason)| Line::Faulted { t, device, reason }),
         at().prop_map(|(t, device)| Line::Recovered { t, device }),
         (at(), any::<[u64; 4]>(), any::<[u64; 4]>()).prop_map(|((t, device), a, b)| Line::Totals(Totals {

@@ -12,8 +12,7 @@ use crate::transitional::identity::DeviceType;
 /// Names of the fields that start at these offsets; `fields` has their sizes.
 type Names = &'static [(u8, &'static str)];
 
-const NET: Names =
-    &[(0, "mac"), (6, "status"), (8, "max_virtqueue_pairs"), (10, "mtu"), (12, "speed"), (16, "duplex")];
+const NET: Names = &[(0, "mac"), (6, "status"), (8, "max_virtqueue_pairs"), (10, "mtu"), (12, "speed"), (16, "duplex")];
 const BLOCK: Names = &[
     (0, "capacity"),
     (8, "size_max"),

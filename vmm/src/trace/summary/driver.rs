@@ -162,8 +162,8 @@ fn system(device: DeviceType, probe: &Probe<'_>) -> Option<&'static str> {
         (true, true) if probe.all_before(is_config_vector, is_queue) && probe.sets_vectors_with_queues() => {
             Some("Linux 2.6.31 or later, with MSI-X")
         }
-        (true, by_bytes) if probe.all_before(is_queue, is_config_vector)
-            && probe.all_before(is_config_vector, is_queue_vector) =>
+        (true, by_bytes)
+            if probe.all_before(is_queue, is_config_vector) && probe.all_before(is_config_vector, is_queue_vector) =>
         {
             Some(if by_bytes { "FreeBSD 13 or later, with MSI-X" } else { "FreeBSD before 13, with MSI-X" })
         }

@@ -98,7 +98,8 @@ fn latency_text(out: &mut String, device: &Device) {
     if device.latency_ns.is_empty() {
         return;
     }
-    let _ = writeln!(out, "  latency      {:<16}{:>9}{:>11}{:>11}{:>11}{:>11}", "", "accesses", "p50", "p90", "p99", "max");
+    let _ =
+        writeln!(out, "  latency      {:<16}{:>9}{:>11}{:>11}{:>11}{:>11}", "", "accesses", "p50", "p90", "p99", "max");
     for (sent, latencies) in &device.latency_ns {
         let name = match sent {
             Sent::Admin => "admin commands",

@@ -174,7 +174,10 @@ fn losses_and_failures_are_told() {
     let device = &summary.devices[0];
     assert_eq!((summary.lost, device.faults, device.function_resets, device.errors["timeout"]), (7, 1, 1, 1));
     let text = print::text(&summary);
-    assert!(text.contains("WARNING: 7 records were lost") && text.contains("timeout 1; out of service 1 times"), "{text}");
+    assert!(
+        text.contains("WARNING: 7 records were lost") && text.contains("timeout 1; out of service 1 times"),
+        "{text}"
+    );
     assert!(text.contains("records were lost about here") && text.contains("back in service"), "{text}");
     assert!(!text.contains('\u{1b}'), "nothing of a trace controls the terminal");
 }
@@ -192,7 +195,8 @@ impl Read for Endless {
             return Ok(count);
         }
         self.left -= 1;
-        let (t, register) = (1_000_000 * (400_000 - self.left), if self.left % 2 == 0 { "isr_status" } else { "queue_notify" });
+        let (t, register) =
+            (1_000_000 * (400_000 - self.left), if self.left % 2 == 0 { "isr_status" } else { "queue_notify" });
         let (dir, status) = (if self.left % 2 == 0 { "read" } else { "write" }, self.left % 1000 == 0);
         // Every thousandth is a reset, a probe and another register's name.
         let line = match status {

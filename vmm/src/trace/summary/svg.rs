@@ -162,7 +162,9 @@ impl Panel<'_> {
         let _ = writeln!(out, "<g><title>{}: {length}</title>", escape(&phase.label));
         rect(out, (from, y, (width - 1.0).max(1.0), PHASE), fill, 3.0);
         let full = format!("{} ({length})", phase.label);
-        if let Some(label) = fitting([full.as_str(), &phase.label, if phase.runs { "runs" } else { "probe" }], width - 12.0, 1.1) {
+        if let Some(label) =
+            fitting([full.as_str(), &phase.label, if phase.runs { "runs" } else { "probe" }], width - 12.0, 1.1)
+        {
             text(out, (from + 6.0, y + PHASE / 2.0 + 4.0), "phase", label);
         }
         out.push_str("</g>\n");
