@@ -201,7 +201,7 @@ impl Panel<'_> {
 }
 
 /// The longest of `labels` that fits.
-fn fitting<'a, const N: usize>(labels: [&'a str; N], room: f64, scale: f64) -> Option<&'a str> {
+fn fitting<const N: usize>(labels: [&str; N], room: f64, scale: f64) -> Option<&str> {
     labels.into_iter().find(|label| !label.is_empty() && label.chars().count() as f64 * LETTER * scale <= room)
 }
 
