@@ -12,16 +12,22 @@ use crate::trace::test_device::TestDevice;
 
 /// A file that keeps what it gets, and takes nothing while it is shut.
 #[derive(Clone, Default)]
-struct Gate(Arc<(Mutex<(Vec<u8>, bool)>, Condvar)>);
+struct Gate(Arc<(Mutex<Inside>, Condvar)>);
+
+#[derive(Default)]
+struct Inside {
+    bytes: Vec<u8>,
+    shut: bool,
+}
 
 impl Gate {
     fn shut(&self, shut: bool) {
-        self.0.0.lock().unwrap().1 = shut;
+        self.0.0.lock().unwrap().shut = shut;
         self.0.1.notify_all();
     }
 
     fn lines(&self) -> Vec<Line> {
-        let bytes = self.0.0.lock().unwrap().0.clone();
+        let bytes = self.0.0.lock().unwrap().bytes.clone();
         String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
@@ -29,10 +35,10 @@ impl Gate {
 impl Write for Gate {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut inside = self.0.0.lock().unwrap();
-        while inside.1 {
+        while inside.shut {
             inside = self.0.1.wait(inside).unwrap();
         }
-        inside.0.extend_from_slice(bytes);
+        inside.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

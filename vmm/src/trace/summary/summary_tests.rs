@@ -195,9 +195,12 @@ impl Read for Endless {
             return Ok(count);
         }
         self.left -= 1;
-        let (t, register) =
-            (1_000_000 * (400_000 - self.left), if self.left % 2 == 0 { "isr_status" } else { "queue_notify" });
-        let (dir, status) = (if self.left % 2 == 0 { "read" } else { "write" }, self.left % 1000 == 0);
+        let (t, register) = (
+            1_000_000 * (400_000 - self.left),
+            if self.left.is_multiple_of(2) { "isr_status" } else { "queue_notify" },
+        );
+        let (dir, status) =
+            (if self.left.is_multiple_of(2) { "read" } else { "write" }, self.left.is_multiple_of(1000));
         // Every thousandth is a reset, a probe and another register's name.
         let line = match status {
             true => format!(
