@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::types::{LegacyDevice, PciDeviceInfo, ProbeReport, VmCounters, VmInfo};
-use crate::{Fault, LegacyVirtioConfig, VmConfig, VmState};
+use crate::{Fault, NewDevice, VmConfig, VmState};
 
 /// A virtual machine monitor with at most one virtual machine.
 ///
@@ -36,11 +36,7 @@ pub trait Service: Send + Sync + 'static {
     /// Removes the machine, after a shutdown if it runs. Without one there is nothing to do.
     fn vm_delete(&self) -> Result<(), Fault>;
     /// Adds a device; `None` says that the guest finds it at its next boot.
-    fn vm_add_device(
-        &self,
-        device: LegacyVirtioConfig,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<Option<PciDeviceInfo>, Fault>;
+    fn vm_add_device(&self, device: NewDevice, descriptors: Vec<OwnedFd>) -> Result<Option<PciDeviceInfo>, Fault>;
     /// Takes a device away.
     fn vm_remove_device(&self, id: &str) -> Result<(), Fault>;
 

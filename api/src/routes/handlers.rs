@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Call, Reply};
 use crate::service::Service;
 use crate::types::{VmRemoveDevice, VmmPing};
-use crate::{Code, Fault, LegacyVirtioConfig, NetBackend, SoftDevice, decode, openapi};
+use crate::{Code, Fault, LegacyVirtioConfig, NetBackend, NewDevice, SoftDevice, decode, openapi};
 
 type Result = std::result::Result<Reply, Fault>;
 
@@ -69,8 +69,12 @@ pub fn create(service: &dyn Service, call: Call) -> Result {
 
 pub fn add_device(service: &dyn Service, call: Call) -> Result {
     decode::query(&call.query, &[])?;
-    let device: LegacyVirtioConfig = decode::typed(decode::json(&call.body)?)?;
-    check_descriptors(std::slice::from_ref(&device), &call.descriptors).map_err(|mut fault| {
+    let device = decode::device(decode::json(&call.body)?)?;
+    let users = match &device {
+        NewDevice::LegacyVirtio(device) => std::slice::from_ref(device),
+        NewDevice::PassedThrough(_) => &[],
+    };
+    check_descriptors(users, &call.descriptors).map_err(|mut fault| {
         // The body is the device itself.
         fault.field = fault.field.map(|field| field.trim_start_matches("legacy_virtio[0].").to_owned());
         fault

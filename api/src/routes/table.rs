@@ -3,9 +3,9 @@
 
 use super::handlers as h;
 use super::{Body, Content, Example, Input, Lane, Method, Parameter, Route, Success};
+use crate::Code;
 use crate::state::{StateSet, VmState};
 use crate::types::{EventLine, LegacyDevice, PciDeviceInfo, ProbeReport, VmCounters, VmInfo, VmRemoveDevice, VmmPing};
-use crate::{Code, LegacyVirtioConfig};
 
 const NOTHING: Input = Input { body: None, parameters: &[], descriptors: false };
 const DONE: &[Success] = &[Success { status: 204, text: "Done.", content: Content::Empty }];
@@ -54,6 +54,17 @@ const DEVICE_EXAMPLES: &[Example] = &[
         r#"{"id": "data", "soft": {"blk": {"file": "/srv/vm/data.img", "readonly": true}}}"#,
     ),
     ("A network card for tests", r#"{"soft": {"net": {"backend": "loopback"}}, "irq": "msix", "shadow": false}"#),
+    ("A VF of the host with a legacy interface", r#"{"id": "lan", "vf": {"address": "0000:41:00.3"}}"#),
+    (
+        "A VF that another process serves",
+        r#"{"vfio_user": {"socket": "/run/pf/vf0.sock", "pf_socket": "/run/pf/pf.sock", "member": 1}}"#,
+    ),
+    ("A function of the host as it is", r#"{"id": "gpu", "vfio": {"address": "0000:41:00.3"}}"#),
+    (
+        "The same, as a client of Cloud Hypervisor writes it",
+        r#"{"path": "/sys/bus/pci/devices/0000:41:00.3", "iommu": false}"#,
+    ),
+    ("A function that another process serves, as it is", r#"{"vfio_user": "/run/device.sock"}"#),
 ];
 
 const INFO_EXAMPLE: Example = (
@@ -61,7 +72,8 @@ const INFO_EXAMPLE: Example = (
     r#"{"config": {"payload": {"kernel": "/boot/vmlinuz"}, "cpus": {"boot_vcpus": 1, "profile": "host"}, "memory": {"size": 536870912},
   "serial": {"mode": "Off"}, "legacy_virtio": [{"id": "net0", "soft": {"net": {"backend": "loopback"}}, "irq": "auto", "notify": "auto", "shadow": true}]},
  "state": "Running", "memory_actual_size": 536870912,
- "device_tree": {"net0": {"id": "net0", "pci_bdf": "0000:00:01.0", "children": [], "resources": []}}, "ended_by": null}"#,
+ "device_tree": {"net0": {"id": "net0", "kind": "legacy_virtio", "pci_bdf": "0000:00:01.0", "slot": 1, "function": "soft/vf0",
+  "children": [], "resources": []}}, "ended_by": null}"#,
 );
 
 const LEGACY_EXAMPLE: Example = (
@@ -282,15 +294,11 @@ pub static ROUTES: &[Route] = &[
         method: Method::Put,
         path: "/api/v1/vm.add-device",
         operation: "addDeviceVM",
-        summary: "Add a legacy virtio function",
+        summary: "Add a legacy virtio function, or a function passed through",
         text: "To a machine that does not run; the guest finds it at the next boot. File descriptors as with `vm.create`.",
         states: StateSet::OFF,
         lane: Lane::Change,
-        input: Input {
-            body: Some(Body::of::<LegacyVirtioConfig>(DEVICE_EXAMPLES)),
-            parameters: &[],
-            descriptors: true,
-        },
+        input: Input { body: Some(Body::device(DEVICE_EXAMPLES)), parameters: &[], descriptors: true },
         successes: &[
             ok(
                 "The guest has it now. Not answered so far.",

@@ -88,9 +88,9 @@ fn faults_name_the_field() {
         (r#"{"payload": {"kernel": "k"}, "cpus": {"boot_vcpus": 65}}"#, Code::InvalidField, Some("cpus.boot_vcpus")),
         (r#"{"payload": {"kernel": "k"}, "memory": {"size": 1}}"#, Code::InvalidField, Some("memory.size")),
         (
-            r#"{"payload": {"kernel": "k"}, "memory": {"hugepages": true}}"#,
+            r#"{"payload": {"kernel": "k"}, "memory": {"mergeable": true}}"#,
             Code::UnsupportedField,
-            Some("memory.hugepages"),
+            Some("memory.mergeable"),
         ),
         (r#"{"payload": {"kernel": "k"}, "disks": [{"path": "d"}]}"#, Code::UnsupportedField, Some("disks")),
         (

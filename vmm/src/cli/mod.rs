@@ -15,7 +15,7 @@ mod soft_pf;
 
 use clap::{Parser, Subcommand};
 
-pub use ctl::{CtlArgs, Verb};
+pub use ctl::{CtlArgs, Verb, new_device};
 pub use generate::{CompletionsArgs, ManArgs};
 pub use observe::ObserveArgs;
 pub use run::{ReportFormat, ReportTarget, RunArgs};

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use api::server::{Limits, Server, StartError};
 use api::service::{Line, Lines};
 use api::types::{LegacyDevice, PciDeviceInfo, ProbeReport, VmCounters, VmInfo};
-use api::{Code, Fault, LegacyVirtioConfig, Service, VmConfig};
+use api::{Code, Fault, NewDevice, Service, VmConfig};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -124,11 +124,7 @@ impl Service for Monitor {
         Ok(self.0.delete()?)
     }
 
-    fn vm_add_device(
-        &self,
-        device: LegacyVirtioConfig,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<Option<PciDeviceInfo>, Fault> {
+    fn vm_add_device(&self, device: NewDevice, descriptors: Vec<OwnedFd>) -> Result<Option<PciDeviceInfo>, Fault> {
         self.0.add_device_with(device, descriptors)?;
         Ok(None)
     }
