@@ -51,7 +51,7 @@ impl Passthrough {
     ) -> Result<Self, SetupError> {
         let build = |plan: &PassthroughPlan| {
             function(plan, platform, hardware, root)
-                .map_err(|source| SetupError::Device { id: plan.id.clone(), source })
+                .map_err(|source| SetupError::Passthrough { id: plan.id.clone(), source })
         };
         let functions = plans.iter().map(build).collect::<Result<_, _>>()?;
         Ok(Self { functions, root: Arc::clone(root) })
