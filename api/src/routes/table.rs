@@ -332,8 +332,8 @@ pub static ROUTES: &[Route] = &[
         states: StateSet::ON,
         lane: Lane::Look,
         input: parameter(&[Parameter { name: "id", text: "This function alone.", example: "net0" }]),
-        successes: &[ok("Lines without an end.", Content::Lines(Body::of::<serde_json::Value>(&[])))],
-        faults: &[Code::DeviceNotFound],
+        successes: &[ok("Lines without an end.", Content::Lines(Body::of::<serde_json::Value>(&[TRACE_EXAMPLE])))],
+        faults: &[Code::DeviceNotFound, Code::SetupFailed],
         handler: h::trace,
     },
     Route {

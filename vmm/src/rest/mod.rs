@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::lifecycle::{Category, Control, LifecycleError, Next, Subscription, VmState, rfc3339};
 use crate::probe::{self, ProbeRequest, Target};
+use crate::trace::{NextLine, TraceSubscription};
 
 /// Starts the API on a socket at `path`.
 ///
@@ -170,13 +171,32 @@ impl Service for Monitor {
     }
 
     fn trace(&self, id: Option<&str>) -> Result<Box<dyn Lines>, Fault> {
-        // The function must be there, whatever else.
+        // A reader of a function that is not there would wait for ever.
         self.0.legacy(id)?;
-        Err(Fault::new(Code::Unavailable, "register accesses are not traced in this version"))
+        let lines = self.0.traces().subscribe(id).map_err(|error| Fault::from_error(Code::SetupFailed, &error))?;
+        Ok(Box::new(Accesses { lines, control: self.0.clone() }))
     }
 
     fn vmm_shutdown(&self) -> Result<(), Fault> {
         Ok(self.0.vmm_shutdown()?)
+    }
+}
+
+/// Legacy accesses as lines.
+struct Accesses {
+    lines: TraceSubscription,
+    control: Control,
+}
+
+impl Lines for Accesses {
+    fn next(&mut self, limit: Duration) -> Line {
+        match self.lines.next(limit) {
+            NextLine::Line(line) => Line::Text(line.as_ref().to_owned()),
+            // Nothing comes before another boot, if there is one: what there was has been read.
+            NextLine::Nothing if !self.control.state().has_machine() => Line::End,
+            NextLine::Nothing => Line::Nothing,
+            NextLine::End => Line::End,
+        }
     }
 }
 
