@@ -95,6 +95,12 @@ const PROBE_EXAMPLE: Example = (
     r#"{"usable": false, "checks": [{"name": "kvm", "result": "fail", "detail": "/dev/kvm does not exist", "fix": "modprobe kvm_intel or kvm_amd"}, {"name": "vf_bar0", "function": "0000:41:00.3", "result": "pass", "detail": "absent", "fix": null}]}"#,
 );
 
+const TRACE_EXAMPLE: Example = (
+    "The driver resets its device",
+    r#"{"event": "access", "t": 17800909, "vcpu": 0, "device": "net0", "dir": "write", "offset": 18, "width": 1, "register": "device_status", "value": 0,
+ "sent": "admin", "latency_ns": 199127, "command_count": 1, "commands": [{"op": "legacy_common_cfg_write", "offset": 18, "width": 1}]}"#,
+);
+
 const EVENT_EXAMPLE: Example = (
     "The guest was started",
     r#"{"seq": 1, "timestamp": "2026-11-22T16:00:00.000Z", "source": "vm", "event": "booted", "properties": {}}"#,
