@@ -19,7 +19,7 @@ fn blocks(section: &str) -> Result<Vec<String>, String> {
     Ok(fenced.map(|block| block.trim_start_matches('\n').to_owned()).collect())
 }
 
-/// A shell with `text` in `folder`; `--` each command is shown before its output.
+/// A shell that will run `text` in `folder`.
 fn shell(folder: &TempDir, text: &str) -> Command {
     let mut command = Command::new("bash");
     command.args(["-O", "expand_aliases", "-c", text]).current_dir(folder.path());
@@ -34,6 +34,9 @@ pub fn is_true() -> Result<(), String> {
     }
     let blocks = blocks("Driving it over HTTP")?;
     let [serve, curl, ctl] = blocks.as_slice() else { return Err(format!("{} blocks, not 3", blocks.len())) };
+    // The small guest stands for a kernel, and is to run until it is ended.
+    expect("the README's command line", curl.matches("console=ttyS0").count(), 1)?;
+    let curl = &curl.replace("console=ttyS0", "test=spin");
     let folder = TempDir::new().map_err(|e| e.to_string())?;
     let io = |e: std::io::Error| e.to_string();
     let path = |name: &str| folder.path().join(name);
