@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use serde::Serialize;
 
 use super::{Call, Reply};
-use crate::service::Service;
+use crate::service::{ProbeWhat, Service};
 use crate::types::{VmRemoveDevice, VmmPing};
 use crate::{Code, Fault, LegacyVirtioConfig, NetBackend, NewDevice, SoftDevice, decode, openapi};
 
@@ -106,7 +106,18 @@ pub fn legacy(service: &dyn Service, call: Call) -> Result {
 }
 
 pub fn probe(service: &dyn Service, call: Call) -> Result {
-    json(&service.host_probe(parameter(&call, "path")?.as_deref())?)
+    let mut found =
+        decode::query(&call.query, &["path", "vf", "pf"])?.into_iter().filter(|(_, value)| !value.is_empty());
+    let what = match found.next() {
+        None => ProbeWhat::Host,
+        Some(("vf", address)) => ProbeWhat::Vf(address),
+        Some(("pf", address)) => ProbeWhat::Pf(address),
+        Some((_, path)) => ProbeWhat::Path(path),
+    };
+    if let Some((name, _)) = found.next() {
+        return Err(Fault::new(Code::InvalidField, "one of path, vf and pf can be probed at a time").at(name));
+    }
+    json(&service.host_probe(&what)?)
 }
 
 pub fn metrics(service: &dyn Service, call: Call) -> Result {

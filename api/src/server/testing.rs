@@ -14,7 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{Limits, Server};
-use crate::service::{Line, Lines, Service};
+use crate::service::{Line, Lines, ProbeWhat, Service};
 use crate::types::{DeviceNode, LegacyDevice, PciDeviceInfo, ProbeReport, VmCounters, VmInfo};
 use crate::{Code, Fault, NewDevice, VmConfig, VmState};
 
@@ -35,11 +35,18 @@ pub struct Inner {
     pub config: Option<VmConfig>,
     pub descriptors: Vec<OwnedFd>,
     pub calls: Vec<String>,
+    pub probed: ProbeWhat,
 }
 
 impl Model {
     pub fn new() -> Arc<Self> {
-        let inner = Inner { state: VmState::NotCreated, config: None, descriptors: Vec::new(), calls: Vec::new() };
+        let inner = Inner {
+            state: VmState::NotCreated,
+            config: None,
+            descriptors: Vec::new(),
+            calls: Vec::new(),
+            probed: ProbeWhat::Host,
+        };
         Arc::new(Self {
             inner: Mutex::new(inner),
             delay: Mutex::default(),
@@ -183,8 +190,9 @@ impl Service for Model {
         Ok(Vec::new())
     }
 
-    fn host_probe(&self, _: Option<&str>) -> Result<ProbeReport, Fault> {
+    fn host_probe(&self, what: &ProbeWhat) -> Result<ProbeReport, Fault> {
         self.note("probe");
+        self.inner.lock().unwrap().probed = what.clone();
         Ok(ProbeReport { usable: true, checks: Vec::new() })
     }
 

@@ -89,7 +89,14 @@ pub enum Verb {
     /// Look whether this host, or a PCI function of it, can be used
     Probe {
         /// Address of the function, or its path below /sys
+        #[arg(group = "function")]
         path: Option<String>,
+        /// This VF, and its PF
+        #[arg(long, value_name = "ADDRESS", group = "function")]
+        vf: Option<String>,
+        /// This PF, and its VFs
+        #[arg(long, value_name = "ADDRESS", group = "function")]
+        pf: Option<String>,
     },
     /// Print everything that is measured, in Prometheus' format
     Metrics,

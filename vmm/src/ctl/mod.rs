@@ -109,7 +109,11 @@ fn ask(verb: &Verb) -> Result<Ask, CtlError> {
             put("vm.add-device", Some(json(&device)?))
         }
         Verb::RemoveDevice { id } => put("vm.remove-device", Some(json(&VmRemoveDevice { id: id.clone() })?)),
-        Verb::Probe { path } => get(&with_parameter("host.probe", "path", path.as_deref()), table::probe),
+        Verb::Probe { path, vf, pf } => {
+            let given = [("path", path), ("vf", vf), ("pf", pf)].into_iter().find(|(_, value)| value.is_some());
+            let (name, value) = given.map_or(("path", None), |(name, value)| (name, value.as_deref()));
+            get(&with_parameter("host.probe", name, value), table::probe)
+        }
         Verb::ShutdownVmm => put("vmm.shutdown", None),
         Verb::Metrics => return Ok(Ask::Text("/metrics")),
         Verb::Events => return Ok(Ask::Stream(format!("{PREFIX}/vmm.events"))),

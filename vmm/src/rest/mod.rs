@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use api::server::{Limits, Server, StartError};
-use api::service::{Line, Lines};
+use api::service::{Line, Lines, ProbeWhat};
 use api::types::{LegacyDevice, PciDeviceInfo, ProbeReport, VmCounters, VmInfo};
 use api::{Code, Fault, NewDevice, Service, VmConfig};
 use devices::function::vfio::Bdf;
@@ -54,8 +54,8 @@ impl From<LifecycleError> for Fault {
 }
 
 /// The PCI function that an address, or a path below `/sys`, names.
-fn target(function: &str) -> Result<Target, Fault> {
-    let missing = |message: String| Fault::new(Code::DeviceNotFound, message).at("path");
+fn target(function: &str, parameter: &str) -> Result<Target, Fault> {
+    let missing = |message: String| Fault::new(Code::DeviceNotFound, message).at(parameter);
     let last = function.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let bdf: Bdf = last.parse().map_err(|error| missing(format!("'{function}' names no PCI function: {error}")))?;
     let found = Sysfs::new().function(bdf).and_then(|function| function.physfn());
@@ -157,8 +157,27 @@ impl Service for Monitor {
         convert(self.0.legacy(id)?)
     }
 
-    fn host_probe(&self, function: Option<&str>) -> Result<ProbeReport, Fault> {
-        let target = function.map_or(Ok(Target::Host), target)?;
+    fn host_probe(&self, what: &ProbeWhat) -> Result<ProbeReport, Fault> {
+        let target = match what {
+            ProbeWhat::Host => Target::Host,
+            ProbeWhat::Path(path) => target(path, "path")?,
+            ProbeWhat::Vf(address) => match target(address, "vf")? {
+                Target::Pf(bdf) => {
+                    return Err(
+                        Fault::new(Code::InvalidField, format!("{bdf} is no virtual function: try pf=")).at("vf")
+                    );
+                }
+                vf => vf,
+            },
+            ProbeWhat::Pf(address) => match target(address, "pf")? {
+                Target::Vf(bdf) => {
+                    return Err(
+                        Fault::new(Code::InvalidField, format!("{bdf} is a virtual function: try vf=")).at("pf")
+                    );
+                }
+                pf => pf,
+            },
+        };
         Ok(probe::run(&ProbeRequest::new(target)))
     }
 
