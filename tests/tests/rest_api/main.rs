@@ -4,6 +4,7 @@
 mod killed_clients;
 mod pf_down;
 mod readme;
+mod trace;
 
 use std::fs;
 use std::io::{IoSlice, Read, Write};
@@ -276,6 +277,7 @@ const TESTS: &[(&str, Test, bool)] = &[
     ("a_pf_that_goes_down", pf_down::goes_down, true),
     ("a_pf_that_hangs", pf_down::hangs, true),
     ("devices_of_all_kinds", pf_down::devices_of_all_kinds, false),
+    ("a_live_trace", trace::is_live, true),
     ("the_readme_is_true", readme::is_true, true),
 ];
 
