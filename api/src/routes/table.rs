@@ -293,7 +293,7 @@ pub static ROUTES: &[Route] = &[
         lane: Lane::Look,
         input: parameter(&[Parameter { name: "id", text: "This function alone.", example: "net0" }]),
         successes: &[ok("One entry for each.", Content::Json(Body::of::<Vec<LegacyDevice>>(&[LEGACY_EXAMPLE])))],
-        faults: &[Code::DeviceNotFound, Code::PfUnavailable],
+        faults: &[Code::DeviceNotFound],
         handler: h::legacy,
     },
     Route {
@@ -312,7 +312,7 @@ pub static ROUTES: &[Route] = &[
             ),
             Success { status: 204, text: "The guest finds it at its next boot.", content: Content::Empty },
         ],
-        faults: &[Code::InvalidConfig, Code::FileUnusable, Code::DuplicateId, Code::SetupFailed, Code::PfUnavailable],
+        faults: &[Code::InvalidConfig, Code::FileUnusable, Code::DuplicateId],
         handler: h::add_device,
     },
     Route {

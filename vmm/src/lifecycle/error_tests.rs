@@ -43,6 +43,7 @@ fn set_up_errors_have_categories() {
 /// A PF that is not there is the configuration's fault; one that is down is not.
 #[test]
 fn faults_of_a_pf_have_categories() {
+    use devices::admin::PfError;
     use devices::function::FunctionError;
     let category = |error: &SetupError| LifecycleError::from(error).category;
     let of = |kind: io::ErrorKind| SetupError::HostPf {
@@ -56,6 +57,10 @@ fn faults_of_a_pf_have_categories() {
     assert_eq!(category(&SetupError::HostPf { pf: "pf".into(), source: gone.into() }), Category::PfUnavailable);
     let few = HardwareError::VfDisabled { pf: "pf".into(), active: 1, member: 2 };
     assert_eq!(category(&SetupError::HostPf { pf: "pf".into(), source: few.into() }), Category::InvalidConfig);
+    let pf = |cause| SetupError::Pf(PfError { function: "pf".into(), step: "choosing commands", cause });
+    assert_eq!(category(&pf(PfCause::Admin(AdminError::Timeout))), Category::Deadline);
+    assert_eq!(category(&pf(PfCause::Admin(AdminError::Dead("it was reset")))), Category::PfUnavailable);
+    assert_eq!(category(&pf(PfCause::VfCount { asked: 3, total: 2, active: 0 })), Category::InvalidConfig);
     let source = || FunctionError::Io { name: "f".into(), what: "use", source: io::ErrorKind::NotFound.into() }.into();
     let device = SetupError::Passthrough { id: "gpu".into(), source: source() };
     assert_eq!(
