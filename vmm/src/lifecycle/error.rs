@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use devices::admin::{AdminError, PfCause};
+use devices::admin::{AdminError, PfCause, PfError};
 use thiserror::Error;
 
 use super::state::{Operation, Refusal};
@@ -157,8 +157,15 @@ impl From<&SetupError> for LifecycleError {
 /// A PF that is not there is a mistake of the configuration, as is one that cannot do what is asked of it. One that
 /// is there and fails is down, and may be up when the client tries again.
 fn of_pf(error: &SetupError) -> Category {
-    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    let mut next: Option<&(dyn Error + 'static)> = match error {
+        SetupError::Pf(error) => Some(&error.cause),
+        error => Some(error),
+    };
     while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<PfError>() {
+            next = Some(&error.cause);
+            continue;
+        }
         match error.downcast_ref::<PfCause>() {
             Some(PfCause::Admin(AdminError::Timeout)) => return Category::Deadline,
             Some(PfCause::VfCount { .. } | PfCause::NoSrIov | PfCause::VfReadOnly { .. }) => {

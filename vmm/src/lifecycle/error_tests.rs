@@ -43,7 +43,6 @@ fn set_up_errors_have_categories() {
 /// A PF that is not there is the configuration's fault; one that is down is not.
 #[test]
 fn faults_of_a_pf_have_categories() {
-    use devices::admin::PfError;
     use devices::function::FunctionError;
     let category = |error: &SetupError| LifecycleError::from(error).category;
     let of = |kind: io::ErrorKind| SetupError::HostPf {
