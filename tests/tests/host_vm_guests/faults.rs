@@ -69,7 +69,7 @@ pub(crate) fn no_admin_queue() -> Outcome {
     set_vfs(&pf, 1, false)?;
     let vf = tests::sysfs::vf(&pf, 0)?;
     bind(&vf, "vfio-pci")?;
-    let words = [pf.as_str(), "VIRTIO_F_ADMIN_VQ", "is not offered", "enable it in the device's firmware"];
+    let words = [pf.as_str(), "feature ADMIN_VQ (bit 41) is not offered", "enable it in the device's firmware"];
     refused(&format!("--legacy-virtio=vf={vf}"), &words)?;
     set_vfs(&pf, 0, false)
 }

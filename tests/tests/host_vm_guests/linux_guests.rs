@@ -50,9 +50,10 @@ fn has(line: &str, words: &[&str]) -> Outcome {
     }
 }
 
-fn command_line(irq: &str, legacy: bool) -> String {
-    let msi = if irq == "intx" { "pci=nomsi" } else { "" };
-    format!("{} {msi}", if legacy { "virtio_pci.force_legacy=1" } else { "" })
+pub(crate) fn command_line(irq: &str, legacy: bool) -> String {
+    // Init's parameters end at a run of three blanks, so there are no empty words.
+    let words = [(irq == "intx", "pci=nomsi"), (legacy, "virtio_pci.force_legacy=1"), (true, "heirloom.wait=20")];
+    words.iter().filter(|(wanted, _)| *wanted).map(|(_, word)| *word).collect::<Vec<_>>().join(" ")
 }
 
 /// A guest reads all of the disk, writes a sector of its own, and reads here and there, many times. Returns its report.

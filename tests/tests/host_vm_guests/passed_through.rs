@@ -10,7 +10,7 @@ use tests::report::{check as checked, number};
 use tests::sysfs::bind;
 
 use crate::Outcome;
-use crate::linux_guests::{STRESS, read_and_write};
+use crate::linux_guests::{STRESS, command_line, read_and_write};
 use crate::rig::{self, TOKEN, address, check, linux, ours, reported, text};
 
 /// Memory exits of a driver's life: the entries of a few MSI-X vectors.
@@ -41,8 +41,7 @@ pub(crate) fn qemu_disk(irq: &str) -> Outcome {
     bind(&disk, "vfio-pci")?;
     let image = fs::read(env::var("HEIRLOOM_E2E_PLAIN_IMAGE").map_err(text)?).map_err(text)?;
     let digest: String = Sha256::digest(&image).iter().map(|b| format!("{b:02x}")).collect();
-    let msi = if irq == "intx" { "pci=nomsi" } else { "" };
-    let finished = linux(&format!("{msi} heirloom.stress={STRESS}"), &format!("--device=vfio={disk},id=plain"))?
+    let finished = linux(&format!("{} heirloom.stress={STRESS}", command_line(irq, false)), &format!("--device=vfio={disk},id=plain"))?
         .expect_code(0)?
         .expect_output("HEIRLOOM-DONE ok")?
         .expect_output(&format!("sha256={digest}"))?

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tests::report::{check as checked, device};
-use tests::sysfs::{self, set_vfs, write};
+use tests::sysfs::{self, bind, write};
 
 use crate::Outcome;
-use crate::rig::{Spinning, TOKEN, address, bound, check, ours, reported, small, text, until, vf, works, write_soon};
+use crate::rig::{Spinning, address, bound, check, ours, reported, small, text, until, vf, works, write_soon};
 
 /// A device of the machine that has nothing to do with the PF.
 const STAYS: &str = "--legacy-virtio=soft=net,loopback,id=stays";
@@ -53,27 +53,46 @@ pub(crate) fn numvfs() -> Outcome {
     works(&vf(1)?)
 }
 
-/// One VF as if it were unplugged.
+/// A function that the guest has as it is, as if it were unplugged; it is found again.
 pub(crate) fn removed() -> Outcome {
-    ours()?;
-    let gone = vf(1)?;
-    let words = format!("--legacy-virtio=vf={gone},id=gone");
-    let plain = format!("--device=vfio={},id=plain,token={TOKEN}", vf(0)?);
-    let mut machine = Spinning::start(&[&format!("{words},token={TOKEN}"), STAYS, &plain])?;
-    write_soon(&sysfs::device(&gone).join("remove"), "1")?;
+    let disk = address("disk")?;
+    bind(&disk, "vfio-pci")?;
+    let mut machine = Spinning::start(&[&format!("--device=vfio={disk},id=plain"), STAYS])?;
+    write_soon(&sysfs::device(&disk).join("remove"), "1")?;
     machine.runs()?;
-    check(!sysfs::device(&gone).exists(), "the VF is still there")?;
-    // The PF's other VF, which the guest has as it is.
-    write_soon(&sysfs::device(&vf(0)?).join("driver/unbind"), &vf(0)?)?;
-    machine.runs()?;
+    check(!sysfs::device(&disk).exists(), "the function is still there")?;
     let report = machine.end()?;
-    out_of_service(&report, &["gone"])?;
     let function = &report["passthrough"][0];
     let reason = function["faulted"].as_str().unwrap_or_default();
     checked(reason.contains("the system wants the function back"), "the function passed through", function)?;
-    set_vfs(&address("pf")?, 0, false)?;
+    checked(device(&report, "stays")?["faulted"].is_null(), "the device beside it is out of service, too", &report)?;
+    write("/sys/bus/pci/rescan", "1")?;
+    check(sysfs::device(&disk).exists(), "the function was not found again")?;
+    crate::passed_through::qemu_disk("msix")
+}
+
+/// A VF is unbound under its machine. (Linux has no `remove` for VFs.) The PF's other VF goes on.
+pub(crate) fn vf_unbound() -> Outcome {
     ours()?;
-    works(&vf(0)?)?;
+    let (gone, left) = (vf(1)?, vf(0)?);
+    let words = |id, vf| format!("--legacy-virtio=vf={vf},id={id}");
+    let mut machine = Spinning::start(&[&words("gone", &gone), &words("stays", &left)])?;
+    write_soon(&sysfs::device(&gone).join("driver/unbind"), &gone)?;
+    machine.runs()?;
+    out_of_service(&machine.end()?, &["gone"])?;
+    ours()?;
+    works(&gone)
+}
+
+/// The PF is wanted back: all VFs go with it.
+pub(crate) fn pf_unbound() -> Outcome {
+    ours()?;
+    let pf = address("pf")?;
+    let mut machine = Spinning::start(&[&format!("--legacy-virtio=vf={},id=gone", vf(1)?), STAYS])?;
+    write_soon(&sysfs::device(&pf).join("driver/unbind"), &pf)?;
+    machine.runs()?;
+    out_of_service(&machine.end()?, &["gone"])?;
+    ours()?;
     works(&vf(1)?)
 }
 

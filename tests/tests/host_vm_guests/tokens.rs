@@ -30,6 +30,8 @@ pub(crate) fn of_one_vf() -> Outcome {
 pub(crate) fn of_two_machines() -> Outcome {
     ours()?;
     let (one, other) = (vf(0)?, vf(1)?);
+    // The kernel remembers whose token the PF had last; before that it has one that nobody knows.
+    hello(&format!("--legacy-virtio=vf={one},token={TOKEN}"))?;
     let holder = Spinning::start(&[&format!("--device=vfio={one},mode=group,token={TOKEN}")])?;
     refused(&format!("--legacy-virtio=vf={other},mode=group,token={OTHER}"), WRONG)?;
     hello(&format!("--legacy-virtio=vf={other},mode=group,token={TOKEN}"))?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! DMA to where the guest has no memory: a request's buffer, and then the ring. The device fails, and works again
+//! DMA to where the guest has no memory: requests' buffers, and then the ring. The device fails, and works again
 //! after a reset.
 
 use super::{Reason, expect};
@@ -28,11 +28,13 @@ fn running(ring: &mut Ring, frame: Option<u32>) -> Result<Transport, Reason> {
     Ok(transport)
 }
 
-/// A read whose data is to go to `data`. Returns its status byte.
-fn read(transport: &Transport, ring: &mut Ring, data: *mut u8) -> u8 {
-    let (header, status) = (zeros::<16>(), [UNANSWERED]);
+/// A request whose data is at `data`. Returns its status byte.
+fn request(transport: &Transport, ring: &mut Ring, operation: Operation, data: *mut u8) -> u8 {
+    let (mut header, status) = (zeros::<16>(), [UNANSWERED]);
+    header[0] = operation as u8;
+    let direction = if operation == Operation::Read { WRITE } else { 0 };
     ring.describe(0, header.as_ptr(), 16, NEXT, 1);
-    ring.describe(1, data, 512, NEXT | WRITE, 2);
+    ring.describe(1, data, 512, NEXT | direction, 2);
     ring.describe(2, status.as_ptr(), 1, WRITE, 0);
     ring.publish(0);
     transport.kick(0);
@@ -43,17 +45,21 @@ fn read(transport: &Transport, ring: &mut Ring, data: *mut u8) -> u8 {
 }
 
 pub fn run() -> Result<(), Reason> {
+    let mut data = zeros::<512>();
     let mut ring = Ring::new(0);
     let transport = running(&mut ring, None)?;
-    let status = read(&transport, &mut ring, NOWHERE as *mut u8);
-    expect("status of a read to nowhere", status, IO_ERROR)?;
-    println!("GUEST a buffer beyond memory: status {status}");
+    let status = request(&transport, &mut ring, Operation::Write, NOWHERE as *mut u8);
+    expect("status of a write from nowhere", status, IO_ERROR)?;
+    println!("GUEST data beyond memory to write: status {status}");
+    // What a device may write is part of its answer, so there can be none.
+    let status = request(&transport, &mut ring, Operation::Read, NOWHERE as *mut u8);
+    expect("status of a read to nowhere", status, UNANSWERED)?;
+    println!("GUEST a buffer beyond memory to read into: no answer, device status {:#x}", transport.status());
     transport.reset();
 
     let mut ring = Ring::new(0);
     let transport = running(&mut ring, Some((NOWHERE >> 12) as u32))?;
-    let mut data = zeros::<512>();
-    let status = read(&transport, &mut ring, data.as_mut_ptr());
+    let status = request(&transport, &mut ring, Operation::Read, data.as_mut_ptr());
     expect("status of a read by a ring that is nowhere", status, UNANSWERED)?;
     println!("GUEST a ring beyond memory: no answer, device status {:#x}", transport.status());
     transport.reset();
