@@ -56,6 +56,7 @@ else
     load_module virtio_vfio_pci
     echo 1 >/sys/module/vfio_pci/parameters/enable_sriov
 fi
+[ "$HEIRLOOM_E2E" != gone ] || export HEIRLOOM_E2E_DISK=0000:02:00.0
 if [ "$HEIRLOOM_E2E" = disks ]; then
     export HEIRLOOM_E2E_DISK=0000:02:00.0 HEIRLOOM_E2E_OTHER_PF=0000:03:00.0 HEIRLOOM_E2E_OTHER=0000:04:00.0
     pci_bind $HEIRLOOM_E2E_OTHER virtio-pci
@@ -69,13 +70,9 @@ if [ "$HEIRLOOM_E2E" = disks ]; then
         pci_bind "$HEIRLOOM_E2E_NEIGHBOUR2" virtio-pci
     done
 fi
-# Tests of other rigs are not of interest here: --ignored ones are left out of the count by name.
 exec ./host_vm_guests "$@"
 END
 chmod +x "$work/job.sh"
-
-# What is tested in which rig: the script asks for those alone, so that none counts as skipped.
-tests_of() { "$test" --list 2>/dev/null; }
 
 # vm RIG OPTIONS...: the tests of a rig, in a VM.
 vm() {

@@ -173,6 +173,11 @@ impl Spinning {
         self.machine.wait().map(drop).map_err(text)
     }
 
+    /// Leaves it to the end of the VM.
+    pub(crate) fn forget(self) {
+        std::mem::forget(self.machine);
+    }
+
     /// Ends it as an operator does. Returns its report.
     pub(crate) fn end(mut self) -> Outcome<Value> {
         self.runs()?;
