@@ -56,7 +56,8 @@ pub(crate) fn other_driver() -> Outcome {
 pub(crate) fn not_viable() -> Outcome {
     let (one, other) = (address("neighbour")?, address("neighbour2")?);
     for mode in ["group", "cdev"] {
-        let words = ["has other members that the host uses", &format!("({other} by virtio-pci)"), "bind them to vfio-pci"];
+        let words =
+            ["has other members that the host uses", &format!("({other} by virtio-pci)"), "bind them to vfio-pci"];
         refused(&format!("--device=vfio={one},mode={mode}"), &words)?;
     }
     Ok(())

@@ -62,10 +62,8 @@ pub(crate) fn read_and_write(words: &str, irq: &str, legacy: bool) -> Outcome<Va
     let image = image.as_mut().ok_or("HEIRLOOM_E2E_IMAGE is no file")?;
     let digest: String = Sha256::digest(&image.bytes).iter().map(|b| format!("{b:02x}")).collect();
     let (n, at) = (image.written, SECTOR + image.written);
-    let cmdline = format!(
-        "{} heirloom.write={at},written-by-guest-{n} heirloom.stress={STRESS}",
-        command_line(irq, legacy)
-    );
+    let cmdline =
+        format!("{} heirloom.write={at},written-by-guest-{n} heirloom.stress={STRESS}", command_line(irq, legacy));
     let finished = linux(&cmdline, words)?.expect_code(0)?.expect_output("HEIRLOOM-DONE ok")?;
     let legacy = if legacy { "legacy=yes" } else { "legacy=no" };
     has(line(&finished, "HEIRLOOM-VIRTIO")?, &[legacy, &format!("irq={irq}")])?;
@@ -135,8 +133,7 @@ pub(crate) fn modern() -> Outcome {
 }
 
 fn pings(words: &str, irq: &str) -> Outcome {
-    let cmdline =
-        format!("{} heirloom.net=10.0.2.15/24,10.0.2.2 heirloom.pings={PINGS}", command_line(irq, true));
+    let cmdline = format!("{} heirloom.net=10.0.2.15/24,10.0.2.2 heirloom.pings={PINGS}", command_line(irq, true));
     let finished = linux(&cmdline, words)?.expect_code(0)?.expect_output("HEIRLOOM-DONE ok")?;
     has(line(&finished, "HEIRLOOM-VIRTIO")?, &["legacy=yes", &format!("irq={irq}")])?;
     has(line(&finished, "HEIRLOOM-NET")?, &[&format!("sent={PINGS}"), &format!("received={PINGS}")])

@@ -67,7 +67,7 @@ const TESTS: &[Test] = &[
     Test("report_of_the_cards", "reports", report::cards),
 ];
 
-/// What this rig cannot have, and where it is shown instead.
+/// What these rigs cannot have, and where it is shown instead.
 const ELSEWHERE: &[(&str, &str)] = &[
     (
         "pf_without_legacy_commands",
@@ -88,7 +88,7 @@ fn main() -> ExitCode {
         let lack = format!("skipped: {RIG} is not '{needs}'; scripts/lib/e2e-in-host-vm.sh sets it");
         if rig.is_empty() { trial.with_ignored_flag(true).with_kind(lack) } else { trial }
     });
-    let elsewhere = ELSEWHERE.iter().filter(|_| here("disks")).map(|(name, reason)| {
+    let elsewhere = ELSEWHERE.iter().filter(|_| here("reports")).map(|(name, reason)| {
         Trial::test(*name, || Ok(())).with_ignored_flag(true).with_kind(format!("skipped: {reason}"))
     });
     let trials = trials.chain(elsewhere).collect();

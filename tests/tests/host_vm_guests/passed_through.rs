@@ -41,11 +41,14 @@ pub(crate) fn qemu_disk(irq: &str) -> Outcome {
     bind(&disk, "vfio-pci")?;
     let image = fs::read(env::var("HEIRLOOM_E2E_PLAIN_IMAGE").map_err(text)?).map_err(text)?;
     let digest: String = Sha256::digest(&image).iter().map(|b| format!("{b:02x}")).collect();
-    let finished = linux(&format!("{} heirloom.stress={STRESS}", command_line(irq, false)), &format!("--device=vfio={disk},id=plain"))?
-        .expect_code(0)?
-        .expect_output("HEIRLOOM-DONE ok")?
-        .expect_output(&format!("sha256={digest}"))?
-        .expect_output("bad-reads=0")?;
+    let finished = linux(
+        &format!("{} heirloom.stress={STRESS}", command_line(irq, false)),
+        &format!("--device=vfio={disk},id=plain"),
+    )?
+    .expect_code(0)?
+    .expect_output("HEIRLOOM-DONE ok")?
+    .expect_output(&format!("sha256={digest}"))?
+    .expect_output("bad-reads=0")?;
     check(finished.stdout.contains("legacy=no"), &finished)?;
     let report = reported()?;
     let function = passthrough(&report, irq)?;

@@ -11,7 +11,9 @@ use tests::report::{check as checked, device};
 use tests::sysfs::{self, bind, write};
 
 use crate::Outcome;
-use crate::rig::{PATIENCE, Spinning, address, bound, check, ours, reported, small, text, until, vf, works, write_soon};
+use crate::rig::{
+    PATIENCE, Spinning, address, bound, check, ours, reported, small, text, until, vf, works, write_soon,
+};
 
 /// A device of the machine that has nothing to do with the PF.
 const STAYS: &str = "--legacy-virtio=soft=net,loopback,id=stays";
@@ -112,9 +114,12 @@ pub(crate) fn server_killed() -> Outcome {
     let mut machine = Spinning::start(&[&format!("--legacy-virtio=vf={},id=silent", vf(0)?), STAYS])?;
     // The script outside waits for this.
     bind(&address("disk")?, "virtio-pci")?;
-    let disk = || fs::read_dir("/sys/class/block").ok()?.flatten().find_map(|entry| {
-        entry.file_name().into_string().ok().filter(|name| name.starts_with("vd"))
-    });
+    let disk = || {
+        fs::read_dir("/sys/class/block")
+            .ok()?
+            .flatten()
+            .find_map(|entry| entry.file_name().into_string().ok().filter(|name| name.starts_with("vd")))
+    };
     until(PATIENCE, || Ok(disk().is_some()))?;
     let node = Path::new("/dev").join(disk().unwrap_or_default());
     let mut signal = File::options().write(true).open(node).map_err(text)?;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-pub(crate) use tests::sysfs::{bind, write};
 use tests::sysfs::{self, device, kernel_log, read};
+pub(crate) use tests::sysfs::{bind, write};
 
 use crate::{Outcome, PF, check, text};
 

@@ -5,8 +5,8 @@
 use super::{Reason, expect};
 use crate::mem::zeros;
 use crate::println;
-use crate::virtio::ring::{NEXT, Ring, WRITE};
 use crate::virtio::blk::{Disk, Operation};
+use crate::virtio::ring::{NEXT, Ring, WRITE};
 use crate::virtio::transport::{ACKNOWLEDGE, DRIVER, DRIVER_OK};
 use crate::virtio::{Interrupts, Transport};
 
