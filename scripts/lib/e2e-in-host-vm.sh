@@ -4,6 +4,8 @@
 # e2e-in-host-vm.sh [RIG...]: heirloom with nested guests on real VFs, from end to end. Runs the test host_vm_guests in one
 # host VM for each rig: disks and cards (the software PF on VFIO, served beside the VM), gone (the same, and its server is
 # killed), off (no IOMMU). After that it looks at the servers' reports. Default: all of them.
+# The rigs' functions are called by their names in a variable.
+# shellcheck disable=SC2317
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

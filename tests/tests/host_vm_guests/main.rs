@@ -75,7 +75,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "vf_with_a_bar_0",
-        "QEMU's VFs and ours have no BAR 0, and the SR-IOV standard wants all VFs alike; unit tests of devices::transitional",
+        "QEMU's VFs and ours have no BAR 0, and the SR-IOV standard wants all VFs alike; unit test functions_that_cannot_be_used_are_refused_with_a_reason of devices",
     ),
 ];
 
