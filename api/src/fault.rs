@@ -24,7 +24,7 @@ pub enum Code {
     UnsupportedField,
     /// The fields are right one by one and make no machine together.
     InvalidConfig,
-    /// A file that the configuration names cannot be used.
+    /// A file or device that the configuration names cannot be used.
     FileUnusable,
     /// More, fewer or other file descriptors than the request refers to.
     InvalidDescriptors,
@@ -52,7 +52,7 @@ pub enum Code {
     HeadTooLarge,
     /// A mistake in Heirloom.
     Internal,
-    /// The host cannot do what the machine needs: KVM, memory, a device.
+    /// The host cannot do what the machine needs: KVM, memory.
     SetupFailed,
     /// The physical function, or the way to it, is down.
     PfUnavailable,

@@ -14,7 +14,10 @@
 //! | [`console`], [`terminal`], [`signals`] | the operator |
 //! | [`rest`], [`ctl`] | the engine as the API's service; the client |
 //! | [`report`] | what the devices did |
+//! | [`pf`] | `heirloom pf`: a PF and its VFs to VFIO and back |
+//! | [`probe`] | `heirloom probe`: what is missing for a VF in a guest |
 //! | [`soft_pf`] | `heirloom soft-pf`: a software PF and its VFs as a server |
+//! | [`trace`] | legacy accesses as they happen, and what a driver did |
 
 pub mod cli;
 pub mod config;
@@ -24,10 +27,13 @@ pub mod kvm;
 pub mod lifecycle;
 pub mod log;
 pub mod machine;
+pub mod pf;
+pub mod probe;
 pub mod report;
 pub mod rest;
 pub mod run;
 pub mod signals;
 pub mod soft_pf;
 pub mod terminal;
+pub mod trace;
 pub mod vcpu;

@@ -42,7 +42,7 @@ pub(crate) fn vf(index: usize) -> Outcome<String> {
     sysfs::vf(&address("pf")?, index)
 }
 
-/// PF and VFs on these drivers, from whatever they were before. The PF keeps its driver's VFs.
+/// Two VFs and their PF on these drivers, whatever the test before left behind.
 pub(crate) fn bound(pf_driver: &str, vf_driver: &str) -> Outcome {
     let pf = address("pf")?;
     let fits = |index| vf(index).is_ok_and(|vf| driver(&vf).as_deref() == Some(vf_driver));
@@ -53,7 +53,7 @@ pub(crate) fn bound(pf_driver: &str, vf_driver: &str) -> Outcome {
         set_vfs(&pf, 0, false)?;
         bind(&pf, pf_driver)?;
     }
-    // Fails where VFs are enabled, which then may stay: their drivers are what differs.
+    // VFs that are enabled stay: their drivers are what differs.
     if vf(1).is_err() {
         set_vfs(&pf, 2, false)?;
     }

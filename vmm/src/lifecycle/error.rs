@@ -16,7 +16,7 @@ use crate::vcpu::VcpuError;
 pub enum Category {
     /// The configuration is wrong. HTTP 400.
     InvalidConfig,
-    /// A file that the configuration names cannot be used. HTTP 400.
+    /// A file or device that the configuration names cannot be used. HTTP 400.
     FileUnusable,
     /// There is no virtual machine. HTTP 404.
     NotCreated,
@@ -130,7 +130,8 @@ impl From<&SetupError> for LifecycleError {
     fn from(error: &SetupError) -> Self {
         let category = match error {
             SetupError::Pf(_) => Category::PfUnavailable,
-            SetupError::Boot { .. } => Category::FileUnusable,
+            // What the configuration names is not there or not free, as with a missing kernel.
+            SetupError::Boot { .. } | SetupError::Serial { .. } | SetupError::Device { .. } => Category::FileUnusable,
             SetupError::AddressWidth { .. } | SetupError::Layout(_) => Category::InvalidConfig,
             SetupError::Internal(_) | SetupError::MainLoop(_) => Category::Internal,
             // It ended while it was told what to do.
