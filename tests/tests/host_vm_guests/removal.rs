@@ -133,8 +133,7 @@ pub(crate) fn server_killed() -> Outcome {
     machine.runs()?;
     let log = Spinning::log();
     let stays = !log.lines().any(|line| line.contains("out of service") && line.contains("stays"));
-    // The kernel resets a function when it is closed, and waits for one that is silent for a minute: so long it takes
-    // such a machine to end, and the VM does not wait for it.
+    // The kernel waits 65 s for a silent function that is reset, as it is at the end: the VM does not wait for that.
     machine.forget();
     check(log.contains("the PF was lost: ") && log.contains("reads as all ones"), "another reason")?;
     check(stays, "the device beside it is out of service, too")
