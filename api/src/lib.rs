@@ -22,6 +22,7 @@ pub mod decode;
 mod fault;
 mod hardware;
 pub mod openapi;
+mod probe;
 pub mod reference;
 pub mod routes;
 pub mod server;

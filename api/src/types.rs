@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::probe::{ProbeCheck, ProbeReport, ProbeResult};
 use crate::{VmConfig, VmState};
 
 /// Reply of `vmm.ping`.
@@ -193,41 +194,6 @@ pub struct RegisterStatistics {
     pub register: String,
     /// Commands.
     pub count: u64,
-}
-
-/// Reply of `host.probe`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ProbeReport {
-    /// No check failed.
-    pub usable: bool,
-    /// The checks, in the order in which they depend on one another.
-    pub checks: Vec<ProbeCheck>,
-}
-
-/// One precondition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ProbeCheck {
-    /// What is looked at: `kvm`, `iommu`.
-    pub name: String,
-    /// How it came out.
-    pub result: ProbeResult,
-    /// What was seen.
-    pub detail: String,
-    /// What to do about it.
-    #[serde(default)]
-    pub fix: Option<String>,
-}
-
-/// How a check came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ProbeResult {
-    /// As it must be.
-    Pass,
-    /// Heirloom cannot work like this.
-    Fail,
-    /// It could not be found out.
-    Unknown,
 }
 
 /// One line of `vmm.events`.

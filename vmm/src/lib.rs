@@ -14,6 +14,8 @@
 //! | [`console`], [`terminal`], [`signals`] | the operator |
 //! | [`rest`], [`ctl`] | the engine as the API's service; the client |
 //! | [`report`] | what the devices did |
+//! | [`pf`] | `heirloom pf`: a PF and its VFs to VFIO and back |
+//! | [`probe`] | `heirloom probe`: what is missing for a VF in a guest |
 //! | [`soft_pf`] | `heirloom soft-pf`: a software PF and its VFs as a server |
 
 pub mod cli;
@@ -24,6 +26,8 @@ pub mod kvm;
 pub mod lifecycle;
 pub mod log;
 pub mod machine;
+pub mod pf;
+pub mod probe;
 pub mod report;
 pub mod rest;
 pub mod run;

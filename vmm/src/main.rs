@@ -10,12 +10,15 @@ use std::process::ExitCode;
 use api::VmConfig;
 use api::client::ClientError;
 use clap::Parser;
-use vmm::cli::{Cli, Command, CtlArgs, RunArgs, ServeArgs, SoftPfArgs};
+use serde::Serialize;
+use vmm::cli::{Cli, Command, CtlArgs, PfCommand, ProbeArgs, RunArgs, ServeArgs, SoftPfArgs};
 use vmm::config::ConfigError;
 use vmm::ctl::{self, CtlError};
 use vmm::lifecycle::Ended;
 use vmm::log::{self, LogOptions};
 use vmm::machine::SetupError;
+use vmm::pf::{self, Host};
+use vmm::probe;
 use vmm::run::{self, Finished, RunError};
 use vmm::soft_pf::{self, ServeError};
 use vmm::terminal;
@@ -23,6 +26,8 @@ use vmm::vcpu::VcpuError;
 
 // The codes are promised by `--help`; those of a guest's end are with `Ended`.
 const INTERNAL: u8 = 1;
+/// Of a probe.
+const NOT_USABLE: u8 = 1;
 const USAGE: u8 = 2;
 const SET_UP: u8 = 3;
 
@@ -31,6 +36,8 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Run(args) => run_machine(&args),
         Command::SoftPf(args) => serve_soft_pf(&args),
+        Command::Pf(args) => manage_pf(&args.command),
+        Command::Probe(args) => probe_host(&args),
         Command::Serve(args) => serve(&args),
         Command::Ctl(args) => control(&args),
         Command::Completions(args) => written(args.write(&mut io::stdout()), "standard output"),
@@ -113,6 +120,42 @@ fn serve_soft_pf(args: &SoftPfArgs) -> ExitCode {
             .into()
         }
     }
+}
+
+fn manage_pf(command: &PfCommand) -> ExitCode {
+    let host = Host::default();
+    let (done, json) = match command {
+        PfCommand::Prepare(args) => (pf::prepare(&host, &args.request()), args.json()),
+        PfCommand::Release(args) => (pf::release(&host, &args.request()), args.json()),
+    };
+    match done {
+        Ok(outcome) => print(&outcome, json).map_or_else(ExitCode::from, |()| ExitCode::SUCCESS),
+        Err(error) => {
+            say(with_causes(&error));
+            SET_UP.into()
+        }
+    }
+}
+
+fn probe_host(args: &ProbeArgs) -> ExitCode {
+    let report = probe::run(&args.request());
+    match print(&report, args.json()) {
+        Ok(()) if report.usable => ExitCode::SUCCESS,
+        Ok(()) => NOT_USABLE.into(),
+        Err(code) => code.into(),
+    }
+}
+
+/// An answer on standard output, for people or for programs.
+fn print(answer: &(impl Display + Serialize), json: bool) -> Result<(), u8> {
+    let text = match json {
+        true => serde_json::to_string_pretty(answer).map(|text| text + "\n").map_err(io::Error::from),
+        false => Ok(answer.to_string()),
+    };
+    text.and_then(|text| io::stdout().write_all(text.as_bytes())).map_err(|error| {
+        say(format_args!("cannot write to standard output: {error}"));
+        SET_UP
+    })
 }
 
 fn failed(error: &RunError) -> ExitCode {

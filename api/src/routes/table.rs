@@ -80,7 +80,7 @@ const LEGACY_EXAMPLE: Example = (
 
 const PROBE_EXAMPLE: Example = (
     "A host without KVM",
-    r#"{"usable": false, "checks": [{"name": "kvm", "result": "fail", "detail": "/dev/kvm does not exist", "fix": "modprobe kvm_intel or kvm_amd"}]}"#,
+    r#"{"usable": false, "checks": [{"name": "kvm", "result": "fail", "detail": "/dev/kvm does not exist", "fix": "modprobe kvm_intel or kvm_amd"}, {"name": "vf_bar0", "function": "0000:41:00.3", "result": "pass", "detail": "absent", "fix": null}]}"#,
 );
 
 const EVENT_EXAMPLE: Example = (

@@ -39,12 +39,17 @@ pub struct CapabilityList {
 impl CapabilityList {
     /// Follows the list of `function`.
     pub fn read(function: &dyn PciFunction) -> Result<Self> {
+        Self::walk(|offset, width| function.config_read(offset, width))
+    }
+
+    /// Follows the list in the configuration space that `read` reads.
+    pub fn walk<E>(read: impl Fn(u16, Width) -> std::result::Result<u32, E>) -> std::result::Result<Self, E> {
         let mut list = Self::default();
-        if function.config_read(STATUS, Width::B2)? & STATUS_CAPABILITIES == 0 {
+        if read(STATUS, Width::B2)? & STATUS_CAPABILITIES == 0 {
             return Ok(list);
         }
         let mut seen = [false; SPACE];
-        let mut offset = pointer(function.config_read(CAPABILITIES, Width::B1)?);
+        let mut offset = pointer(read(CAPABILITIES, Width::B1)?);
         while offset != 0 {
             match seen.get_mut(usize::from(offset)) {
                 Some(seen) if offset >= FIRST && !*seen => *seen = true,
@@ -53,7 +58,7 @@ impl CapabilityList {
                     break;
                 }
             }
-            let header = function.config_read(offset.into(), Width::B2)?;
+            let header = read(offset.into(), Width::B2)?;
             list.found.push(Capability { id: header as u8, offset });
             offset = pointer(header >> 8);
         }

@@ -9,6 +9,8 @@ mod legacy_virtio;
 mod memory;
 mod observe;
 mod options;
+mod pf;
+mod probe;
 mod run;
 mod serve;
 mod soft_pf;
@@ -18,6 +20,8 @@ use clap::{Parser, Subcommand};
 pub use ctl::{CtlArgs, Verb};
 pub use generate::{CompletionsArgs, ManArgs};
 pub use observe::ObserveArgs;
+pub use pf::{PfArgs, PfCommand};
+pub use probe::ProbeArgs;
 pub use run::{ReportFormat, ReportTarget, RunArgs};
 pub use serve::ServeArgs;
 pub use soft_pf::{HiddenVf, SoftPfArgs};
@@ -38,6 +42,8 @@ const EXAMPLES: &str = "\
 Examples:
   heirloom run --kernel vmlinuz --legacy-virtio soft=blk,file=disk.img
   heirloom run --config vm.toml --api-socket /run/heirloom/vm.sock
+  heirloom probe --all
+  heirloom pf prepare 0000:41:00.0 --vfs 4
   heirloom serve --api-socket /run/heirloom/vm.sock
   heirloom ctl --api-socket /run/heirloom/vm.sock info
 'heirloom COMMAND --help' has more, exit codes among it.";
@@ -58,6 +64,10 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Offer a software PF with an admin queue, and its virtual functions, over vfio-user
     SoftPf(SoftPfArgs),
+    /// Prepare a physical function of this host and its VFs for guests, or give them back
+    Pf(PfArgs),
+    /// Say what a VF, a PF or this host lacks for guests, and what to do about it
+    Probe(ProbeArgs),
     /// Wait for requests on a socket; the virtual machine comes and goes with them
     Serve(ServeArgs),
     /// Ask a running heirloom, over its socket

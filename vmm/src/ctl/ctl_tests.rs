@@ -57,7 +57,8 @@ fn tables_of_the_documented_replies() {
     }
     assert!(table::counters(&example("vm.counters")).contains("net0    reads     49\n"));
     let probe = table::probe(&example("host.probe"));
-    assert!(probe.contains("fail  kvm  /dev/kvm does not exist\n") && probe.ends_with("NOT usable\n"), "{probe}");
+    assert!(probe.contains("fail  kvm      /dev/kvm does not exist\n") && probe.ends_with("NOT usable\n"), "{probe}");
+    assert!(probe.contains("pass  vf_bar0  0000:41:00.3: absent\n"), "{probe}");
     assert_eq!(table::ping(&example("vmm.ping")), "heirloom 0.1.0, process 4711\n");
 }
 

@@ -136,7 +136,9 @@ pub fn legacy(reply: &Value) -> String {
 pub fn probe(reply: &Value) -> String {
     let mut rows = Vec::new();
     for check in reply["checks"].as_array().into_iter().flatten() {
-        rows.push(row([&plain(&check["result"]), &plain(&check["name"]), &plain(&check["detail"])]));
+        let function = check["function"].as_str().map_or(String::new(), |function| format!("{function}: "));
+        let detail = format!("{function}{}", plain(&check["detail"]));
+        rows.push(row([&plain(&check["result"]), &plain(&check["name"]), &detail]));
         if !check["fix"].is_null() {
             rows.push(row(["", "", &format!("-> {}", plain(&check["fix"]))]));
         }

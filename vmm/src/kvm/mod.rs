@@ -15,6 +15,7 @@
 //! | [`MsiRoutes`] | message-signalled interrupts (`MsiSource`) |
 //! | [`IrqLines`] | shared level-triggered lines (`IrqLine`), edge interrupts by eventfd |
 //! | [`PortIoEvents`] | port writes without an exit (`PortEvents`) |
+//! | [`Speed`] | how fast this KVM runs guests |
 //! | [`VfioFiles`] | tells KVM of passed-through devices (`KvmVfio`) |
 // The one place in this crate that may use `unsafe`: mappings shared with the kernel, and a signal handler.
 #![allow(unsafe_code)]
@@ -31,6 +32,7 @@ mod memory;
 mod prefault;
 mod routing;
 mod run_page;
+mod speed;
 mod vcpu;
 mod vfio;
 mod vm;
@@ -48,6 +50,7 @@ pub use kick::Kicker;
 pub use lines::{IrqLines, PIN_COUNT};
 pub use memory::{GuestRam, PAGE_SIZE, RamOptions};
 pub use routing::MsiRoutes;
+pub use speed::Speed;
 pub use vcpu::{KvmVcpu, Registers, VcpuSetup};
 pub use vfio::VfioFiles;
 pub use vm::{IDENTITY_MAP_ADDRESS, TSS_ADDRESS, Vm};

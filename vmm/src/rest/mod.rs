@@ -12,12 +12,13 @@ use api::server::{Limits, Server, StartError};
 use api::service::{Line, Lines};
 use api::types::{LegacyDevice, PciDeviceInfo, ProbeReport, VmCounters, VmInfo};
 use api::{Code, Fault, LegacyVirtioConfig, Service, VmConfig};
+use devices::function::vfio::Bdf;
+use devices::function::vfio::sysfs::Sysfs;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::lifecycle::{Category, Control, LifecycleError, Next, Subscription, VmState, rfc3339};
-
-mod probe;
+use crate::probe::{self, ProbeRequest, Target};
 
 /// Starts the API on a socket at `path`.
 ///
@@ -49,6 +50,16 @@ impl From<LifecycleError> for Fault {
         };
         Self { message: error.message, code, causes: error.causes, field: error.field }
     }
+}
+
+/// The PCI function that an address, or a path below `/sys`, names.
+fn target(function: &str) -> Result<Target, Fault> {
+    let missing = |message: String| Fault::new(Code::DeviceNotFound, message).at("path");
+    let last = function.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let bdf: Bdf = last.parse().map_err(|error| missing(format!("'{function}' names no PCI function: {error}")))?;
+    let found = Sysfs::new().function(bdf).and_then(|function| function.physfn());
+    let pf = found.map_err(|error| missing(error.to_string()))?;
+    Ok(if pf.is_some() { Target::Vf(bdf) } else { Target::Pf(bdf) })
 }
 
 /// A view in the API's words. In debug builds, and so in tests, a field of the view that the API's type has not
@@ -150,13 +161,8 @@ impl Service for Monitor {
     }
 
     fn host_probe(&self, function: Option<&str>) -> Result<ProbeReport, Fault> {
-        match function {
-            None => Ok(probe::host()),
-            Some(function) => {
-                let message = format!("cannot look at '{function}': functions behind VFIO are not supported here");
-                Err(Fault::new(Code::DeviceNotFound, message).at("path"))
-            }
-        }
+        let target = function.map_or(Ok(Target::Host), target)?;
+        Ok(probe::run(&ProbeRequest::new(target)))
     }
 
     fn metrics(&self) -> Result<String, Fault> {

@@ -48,7 +48,7 @@ pub use dma_error::DmaError;
 pub use function::VfioFunction;
 pub use holders::{Holder, holders};
 pub use open_error::OpenError;
-pub use preflight::{HostPaths, Preflight, is_vfio_driver, preflight};
+pub use preflight::{HostPaths, Preflight, group_blockers, is_no_iommu_group, is_vfio_driver, preflight};
 pub use token::{TokenError, VfToken};
 
 /// How a function is opened.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::bdf::Bdf;
 use super::open_error::OpenError;
-use super::sysfs::{IommuGroup, Sysfs};
+use super::sysfs::{IommuGroup, Sysfs, SysfsError};
 
 /// Name of the group that VFIO makes up where there is no IOMMU (Linux, drivers/vfio/group.c).
 const NO_IOMMU_GROUP: &str = "vfio-noiommu";
@@ -70,7 +70,7 @@ pub fn preflight(paths: &HostPaths, bdf: Bdf) -> Result<Preflight, OpenError> {
         driver => return Err(OpenError::NotBound { bdf, driver }),
     };
     let group = group.ok_or(OpenError::IommuOff { bdf })?;
-    if group.name.as_deref() == Some(NO_IOMMU_GROUP) {
+    if is_no_iommu_group(&group) {
         return Err(OpenError::NoIommu { bdf });
     }
     let pf = match function.physfn()? {
@@ -81,7 +81,7 @@ pub fn preflight(paths: &HostPaths, bdf: Bdf) -> Result<Preflight, OpenError> {
     Ok(Preflight {
         bdf,
         driver,
-        blockers: blockers(&paths.sysfs, &group.members)?,
+        blockers: group_blockers(&paths.sysfs, &group)?,
         group,
         cdev: function.vfio_cdev()?,
         ids: (ids.vendor, ids.device),
@@ -89,9 +89,18 @@ pub fn preflight(paths: &HostPaths, bdf: Bdf) -> Result<Preflight, OpenError> {
     })
 }
 
-fn blockers(sysfs: &Sysfs, members: &[Bdf]) -> Result<Vec<(Bdf, String)>, OpenError> {
+/// Whether VFIO made the group up: there is no IOMMU, and no protection.
+pub fn is_no_iommu_group(group: &IommuGroup) -> bool {
+    group.name.as_deref() == Some(NO_IOMMU_GROUP)
+}
+
+/// Members of a group that the host's drivers use, and those drivers.
+///
+/// # Errors
+/// When sysfs cannot be read.
+pub fn group_blockers(sysfs: &Sysfs, group: &IommuGroup) -> Result<Vec<(Bdf, String)>, SysfsError> {
     let mut found = Vec::new();
-    for member in members {
+    for member in &group.members {
         match sysfs.function(*member)?.driver()? {
             Some(driver) if !is_vfio_driver(&driver) && !HARMLESS.contains(&driver.as_str()) => {
                 found.push((*member, driver));

@@ -116,6 +116,11 @@ impl Sysfs {
         Self { root: root.into() }
     }
 
+    /// Where the tree is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The folder of a PCI driver.
     pub fn driver_path(&self, driver: &str) -> PathBuf {
         self.root.join("bus/pci/drivers").join(driver)

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What only an open PF tells: its administration queue, its commands, and for each VF notify addresses and queue
+//! sizes. The PF is started as for a guest and stopped again; VFs are not opened. A VF that nobody uses has its queues
+//! looked at by its legacy registers, which leaves its queue selection at 0 and nothing else.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use devices::admin::wire::{CommandList, NOTIFY_INFO_LEN, NotifyEntry, NotifyInfo};
+use devices::admin::{AdminChannel, AdminError, Command, OverAdmin, PfDriver, Wait, opcode, usable_addresses};
+use devices::bus::Width;
+use devices::function::PciFunction;
+use devices::function::vfio::{Bdf, DmaSpace, OpenOptions, VfioFunction};
+use devices::transitional::{Area, LegacyRegisters, MAX_QUEUES, NotifyAddress, RegisterError};
+
+use super::ProbeRequest;
+use super::checks::{Checks, chain};
+
+/// How long starting a PF, and all that is asked of it, may take.
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
+/// Legacy registers of the common configuration (virtio 1.3, 4.1.4.10).
+const QUEUE_SIZE: u8 = 12;
+const QUEUE_SELECT: u8 = 14;
+/// The longest queues that firmware of guests takes: MAX_QUEUE_NUM of SeaBIOS, and of iPXE.
+const SEABIOS: u32 = 128;
+const IPXE: u32 = 256;
+
+/// Opcodes that a list of ours can show.
+const OPCODES: u16 = 64;
+
+/// A VF, as its PF is asked about it.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    /// Its name in results.
+    pub name: String,
+    /// Its number.
+    pub number: NonZeroU16,
+    /// Bytes of its BARs.
+    pub sizes: Vec<Option<u64>>,
+    /// MSI-X vectors, if they are known.
+    pub vectors: Option<u16>,
+    /// Nobody uses it.
+    pub is_idle: bool,
+}
+
+/// A PF of this host.
+pub(super) fn host_pf(checks: &mut Checks, request: &ProbeRequest, pf: Bdf, members: &[Member]) {
+    checks.about(pf);
+    let options = OpenOptions { token: request.token, paths: request.paths.clone(), ..OpenOptions::new(pf) };
+    match VfioFunction::open(&DmaSpace::with_progress(None, |_| {}), &options) {
+        Ok(function) => ask(checks, Arc::new(function), None, members, LIMIT),
+        Err(error) => {
+            checks.unknown("admin_queue", format!("the PF cannot be opened: {}", chain(&error)), None);
+        }
+    }
+}
+
+/// Starts the PF, enables `vfs` of its VFs if nobody else does, asks, and stops it.
+pub(super) fn ask(
+    checks: &mut Checks,
+    pf: Arc<dyn PciFunction>,
+    vfs: Option<u16>,
+    members: &[Member],
+    limit: Duration,
+) {
+    let cancelled = AtomicBool::new(false);
+    let wait = Wait { deadline: Instant::now() + limit, cancelled: &cancelled };
+    let driver = match PfDriver::start(Arc::clone(&pf), wait.deadline) {
+        Ok(driver) => Arc::new(driver),
+        Err(error) => {
+            let fix = "switch the administration virtqueue on in the device's firmware, or update that; 'heirloom run' will not start either";
+            return checks.fail("admin_queue", chain(&error), fix);
+        }
+    };
+    checks.pass("admin_queue", "offered, and it runs");
+    if let Some(Err(error)) = vfs.map(|count| driver.enable_vfs(count)) {
+        return checks.fail("vfs", chain(&error), "give the software PF as many VFs as there are sockets");
+    }
+    if let Err(error) = driver.negotiate_commands(&wait) {
+        return checks.fail("admin_commands", chain(&error), "update the device's firmware");
+    }
+    commands(checks, &driver, &wait);
+    for member in members {
+        checks.about(&member.name);
+        if driver.supports_legacy() {
+            notify_info(checks, &driver, (&*pf, member), &wait);
+            queue_sizes(checks, &driver, member, &wait);
+        }
+    }
+}
+
+fn command(
+    driver: &PfDriver,
+    (opcode, member_id): (u16, u64),
+    result: &mut [u8],
+    wait: &Wait<'_>,
+) -> Result<(), AdminError> {
+    let command = Command { opcode, group_type: opcode::GROUP_SRIOV, member_id, data: &[] };
+    match driver.execute(&command, result, wait) {
+        // What did not come is zero.
+        Err(AdminError::Short { got: 8.., .. }) => Ok(()),
+        other => other,
+    }
+}
+
+fn commands(checks: &mut Checks, driver: &PfDriver, wait: &Wait<'_>) {
+    let mut word = [0; 8];
+    let listed = match command(driver, (opcode::LIST_QUERY, 0), &mut word, wait) {
+        Ok(()) => CommandList::from_word(u64::from_le_bytes(word)),
+        Err(error) => {
+            let fix = "enable VFs before: some devices list nothing without";
+            return checks.unknown("admin_commands", chain(&error), Some(fix));
+        }
+    };
+    let all: Vec<_> = (0..OPCODES).filter(|opcode| listed.contains(*opcode)).collect();
+    let text = all.iter().map(|&opcode| format!("{opcode:#x} {}", opcode::name(opcode))).collect::<Vec<_>>().join(", ");
+    if driver.supports_legacy() {
+        checks.pass("admin_commands", format!("listed: {text}"));
+    } else {
+        let fix = "switch legacy register access for VFs on in the device's firmware (opcodes 0x2 to 0x5)";
+        checks.fail("admin_commands", format!("the legacy commands are not in use; listed: {text}"), fix);
+    }
+}
+
+fn notify_info(checks: &mut Checks, driver: &PfDriver, (pf, member): (&dyn PciFunction, &Member), wait: &Wait<'_>) {
+    const SLOW: &str = "nothing needs to be done; kicks are slower than they could be";
+    if !driver.supports(opcode::LEGACY_NOTIFY_INFO) {
+        return checks.warn("notify_info", "not offered: each kick is an administration command", SLOW);
+    }
+    let mut result = [0; NOTIFY_INFO_LEN];
+    if let Err(error) = command(driver, (opcode::LEGACY_NOTIFY_INFO, member.number.get().into()), &mut result, wait) {
+        return checks.warn("notify_info", format!("{}; each kick is an administration command", chain(&error)), SLOW);
+    }
+    let info = NotifyInfo::parse(&result);
+    let size = |flags: u8, bar: u8| match flags {
+        NotifyEntry::MEMBER => member.sizes.get(usize::from(bar)).copied().flatten(),
+        _ => pf.region(bar).map(|region| region.size),
+    };
+    let listed: Vec<_> = info.entries.iter().take_while(|entry| entry.flags != NotifyEntry::END).collect();
+    let usable = usable_addresses(&info, size);
+    let text = listed.iter().map(|entry| show(entry)).collect::<Vec<_>>().join(", ");
+    let text = if listed.is_empty() { "none".to_owned() } else { text };
+    let listed = format!("listed: {text}; {} of {} can be used", usable.len(), listed.len());
+    match usable.first() {
+        Some(NotifyAddress::Member { .. }) => {
+            checks.pass("notify_info", format!("{listed}; kicks go to the VF without an exit"))
+        }
+        Some(NotifyAddress::Owner { .. }) => {
+            checks.pass("notify_info", format!("{listed}; kicks are made by heirloom through the PF's BAR"))
+        }
+        None => checks.warn("notify_info", format!("{listed}; each kick is an administration command"), SLOW),
+    }
+}
+
+fn show(entry: &NotifyEntry) -> String {
+    let whose = match entry.flags {
+        NotifyEntry::OWNER => "PF".to_owned(),
+        NotifyEntry::MEMBER => "VF".to_owned(),
+        other => format!("flags {other:#x}"),
+    };
+    format!("{whose} BAR {} offset {:#x}", entry.bar, entry.offset)
+}
+
+fn queue_sizes(checks: &mut Checks, driver: &Arc<PfDriver>, member: &Member, wait: &Wait<'_>) {
+    if !member.is_idle {
+        return checks.unknown("queue_sizes", "the VF is in use, and asking would disturb it", None);
+    }
+    let registers = OverAdmin::new(Arc::clone(driver) as Arc<dyn AdminChannel>, member.number, None);
+    match sizes(&registers, wait) {
+        Ok(sizes) => judge_sizes(checks, &sizes, member.vectors),
+        Err(error) => checks.fail(
+            "queue_sizes",
+            chain(&error),
+            "the device refuses legacy register accesses: update its firmware",
+        ),
+    }
+}
+
+/// Sizes of all queues, which are in a row from 0.
+fn sizes(registers: &dyn LegacyRegisters, wait: &Wait<'_>) -> Result<Vec<u32>, RegisterError> {
+    let mut found = Vec::new();
+    for queue in 0..MAX_QUEUES {
+        registers.write(Area::Common, QUEUE_SELECT, Width::B2, queue.into(), wait)?;
+        match registers.read(Area::Common, QUEUE_SIZE, Width::B2, wait)? {
+            0 => break,
+            size => found.push(size),
+        }
+    }
+    registers.write(Area::Common, QUEUE_SELECT, Width::B2, 0, wait)?;
+    Ok(found)
+}
+
+pub(super) fn judge_sizes(checks: &mut Checks, sizes: &[u32], vectors: Option<u16>) {
+    let Some(&most) = sizes.iter().max() else {
+        return checks.fail("queue_sizes", "the VF has no queue 0", "have the device's firmware give its VFs queues");
+    };
+    let text = sizes.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    let shared = vectors.is_some_and(|vectors| usize::from(vectors) <= sizes.len());
+    let shared = if shared { "; there are fewer vectors than queues and configuration, so some share" } else { "" };
+    let detail = format!("{} queues of {text} entries{shared}", sizes.len());
+    let fix = "shorten the queues in the device's firmware, or start guests by --kernel, without such firmware";
+    if let Some(odd) = sizes.iter().find(|size| !size.is_power_of_two()) {
+        let fix = "update the device's firmware: legacy queues have to be powers of two";
+        checks.fail(
+            "queue_sizes",
+            format!("{detail}; {odd} is no power of two, and legacy drivers cannot choose another size"),
+            fix,
+        );
+    } else if most > IPXE {
+        checks.warn("queue_sizes", format!("{detail}: more than SeaBIOS ({SEABIOS}) and iPXE ({IPXE}) take"), fix);
+    } else if most > SEABIOS {
+        checks.warn("queue_sizes", format!("{detail}: more than SeaBIOS takes ({SEABIOS}); iPXE takes {IPXE}"), fix);
+    } else {
+        checks.pass("queue_sizes", format!("{detail}; SeaBIOS takes up to {SEABIOS}, iPXE {IPXE}"));
+    }
+}

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: Apache-2.0
+//! PFs and VFs of this host, as sysfs shows them. With `deep`, PFs are handed on to be opened.
+
+use std::num::NonZeroU16;
+
+use devices::function::vfio::sysfs::{IommuGroup, Sysfs, SysfsError, SysfsFunction};
+use devices::function::vfio::{Bdf, group_blockers, is_no_iommu_group, is_vfio_driver};
+use devices::transitional::{DeviceType, VIRTIO_VENDOR_ID};
+
+use super::checks::{Checks, chain};
+use super::deep::{self, Member};
+use super::nodes::usable;
+use super::{ProbeRequest, config_space};
+use crate::pf::{VFIO_PCI, VIRTIO_PCI, VIRTIO_VFIO_PCI, users};
+
+/// What is said of that which only an open PF tells.
+pub(super) const NOT_DEEP: &str = "not looked at: only the PF tells, and it would have to be opened";
+/// How to have it looked at.
+pub(super) const DEEP: &str = "add --deep, which opens the PF and resets it";
+
+/// A VF and its PF.
+pub(super) fn vf_and_pf(checks: &mut Checks, request: &ProbeRequest, vf: Bdf) {
+    let sysfs = &request.paths.sysfs;
+    match sysfs.function(vf).and_then(|function| function.member_id()) {
+        Ok(Some((pf, number))) => group(checks, request, pf, &[(number, vf)]),
+        Ok(None) => {
+            checks.about(vf);
+            checks.fail(
+                "vf",
+                "it is no virtual function, or its PF does not list it",
+                "name a VF; heirloom probe --all shows them",
+            );
+        }
+        Err(error) => {
+            checks.about(vf);
+            checks.fail("vf", chain(&error), "lspci -D lists functions; heirloom pf prepare makes VFs");
+        }
+    }
+}
+
+/// A PF and its VFs.
+pub(super) fn pf_and_vfs(checks: &mut Checks, request: &ProbeRequest, pf: Bdf) {
+    match request.paths.sysfs.function(pf).and_then(|function| function.virtfns()) {
+        Ok(vfs) => group(checks, request, pf, &vfs),
+        Err(error) => {
+            checks.about(pf);
+            checks.fail("pf", chain(&error), "lspci -D lists functions");
+        }
+    }
+}
+
+/// All virtio PFs.
+pub(super) fn all(checks: &mut Checks, request: &ProbeRequest) {
+    let pfs = match virtio_pfs(&request.paths.sysfs) {
+        Ok(pfs) => pfs,
+        Err(error) => return checks.unknown("pf", chain(&error), None),
+    };
+    if pfs.is_empty() {
+        let fix = "switch SR-IOV on in the firmware of machine and card; heirloom probe --soft-pf builtin looks at the software PF";
+        checks.fail("pf", "no virtio function on this host can have VFs", fix);
+    }
+    for pf in pfs {
+        pf_and_vfs(checks, request, pf);
+    }
+}
+
+fn virtio_pfs(sysfs: &Sysfs) -> Result<Vec<Bdf>> {
+    let mut found = Vec::new();
+    for bdf in sysfs.functions()? {
+        let function = sysfs.function(bdf)?;
+        if function.ids()?.vendor == VIRTIO_VENDOR_ID && function.sriov()?.is_some() {
+            found.push(bdf);
+        }
+    }
+    Ok(found)
+}
+
+/// Who runs administration commands, by the drivers that there are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Heirloom,
+    Kernel,
+    Neither,
+}
+
+fn group(checks: &mut Checks, request: &ProbeRequest, pf: Bdf, vfs: &[(NonZeroU16, Bdf)]) {
+    checks.about(pf);
+    let (route, idle) = match look_at_pf(checks, request, pf, vfs) {
+        Ok(found) => found,
+        Err(error) => return checks.unknown("pf", chain(&error), None),
+    };
+    let mut members = Vec::new();
+    for &(number, vf) in vfs {
+        checks.about(vf);
+        match look_at_vf(checks, request, (number, vf), route) {
+            Ok(member) => members.push(member),
+            Err(error) => checks.unknown("vf", chain(&error), None),
+        }
+    }
+    match route {
+        Route::Heirloom if request.deep && idle => deep::host_pf(checks, request, pf, &members),
+        _ => not_deep(checks, request, (pf, route), &members),
+    }
+}
+
+/// Says why a PF was not opened.
+fn not_deep(checks: &mut Checks, request: &ProbeRequest, (pf, route): (Bdf, Route), members: &[Member]) {
+    let (why, fix) = match route {
+        Route::Kernel => ("the kernel runs administration commands and does not tell", None),
+        Route::Heirloom if request.deep => ("the PF is in use", Some("end its user, or ask that")),
+        Route::Heirloom => (NOT_DEEP, Some(DEEP)),
+        Route::Neither => ("the PF is not bound to vfio-pci", Some("heirloom pf prepare, then heirloom probe --deep")),
+    };
+    checks.about(pf);
+    if route == Route::Kernel {
+        kernel_features(checks, request, pf);
+    } else {
+        checks.unknown("admin_queue", why, fix);
+    }
+    checks.unknown("admin_commands", why, fix);
+    for member in members {
+        checks.about(&member.name);
+        checks.unknown("notify_info", why, fix);
+        checks.unknown("queue_sizes", why, fix);
+    }
+}
+
+/// The kernel shows what its driver and the device agreed on.
+fn kernel_features(checks: &mut Checks, request: &ProbeRequest, pf: Bdf) {
+    const NEEDED: [(usize, &str); 2] = [(37, "SR_IOV"), (41, "ADMIN_VQ")];
+    let folder = request.paths.sysfs.root().join("bus/pci/devices").join(pf.to_string());
+    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let features = entries.filter_map(|entry| std::fs::read(entry.path().join("features")).ok()).next();
+    let Some(features) = features else {
+        return checks.unknown(
+            "admin_queue",
+            "the PF shows no virtio features",
+            Some("is virtio-pci bound, and its driver running?"),
+        );
+    };
+    let missing: Vec<_> =
+        NEEDED.iter().filter(|(bit, _)| features.get(*bit) != Some(&b'1')).map(|(_, name)| *name).collect();
+    if missing.is_empty() {
+        checks.pass("admin_queue", "the kernel and the device agreed on ADMIN_VQ and SR_IOV");
+    } else {
+        let fix = "switch it on in the device's firmware; use Linux 6.8 or later";
+        checks.fail(
+            "admin_queue",
+            format!("the kernel and the device did not agree on {}", missing.join(" and ")),
+            fix,
+        );
+    }
+}
+
+type Result<T> = std::result::Result<T, SysfsError>;
+
+/// The PF itself; says whether it may be opened.
+fn look_at_pf(
+    checks: &mut Checks,
+    request: &ProbeRequest,
+    pf: Bdf,
+    vfs: &[(NonZeroU16, Bdf)],
+) -> Result<(Route, bool)> {
+    let sysfs = &request.paths.sysfs;
+    let function = sysfs.function(pf)?;
+    let ids = function.ids()?;
+    let Some(counts) = function.sriov()? else {
+        checks.fail(
+            "pf",
+            "it cannot have VFs (no SR-IOV)",
+            "name a PF; switch SR-IOV on in the firmware of machine and card",
+        );
+        return Ok((Route::Neither, false));
+    };
+    if ids.vendor == VIRTIO_VENDOR_ID {
+        checks.pass("pf", format!("{} ({:04x}:{:04x}) with SR-IOV", kind(ids.device), ids.vendor, ids.device));
+    } else {
+        checks.fail(
+            "pf",
+            format!("no virtio function ({:04x}:{:04x})", ids.vendor, ids.device),
+            "name the virtio PF of the card",
+        );
+    }
+    let route = pf_driver(checks, &function, vfs, sysfs)?;
+    if route != Route::Kernel {
+        iommu_group(checks, request, &function)?;
+    }
+    if counts.enabled == 0 {
+        checks.fail(
+            "vfs",
+            format!("0 of {} VFs are enabled", counts.total),
+            format!("heirloom pf prepare {pf} --vfs N"),
+        );
+    } else {
+        checks.pass("vfs", format!("{} of {} VFs are enabled", counts.enabled, counts.total));
+    }
+    if route == Route::Heirloom {
+        enable_sriov(checks, request, counts.enabled);
+    }
+    let by = users(&request.paths, pf)?;
+    match (by.is_empty(), route) {
+        (true, _) => checks.pass("in_use", "by nobody that this user can see"),
+        // The kernel's PF may be a network card of the host besides.
+        (false, Route::Kernel) => checks.pass("in_use", by.join("; ")),
+        (false, _) => checks.fail(
+            "in_use",
+            by.join("; "),
+            "one process at a time can have a PF: end that, or give its guest the other VFs",
+        ),
+    }
+    if route == Route::Heirloom {
+        checks.pass(
+            "vf_token",
+            "PF and VFs are opened with one token: token=UUID for all of them, or none, and heirloom makes one up",
+        );
+    }
+    Ok((route, by.is_empty()))
+}
+
+fn kind(device: u16) -> &'static str {
+    match DeviceType::from_modern_id(device) {
+        Some(DeviceType::Net) => "virtio network card",
+        Some(DeviceType::Block) => "virtio disk",
+        Some(_) => "virtio device",
+        None => "virtio device of a kind without a legacy interface",
+    }
+}
+
+fn pf_driver(checks: &mut Checks, pf: &SysfsFunction, vfs: &[(NonZeroU16, Bdf)], sysfs: &Sysfs) -> Result<Route> {
+    let driver = pf.driver()?;
+    let mut all_kernel = !vfs.is_empty();
+    for (_, vf) in vfs {
+        all_kernel &= sysfs.function(*vf)?.driver()?.as_deref() == Some(VIRTIO_VFIO_PCI);
+    }
+    Ok(match driver.as_deref() {
+        Some(VFIO_PCI) => {
+            checks.pass("pf_driver", "vfio-pci");
+            Route::Heirloom
+        }
+        Some(VIRTIO_PCI) if all_kernel => {
+            checks.pass("pf_driver", "virtio-pci, with all VFs on virtio_vfio_pci: admin=kernel");
+            Route::Kernel
+        }
+        other => {
+            let detail = format!("bound to {}, not to vfio-pci", other.unwrap_or("no driver"));
+            checks.fail("pf_driver", detail, format!("heirloom pf prepare {} --vfs N", pf.bdf()));
+            Route::Neither
+        }
+    })
+}
+
+fn enable_sriov(checks: &mut Checks, request: &ProbeRequest, enabled: u16) {
+    let path = request.paths.sysfs.root().join("module/vfio_pci/parameters/enable_sriov");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let fix = format!("echo Y > {}; heirloom pf prepare does it", path.display());
+    match text.trim() {
+        "Y" | "1" => checks.pass("enable_sriov", "VFs may be enabled while vfio-pci has their PF"),
+        "N" | "0" if enabled == 0 => checks.fail("enable_sriov", "vfio-pci does not let VFs be enabled", fix),
+        "N" | "0" => checks.warn("enable_sriov", "vfio-pci does not let VFs be enabled; these were before", fix),
+        _ => checks.unknown("enable_sriov", format!("cannot read {}", path.display()), Some("modprobe vfio-pci")),
+    }
+}
+
+/// Group and nodes of a function that VFIO is to open.
+fn iommu_group(checks: &mut Checks, request: &ProbeRequest, function: &SysfsFunction) -> Result<()> {
+    let group = match function.iommu_group()? {
+        Some(group) if !is_no_iommu_group(&group) => group,
+        Some(_) => {
+            checks.fail(
+                "iommu_group",
+                "VFIO's mode without an IOMMU",
+                "switch the IOMMU on; a guest would have the host's memory",
+            );
+            return Ok(());
+        }
+        None => {
+            checks.fail("iommu_group", "it is in no IOMMU group", "switch the IOMMU on, see the line iommu");
+            return Ok(());
+        }
+    };
+    let mut blockers = group_blockers(&request.paths.sysfs, &group)?;
+    // Its own driver has a line of its own.
+    blockers.retain(|(member, _)| *member != function.bdf());
+    if blockers.is_empty() {
+        checks.pass("iommu_group", format!("{}, {} of the host in it", group.id, members(group.members.len())));
+    } else {
+        let text: Vec<_> = blockers.iter().map(|(bdf, driver)| format!("{bdf} by {driver}")).collect();
+        let fix = "bind these to vfio-pci as well, or to no driver; or put the card into a slot with ACS";
+        checks.fail("iommu_group", format!("{} has members that the host uses: {}", group.id, text.join(", ")), fix);
+    }
+    nodes(checks, request, function, &group)
+}
+
+fn members(count: usize) -> String {
+    if count == 1 { "no other function".to_owned() } else { format!("{} other functions, none in use", count - 1) }
+}
+
+fn nodes(checks: &mut Checks, request: &ProbeRequest, function: &SysfsFunction, group: &IommuGroup) -> Result<()> {
+    if !function.driver()?.is_some_and(|driver| is_vfio_driver(&driver)) {
+        checks.unknown("vfio_node", "there is none before it is bound to vfio-pci", None);
+        return Ok(());
+    }
+    let by_group = request.paths.dev.join("vfio").join(group.id.to_string());
+    let cdev = function.vfio_cdev()?.map(|name| request.paths.dev.join("vfio/devices").join(name));
+    let found = [cdev.as_deref(), Some(by_group.as_path())].map(|node| node.map(|node| (node, usable(node))));
+    let found: Vec<_> = found.into_iter().flatten().filter_map(|(node, usable)| Some((node, usable?))).collect();
+    match found.as_slice() {
+        [] => checks.fail(
+            "vfio_node",
+            format!("neither {} nor a character device is there", by_group.display()),
+            "is /dev a devtmpfs? 'dmesg | tail' may tell",
+        ),
+        nodes => match nodes.iter().find(|(_, usable)| *usable) {
+            Some((node, _)) => checks.pass("vfio_node", format!("{} can be opened by this user", node.display())),
+            None => {
+                let node = nodes[0].0.display();
+                checks.fail(
+                    "vfio_node",
+                    format!("{node} cannot be opened by this user"),
+                    format!("chown USER {node}, or a udev rule; or run as root"),
+                );
+            }
+        },
+    }
+    Ok(())
+}
+
+/// A VF; returns what a PF is to be asked about it.
+fn look_at_vf(
+    checks: &mut Checks,
+    request: &ProbeRequest,
+    (number, vf): (NonZeroU16, Bdf),
+    route: Route,
+) -> Result<Member> {
+    let function = request.paths.sysfs.function(vf)?;
+    let ids = function.ids()?;
+    let kernel_can = ids.device == 0x1041;
+    match (DeviceType::from_modern_id(ids.device), route) {
+        (Some(_), Route::Kernel) if !kernel_can => checks.fail(
+            "vf",
+            format!(
+                "VF {number}: {}, and virtio_vfio_pci makes legacy registers for network cards alone",
+                kind(ids.device)
+            ),
+            "use admin=pf: heirloom pf release, then heirloom pf prepare",
+        ),
+        (Some(_), _) => {
+            checks.pass("vf", format!("VF {number}: {} ({:04x}:{:04x})", kind(ids.device), ids.vendor, ids.device))
+        }
+        (None, _) => {
+            let fix =
+                "have the device's firmware make it a network card, a disk, or another kind with a legacy interface";
+            checks.fail(
+                "vf",
+                format!("VF {number}: {:04x}:{:04x} has no legacy interface", ids.vendor, ids.device),
+                fix,
+            );
+        }
+    }
+    vf_driver(checks, &function, route)?;
+    iommu_group(checks, request, &function)?;
+    let resources = function.resources()?;
+    match resources.first() {
+        Some(Some(_)) => checks.fail(
+            "vf_bar0",
+            "the VF has a BAR 0, where the legacy registers have to be",
+            "have the device's firmware make VFs with BAR 0 absent",
+        ),
+        _ => checks.pass("vf_bar0", "absent, so there is room for the legacy registers"),
+    }
+    let vectors = match config_space::msix_vectors(function.path()) {
+        Ok(vectors) => {
+            msix(checks, vectors);
+            Some(vectors)
+        }
+        Err(error) => {
+            checks.unknown("msix_vectors", format!("cannot read configuration space: {error}"), Some("run as root"));
+            None
+        }
+    };
+    let by = users(&request.paths, vf)?;
+    if by.is_empty() {
+        checks.pass("in_use", "by nobody that this user can see");
+    } else {
+        checks.fail("in_use", by.join("; "), "choose another VF, or end its user");
+    }
+    let sizes = resources.iter().map(|bar| bar.map(|bar| (bar.end - bar.start).saturating_add(1))).take(6).collect();
+    Ok(Member { name: vf.to_string(), number, sizes, vectors, is_idle: by.is_empty() })
+}
+
+pub(super) fn msix(checks: &mut Checks, vectors: u16) {
+    let fix = "raise the number of MSI-X vectors of VFs in the device's firmware";
+    match vectors {
+        0 => checks.fail("msix_vectors", "none, and a VF has no other interrupts", fix),
+        1 => checks.warn("msix_vectors", "1, which all queues and the configuration share", fix),
+        count => checks.pass("msix_vectors", count.to_string()),
+    }
+}
+
+fn vf_driver(checks: &mut Checks, vf: &SysfsFunction, route: Route) -> Result<()> {
+    match (vf.driver()?.as_deref(), route) {
+        (Some(VIRTIO_VFIO_PCI), Route::Heirloom) => {
+            checks.pass("vf_driver", "virtio_vfio_pci; with admin=pf it is as good as vfio-pci")
+        }
+        (Some(driver), _) if is_vfio_driver(driver) => checks.pass("vf_driver", driver),
+        (driver, _) => {
+            let fix = match vf.physfn()? {
+                Some(pf) => format!("heirloom pf prepare {pf} --vfs N"),
+                None => "bind it to vfio-pci".to_owned(),
+            };
+            checks.fail("vf_driver", format!("bound to {}, not to vfio-pci", driver.unwrap_or("no driver")), fix);
+        }
+    }
+    Ok(())
+}
