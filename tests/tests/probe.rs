@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `heirloom probe` as a process, on software PFs: the one in the process, and one behind sockets. Hardware is in
 //! `host_pf`, which runs in the host VM.
-
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic, and so may its helpers")]
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixListener;

@@ -10,7 +10,7 @@ use devices::transitional::{DeviceType, VIRTIO_VENDOR_ID};
 use super::checks::{Checks, chain};
 use super::deep::{self, Member};
 use super::nodes::usable;
-use super::{ProbeRequest, config_space};
+use super::{ProbeRequest, vf};
 use crate::pf::{VFIO_PCI, VIRTIO_PCI, VIRTIO_VFIO_PCI, users};
 
 /// What is said of that which only an open PF tells.
@@ -77,7 +77,7 @@ fn virtio_pfs(sysfs: &Sysfs) -> Result<Vec<Bdf>> {
 
 /// Who runs administration commands, by the drivers that there are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Route {
+pub(super) enum Route {
     Heirloom,
     Kernel,
     Neither,
@@ -92,7 +92,7 @@ fn group(checks: &mut Checks, request: &ProbeRequest, pf: Bdf, vfs: &[(NonZeroU1
     let mut members = Vec::new();
     for &(number, vf) in vfs {
         checks.about(vf);
-        match look_at_vf(checks, request, (number, vf), route) {
+        match vf::look(checks, request, (number, vf), route) {
             Ok(member) => members.push(member),
             Err(error) => checks.unknown("vf", chain(&error), None),
         }
@@ -217,7 +217,7 @@ fn look_at_pf(
     Ok((route, by.is_empty()))
 }
 
-fn kind(device: u16) -> &'static str {
+pub(super) fn kind(device: u16) -> &'static str {
     match DeviceType::from_modern_id(device) {
         Some(DeviceType::Net) => "virtio network card",
         Some(DeviceType::Block) => "virtio disk",
@@ -262,7 +262,7 @@ fn enable_sriov(checks: &mut Checks, request: &ProbeRequest, enabled: u16) {
 }
 
 /// Group and nodes of a function that VFIO is to open.
-fn iommu_group(checks: &mut Checks, request: &ProbeRequest, function: &SysfsFunction) -> Result<()> {
+pub(super) fn iommu_group(checks: &mut Checks, request: &ProbeRequest, function: &SysfsFunction) -> Result<()> {
     let group = match function.iommu_group()? {
         Some(group) if !is_no_iommu_group(&group) => group,
         Some(_) => {
@@ -282,7 +282,7 @@ fn iommu_group(checks: &mut Checks, request: &ProbeRequest, function: &SysfsFunc
     // Its own driver has a line of its own.
     blockers.retain(|(member, _)| *member != function.bdf());
     if blockers.is_empty() {
-        checks.pass("iommu_group", format!("{}, {} of the host in it", group.id, members(group.members.len())));
+        checks.pass("iommu_group", format!("{}, {}", group.id, members(group.members.len())));
     } else {
         let text: Vec<_> = blockers.iter().map(|(bdf, driver)| format!("{bdf} by {driver}")).collect();
         let fix = "bind these to vfio-pci as well, or to no driver; or put the card into a slot with ACS";
@@ -292,7 +292,7 @@ fn iommu_group(checks: &mut Checks, request: &ProbeRequest, function: &SysfsFunc
 }
 
 fn members(count: usize) -> String {
-    if count == 1 { "no other function".to_owned() } else { format!("{} other functions, none in use", count - 1) }
+    if count == 1 { "alone in it".to_owned() } else { format!("with {} that the host does not use", count - 1) }
 }
 
 fn nodes(checks: &mut Checks, request: &ProbeRequest, function: &SysfsFunction, group: &IommuGroup) -> Result<()> {
@@ -321,95 +321,6 @@ fn nodes(checks: &mut Checks, request: &ProbeRequest, function: &SysfsFunction, 
                 );
             }
         },
-    }
-    Ok(())
-}
-
-/// A VF; returns what a PF is to be asked about it.
-fn look_at_vf(
-    checks: &mut Checks,
-    request: &ProbeRequest,
-    (number, vf): (NonZeroU16, Bdf),
-    route: Route,
-) -> Result<Member> {
-    let function = request.paths.sysfs.function(vf)?;
-    let ids = function.ids()?;
-    let kernel_can = ids.device == 0x1041;
-    match (DeviceType::from_modern_id(ids.device), route) {
-        (Some(_), Route::Kernel) if !kernel_can => checks.fail(
-            "vf",
-            format!(
-                "VF {number}: {}, and virtio_vfio_pci makes legacy registers for network cards alone",
-                kind(ids.device)
-            ),
-            "use admin=pf: heirloom pf release, then heirloom pf prepare",
-        ),
-        (Some(_), _) => {
-            checks.pass("vf", format!("VF {number}: {} ({:04x}:{:04x})", kind(ids.device), ids.vendor, ids.device))
-        }
-        (None, _) => {
-            let fix =
-                "have the device's firmware make it a network card, a disk, or another kind with a legacy interface";
-            checks.fail(
-                "vf",
-                format!("VF {number}: {:04x}:{:04x} has no legacy interface", ids.vendor, ids.device),
-                fix,
-            );
-        }
-    }
-    vf_driver(checks, &function, route)?;
-    iommu_group(checks, request, &function)?;
-    let resources = function.resources()?;
-    match resources.first() {
-        Some(Some(_)) => checks.fail(
-            "vf_bar0",
-            "the VF has a BAR 0, where the legacy registers have to be",
-            "have the device's firmware make VFs with BAR 0 absent",
-        ),
-        _ => checks.pass("vf_bar0", "absent, so there is room for the legacy registers"),
-    }
-    let vectors = match config_space::msix_vectors(function.path()) {
-        Ok(vectors) => {
-            msix(checks, vectors);
-            Some(vectors)
-        }
-        Err(error) => {
-            checks.unknown("msix_vectors", format!("cannot read configuration space: {error}"), Some("run as root"));
-            None
-        }
-    };
-    let by = users(&request.paths, vf)?;
-    if by.is_empty() {
-        checks.pass("in_use", "by nobody that this user can see");
-    } else {
-        checks.fail("in_use", by.join("; "), "choose another VF, or end its user");
-    }
-    let sizes = resources.iter().map(|bar| bar.map(|bar| (bar.end - bar.start).saturating_add(1))).take(6).collect();
-    Ok(Member { name: vf.to_string(), number, sizes, vectors, is_idle: by.is_empty() })
-}
-
-pub(super) fn msix(checks: &mut Checks, vectors: u16) {
-    let fix = "raise the number of MSI-X vectors of VFs in the device's firmware";
-    match vectors {
-        0 => checks.fail("msix_vectors", "none, and a VF has no other interrupts", fix),
-        1 => checks.warn("msix_vectors", "1, which all queues and the configuration share", fix),
-        count => checks.pass("msix_vectors", count.to_string()),
-    }
-}
-
-fn vf_driver(checks: &mut Checks, vf: &SysfsFunction, route: Route) -> Result<()> {
-    match (vf.driver()?.as_deref(), route) {
-        (Some(VIRTIO_VFIO_PCI), Route::Heirloom) => {
-            checks.pass("vf_driver", "virtio_vfio_pci; with admin=pf it is as good as vfio-pci")
-        }
-        (Some(driver), _) if is_vfio_driver(driver) => checks.pass("vf_driver", driver),
-        (driver, _) => {
-            let fix = match vf.physfn()? {
-                Some(pf) => format!("heirloom pf prepare {pf} --vfs N"),
-                None => "bind it to vfio-pci".to_owned(),
-            };
-            checks.fail("vf_driver", format!("bound to {}, not to vfio-pci", driver.unwrap_or("no driver")), fix);
-        }
     }
     Ok(())
 }

@@ -9,7 +9,7 @@
 //! | `checks` | nothing: collects results |
 //! | `kvm` | `/dev/kvm` and how fast it is |
 //! | `host` | IOMMU, VFIO, memory |
-//! | `functions`, `nodes`, `config_space` | PFs and VFs, in sysfs |
+//! | `functions`, `vf`, `nodes`, `config_space` | PFs and VFs, in sysfs |
 //! | `deep` | a PF's administration commands |
 //! | `soft` | software PFs, in this process or behind sockets |
 #![forbid(unsafe_code)]
@@ -22,6 +22,7 @@ mod host;
 mod kvm;
 mod nodes;
 mod soft;
+mod vf;
 
 #[cfg(test)]
 #[path = "probe_tests.rs"]

@@ -147,11 +147,11 @@ fn pfs_that_cannot_be_used() {
 #[test]
 fn groups_and_nodes() {
     let fixture = Fixture::prepared();
-    becomes(&fixture, "iommu_group", PF, Pass, "12, no other function");
+    becomes(&fixture, "iommu_group", PF, Pass, "12, alone in it");
     fixture.group(CARD, 13);
     becomes(&fixture, "iommu_group", VF1, Fail, "0000:03:00.0 by e1000");
     fixture.bind(CARD, "vfio-pci");
-    becomes(&fixture, "iommu_group", VF1, Pass, "1 other functions");
+    becomes(&fixture, "iommu_group", VF1, Pass, "13, with 1 that the host");
     std::fs::remove_file(fixture.path("dev/vfio/13")).unwrap();
     becomes(&fixture, "vfio_node", VF1, Fail, "neither");
     fixture.write("sys/kernel/iommu_groups/14/name", "vfio-noiommu\n");

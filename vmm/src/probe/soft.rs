@@ -13,7 +13,8 @@ use devices::soft_pf::{NetBackend, SoftPf, VfSpec};
 
 use super::checks::{Checks, chain};
 use super::deep::{self, Member};
-use super::functions::{DEEP, NOT_DEEP, msix};
+use super::functions::{DEEP, NOT_DEEP};
+use super::vf::msix;
 
 /// Any address does for a card that nobody uses.
 const MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x4c, 0x56, 0x00];
