@@ -91,7 +91,7 @@ fn outputs_do_not_overwrite_inputs() {
     std::os::unix::fs::symlink(&image, &link).unwrap();
     let option = format!("--legacy-virtio=soft=blk,file={image},id=root");
     let kernel = folder.path("kernel");
-    for words in [["--serial", &image], ["--report", &image], ["--report", &link]] {
+    for words in [["--serial", &image], ["--report", &image], ["--report", &link], ["--trace-legacy", &link]] {
         let words = [&["--kernel", &kernel, &option], words.as_slice()].concat();
         refused(Heirloom::run(&words).finish().unwrap(), USAGE, "would overwrite the image of disk 'root'");
     }
@@ -101,6 +101,22 @@ fn outputs_do_not_overwrite_inputs() {
     let words = ["--kernel", &kernel, "--serial", &one, "--report", &same];
     refused(Heirloom::run(&words).finish().unwrap(), USAGE, "give each its own file");
     assert!(disk.bytes().unwrap() == before && !fs::exists(one).unwrap());
+}
+
+#[test]
+fn a_trace_has_a_place_of_its_own() {
+    let folder = Folder::new();
+    let disk = TestDisk::new(1024, 1).unwrap();
+    let kernel = folder.path("kernel");
+    let option = format!("--legacy-virtio=soft=blk,file={}", disk.path().display());
+    let words = ["--kernel", &kernel, &option, "--serial=stdio", "--trace-legacy", "-"];
+    refused(Heirloom::run(&words).finish().unwrap(), USAGE, "--trace-legacy - would write between");
+    let nowhere = folder.path("none/trace.jsonl");
+    let words = ["--kernel", &kernel, &option, "--serial=none", "--trace-legacy", &nowhere];
+    refused(Heirloom::run(&words).finish().unwrap(), SET_UP, "cannot write the trace of legacy accesses to");
+    let summarize = |path: &str| Heirloom::plain(&["trace", "summarize", path]).finish().unwrap();
+    refused(summarize(&nowhere), 1, "cannot read");
+    refused(summarize(&kernel), 1, "line 1 is no line of a trace");
 }
 
 #[test]

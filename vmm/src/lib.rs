@@ -17,6 +17,7 @@
 //! | [`pf`] | `heirloom pf`: a PF and its VFs to VFIO and back |
 //! | [`probe`] | `heirloom probe`: what is missing for a VF in a guest |
 //! | [`soft_pf`] | `heirloom soft-pf`: a software PF and its VFs as a server |
+//! | [`trace`] | legacy accesses as they happen, and what a driver did |
 
 pub mod cli;
 pub mod config;
@@ -34,4 +35,5 @@ pub mod run;
 pub mod signals;
 pub mod soft_pf;
 pub mod terminal;
+pub mod trace;
 pub mod vcpu;

@@ -11,7 +11,7 @@ use api::VmConfig;
 use api::client::ClientError;
 use clap::Parser;
 use serde::Serialize;
-use vmm::cli::{Cli, Command, CtlArgs, PfCommand, ProbeArgs, RunArgs, ServeArgs, SoftPfArgs};
+use vmm::cli::{Cli, Command, CtlArgs, PfCommand, ProbeArgs, RunArgs, ServeArgs, SoftPfArgs, TraceCommand};
 use vmm::config::ConfigError;
 use vmm::ctl::{self, CtlError};
 use vmm::lifecycle::Ended;
@@ -22,6 +22,7 @@ use vmm::probe;
 use vmm::run::{self, Finished, RunError};
 use vmm::soft_pf::{self, ServeError};
 use vmm::terminal;
+use vmm::trace::summary;
 use vmm::vcpu::VcpuError;
 
 // The codes are promised by `--help`; those of a guest's end are with `Ended`.
@@ -42,6 +43,18 @@ fn main() -> ExitCode {
         Command::Ctl(args) => control(&args),
         Command::Completions(args) => written(args.write(&mut io::stdout()), "standard output"),
         Command::Man(args) => written(args.write(), &args.folder().display().to_string()),
+        Command::Trace(args) => trace(&args.command),
+    }
+}
+
+fn trace(command: &TraceCommand) -> ExitCode {
+    let TraceCommand::Summarize(args) = command;
+    match summary::run(&args.file, args.svg.as_deref(), args.json) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(with_causes(&error));
+            INTERNAL.into()
+        }
     }
 }
 
@@ -196,6 +209,7 @@ fn failed_code(error: &RunError) -> u8 {
         RunError::Config(_)
         | RunError::Setup(_)
         | RunError::Report { .. }
+        | RunError::Trace { .. }
         | RunError::Monitor(_)
         | RunError::Api(_) => SET_UP,
     }

@@ -7,13 +7,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::VmConfig;
 use api::server::StartError;
+use api::{ConsoleMode, VmConfig};
 use thiserror::Error;
 
 use crate::cli::{ObserveArgs, ReportTarget, RunArgs, ServeArgs};
 use crate::config::ConfigError;
-use crate::lifecycle::{Ended, Engine, EngineOptions, EventBus, EventMonitor, Failure, LifecycleError};
+use crate::lifecycle::{Control, Ended, Engine, EngineOptions, EventBus, EventMonitor, Failure, LifecycleError};
 use crate::machine::SetupError;
 use crate::report::{self, Report};
 use crate::rest;
@@ -44,6 +44,14 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// The trace has nowhere to go.
+    #[error("cannot write the trace of legacy accesses to {name}")]
+    Trace {
+        /// Path, or "standard output".
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
     /// Events have nowhere to go.
     #[error("cannot write events")]
     Monitor(#[source] io::Error),
@@ -66,15 +74,18 @@ pub fn run(args: &RunArgs, config: VmConfig) -> Result<Finished, RunError> {
     let options = EngineOptions { ends_with_guest: true, no_reboot: args.no_reboot(), outputs, takes_signals: true };
     let events = EventBus::new();
     let mut engine = Engine::new(options, Arc::clone(&events))?;
+    let has_terminal = config.serial.mode == ConsoleMode::Tty;
     engine.prepare(config)?;
     for target in &targets {
         report::check_target(target)
             .map_err(|(path, source)| RunError::Report { path: path.display().to_string(), source })?;
     }
     let monitor = monitor(&args.observe, &events)?;
+    start_trace(&args.observe, has_terminal, &engine.control())?;
     let server = args.api_socket().map(|path| rest::start(path, engine.control())).transpose()?;
     let ended = run_to_its_end(&mut engine);
     drop(server);
+    engine.control().traces().close();
     if let Some(monitor) = monitor {
         monitor.finish();
     }
@@ -108,9 +119,12 @@ pub fn serve(args: &ServeArgs) -> Result<Ended, RunError> {
     let events = EventBus::new();
     let mut engine = Engine::new(options, Arc::clone(&events))?;
     let monitor = monitor(observe, &events)?;
+    // Machines that come with requests may have the terminal.
+    start_trace(observe, true, &engine.control())?;
     let server = rest::start(&args.api_socket, engine.control())?;
     let ended = engine.run();
     drop(server);
+    engine.control().traces().close();
     if let Some(monitor) = monitor {
         monitor.finish();
     }
@@ -119,6 +133,17 @@ pub fn serve(args: &ServeArgs) -> Result<Ended, RunError> {
 
 fn outputs(observe: &ObserveArgs) -> Vec<(&'static str, PathBuf)> {
     observe.outputs().into_iter().map(|(option, path)| (option, path.to_owned())).collect()
+}
+
+fn start_trace(observe: &ObserveArgs, has_terminal: bool, control: &Control) -> Result<(), RunError> {
+    let Some(target) = observe.trace() else { return Ok(()) };
+    if target.file.is_none() && has_terminal {
+        let text = "--trace-legacy - would write between what the guest's serial port writes: name a file, or send \
+                    the serial port elsewhere with --serial FILE";
+        return Err(ConfigError::Usage(text.to_owned()).into());
+    }
+    let started = target.open().and_then(|file| control.traces().write_to(file));
+    started.map_err(|source| RunError::Trace { name: target.name(), source })
 }
 
 fn monitor(observe: &ObserveArgs, events: &Arc<EventBus>) -> Result<Option<EventMonitor>, RunError> {

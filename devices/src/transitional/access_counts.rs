@@ -41,6 +41,11 @@ const fn index(target: &Target) -> usize {
     }
 }
 
+/// Name of the register in the standard; `device_config` for all of device configuration, `none` for holes.
+pub(super) fn register_name(target: &Target) -> &'static str {
+    NAMES.get(index(target)).copied().unwrap_or("none")
+}
+
 /// Accesses of the guest to one register. Notifications that need no exit are not among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct RegisterAccesses {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use super::decode::Register;
+use super::decode::{Direction, Register};
 use super::fault::Faults;
 use super::registers::{Area, LegacyRegisters, RegisterError};
 use super::stats::Stats;
+use super::trace::{DeviceTrace, SentCommand};
 use crate::admin::opcode::status;
 use crate::admin::{AdminError, Wait};
 use crate::bus::Width;
@@ -21,6 +22,7 @@ pub struct BackEnd {
     pub(super) cancelled: Arc<AtomicBool>,
     pub(super) faults: Arc<Faults>,
     pub(super) stats: Arc<Stats>,
+    pub(super) trace: Arc<DeviceTrace>,
 }
 
 impl BackEnd {
@@ -39,7 +41,13 @@ impl BackEnd {
         if self.faults.is_faulted() {
             return Err(Denied::OutOfService);
         }
-        self.counted(|wait| self.registers.read(area, offset, width, wait), self.deadline)
+        self.counted(
+            |wait| {
+                self.sends(Direction::Read, area, offset, width);
+                self.registers.read(area, offset, width, wait)
+            },
+            self.deadline,
+        )
     }
 
     /// Writes a part of one field.
@@ -47,19 +55,31 @@ impl BackEnd {
         if self.faults.is_faulted() {
             return Err(Denied::OutOfService);
         }
-        self.counted(|wait| self.registers.write(area, offset, width, value, wait), self.deadline)
+        self.counted(
+            |wait| {
+                self.sends(Direction::Write, area, offset, width);
+                self.registers.write(area, offset, width, value, wait)
+            },
+            self.deadline,
+        )
     }
 
-    /// Runs one access within `limit`, also while out of service: a reset has to try.
+    /// Counts an access to the registers below; to be called before each.
+    pub fn sends(&self, direction: Direction, area: Area, offset: u8, width: Width) {
+        self.stats.commands.add();
+        self.trace.command(SentCommand { direction, area, offset, width });
+    }
+
+    /// Runs accesses that call [`Self::sends`] within `limit`, also while out of service: a reset has to try.
     pub fn counted<T>(
         &self,
         access: impl FnOnce(&Wait<'_>) -> Result<T, RegisterError>,
         limit: Duration,
     ) -> Result<T, Denied> {
-        self.stats.commands.add();
         let now = Instant::now();
         let wait = Wait { deadline: now.checked_add(limit).unwrap_or(now), cancelled: &self.cancelled };
         access(&wait).map_err(|error| {
+            self.trace.command_failed((&error).into());
             self.faults.register(&error);
             match error {
                 // Busy until the deadline: asking in another way would wait as long again.

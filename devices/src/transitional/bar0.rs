@@ -18,8 +18,9 @@ use crate::bus::Width;
 const NOTIFY: u8 = 16;
 
 impl TransitionalDevice {
-    /// A guest's read. All ones where there is no answer.
-    pub(super) fn bar0_read(&self, offset: u64, width: Width) -> u64 {
+    /// A guest's read. All ones where there is no answer. `seen` gets to know which register it is for.
+    #[inline]
+    pub(super) fn bar0_read(&self, offset: u64, width: Width, seen: impl FnOnce(&Target)) -> u64 {
         self.stats.reads.add();
         // Below the device configuration MSI-X decides nothing, so what needs no register access
         // gets by without the lock.
@@ -32,12 +33,14 @@ impl TransitionalDevice {
             };
             if let Some(answer) = answer {
                 self.stats.by_register.count(&target, Direction::Read);
+                seen(&target);
                 return answer;
             }
         }
         let mut core = self.lock_for_access();
         let target = self.layout.decode(offset, width, Direction::Read, core.guest_msix);
         self.stats.by_register.count(&target, Direction::Read);
+        seen(&target);
         match target {
             Target::Common { register, skip } => match self.answer_register(&mut core, register) {
                 Some(value) => width.truncate(u64::from(value) >> (8 * skip)),
@@ -49,13 +52,16 @@ impl TransitionalDevice {
         }
     }
 
-    /// A guest's write. It is complete when this returns: port writes are not posted.
-    pub(super) fn bar0_write(&self, offset: u64, width: Width, value: u64) {
+    /// A guest's write. It is complete when this returns: port writes are not posted. `seen` gets to know which
+    /// register it is for.
+    #[inline]
+    pub(super) fn bar0_write(&self, offset: u64, width: Width, value: u64, seen: impl FnOnce(&Target)) {
         self.stats.writes.add();
         if offset < CONFIG_START {
             let target = self.layout.decode(offset, width, Direction::Write, false);
             if matches!(target, Target::Notify | Target::Isr | Target::Nothing) {
                 self.stats.by_register.count(&target, Direction::Write);
+                seen(&target);
                 if target == Target::Notify {
                     self.kick(value as u16);
                 }
@@ -65,6 +71,7 @@ impl TransitionalDevice {
         let mut core = self.lock_for_access();
         let target = self.layout.decode(offset, width, Direction::Write, core.guest_msix);
         self.stats.by_register.count(&target, Direction::Write);
+        seen(&target);
         match target {
             Target::Common { register, skip } => {
                 core.shadow.known.config.end_run();

@@ -30,6 +30,7 @@ use super::notify::{Doorbell, Notifier};
 use super::settings::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
 use super::shadow::Shadow;
 use super::stats::Stats;
+use super::trace::DeviceTrace;
 use super::vf::VfInfo;
 use crate::bus::{Access, Effect, Width};
 use crate::function::{MappableArea, PciFunction};
@@ -93,6 +94,7 @@ pub struct TransitionalDevice {
     published: AtomicU16,
     pub(super) faults: Arc<Faults>,
     pub(super) stats: Arc<Stats>,
+    pub(super) trace: Arc<DeviceTrace>,
 }
 
 impl TransitionalDevice {
@@ -126,6 +128,8 @@ impl TransitionalDevice {
 
         let faults = Arc::new(Faults::new(&config.id));
         let stats = Arc::new(Stats::default());
+        let trace = DeviceTrace::new(&config.id, device);
+        faults.trace(&trace);
         let notifier = make_notifier(&config, &parts, &faults, &stats)?;
         let layout = Layout { device, config_len: config_len(device, &info) };
         let shadow = Shadow::new(config.shadow, device);
@@ -139,6 +143,7 @@ impl TransitionalDevice {
                 cancelled: parts.cancelled,
                 faults: Arc::clone(&faults),
                 stats: Arc::clone(&stats),
+                trace: Arc::clone(&trace),
             },
             notifier,
             front: Arc::new(Front::new(built.space, parts.irq_line.filter(|_| offers.intx))),
@@ -155,6 +160,7 @@ impl TransitionalDevice {
             owner: parts.owner,
             faults,
             stats,
+            trace,
         }))
     }
 
@@ -165,6 +171,7 @@ impl TransitionalDevice {
             vectors: Arc::clone(&self.vectors),
             front: Arc::clone(&self.front),
             stats: Arc::clone(&self.stats),
+            trace: Arc::clone(&self.trace),
         })
     }
 
@@ -251,8 +258,8 @@ impl TransitionalDevice {
         core.shadow.known.forget_vectors();
         match msix.set_control(self.front.read(offset + MSIX_CONTROL_OFFSET, Width::B2) as u16) {
             MsixChange::None => {}
-            MsixChange::Enabled => self.guest_msix_on(core, msix),
-            MsixChange::Disabled => self.guest_msix_off(core),
+            MsixChange::Enabled => self.trace.msix(true, || self.guest_msix_on(core, msix)),
+            MsixChange::Disabled => self.trace.msix(false, || self.guest_msix_off(core)),
         }
     }
 }
@@ -316,7 +323,10 @@ impl PciDevice for TransitionalDevice {
     fn bar_read(&self, bar: u8, access: Access) -> u64 {
         let Access { offset, width, .. } = access;
         if bar == 0 {
-            return self.bar0_read(offset, width);
+            if self.trace.is_on() {
+                return self.traced_read(access);
+            }
+            return self.bar0_read(offset, width, |_| ());
         }
         if let Some(value) = self.msix.as_ref().and_then(|msix| msix.bar_read(bar, offset, width)) {
             return value;
@@ -332,7 +342,11 @@ impl PciDevice for TransitionalDevice {
     fn bar_write(&self, bar: u8, access: Access, value: u64) -> Effect {
         let Access { offset, width, .. } = access;
         if bar == 0 {
-            self.bar0_write(offset, width, value);
+            if self.trace.is_on() {
+                self.traced_write(access, value);
+            } else {
+                self.bar0_write(offset, width, value, |_| ());
+            }
             return Effect::None;
         }
         if self.msix.as_ref().and_then(|msix| msix.bar_write(bar, offset, width, value)).is_some() {

@@ -3,12 +3,13 @@
 //! Reset brings a function back; nothing else does.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Serialize;
 
 use super::registers::RegisterError;
 use super::stats::Counter;
+use super::trace::DeviceTrace;
 use crate::admin::AdminError;
 
 /// Status qualifiers that say that the group or the member is gone.
@@ -34,6 +35,22 @@ pub enum Kind {
     NoRegister,
     /// An operation on the function failed.
     Function,
+}
+
+impl Kind {
+    /// Its name in reports and traces.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::Short => "short",
+            Self::Full => "full",
+            Self::Dead => "dead",
+            Self::NoRegister => "no_register",
+            Self::Function => "function",
+        }
+    }
 }
 
 impl From<&RegisterError> for Kind {
@@ -107,6 +124,7 @@ pub struct Faults {
     last_reason: Mutex<Option<String>>,
     times_faulted: Counter,
     observer: OnceLock<FaultObserver>,
+    trace: OnceLock<Arc<DeviceTrace>>,
 }
 
 impl std::fmt::Debug for Faults {
@@ -127,6 +145,7 @@ impl Faults {
             last_reason: Mutex::new(None),
             times_faulted: Counter::default(),
             observer: OnceLock::new(),
+            trace: OnceLock::new(),
         }
     }
 
@@ -135,7 +154,15 @@ impl Faults {
         let _ = self.observer.set(observer);
     }
 
+    /// Has each change noted in `trace`.
+    pub(super) fn trace(&self, trace: &Arc<DeviceTrace>) {
+        let _ = self.trace.set(Arc::clone(trace));
+    }
+
     fn tell(&self, change: FaultChange<'_>) {
+        if let Some(trace) = self.trace.get() {
+            trace.fault(change);
+        }
         if let Some(observer) = self.observer.get() {
             observer(change);
         }

@@ -62,7 +62,7 @@ const SCSI: &[Field] = &[(0, 4), (4, 4), (8, 4), (12, 4), (16, 4), (20, 4), (24,
 const NINE_P: &[Field] = &[(0, 2)];
 
 impl DeviceType {
-    const fn fields(self) -> &'static [Field] {
+    pub(super) const fn fields(self) -> &'static [Field] {
         match self {
             Self::Net => NET,
             Self::Block => BLOCK,
@@ -72,6 +72,12 @@ impl DeviceType {
             Self::Scsi => SCSI,
             Self::NineP => NINE_P,
         }
+    }
+
+    /// Where the field starts that `offset` lies in, if the table has it.
+    pub(super) fn field_at(self, offset: u8) -> Option<u8> {
+        let inside = |&&(start, size): &&Field| offset >= start && offset - start < size;
+        self.fields().iter().find(inside).map(|&(start, _)| start)
     }
 
     /// Bytes up to the end of the field that `offset` lies in. A byte that no field of the table

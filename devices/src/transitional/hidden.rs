@@ -12,6 +12,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::front::{Front, ISR_CONFIG, ISR_QUEUE};
 use super::queue_set::MAX_QUEUES;
 use super::stats::Stats;
+use super::trace::DeviceTrace;
 
 /// The vector for configuration changes.
 pub const CONFIG_VECTOR: u16 = 0;
@@ -82,6 +83,7 @@ pub struct InterruptPump {
     pub(super) vectors: Arc<HiddenVectors>,
     pub(super) front: Arc<Front>,
     pub(super) stats: Arc<Stats>,
+    pub(super) trace: Arc<DeviceTrace>,
 }
 
 impl InterruptPump {
@@ -91,6 +93,7 @@ impl InterruptPump {
         let Some(event) = self.vectors.events.get(vector) else { return };
         let bits = self.vectors.isr_bits(vector);
         if self.front.raise_if(bits, || event.read().is_ok()) {
+            self.trace.interrupt(bits, false);
             match bits {
                 ISR_CONFIG => self.stats.config_interrupts.add(),
                 _ => self.stats.queue_interrupts.add(),

@@ -126,6 +126,7 @@ impl TransitionalDevice {
         }
         if self.front.raise_if(ISR_QUEUE, || true) {
             self.stats.spurious_interrupts.add();
+            self.trace.interrupt(ISR_QUEUE, true);
         }
     }
 

@@ -21,6 +21,7 @@
 //! | `device` | the function as a whole; locks | |
 //! | `stats`, `access_counts`, `report` | counters | |
 //! | `mirror`, `feature_names` | registers and features for people | |
+//! | `trace` | a record of each legacy access, while somebody looks | |
 #![forbid(unsafe_code)]
 
 mod access_counts;
@@ -81,6 +82,7 @@ mod shadow_property_tests;
 #[cfg(test)]
 mod stack_tests;
 mod stats;
+mod trace;
 #[cfg(test)]
 mod vector_tests;
 mod vf;
@@ -104,3 +106,5 @@ pub use queue_set::MAX_QUEUES;
 pub use registers::{Area, LegacyRegisters, NotifyAddress, RegisterError};
 pub use settings::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
 pub use stats::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
+pub use trace::line as trace_line;
+pub use trace::{AccessRecord, Answer, Commands, DeviceTag, Record, ResetKind, SentCommand, Tracer, What, target_name};

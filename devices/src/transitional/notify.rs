@@ -205,6 +205,11 @@ impl Notifier {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether `queue` is set up.
+    pub fn is_configured(&self, queue: u16) -> bool {
+        self.configured.contains(queue)
+    }
+
     /// Queues that are set up.
     pub fn configured(&self) -> Vec<u16> {
         self.configured.iter().collect()

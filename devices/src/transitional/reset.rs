@@ -9,9 +9,10 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::decode::Register;
+use super::decode::{Direction, Register};
 use super::device::{Core, TransitionalDevice};
 use super::registers::{Area, RegisterError};
+use super::trace::ResetKind;
 use crate::admin::Wait;
 use crate::bus::{Effect, Width};
 
@@ -26,6 +27,7 @@ impl TransitionalDevice {
     /// touched once this returns, whatever becomes of the device.
     pub(super) fn reset_device(&self, core: &mut Core) {
         self.stats.resets.add();
+        self.trace.reset(ResetKind::Device);
         self.notifier.reset();
         self.set_vf_bus_master(core, false);
         // A function out of service may have been reset below, or replaced: nothing that it was given,
@@ -47,12 +49,13 @@ impl TransitionalDevice {
         self.back_end
             .counted(
                 |wait| {
+                    self.back_end.sends(Direction::Write, Area::Common, STATUS, Width::B1);
                     registers.write(Area::Common, STATUS, Width::B1, 0, wait)?;
-                    self.stats.commands.add();
+                    self.back_end.sends(Direction::Read, Area::Common, STATUS, Width::B1);
                     let mut pause = FIRST_PAUSE;
                     while registers.read(Area::Common, STATUS, Width::B1, wait)? & 0xff != 0 {
                         sleep(pause, wait)?;
-                        self.stats.commands.add();
+                        self.back_end.sends(Direction::Read, Area::Common, STATUS, Width::B1);
                         pause = (pause * 2).min(LONGEST_PAUSE);
                     }
                     Ok(())
@@ -66,6 +69,7 @@ impl TransitionalDevice {
     /// status is 0.
     fn reset_function(&self, core: &mut Core) {
         self.stats.function_resets.add();
+        self.trace.reset(ResetKind::Function);
         if let Err(error) = self.vf.reset() {
             self.faults.function(&error);
             // Bus mastering is off already: it may hang, but it does not write to guest memory.
@@ -77,8 +81,11 @@ impl TransitionalDevice {
             self.give_vectors_to_guest(core, msix);
         }
         let registers = &self.back_end.registers;
-        let status =
-            self.back_end.counted(|wait| registers.read(Area::Common, STATUS, Width::B1, wait), self.config.deadline);
+        let look = |wait: &Wait<'_>| {
+            self.back_end.sends(Direction::Read, Area::Common, STATUS, Width::B1);
+            registers.read(Area::Common, STATUS, Width::B1, wait)
+        };
+        let status = self.back_end.counted(look, self.config.deadline);
         match status.map(|status| status & 0xff) {
             Ok(0) => self.faults.recover(),
             Ok(status) => self.faults.fault(format!("status is {status:#x} after a function-level reset")),
@@ -114,6 +121,7 @@ impl TransitionalDevice {
     /// The machine resets while vCPUs stand still: the function is as after power-on, MSI-X and bus
     /// mastering included, but BARs keep their places. COMMAND is 0, so they are not decoded.
     pub fn machine_reset(&self) -> Effect {
+        self.trace.reset(ResetKind::Machine);
         let mut core = self.lock();
         self.power_on_state(&mut core);
         Effect::Remap
@@ -124,6 +132,9 @@ impl TransitionalDevice {
         let mut core = self.lock();
         self.power_on_state(&mut core);
         self.notifier.set_base(None);
+        drop(core);
+        self.trace.reset(ResetKind::Machine);
+        self.trace.totals(|| self.report());
     }
 
     fn power_on_state(&self, core: &mut Core) {

@@ -21,6 +21,9 @@ pub(crate) type Outcome<T = ()> = Result<T, String>;
 const SOFT: &str = "HEIRLOOM_PF_SOFT";
 const QEMU: &str = "HEIRLOOM_PF_QEMU";
 
+/// A software PF that is a disk, on a kernel that can swap to one.
+const DISK: &str = "HEIRLOOM_PF_DISK";
+
 type Test = (&'static str, fn() -> Outcome);
 
 /// In this order, on the same PFs; each leaves them as it found them.
@@ -46,6 +49,7 @@ const TESTS: &[Test] = &[
     ("probe_of_functions_in_use", probe::in_use),
     ("probe_of_the_kernel_variant", probe::kernel),
     ("probe_by_another_user", probe::other_user),
+    ("disk_that_is_used", || refusals::disk(&env::var(DISK).map_err(text)?)),
 ];
 
 pub(crate) fn soft() -> Outcome<String> {
@@ -67,13 +71,14 @@ pub(crate) fn check(holds: bool, what: impl Display) -> Outcome {
 }
 
 fn main() -> ExitCode {
-    let can_run = env::var_os(SOFT).is_some() && env::var_os(QEMU).is_some();
+    let are_set = |names: &[&str]| names.iter().all(|name| env::var_os(name).is_some());
     let trials = TESTS.iter().map(|&(name, test)| {
         let trial = Trial::test(name, move || test().map_err(Failed::from));
-        if can_run {
+        let needs = if name.starts_with("disk_") { &[DISK][..] } else { &[SOFT, QEMU] };
+        if are_set(needs) {
             return trial;
         }
-        let why = format!("skipped: {SOFT} and {QEMU} are not set; scripts/lib/pf-in-host-vm.sh sets them");
+        let why = format!("skipped: {} not set; scripts/lib/pf-in-host-vm.sh does that", needs.join(" and "));
         trial.with_ignored_flag(true).with_kind(why)
     });
     let mut arguments = Arguments::from_args();

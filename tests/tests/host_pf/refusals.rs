@@ -105,3 +105,32 @@ pub(crate) fn locked() -> Outcome {
     refused(&["pf", "prepare", &pf, "--vfs", "2"], &["another 'heirloom pf' is at work"])?;
     refused(&["pf", "release", &pf], &["another 'heirloom pf' is at work"])
 }
+
+/// Swapped to, claimed in a way that only the kernel knows of, open in a process; free again, it is prepared.
+pub(crate) fn disk(pf: &str) -> Outcome {
+    let virtio = names(device(pf))?.into_iter().find(|name| name.starts_with("virtio")).ok_or("no virtio device")?;
+    let name = names(device(pf).join(virtio).join("block"))?.pop().ok_or("no disk")?;
+    let node = format!("/dev/{name}");
+    let run = |words: &[&str]| -> Outcome {
+        let output = Command::new(words[0]).args(&words[1..]).output().map_err(text)?;
+        check(output.status.success(), format!("{words:?}: {output:?}"))
+    };
+    let prepare = ["pf", "prepare", pf, "--vfs", "2"];
+    run(&["mkswap", &node])?;
+    run(&["swapon", &node])?;
+    refused(&prepare, &["is in use", &format!("disk {name} is swapped to: swapoff {node}")])?;
+    std::fs::write("/tmp/nothing", "").map_err(text)?;
+    run(&["mount", "-o", "bind", "/tmp/nothing", "/proc/swaps"])?;
+    let claimed = refused(&prepare, &["is in use", &format!("disk {name} is claimed")]);
+    run(&["umount", "/proc/swaps"])?;
+    claimed?;
+    run(&["swapoff", &node])?;
+    let held = File::open(&node).map_err(text)?;
+    let own = format!("process {} (host_pf) has disk {name} open", std::process::id());
+    refused(&prepare, &["is in use", &own])?;
+    drop(held);
+    let before = Snapshot::take()?;
+    crate::host::prepare(pf, &[])?;
+    release(pf)?;
+    before.still()
+}

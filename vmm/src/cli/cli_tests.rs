@@ -231,3 +231,23 @@ fn memory_and_its_options() {
     assert!(memory("4G,prefault=maybe").unwrap_err().contains("must be on or off"));
     assert!(memory("4G,").unwrap_err().contains("empty entry"));
 }
+
+#[test]
+fn a_trace_has_a_file_and_a_form() {
+    use crate::trace::{TraceFormat, TraceTarget};
+    let target = |words: &[&str]| {
+        let words = [&["heirloom", "run", "--kernel", "k"], words].concat();
+        let Command::Run(args) = Cli::try_parse_from(words).unwrap().command else { panic!("not run") };
+        args.observe.trace()
+    };
+    let to = |file: &str, format| Some(TraceTarget { file: (file != "-").then(|| file.into()), format });
+    assert_eq!(target(&[]), None);
+    assert_eq!(target(&["--trace-legacy", "t.jsonl"]), to("t.jsonl", TraceFormat::Json));
+    assert_eq!(target(&["--trace-legacy", "t.txt"]), to("t.txt", TraceFormat::Text));
+    assert_eq!(target(&["--trace-legacy", "-", "--trace-format", "json"]), to("-", TraceFormat::Json));
+    assert_eq!(target(&["--trace-legacy", "t.jsonl", "--trace-format", "text"]), to("t.jsonl", TraceFormat::Text));
+    assert!(Cli::try_parse_from(["heirloom", "run", "--kernel", "k", "--trace-format", "json"]).is_err());
+    let cli = Cli::try_parse_from(["heirloom", "trace", "summarize", "t.jsonl", "--svg", "o.svg"]).unwrap();
+    let Command::Trace(TraceArgs { command: TraceCommand::Summarize(args) }) = cli.command else { panic!("not trace") };
+    assert_eq!((args.file, args.svg, args.json), ("t.jsonl".into(), Some("o.svg".into()), false));
+}

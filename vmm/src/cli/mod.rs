@@ -14,6 +14,7 @@ mod probe;
 mod run;
 mod serve;
 mod soft_pf;
+mod trace;
 
 use clap::{Parser, Subcommand};
 
@@ -25,6 +26,7 @@ pub use probe::ProbeArgs;
 pub use run::{ReportFormat, ReportTarget, RunArgs};
 pub use serve::ServeArgs;
 pub use soft_pf::{HiddenVf, SoftPfArgs};
+pub use trace::{SummarizeArgs, TraceArgs, TraceCommand};
 
 /// Exit codes, in the help text because scripts depend on them.
 const EXIT_CODES: &str = "\
@@ -76,6 +78,8 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Write man pages into a folder
     Man(ManArgs),
+    /// Look at traces of legacy accesses
+    Trace(TraceArgs),
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Options about seeing inside: messages and events.
+//! Options about seeing inside: messages, events and register accesses.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::lifecycle::MonitorTarget;
 use crate::log::{LogFormat, LogOptions};
+use crate::trace::{TraceFormat, TraceTarget};
 
 /// Options that all commands with a virtual machine have.
 #[derive(Clone, Debug, Default, Args)]
@@ -23,6 +24,13 @@ pub struct ObserveArgs {
     /// Write events as JSON lines to a file, a FIFO or an open descriptor
     #[arg(long, value_name = "path=FILE|fd=N", help_heading = "Reports")]
     event_monitor: Option<MonitorTarget>,
+    /// Write each legacy register access, decoded, to a file ('-': standard output, not with --serial stdio).
+    /// 'heirloom trace summarize FILE' says what the driver did, if it is JSON
+    #[arg(long, value_name = "FILE|-", help_heading = "Reports")]
+    trace_legacy: Option<PathBuf>,
+    /// Form of the trace; without it, a FILE ending in .jsonl gets JSON lines and everything else text
+    #[arg(long, value_enum, value_name = "FORM", help_heading = "Reports", requires = "trace_legacy")]
+    trace_format: Option<TraceFormat>,
 }
 
 impl ObserveArgs {
@@ -36,6 +44,11 @@ impl ObserveArgs {
         self.event_monitor.as_ref()
     }
 
+    /// Where legacy accesses are written.
+    pub fn trace(&self) -> Option<TraceTarget> {
+        self.trace_legacy.as_deref().map(|path| TraceTarget::new(path, self.trace_format))
+    }
+
     /// Files that are written, with the options that name them.
     pub fn outputs(&self) -> Vec<(&'static str, &Path)> {
         let log = self.log_file.as_deref().map(|path| ("--log-file", path));
@@ -43,6 +56,8 @@ impl ObserveArgs {
             Some(MonitorTarget::Path(path)) => Some(("--event-monitor", path.as_path())),
             _ => None,
         };
-        log.into_iter().chain(events).collect()
+        let trace = self.trace_legacy.as_deref().filter(|path| path.as_os_str() != "-");
+        let trace = trace.map(|path| ("--trace-legacy", path));
+        log.into_iter().chain(events).chain(trace).collect()
     }
 }

@@ -13,6 +13,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::view::{Counters, LegacyInfo, Ping, VmInfo};
 use super::{Category, EventBus, LifecycleError, StateCell, VmState};
+use crate::trace::TraceHub;
 
 /// Requests that may wait; more than that are refused, so that a client that asks and asks costs no memory.
 const MAX_WAITING: usize = 64;
@@ -95,13 +96,14 @@ pub struct Control {
     wake: Arc<EventFd>,
     state: Arc<StateCell>,
     events: Arc<EventBus>,
+    traces: Arc<TraceHub>,
 }
 
 impl Control {
     /// A control, and where its requests arrive. `wake` is signalled for each.
     pub(super) fn new(wake: Arc<EventFd>, events: Arc<EventBus>) -> (Self, Receiver<Ticket>) {
         let (requests, arrivals) = mpsc::sync_channel(MAX_WAITING);
-        (Self { requests, wake, state: Arc::default(), events }, arrivals)
+        (Self { requests, wake, state: Arc::default(), events, traces: TraceHub::new() }, arrivals)
     }
 
     /// The state of the virtual machine. Never waits.
@@ -116,6 +118,11 @@ impl Control {
     /// What happens to it.
     pub fn events(&self) -> &Arc<EventBus> {
         &self.events
+    }
+
+    /// Legacy accesses, for those who look at them live.
+    pub fn traces(&self) -> &Arc<TraceHub> {
+        &self.traces
     }
 
     /// Who answers. Never waits.

@@ -271,8 +271,11 @@ impl Engine {
     }
 
     fn start_machine(&mut self) -> Result<(), Failure> {
-        let observer: Arc<dyn Observer> =
-            Arc::new(News { events: Arc::clone(self.control.events()), tally: Arc::clone(&self.tally) });
+        let observer: Arc<dyn Observer> = Arc::new(News {
+            events: Arc::clone(self.control.events()),
+            tally: Arc::clone(&self.tally),
+            traces: Arc::clone(self.control.traces()),
+        });
         let outputs = self.options.outputs.clone();
         let wish = Arc::clone(&self.wish);
         let vm = self.vm()?;

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use devices::transitional::FaultChange;
+use devices::transitional::{FaultChange, Tracer};
 
 use super::{EventBus, EventKind};
 use crate::machine::Observer;
+use crate::trace::TraceHub;
 
 /// Counts since the engine was started.
 #[derive(Debug, Default)]
@@ -30,6 +31,7 @@ pub(super) fn count(counter: &AtomicU64) {
 pub(super) struct News {
     pub(super) events: Arc<EventBus>,
     pub(super) tally: Arc<Tally>,
+    pub(super) traces: Arc<TraceHub>,
 }
 
 impl Observer for News {
@@ -55,5 +57,9 @@ impl Observer for News {
     fn pf_returned(&self) {
         count(&self.tally.pf_restarts);
         self.events.publish(EventKind::PfReturned);
+    }
+
+    fn tracer(&self) -> Option<&Arc<Tracer>> {
+        Some(self.traces.tracer())
     }
 }

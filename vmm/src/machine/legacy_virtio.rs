@@ -184,10 +184,13 @@ impl LegacyVirtio {
         self.functions.iter().map(section).collect()
     }
 
-    /// Has `observer` told when a function goes out of service, and when it is back.
+    /// Has `observer` told when a function goes out of service, and when it is back; and its tracer of accesses.
     pub(super) fn observe(&self, observer: &Arc<dyn Observer>) {
         for function in &self.functions {
             let (observer, id) = (Arc::clone(observer), function.device.name().to_owned());
+            if let Some(tracer) = observer.tracer() {
+                function.device.trace(tracer);
+            }
             function.device.observe_faults(move |change| observer.device(&id, change));
         }
     }

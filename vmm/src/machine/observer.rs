@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use devices::admin::PfClient;
-use devices::transitional::{FaultChange, NotifyAddress};
+use devices::transitional::{FaultChange, NotifyAddress, Tracer};
 
 /// Told what happens to devices. Called on any thread, with device locks held: it must not wait.
 pub trait Observer: Send + Sync {
@@ -14,6 +14,10 @@ pub trait Observer: Send + Sync {
     fn pf_lost(&self, reason: &str);
     /// It was started over.
     fn pf_returned(&self);
+    /// What legacy accesses are noted into, if anything.
+    fn tracer(&self) -> Option<&Arc<Tracer>> {
+        None
+    }
 }
 
 /// A client of the PF whose news are observed.

@@ -34,7 +34,7 @@ pub(super) const IPXE_OPEN: &str = "
     W8[18]=6
 ";
 
-const IPXE_CLOSE: &str = "
+pub(super) const IPXE_CLOSE: &str = "
     W8[18]=0
     W16[14]=0 W32[8]=0
     W16[14]=1 W32[8]=0

@@ -4,7 +4,7 @@
 use super::{Guest, Irq, replay};
 
 /// 9.3 reads configuration in 4-, 2- and 1-byte chunks; vectors come after the queues.
-const V9_NET: &str = "
+pub(super) const V9_NET: &str = "
     bm
     W8[18]=0
     R8[18]=0 W8[18]=1
@@ -22,7 +22,7 @@ const V9_NET: &str = "
     R16[C+6]=1
 ";
 
-const V9_NET_DETACH: &str = "
+pub(super) const V9_NET_DETACH: &str = "
     W8[18]=0
     W16[14]=0 W32[8]=0
     W16[14]=1 W32[8]=0

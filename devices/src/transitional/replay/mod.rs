@@ -23,6 +23,7 @@ mod cost;
 mod firmware;
 mod freebsd;
 mod linux;
+mod recorded;
 mod traffic;
 mod windows;
 

@@ -83,6 +83,13 @@ fn the_dump_takes_a_pending_interrupt_as_one_byte_does() {
     assert!(!guest.stack.line.is_high());
 }
 
+/// One cycle of enabling and disabling, for traces of it.
+pub(super) fn probe_with_msix(guest: &mut Guest) {
+    for part in ["msix", NET_START, QUEUES, VECTORS, RUN, UNLOAD_MSIX] {
+        guest.run(part);
+    }
+}
+
 #[test]
 fn windows_with_msix_and_a_hundred_enable_cycles() {
     replay(Guest::net, |guest| {
