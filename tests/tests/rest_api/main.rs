@@ -3,7 +3,6 @@
 
 mod killed_clients;
 mod pf_down;
-mod readme;
 mod trace;
 
 use std::fs;
@@ -278,7 +277,6 @@ const TESTS: &[(&str, Test, bool)] = &[
     ("a_pf_that_hangs", pf_down::hangs, true),
     ("devices_of_all_kinds", pf_down::devices_of_all_kinds, false),
     ("a_live_trace", trace::is_live, true),
-    ("the_readme_is_true", readme::is_true, true),
 ];
 
 fn main() -> ExitCode {
