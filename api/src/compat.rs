@@ -47,6 +47,13 @@ const fn field(object: &'static str, name: &'static str, accept: Accept, note: &
 
 const SOFT_BLK: &str = "a disk is a legacy_virtio entry: {\"soft\": {\"blk\": {\"file\": PATH}}}";
 const SOFT_NET: &str = "a network card is a legacy_virtio entry: {\"soft\": {\"net\": {\"backend\": {\"tap\": NAME}}}}";
+const USER_DEVICE: &str = "such a function is a devices entry: {\"vfio_user\": SOCKET}";
+/// The object of fields that each entry of `devices` has.
+pub const DEVICES: &str = "devices";
+/// What stands for an address in Cloud Hypervisor's `devices`.
+pub const PATH: &str = "path";
+/// What a path ends in: domain, bus, device and function of a PCI function (`PCI_SLOT`, `PCI_FUNC` in Linux).
+pub const PATH_PATTERN: &str = r"^.*/[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[01][0-9a-fA-F]\.[0-7]/*$";
 const NO_DEVICE: &str = "there is no such device; old guests have no driver for it";
 const NO_HOTPLUG: &str = "nothing is plugged into a running guest";
 
@@ -54,8 +61,7 @@ const NO_HOTPLUG: &str = "nothing is plugged into a running guest";
 pub const FOREIGN: &[ForeignField] = &[
     field("", "disks", Accept::Absent, SOFT_BLK),
     field("", "net", Accept::Absent, SOFT_NET),
-    field("", "devices", Accept::Absent, "passed-through functions are legacy_virtio entries"),
-    field("", "user_devices", Accept::Absent, NO_DEVICE),
+    field("", "user_devices", Accept::Absent, USER_DEVICE),
     field("", "vdpa", Accept::Absent, NO_DEVICE),
     field("", "fs", Accept::Absent, NO_DEVICE),
     field("", "generic_vhost_user", Accept::Absent, NO_DEVICE),
@@ -88,20 +94,23 @@ pub const FOREIGN: &[ForeignField] = &[
     field("cpus", "features", Accept::AllOff, "`cpus.profile` says what the guest sees"),
     field("cpus", "nested", Accept::On, "as the host's KVM has it"),
     field("cpus", "core_scheduling", Accept::Texts(&["Off"]), "not offered"),
-    field("memory", "shared", Accept::Anything, "no other process maps it, so no one can tell"),
     field("memory", "mergeable", Accept::Absent, "not offered"),
-    field("memory", "hugepages", Accept::Absent, "transparent huge pages are used where the host has them"),
-    field("memory", "hugepage_size", Accept::Absent, "transparent huge pages are used where the host has them"),
     field("memory", "hotplug_method", Accept::Anything, NO_HOTPLUG),
     field("memory", "hotplug_size", Accept::Zero, NO_HOTPLUG),
     field("memory", "hotplugged_size", Accept::Zero, NO_HOTPLUG),
-    field("memory", "prefault", Accept::Absent, "not offered"),
     field("memory", "reserve", Accept::Absent, "not offered"),
     field("memory", "thp", Accept::On, "always asked for"),
     field("memory", "zones", Accept::Absent, "memory is one node"),
     field("serial", "socket", Accept::Absent, "use mode `File` or `Tty`"),
     field("serial", "iommu", Accept::Absent, "the guest has no IOMMU"),
+    field(DEVICES, "iommu", Accept::Absent, "the guest has no IOMMU"),
+    field(DEVICES, "pci_segment", Accept::Zero, "there is one PCI bus"),
+    field(DEVICES, "x_nv_gpudirect_clique", Accept::Absent, "not offered"),
 ];
+
+/// Heirloom's own fields in which null stands for the default, as clients of Cloud Hypervisor write it.
+pub const NULL_IS_DEFAULT: &[(&str, &str)] =
+    &[("", "devices"), ("memory", "hugepages"), ("memory", "prefault"), ("memory", "shared")];
 
 /// Texts that mean the same as one of Heirloom's: object, field, theirs, ours.
 pub const SYNONYMS: &[(&str, &str, &str, &str)] =
@@ -112,13 +121,19 @@ pub const SYNONYMS: &[(&str, &str, &str, &str)] =
 /// # Errors
 /// The name of one that asks for something Heirloom has not.
 pub fn strip(config: &mut Value) -> Result<(), Fault> {
-    for foreign in FOREIGN {
+    for foreign in FOREIGN.iter().filter(|foreign| foreign.object != DEVICES) {
         let Some(object) = object_mut(config, foreign.object) else { continue };
-        let Some(value) = object.get(foreign.name) else { continue };
-        if !foreign.takes(value, object) {
-            return Err(foreign.refusal(value));
+        foreign.strip(object, &foreign.path())?;
+    }
+    for (object, name) in NULL_IS_DEFAULT {
+        let Some(object) = object_mut(config, object) else { continue };
+        if object.get(*name).is_some_and(Value::is_null) {
+            object.remove(*name);
         }
-        object.remove(foreign.name);
+    }
+    let devices = config.get_mut(DEVICES).and_then(Value::as_array_mut);
+    for (position, device) in devices.into_iter().flatten().enumerate() {
+        strip_device(device, &format!("{DEVICES}[{position}]."))?;
     }
     for (object, name, theirs, ours) in SYNONYMS {
         if let Some(value) = object_mut(config, object).and_then(|object| object.get_mut(*name))
@@ -130,14 +145,67 @@ pub fn strip(config: &mut Value) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Takes the foreign fields out of one entry of `devices`, and makes an address of its path. `place` is what
+/// names of fields begin with in errors.
+///
+/// # Errors
+/// See [`strip`].
+pub fn strip_device(device: &mut Value, place: &str) -> Result<(), Fault> {
+    let Some(object) = device.as_object_mut() else { return Ok(()) };
+    for foreign in FOREIGN.iter().filter(|foreign| foreign.object == DEVICES) {
+        foreign.strip(object, &format!("{place}{}", foreign.name))?;
+    }
+    let Some(path) = object.remove(PATH).filter(|path| !path.is_null()) else { return Ok(()) };
+    let field = format!("{place}{PATH}");
+    let invalid = |why: &str| Err(Fault::new(Code::InvalidField, format!("{field}: {why}")).at(field.clone()));
+    if ["vfio", "vfio_user"].iter().any(|own| object.get(*own).is_some_and(|value| !value.is_null())) {
+        return invalid("a device is named once: by path, vfio or vfio_user");
+    }
+    match path.as_str().and_then(address_of) {
+        Some(address) => {
+            object.insert("vfio".to_owned(), json!({"address": address}));
+            Ok(())
+        }
+        None => {
+            let shown: String = path.to_string().chars().take(80).collect();
+            invalid(&format!("{shown} is no PCI function: write it such as /sys/bus/pci/devices/0000:41:00.3"))
+        }
+    }
+}
+
+/// The address of the PCI function that a path in sysfs ends in; see [`PATH_PATTERN`].
+fn address_of(path: &str) -> Option<&str> {
+    let (_, address) = path.trim_end_matches('/').rsplit_once('/')?;
+    let shape = address.bytes().zip(*b"hhhh:hh:bh.o").all(|(byte, kind)| match kind {
+        b'h' => byte.is_ascii_hexdigit(),
+        b'b' => matches!(byte, b'0' | b'1'),
+        b'o' => matches!(byte, b'0'..=b'7'),
+        literal => byte == literal,
+    });
+    (shape && address.len() == 12).then_some(address)
+}
+
 fn object_mut<'a>(config: &'a mut Value, name: &str) -> Option<&'a mut Map<String, Value>> {
     if name.is_empty() { config.as_object_mut() } else { config.get_mut(name)?.as_object_mut() }
 }
 
 impl ForeignField {
-    /// Where it is: `memory.hugepages`.
+    /// Where it is: `memory.zones`.
     pub fn path(&self) -> String {
-        if self.object.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.object, self.name) }
+        match self.object {
+            "" => self.name.to_owned(),
+            DEVICES => format!("{DEVICES}[].{}", self.name),
+            object => format!("{object}.{}", self.name),
+        }
+    }
+
+    fn strip(&self, object: &mut Map<String, Value>, path: &str) -> Result<(), Fault> {
+        let Some(value) = object.get(self.name) else { return Ok(()) };
+        if !self.takes(value, object) {
+            return Err(self.refusal(value, path));
+        }
+        object.remove(self.name);
+        Ok(())
     }
 
     /// What is taken, for people.
@@ -180,8 +248,7 @@ impl ForeignField {
         }
     }
 
-    fn refusal(&self, value: &Value) -> Fault {
-        let path = self.path();
+    fn refusal(&self, value: &Value, path: &str) -> Fault {
         let shown: String = value.to_string().chars().take(80).collect();
         let message = format!("{path}: {shown} is not supported here (taken: {}): {}", self.taken(), self.note);
         Fault::new(Code::UnsupportedField, message).at(path)

@@ -234,7 +234,7 @@ fn memory_size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     )))
 }
 
-fn device_id<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+pub(crate) fn device_id<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let id = Option::<String>::deserialize(from)?;
     id.as_deref().map_or(Ok(()), check_id).map_err(de::Error::custom)?;
     Ok(id)
@@ -340,6 +340,28 @@ impl fmt::Display for MacAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// A device to add, of either kind. Told apart by their fields: see [`crate::decode::device`].
+#[derive(Clone, Debug, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(untagged)]
+pub enum NewDevice {
+    /// A legacy virtio function: an entry of `legacy_virtio`.
+    LegacyVirtio(LegacyVirtioConfig),
+    /// A function passed through: an entry of `devices`.
+    PassedThrough(DeviceConfig),
+}
+
+impl From<LegacyVirtioConfig> for NewDevice {
+    fn from(device: LegacyVirtioConfig) -> Self {
+        Self::LegacyVirtio(device)
+    }
+}
+
+impl From<DeviceConfig> for NewDevice {
+    fn from(device: DeviceConfig) -> Self {
+        Self::PassedThrough(device)
     }
 }
 

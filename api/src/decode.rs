@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{Code, Fault, VmConfig, compat};
+use crate::{Code, Fault, NewDevice, VmConfig, compat};
 
 /// A body as JSON.
 ///
@@ -46,6 +46,22 @@ pub fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Fault> {
 pub fn config(mut value: Value) -> Result<VmConfig, Fault> {
     compat::strip(&mut value)?;
     typed(value)
+}
+
+/// A device to add, Cloud Hypervisor's harmless fields taken out. One that is passed through has `vfio`, a socket as
+/// `vfio_user`, or Cloud Hypervisor's `path`, and none of a legacy function's fields; all others are legacy functions.
+///
+/// # Errors
+/// The field that is to blame.
+pub fn device(mut value: Value) -> Result<NewDevice, Fault> {
+    let has = |name: &str| value.get(name).is_some_and(|value| !value.is_null());
+    let legacy = ["soft", "vf", "irq", "notify", "deadline_ms", "shadow"].into_iter().any(has);
+    let served = value.get("vfio_user").is_some_and(Value::is_string);
+    if !legacy && (has("vfio") || has(compat::PATH) || served) {
+        compat::strip_device(&mut value, "")?;
+        return typed(value).map(NewDevice::PassedThrough);
+    }
+    typed(value).map(NewDevice::LegacyVirtio)
 }
 
 /// Why a configuration file is none.

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::device_id;
+
 /// Who runs the admin commands for a VF.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -85,7 +87,8 @@ pub struct VfioConfig {
 #[serde(deny_unknown_fields)]
 pub struct DeviceConfig {
     /// Name in logs, reports and the API; unique in the machine. Given out where it is absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "device_id", skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,32}$"))]
     pub id: Option<String>,
     /// A function of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]

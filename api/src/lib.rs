@@ -33,8 +33,8 @@ pub mod types;
 
 pub use config::{
     ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, InterruptMode, LegacyVirtioConfig, MAX_VCPUS, MEMORY_UNIT,
-    MIN_MEMORY, MacAddress, MacError, MemoryConfig, NetBackend, NotifyMode, PayloadConfig, SoftDevice, VmConfig,
-    check_id,
+    MIN_MEMORY, MacAddress, MacError, MemoryConfig, NetBackend, NewDevice, NotifyMode, PayloadConfig, SoftDevice,
+    VmConfig, check_id,
 };
 pub use fault::{Code, Fault};
 pub use hardware::{AdminMode, DeviceConfig, VfConfig, VfioConfig, VfioMode, VfioUserVfConfig};

@@ -135,12 +135,13 @@ fn media(body: Body, generator: &mut SchemaGenerator) -> Value {
 }
 
 /// Which schema describes an object of the configuration.
-const SCHEMA_OF: [(&str, &str); 5] = [
+const SCHEMA_OF: [(&str, &str); 6] = [
     ("", "VmConfig"),
     ("payload", "PayloadConfig"),
     ("cpus", "CpusConfig"),
     ("memory", "MemoryConfig"),
     ("serial", "ConsoleConfig"),
+    (compat::DEVICES, "DeviceConfig"),
 ];
 
 /// Cloud Hypervisor's fields are no fields of the types, and accepted all the same.
@@ -150,6 +151,18 @@ fn add_foreign_fields(schemas: &mut Value) {
         let properties = schemas.get_mut(*name).and_then(|schema| schema.get_mut("properties"));
         if let Some(properties) = properties.and_then(Value::as_object_mut) {
             properties.insert(field.name.to_owned(), field.schema());
+        }
+    }
+    if let Some(properties) = schemas.pointer_mut("/DeviceConfig/properties").and_then(Value::as_object_mut) {
+        let text = "Cloud Hypervisor's. The function's path in sysfs: stands for `vfio` with the address at its end.";
+        let path = json!({"type": "string", "nullable": true, "pattern": compat::PATH_PATTERN, "description": text});
+        properties.insert(compat::PATH.to_owned(), path);
+    }
+    for (object, field) in compat::NULL_IS_DEFAULT {
+        let Some((_, name)) = SCHEMA_OF.iter().find(|(known, _)| known == object) else { continue };
+        let property = schemas.get_mut(*name).and_then(|schema| schema.pointer_mut(&format!("/properties/{field}")));
+        if let Some(property) = property.and_then(Value::as_object_mut) {
+            property.insert("nullable".to_owned(), json!(true));
         }
     }
     for (object, field, theirs, _) in compat::SYNONYMS {

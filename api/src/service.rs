@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::types::{LegacyDevice, PciDeviceInfo, ProbeReport, VmCounters, VmInfo};
-use crate::{Fault, LegacyVirtioConfig, VmConfig, VmState};
+use crate::{Fault, NewDevice, VmConfig, VmState};
 
 /// A virtual machine monitor with at most one virtual machine.
 ///
@@ -36,11 +36,7 @@ pub trait Service: Send + Sync + 'static {
     /// Removes the machine, after a shutdown if it runs. Without one there is nothing to do.
     fn vm_delete(&self) -> Result<(), Fault>;
     /// Adds a device; `None` says that the guest finds it at its next boot.
-    fn vm_add_device(
-        &self,
-        device: LegacyVirtioConfig,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<Option<PciDeviceInfo>, Fault>;
+    fn vm_add_device(&self, device: NewDevice, descriptors: Vec<OwnedFd>) -> Result<Option<PciDeviceInfo>, Fault>;
     /// Takes a device away.
     fn vm_remove_device(&self, id: &str) -> Result<(), Fault>;
 
@@ -50,8 +46,8 @@ pub trait Service: Send + Sync + 'static {
     fn vm_counters(&self) -> Result<VmCounters, Fault>;
     /// Its legacy functions: all, or the one of this id.
     fn vm_legacy(&self, id: Option<&str>) -> Result<Vec<LegacyDevice>, Fault>;
-    /// Whether the host, or the PCI function of this address, can be used.
-    fn host_probe(&self, function: Option<&str>) -> Result<ProbeReport, Fault>;
+    /// Whether the host, or a PCI function of it, can be used.
+    fn host_probe(&self, what: &ProbeWhat) -> Result<ProbeReport, Fault>;
     /// Everything that is measured, in Prometheus' text format 0.0.4.
     fn metrics(&self) -> Result<String, Fault>;
     /// What happens from now on.
@@ -61,6 +57,20 @@ pub trait Service: Send + Sync + 'static {
 
     /// Removes the machine and ends the monitor. The reply still goes out.
     fn vmm_shutdown(&self) -> Result<(), Fault>;
+}
+
+/// What is to be probed beside the host itself. Addresses are as the client wrote them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ProbeWhat {
+    /// Nothing.
+    #[default]
+    Host,
+    /// The function of this address or path, a VF or not.
+    Path(String),
+    /// The VF of this address.
+    Vf(String),
+    /// The PF of this address.
+    Pf(String),
 }
 
 /// Lines that come one after the other, for a reply without an end.

@@ -44,9 +44,18 @@ pub struct VmInfo {
 pub struct DeviceNode {
     /// Its id.
     pub id: String,
+    /// What it is: `legacy_virtio`, or `passthrough` for a function that the guest has as it is.
+    #[serde(default)]
+    pub kind: String,
     /// Its PCI address in the guest, once it has one: `0000:00:01.0`.
     #[serde(default)]
     pub pci_bdf: Option<String>,
+    /// Its slot on PCI bus 0 of the guest, once it has one.
+    #[serde(default)]
+    pub slot: Option<u8>,
+    /// The function below, once it is open: an address of the host, a socket, or `soft/vf0`.
+    #[serde(default)]
+    pub function: Option<String>,
     /// Ids of devices below it.
     #[serde(default)]
     pub children: Vec<String>,
@@ -84,7 +93,7 @@ pub struct LegacyDevice {
     pub id: String,
     /// Its PCI address in the guest.
     pub pci_bdf: String,
-    /// How its registers are reached: `admin_commands`.
+    /// How its registers are reached: `admin_commands`, or `kernel` where the kernel sends these.
     pub mode: String,
     /// Type of the device: `net`, `block`.
     pub device: String,

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use devices::bus::Width;
 use devices::function::PciFunction;
 use devices::function::shared::shared_region;
-use devices::function::vfio_user::wire::{HEADER_LEN, Header, RegionInfo, Request, io_fds};
+use devices::function::vfio_user::wire::{HEADER_LEN, Header, RegionInfo, Request};
 use devices::function::vfio_user::{Server, VfioUserFunction};
 use devices::soft_pf::{SoftPf, VfSpec};
 use fuzz::script::Script;
@@ -84,7 +84,6 @@ fn codec(script: &mut Script<'_>) {
     if let Ok(info) = RegionInfo::decode(payload) {
         let _ = info.decode_areas(payload);
     }
-    let _ = io_fds(payload);
 }
 
 fn server(script: &mut Script<'_>) {

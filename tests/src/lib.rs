@@ -7,6 +7,7 @@ mod disk;
 mod host;
 mod machine;
 pub mod report;
+pub mod sysfs;
 
 pub use disk::TestDisk;
 pub use host::{Kvm, free_memory, small_guest, workspace};

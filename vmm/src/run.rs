@@ -84,8 +84,8 @@ pub fn run(args: &RunArgs, config: VmConfig) -> Result<Finished, RunError> {
     start_trace(&args.observe, has_terminal, &engine.control())?;
     let server = args.api_socket().map(|path| rest::start(path, engine.control())).transpose()?;
     let ended = run_to_its_end(&mut engine);
-    drop(server);
     engine.control().traces().close();
+    drop(server);
     if let Some(monitor) = monitor {
         monitor.finish();
     }
@@ -123,8 +123,8 @@ pub fn serve(args: &ServeArgs) -> Result<Ended, RunError> {
     start_trace(observe, true, &engine.control())?;
     let server = rest::start(&args.api_socket, engine.control())?;
     let ended = engine.run();
-    drop(server);
     engine.control().traces().close();
+    drop(server);
     if let Some(monitor) = monitor {
         monitor.finish();
     }

@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 use serde::Serialize;
 
 use super::{Call, Reply};
-use crate::service::Service;
+use crate::service::{ProbeWhat, Service};
 use crate::types::{VmRemoveDevice, VmmPing};
-use crate::{Code, Fault, LegacyVirtioConfig, NetBackend, SoftDevice, decode, openapi};
+use crate::{Code, Fault, LegacyVirtioConfig, NetBackend, NewDevice, SoftDevice, decode, openapi};
 
 type Result = std::result::Result<Reply, Fault>;
 
@@ -69,8 +69,12 @@ pub fn create(service: &dyn Service, call: Call) -> Result {
 
 pub fn add_device(service: &dyn Service, call: Call) -> Result {
     decode::query(&call.query, &[])?;
-    let device: LegacyVirtioConfig = decode::typed(decode::json(&call.body)?)?;
-    check_descriptors(std::slice::from_ref(&device), &call.descriptors).map_err(|mut fault| {
+    let device = decode::device(decode::json(&call.body)?)?;
+    let users = match &device {
+        NewDevice::LegacyVirtio(device) => std::slice::from_ref(device),
+        NewDevice::PassedThrough(_) => &[],
+    };
+    check_descriptors(users, &call.descriptors).map_err(|mut fault| {
         // The body is the device itself.
         fault.field = fault.field.map(|field| field.trim_start_matches("legacy_virtio[0].").to_owned());
         fault
@@ -102,7 +106,18 @@ pub fn legacy(service: &dyn Service, call: Call) -> Result {
 }
 
 pub fn probe(service: &dyn Service, call: Call) -> Result {
-    json(&service.host_probe(parameter(&call, "path")?.as_deref())?)
+    let mut found =
+        decode::query(&call.query, &["path", "vf", "pf"])?.into_iter().filter(|(_, value)| !value.is_empty());
+    let what = match found.next() {
+        None => ProbeWhat::Host,
+        Some(("vf", address)) => ProbeWhat::Vf(address),
+        Some(("pf", address)) => ProbeWhat::Pf(address),
+        Some((_, path)) => ProbeWhat::Path(path),
+    };
+    if let Some((name, _)) = found.next() {
+        return Err(Fault::new(Code::InvalidField, "one of path, vf and pf can be probed at a time").at(name));
+    }
+    json(&service.host_probe(&what)?)
 }
 
 pub fn metrics(service: &dyn Service, call: Call) -> Result {

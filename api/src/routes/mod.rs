@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::decode;
 use crate::service::{Lines, Service};
 use crate::state::StateSet;
-use crate::{Code, Fault, VmConfig, VmState};
+use crate::{Code, Fault, NewDevice, VmConfig, VmState};
 
 pub use table::{CONFIG_EXAMPLES, ROUTES};
 
@@ -83,6 +83,18 @@ impl Body {
     /// As [`Body::of`], and takes Cloud Hypervisor's fields.
     const fn config(examples: &'static [Example]) -> Self {
         Self { round_trip: |value| encode(&decode::config(value)?), ..Self::of::<VmConfig>(examples) }
+    }
+}
+
+impl Body {
+    /// As [`Body::of`] for [`NewDevice`], decoded by its fields.
+    const fn device(examples: &'static [Example]) -> Self {
+        Self {
+            name: || NewDevice::schema_name().into_owned(),
+            schema: SchemaGenerator::subschema_for::<NewDevice>,
+            round_trip: |value| encode(&decode::device(value)?),
+            examples,
+        }
     }
 }
 

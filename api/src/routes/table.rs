@@ -3,9 +3,9 @@
 
 use super::handlers as h;
 use super::{Body, Content, Example, Input, Lane, Method, Parameter, Route, Success};
+use crate::Code;
 use crate::state::{StateSet, VmState};
 use crate::types::{EventLine, LegacyDevice, PciDeviceInfo, ProbeReport, VmCounters, VmInfo, VmRemoveDevice, VmmPing};
-use crate::{Code, LegacyVirtioConfig};
 
 const NOTHING: Input = Input { body: None, parameters: &[], descriptors: false };
 const DONE: &[Success] = &[Success { status: 204, text: "Done.", content: Content::Empty }];
@@ -54,6 +54,17 @@ const DEVICE_EXAMPLES: &[Example] = &[
         r#"{"id": "data", "soft": {"blk": {"file": "/srv/vm/data.img", "readonly": true}}}"#,
     ),
     ("A network card for tests", r#"{"soft": {"net": {"backend": "loopback"}}, "irq": "msix", "shadow": false}"#),
+    ("A VF of the host with a legacy interface", r#"{"id": "lan", "vf": {"address": "0000:41:00.3"}}"#),
+    (
+        "A VF that another process serves",
+        r#"{"vfio_user": {"socket": "/run/pf/vf0.sock", "pf_socket": "/run/pf/pf.sock", "member": 1}}"#,
+    ),
+    ("A function of the host as it is", r#"{"id": "gpu", "vfio": {"address": "0000:41:00.3"}}"#),
+    (
+        "The same, as a client of Cloud Hypervisor writes it",
+        r#"{"path": "/sys/bus/pci/devices/0000:41:00.3", "iommu": false}"#,
+    ),
+    ("A function that another process serves, as it is", r#"{"vfio_user": "/run/device.sock"}"#),
 ];
 
 const INFO_EXAMPLE: Example = (
@@ -61,7 +72,8 @@ const INFO_EXAMPLE: Example = (
     r#"{"config": {"payload": {"kernel": "/boot/vmlinuz"}, "cpus": {"boot_vcpus": 1, "profile": "host"}, "memory": {"size": 536870912},
   "serial": {"mode": "Off"}, "legacy_virtio": [{"id": "net0", "soft": {"net": {"backend": "loopback"}}, "irq": "auto", "notify": "auto", "shadow": true}]},
  "state": "Running", "memory_actual_size": 536870912,
- "device_tree": {"net0": {"id": "net0", "pci_bdf": "0000:00:01.0", "children": [], "resources": []}}, "ended_by": null}"#,
+ "device_tree": {"net0": {"id": "net0", "kind": "legacy_virtio", "pci_bdf": "0000:00:01.0", "slot": 1, "function": "soft/vf0",
+  "children": [], "resources": []}}, "ended_by": null}"#,
 );
 
 const LEGACY_EXAMPLE: Example = (
@@ -81,6 +93,12 @@ const LEGACY_EXAMPLE: Example = (
 const PROBE_EXAMPLE: Example = (
     "A host without KVM",
     r#"{"usable": false, "checks": [{"name": "kvm", "result": "fail", "detail": "/dev/kvm does not exist", "fix": "modprobe kvm_intel or kvm_amd"}, {"name": "vf_bar0", "function": "0000:41:00.3", "result": "pass", "detail": "absent", "fix": null}]}"#,
+);
+
+const TRACE_EXAMPLE: Example = (
+    "The driver resets its device",
+    r#"{"event": "access", "t": 17800909, "vcpu": 0, "device": "net0", "dir": "write", "offset": 18, "width": 1, "register": "device_status", "value": 0,
+ "sent": "admin", "latency_ns": 199127, "command_count": 1, "commands": [{"op": "legacy_common_cfg_write", "offset": 18, "width": 1}]}"#,
 );
 
 const EVENT_EXAMPLE: Example = (
@@ -275,22 +293,18 @@ pub static ROUTES: &[Route] = &[
         lane: Lane::Look,
         input: parameter(&[Parameter { name: "id", text: "This function alone.", example: "net0" }]),
         successes: &[ok("One entry for each.", Content::Json(Body::of::<Vec<LegacyDevice>>(&[LEGACY_EXAMPLE])))],
-        faults: &[Code::DeviceNotFound, Code::PfUnavailable],
+        faults: &[Code::DeviceNotFound],
         handler: h::legacy,
     },
     Route {
         method: Method::Put,
         path: "/api/v1/vm.add-device",
         operation: "addDeviceVM",
-        summary: "Add a legacy virtio function",
+        summary: "Add a legacy virtio function, or a function passed through",
         text: "To a machine that does not run; the guest finds it at the next boot. File descriptors as with `vm.create`.",
         states: StateSet::OFF,
         lane: Lane::Change,
-        input: Input {
-            body: Some(Body::of::<LegacyVirtioConfig>(DEVICE_EXAMPLES)),
-            parameters: &[],
-            descriptors: true,
-        },
+        input: Input { body: Some(Body::device(DEVICE_EXAMPLES)), parameters: &[], descriptors: true },
         successes: &[
             ok(
                 "The guest has it now. Not answered so far.",
@@ -298,7 +312,7 @@ pub static ROUTES: &[Route] = &[
             ),
             Success { status: 204, text: "The guest finds it at its next boot.", content: Content::Empty },
         ],
-        faults: &[Code::InvalidConfig, Code::FileUnusable, Code::DuplicateId, Code::SetupFailed, Code::PfUnavailable],
+        faults: &[Code::InvalidConfig, Code::FileUnusable, Code::DuplicateId],
         handler: h::add_device,
     },
     Route {
@@ -324,8 +338,8 @@ pub static ROUTES: &[Route] = &[
         states: StateSet::ON,
         lane: Lane::Look,
         input: parameter(&[Parameter { name: "id", text: "This function alone.", example: "net0" }]),
-        successes: &[ok("Lines without an end.", Content::Lines(Body::of::<serde_json::Value>(&[])))],
-        faults: &[Code::DeviceNotFound],
+        successes: &[ok("Lines without an end.", Content::Lines(Body::of::<serde_json::Value>(&[TRACE_EXAMPLE])))],
+        faults: &[Code::DeviceNotFound, Code::SetupFailed],
         handler: h::trace,
     },
     Route {
@@ -347,14 +361,18 @@ pub static ROUTES: &[Route] = &[
         path: "/api/v1/host.probe",
         operation: "probeHost",
         summary: "Whether this host, or a PCI function of it, can be used",
-        text: "Looks, and changes nothing.",
+        text: "Looks, and changes nothing. At most one of the parameters.",
         states: StateSet::ANY,
         lane: Lane::Look,
-        input: parameter(&[Parameter {
-            name: "path",
-            text: "This PCI function: its address, or its path below /sys.",
-            example: "/sys/bus/pci/devices/0000:41:00.3",
-        }]),
+        input: parameter(&[
+            Parameter {
+                name: "path",
+                text: "This PCI function, a VF or not: its address, or its path below /sys.",
+                example: "/sys/bus/pci/devices/0000:41:00.3",
+            },
+            Parameter { name: "vf", text: "The VF of this address, and its PF.", example: "0000:41:00.3" },
+            Parameter { name: "pf", text: "The PF of this address, and its VFs.", example: "0000:41:00.0" },
+        ]),
         successes: &[ok("One entry for each check.", Content::Json(Body::of::<ProbeReport>(&[PROBE_EXAMPLE])))],
         faults: &[Code::DeviceNotFound],
         handler: h::probe,

@@ -67,6 +67,9 @@ fn every_command_of_the_common_subset() {
         (204, None)
     );
     assert_eq!(run("PUT", "vm.remove-device", Some(r#"{"id":"d0"}"#)), (204, None));
+    // `ch-remote add-device path=/sys/bus/pci/devices/0000:41:00.3` with every field that it writes.
+    let path = r#"{"path":"/sys/bus/pci/devices/0000:41:00.3","iommu":false,"id":null,"pci_segment":0,"x_nv_gpudirect_clique":null}"#;
+    assert_eq!(run("PUT", "vm.add-device", Some(path)), (204, None));
     for (command, state) in [
         ("vm.boot", VmState::Running),
         ("vm.pause", VmState::Paused),

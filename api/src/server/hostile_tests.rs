@@ -340,3 +340,27 @@ fn a_client_that_passes_its_own_end() {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// The same during a stream, which nobody's patience ends as long as there is nothing to send.
+#[test]
+fn a_client_of_a_stream_that_passes_its_own_end() {
+    let _alone = COUNTS.lock().unwrap_or_else(|e| e.into_inner());
+    let bench = Bench::new(Limits { streams: 1, ..quick() });
+    let open = || {
+        let mut stream = bench.connect();
+        stream.write_all(b"GET /api/v1/vm.trace HTTP/1.1\r\nHost: l\r\n\r\n").unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        (stream, status.ends_with(b"200"))
+    };
+    bench.model.put(VmState::Running);
+    let (stream, opened) = open();
+    assert!(opened);
+    send_with(&stream, b"G", &[stream.as_fd()]);
+    drop(stream);
+    let started = Instant::now();
+    while !open().1 {
+        assert!(started.elapsed() < Duration::from_secs(20), "the stream goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -41,7 +41,7 @@ impl LineBody {
 }
 
 fn pump(mut lines: Box<dyn Lines>, peer: &Peer, sender: &mpsc::Sender<Bytes>) {
-    while !sender.is_closed() && !peer.is_gone() {
+    while !sender.is_closed() && !peer.is_done() {
         match lines.next(LOOK) {
             Line::Text(mut line) => {
                 line.push('\n');

@@ -88,9 +88,9 @@ fn faults_name_the_field() {
         (r#"{"payload": {"kernel": "k"}, "cpus": {"boot_vcpus": 65}}"#, Code::InvalidField, Some("cpus.boot_vcpus")),
         (r#"{"payload": {"kernel": "k"}, "memory": {"size": 1}}"#, Code::InvalidField, Some("memory.size")),
         (
-            r#"{"payload": {"kernel": "k"}, "memory": {"hugepages": true}}"#,
+            r#"{"payload": {"kernel": "k"}, "memory": {"mergeable": true}}"#,
             Code::UnsupportedField,
-            Some("memory.hugepages"),
+            Some("memory.mergeable"),
         ),
         (r#"{"payload": {"kernel": "k"}, "disks": [{"path": "d"}]}"#, Code::UnsupportedField, Some("disks")),
         (
@@ -260,4 +260,54 @@ fn methods_of_the_table_are_http_methods() {
     assert!(ROUTES.iter().all(|route| seen.insert((route.method.name(), route.path))), "a route twice");
     let operations: BTreeSet<_> = ROUTES.iter().map(|route| route.operation).collect();
     assert_eq!(operations.len(), ROUTES.len());
+}
+
+/// What is to be probed comes by one parameter of three.
+#[test]
+fn what_is_probed() {
+    use crate::service::ProbeWhat;
+    let bench = Bench::new(quick());
+    for (query, what) in [
+        ("", ProbeWhat::Host),
+        ("?vf=", ProbeWhat::Host),
+        ("?path=%2Fsys%2Fx", ProbeWhat::Path("/sys/x".to_owned())),
+        ("?vf=0000:41:00.3", ProbeWhat::Vf("0000:41:00.3".to_owned())),
+        ("?pf=0000:41:00.0&vf=", ProbeWhat::Pf("0000:41:00.0".to_owned())),
+    ] {
+        assert_eq!(bench.ask("GET", &format!("/api/v1/host.probe{query}"), "").status, 200, "{query}");
+        assert_eq!(bench.model.inner.lock().unwrap().probed, what, "{query}");
+    }
+    let answer = bench.ask("GET", "/api/v1/host.probe?vf=a&pf=b", "");
+    assert_eq!(
+        (answer.status, answer.fault().code, answer.fault().field.as_deref()),
+        (400, Code::InvalidField, Some("pf"))
+    );
+}
+
+/// Devices of both kinds go to the monitor as what they are.
+#[test]
+fn both_kinds_of_device() {
+    let bench = Bench::new(quick());
+    let config = r#"{"payload": {"kernel": "k"}, "devices": [{"path": "/sys/bus/pci/devices/0000:41:00.3"}]}"#;
+    assert_eq!(bench.ask("PUT", "/api/v1/vm.create", config).status, 204);
+    for body in [
+        r#"{"vf": {"address": "0000:41:00.4"}, "path": null}"#,
+        r#"{"vfio_user": "/s", "irq": "auto"}"#,
+        r#"{"path": "/sys/bus/pci/devices/0000:41:00.4", "iommu": true}"#,
+        r#"{"path": "/dev/vfio/1"}"#,
+        r#"{"vfio": {"address": "0000:41:00.3"}, "colour": 1}"#,
+    ] {
+        assert_eq!(bench.ask("PUT", "/api/v1/vm.add-device", body).status, 400, "{body}");
+    }
+    for body in [
+        r#"{"vf": {"address": "0000:41:00.4"}}"#,
+        r#"{"vfio_user": {"socket": "/s", "pf_socket": "/p", "member": 1}}"#,
+        r#"{"vfio_user": "/s"}"#,
+        r#"{"path": "/sys/bus/pci/devices/0000:41:00.5", "iommu": false, "id": "n"}"#,
+    ] {
+        assert_eq!(bench.ask("PUT", "/api/v1/vm.add-device", body).status, 204, "{body}");
+    }
+    let config = bench.model.inner.lock().unwrap().config.clone().unwrap();
+    assert_eq!((config.legacy_virtio.len(), config.devices.len()), (2, 3));
+    assert_eq!(config.devices[2].vfio.as_ref().unwrap().address, "0000:41:00.5");
 }

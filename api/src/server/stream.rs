@@ -14,7 +14,8 @@ use bytes::{Buf, Bytes};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, Shutdown, recvmsg, send, shutdown,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, Shutdown, recv, recvmsg, send,
+    shutdown,
 };
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
@@ -47,12 +48,22 @@ impl Peer {
         (!received.too_many).then_some(received.descriptors)
     }
 
-    /// Whether the client has closed its socket, not only its sending half.
-    pub fn is_gone(&self) -> bool {
+    /// Whether a reply without an end should end: the client has closed its socket, not only its sending
+    /// half, or it has sent more. That may be a descriptor of its own end, with which the socket is open
+    /// as long as nobody takes it out, client or no client.
+    pub fn is_done(&self) -> bool {
         let mut fds = [PollFd::new(&self.stream, PollFlags::empty())];
         // Without waiting.
         let ready = poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }));
-        ready.is_ok_and(|n| n > 0) && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+        let gone = ready.is_ok_and(|n| n > 0) && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR);
+        gone || self.has_more()
+    }
+
+    fn has_more(&self) -> bool {
+        let mut byte = [0];
+        let waiting = recv(&self.stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.is_ok_and(|(count, _)| count > 0) || received.too_many || !received.descriptors.is_empty()
     }
 
     fn receive(&self, into: &mut [u8]) -> io::Result<usize> {

@@ -14,9 +14,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{Limits, Server};
-use crate::service::{Line, Lines, Service};
+use crate::service::{Line, Lines, ProbeWhat, Service};
 use crate::types::{DeviceNode, LegacyDevice, PciDeviceInfo, ProbeReport, VmCounters, VmInfo};
-use crate::{Code, Fault, LegacyVirtioConfig, VmConfig, VmState};
+use crate::{Code, Fault, NewDevice, VmConfig, VmState};
 
 /// A monitor that keeps a configuration and a state, and moves between states as a real one does.
 pub struct Model {
@@ -35,11 +35,18 @@ pub struct Inner {
     pub config: Option<VmConfig>,
     pub descriptors: Vec<OwnedFd>,
     pub calls: Vec<String>,
+    pub probed: ProbeWhat,
 }
 
 impl Model {
     pub fn new() -> Arc<Self> {
-        let inner = Inner { state: VmState::NotCreated, config: None, descriptors: Vec::new(), calls: Vec::new() };
+        let inner = Inner {
+            state: VmState::NotCreated,
+            config: None,
+            descriptors: Vec::new(),
+            calls: Vec::new(),
+            probed: ProbeWhat::Host,
+        };
         Arc::new(Self {
             inner: Mutex::new(inner),
             delay: Mutex::default(),
@@ -140,9 +147,14 @@ impl Service for Model {
         Ok(())
     }
 
-    fn vm_add_device(&self, device: LegacyVirtioConfig, _: Vec<OwnedFd>) -> Result<Option<PciDeviceInfo>, Fault> {
+    fn vm_add_device(&self, device: NewDevice, _: Vec<OwnedFd>) -> Result<Option<PciDeviceInfo>, Fault> {
         self.go("add-device", None)?;
-        self.inner.lock().unwrap().config.as_mut().unwrap().legacy_virtio.push(device);
+        let mut inner = self.inner.lock().unwrap();
+        let config = inner.config.as_mut().unwrap();
+        match device {
+            NewDevice::LegacyVirtio(device) => config.legacy_virtio.push(device),
+            NewDevice::PassedThrough(device) => config.devices.push(device),
+        }
         Ok(None)
     }
 
@@ -157,7 +169,11 @@ impl Service for Model {
         self.note("info");
         let inner = self.inner.lock().unwrap();
         let config = inner.config.clone().unwrap();
-        let node = |id: &String| DeviceNode { id: id.clone(), pci_bdf: None, children: vec![], resources: vec![] };
+        let kind = "legacy_virtio".to_owned();
+        let node = |id: &String| {
+            let (id, kind) = (id.clone(), kind.clone());
+            DeviceNode { id, kind, pci_bdf: None, slot: None, function: None, children: vec![], resources: vec![] }
+        };
         let ids = config.legacy_virtio.iter().filter_map(|device| device.id.as_ref());
         let device_tree = ids.map(|id| (id.clone(), node(id))).collect();
         Ok(VmInfo { memory_actual_size: config.memory.size, config, state: inner.state, device_tree, ended_by: None })
@@ -174,8 +190,9 @@ impl Service for Model {
         Ok(Vec::new())
     }
 
-    fn host_probe(&self, _: Option<&str>) -> Result<ProbeReport, Fault> {
+    fn host_probe(&self, what: &ProbeWhat) -> Result<ProbeReport, Fault> {
         self.note("probe");
+        self.inner.lock().unwrap().probed = what.clone();
         Ok(ProbeReport { usable: true, checks: Vec::new() })
     }
 

@@ -4,8 +4,10 @@
 //!
 //! Users of [`PciFunction`] may not ask what kind it is.
 
+pub mod bus_errors;
 pub mod capabilities;
 pub mod detachable;
+pub mod eventfds;
 pub mod shared;
 pub mod tap;
 pub mod vfio;
@@ -138,7 +140,8 @@ pub trait PciFunction: Send + Sync + fmt::Debug {
     fn msix_vectors(&self) -> u16;
     /// Enables MSI-X on the function with vector `n` signalling `events[n]`; `None` leaves that
     /// vector silent. Replaces what was set before. The driver does not touch the MSI-X
-    /// capability or table itself.
+    /// capability or table itself. Another process may have the eventfds too, so a function signals
+    /// them without waiting ([`eventfds::signal`]; the kernel does as well).
     fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()>;
     /// Disables MSI-X on the function.
     fn disable_msix(&self) -> Result<()>;

@@ -117,6 +117,11 @@ impl PassthroughDevice {
         self.quiesce(&mut self.lock());
     }
 
+    /// Whether it was taken away.
+    pub fn is_gone(&self) -> bool {
+        self.faults.is_gone()
+    }
+
     /// The VM ends: no interrupt and no DMA after this.
     pub fn shutdown(&self) {
         let mut state = self.lock();

@@ -10,7 +10,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::faults::Faults;
 use super::msi::{Msi, MsiSetting};
 use super::report::InterruptUse;
-use crate::function::{IntxEvents, PciFunction};
+use crate::function::{IntxEvents, PciFunction, eventfds};
 use crate::pci::Msix;
 use crate::platform::{IrqLine, Resampled};
 
@@ -143,7 +143,7 @@ impl Interrupts {
     pub fn forget(&mut self) {
         if let Some(pin) = &mut self.pin {
             pin.live = None;
-            let _ = (pin.trigger.read(), pin.unmask.read());
+            let _ = (eventfds::take(&pin.trigger), eventfds::take(&pin.unmask));
         }
         self.used = InterruptUse::None;
         self.msi_vectors = 0;

@@ -60,6 +60,21 @@ fn bars_have_the_functions_sizes_and_kinds() {
     assert_eq!(bars, [(0, BarKind::Io, 64), (2, BarKind::Memory64 { prefetchable: true }, 0x4000)]);
 }
 
+/// A VF that is given to the guest without a legacy function in front of it.
+#[test]
+fn item_28_without_the_legacy_function_a_vf_is_purely_modern() {
+    use crate::soft_pf::{NetBackend, SoftPf, VfSpec};
+    let soft = SoftPf::new("soft", vec![VfSpec::Net { backend: NetBackend::Loopback, mac: [2; 6] }]).unwrap();
+    soft.enable_vfs(1).unwrap();
+    let view = View::new(soft.vf(0).unwrap().as_ref(), false, 10).unwrap();
+    assert_eq!(view.space.read(0, Width::B4), 0x1041_1af4, "a modern network card");
+    assert_ne!(view.space.read(8, Width::B1), 0, "legacy drivers want revision 0");
+    let bars: Vec<_> = view.space.bars().iter().map(|bar| (bar.bar, matches!(bar.kind, BarKind::Io))).collect();
+    assert_eq!(bars, [(2, false), (4, false)], "no BAR 0, no ports");
+    assert_eq!(view.space.read(0x10, Width::B4), 0);
+    assert_eq!(list(&view).iter().filter(|(id, _)| *id == 9).count(), 4, "virtio's structures");
+}
+
 #[test]
 fn power_states_are_kept_and_device_control_stays_here() {
     let (_, mut view) = view();

@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use super::super::VfSpec;
 use super::super::testing::{
-    Bench, Ram, Vring, device_config, disk, driver_ok, eventually, kick, modern_queue, negotiate, offered, read, settle,
+    Bench, Ram, Vring, device_config, disk, driver_ok, eventually, kick, modern_queue, negotiate, offered, read,
+    settle, write,
 };
+use vmm_sys_util::eventfd::EventFd;
+
 use crate::bus::Width;
 use crate::function::PciFunction;
 
@@ -382,4 +385,21 @@ fn addresses_that_are_not_mapped_are_counted() {
         assert!(faults(&disk).0 >= count);
         assert_eq!(faults(&disk).1, Some(0x7000_0000));
     }
+}
+
+/// `O_NONBLOCK` belongs to the open file of an eventfd: a client in another process can switch it off, and
+/// fill the counter. The VF's lock is held during the interrupt, and admin commands need it.
+#[test]
+fn an_interrupt_that_nobody_takes_holds_no_queue_and_no_command_up() {
+    let mut d = Disk::modern(8);
+    let trap = EventFd::new(0).unwrap();
+    trap.write(u64::MAX - 1).unwrap();
+    d.vf.set_msix(&[Some(&trap), Some(&trap)]).unwrap();
+    write(d.vf.as_ref(), 0x16, Width::B2, 0);
+    write(d.vf.as_ref(), 0x1a, Width::B2, 1);
+    for _ in 0..300 {
+        assert_eq!(d.request(0, 0, 512, false).0, OK);
+    }
+    assert_eq!(d.bench.legacy_read(1, false, 18, 1).unwrap() & 4, 4, "an admin command reaches the VF");
+    assert!(trap.read().unwrap() >= u64::MAX - 1);
 }

@@ -13,6 +13,7 @@ use super::chain::{Chain, DmaFaults, Ring, RingError};
 use super::memory::Memory;
 use super::model::{Model, Progress};
 use super::queue::{NO_VECTOR, Setup, VirtQueue};
+use crate::function::eventfds;
 
 /// Bits of the device status register (virtio 1.3, 2.1).
 pub(super) mod status {
@@ -304,7 +305,7 @@ impl VirtioDevice {
         };
         if let Some(Some(event)) = events.get(usize::from(vector))
             && self.bus_master
-            && let Err(error) = event.write(1)
+            && let Err(error) = eventfds::signal(event)
         {
             tracing::debug!(device = self.name, vector, %error, "cannot signal the interrupt's eventfd");
         }

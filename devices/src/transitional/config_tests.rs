@@ -195,6 +195,7 @@ fn functions_that_cannot_be_used_are_refused_with_a_reason() {
     assert!(error(|s| (s.config.irq_mode, s.vectors) = (IrqMode::Msix, 0)).contains("irq=msix"));
     assert!(error(|s| s.config.notify_mode = NotifyMode::Ioeventfd).contains("notify=auto"));
     assert!(error(|s| s.config.deadline = std::time::Duration::ZERO).contains("deadline"));
+    assert!(error(|s| s.bar0 = true).contains("vf has a BAR 0 of its own"));
     assert!(error(|s| s.vectors = 300).contains("BAR 4"), "the table is longer than its BAR");
     assert_eq!(error(|_| {}), "");
 }

@@ -13,6 +13,7 @@ use super::front::{Front, ISR_CONFIG, ISR_QUEUE};
 use super::queue_set::MAX_QUEUES;
 use super::stats::Stats;
 use super::trace::DeviceTrace;
+use crate::function::eventfds;
 
 /// The vector for configuration changes.
 pub const CONFIG_VECTOR: u16 = 0;
@@ -73,7 +74,7 @@ impl HiddenVectors {
     /// Forgets signals that nobody took.
     pub fn drain(&self) {
         for event in &self.events {
-            let _ = event.read();
+            eventfds::take(event);
         }
     }
 }
@@ -92,7 +93,7 @@ impl InterruptPump {
     fn pump(&self, vector: usize) {
         let Some(event) = self.vectors.events.get(vector) else { return };
         let bits = self.vectors.isr_bits(vector);
-        if self.front.raise_if(bits, || event.read().is_ok()) {
+        if self.front.raise_if(bits, || eventfds::take(event).is_some()) {
             self.trace.interrupt(bits, false);
             match bits {
                 ISR_CONFIG => self.stats.config_interrupts.add(),

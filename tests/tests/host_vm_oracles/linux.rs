@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use tests::sysfs::{self, device, kernel_log, read};
+pub(crate) use tests::sysfs::{bind, write};
+
 use crate::{Outcome, PF, check, text};
 
 /// For a kernel on an emulated machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(20);
-const DEVICES: &str = "/sys/bus/pci/devices";
-const DRIVERS: &str = "/sys/bus/pci/drivers";
 const VFS: usize = 2;
 /// Feature bits (virtio 1.3, 6).
 const SR_IOV: usize = 37;
@@ -24,61 +25,14 @@ pub(crate) fn pf() -> Outcome<String> {
     env::var(PF).map_err(text)
 }
 
-pub(crate) fn device(address: &str) -> PathBuf {
-    Path::new(DEVICES).join(address)
-}
-
-pub(crate) fn read(path: impl AsRef<Path>) -> Outcome<String> {
-    let path = path.as_ref();
-    Ok(fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?.trim().to_owned())
-}
-
-pub(crate) fn write(path: impl AsRef<Path>, what: &str) -> Outcome {
-    let path = path.as_ref();
-    fs::write(path, what).map_err(|error| format!("{what} to {}: {error}", path.display()))
-}
-
-/// The name of a function's driver.
-pub(crate) fn driver(address: &str) -> Option<String> {
-    let link = fs::read_link(device(address).join("driver")).ok()?;
-    Some(link.file_name()?.to_string_lossy().into_owned())
-}
-
-/// Binds a function to a driver, whatever it had.
-pub(crate) fn bind(address: &str, to: &str) -> Outcome {
-    if driver(address).as_deref() == Some(to) {
-        return Ok(());
-    }
-    if let Some(bound) = driver(address) {
-        write(Path::new(DRIVERS).join(bound).join("unbind"), address)?;
-    }
-    write(device(address).join("driver_override"), to)?;
-    write("/sys/bus/pci/drivers_probe", address)?;
-    check(driver(address).as_deref() == Some(to), format!("{address} did not bind to {to}: {}", kernel_log()))
-}
-
-fn kernel_log() -> String {
-    let log = Command::new("dmesg").output().map(|out| String::from_utf8_lossy(&out.stdout).into_owned());
-    let log = log.unwrap_or_default();
-    log.lines().rev().take(5).collect::<Vec<_>>().join("; ")
-}
-
 /// `sriov_numvfs`, with the VFs' drivers bound or not.
 pub(crate) fn set_vfs(count: usize, bind: bool) -> Outcome {
-    let pf = device(&pf()?);
-    if read(pf.join("sriov_numvfs"))? != "0" {
-        write(pf.join("sriov_numvfs"), "0")?;
-    }
-    write(pf.join("sriov_drivers_autoprobe"), if bind { "1" } else { "0" })?;
-    if count > 0 { write(pf.join("sriov_numvfs"), &count.to_string()) } else { Ok(()) }
+    sysfs::set_vfs(&pf()?, count, bind)
 }
 
 /// Address of the VF with this index.
 pub(crate) fn vf(index: usize) -> Outcome<String> {
-    let link =
-        fs::read_link(device(&pf()?).join(format!("virtfn{index}"))).map_err(|e| format!("virtfn{index}: {e}"))?;
-    let name = link.file_name().ok_or("virtfn leads nowhere")?;
-    Ok(name.to_string_lossy().into_owned())
+    sysfs::vf(&pf()?, index)
 }
 
 /// The one entry of a folder below a function whose path has a `*` for the number of the virtio device.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use api::{
-    AdminMode, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MemoryConfig, NetBackend, NotifyMode,
-    SoftDevice, VfioMode,
+    AdminMode, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MemoryConfig, NetBackend, NewDevice,
+    NotifyMode, SoftDevice, VfioMode,
 };
 use clap::CommandFactory;
 
@@ -163,12 +163,12 @@ fn every_verb_and_generator() {
         &["probe"],
         &["metrics"],
         &["events"],
+        &["add-device", "device", "vfio=0000:41:00.3"],
         &["trace"],
         &["shutdown-vmm"],
     ] {
         ctl(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
     }
-    assert!(ctl(&["add-device", "soft=floppy"]).unwrap_err().to_string().contains("soft=floppy"));
     for shell in ["bash", "zsh", "fish"] {
         let Command::Completions(args) = Cli::try_parse_from(["heirloom", "completions", shell]).unwrap().command
         else {
@@ -250,4 +250,33 @@ fn a_trace_has_a_file_and_a_form() {
     let cli = Cli::try_parse_from(["heirloom", "trace", "summarize", "t.jsonl", "--svg", "o.svg"]).unwrap();
     let Command::Trace(TraceArgs { command: TraceCommand::Summarize(args) }) = cli.command else { panic!("not trace") };
     assert_eq!((args.file, args.svg, args.json), ("t.jsonl".into(), Some("o.svg".into()), false));
+}
+
+#[test]
+fn devices_to_add() {
+    let add = |words: &[&str]| new_device(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+    let kind = |words: &[&str]| match add(words).unwrap() {
+        NewDevice::LegacyVirtio(_) => "legacy",
+        NewDevice::PassedThrough(_) => "passed",
+    };
+    for (words, expected) in [
+        (&["soft=net,loopback"][..], "legacy"),
+        (&["vf=0000:41:00.3"], "legacy"),
+        (&["vfio-user=/s,pf-socket=/p,member=1"], "legacy"),
+        (&["legacy-virtio", "soft=net,loopback"], "legacy"),
+        (&["vfio=0000:41:00.3"], "passed"),
+        (&["device", "vfio-user=/s"], "passed"),
+    ] {
+        assert_eq!(kind(words), expected, "{words:?}");
+    }
+    for (words, wanted) in [
+        (&["soft=floppy"][..], "soft=floppy"),
+        (&["vfio-user=/s"], "pf-socket"),
+        (&["legacy-virtio", "vfio=0000:41:00.3"], "give one of soft="),
+        (&["device", "soft=net,loopback"], "give one of vfio="),
+        (&["disk", "soft=net,loopback"], "legacy-virtio"),
+    ] {
+        let error = add(words).unwrap_err();
+        assert!(error.contains(wanted), "{words:?}: {error}");
+    }
 }

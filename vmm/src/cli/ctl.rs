@@ -3,10 +3,10 @@
 
 use std::path::PathBuf;
 
-use api::LegacyVirtioConfig;
+use api::NewDevice;
 use clap::{Args, Subcommand};
 
-use super::legacy_virtio;
+use super::{device, legacy_virtio};
 
 const HELP: &str = "\
 Examples:
@@ -15,6 +15,8 @@ Examples:
   heirloom ctl --api-socket vm.sock info
   heirloom ctl --api-socket vm.sock --json legacy net0 | jq '.[0].admin'
   heirloom ctl --api-socket vm.sock add-device soft=net,tap=tap1,id=lan
+  heirloom ctl --api-socket vm.sock add-device legacy-virtio vf=0000:41:00.3
+  heirloom ctl --api-socket vm.sock add-device device vfio=0000:42:00.0
   heirloom ctl --api-socket vm.sock events
 
 Exit codes:
@@ -75,9 +77,9 @@ pub enum Verb {
     },
     /// Add a device; the guest finds it at its next boot
     AddDevice {
-        /// As for --legacy-virtio of 'heirloom run'
-        #[arg(value_name = "KEY=VALUE,...", value_parser = legacy_virtio::parse)]
-        device: LegacyVirtioConfig,
+        /// KEY=VALUE,... as for --legacy-virtio of 'heirloom run'; after the word 'device' as for its --device
+        #[arg(value_name = "[legacy-virtio|device] KEY=VALUE,...", num_args = 1..=2, required = true)]
+        device: Vec<String>,
     },
     /// Take a device away
     RemoveDevice {
@@ -87,7 +89,14 @@ pub enum Verb {
     /// Look whether this host, or a PCI function of it, can be used
     Probe {
         /// Address of the function, or its path below /sys
+        #[arg(group = "function")]
         path: Option<String>,
+        /// This VF, and its PF
+        #[arg(long, value_name = "ADDRESS", group = "function")]
+        vf: Option<String>,
+        /// This PF, and its VFs
+        #[arg(long, value_name = "ADDRESS", group = "function")]
+        pf: Option<String>,
     },
     /// Print everything that is measured, in Prometheus' format
     Metrics,
@@ -100,4 +109,18 @@ pub enum Verb {
     },
     /// Remove the virtual machine and end the heirloom that answers
     ShutdownVmm,
+}
+
+/// The device that the words after `add-device` describe. Without a kind before them they are a legacy virtio
+/// function's; `vfio=`, which is none, is a function passed through.
+pub fn new_device(words: &[String]) -> Result<NewDevice, String> {
+    let legacy = |text: &str| legacy_virtio::parse(text).map(NewDevice::LegacyVirtio);
+    let passed = |text: &str| device::parse(text).map(NewDevice::PassedThrough);
+    match words {
+        [text] if text.split(',').any(|option| option.starts_with("vfio=")) => passed(text),
+        [text] => legacy(text),
+        [kind, text] if kind == "legacy-virtio" => legacy(text),
+        [kind, text] if kind == "device" => passed(text),
+        _ => Err("write [legacy-virtio] KEY=VALUE,... or device KEY=VALUE,...".to_owned()),
+    }
 }

@@ -18,7 +18,7 @@ mod trace;
 
 use clap::{Parser, Subcommand};
 
-pub use ctl::{CtlArgs, Verb};
+pub use ctl::{CtlArgs, Verb, new_device};
 pub use generate::{CompletionsArgs, ManArgs};
 pub use observe::ObserveArgs;
 pub use pf::{PfArgs, PfCommand};

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::cli::{CtlArgs, Verb};
+use crate::cli::{CtlArgs, Verb, new_device};
 use crate::config::{self, ConfigError};
 
 /// Why nothing came of it.
@@ -104,9 +104,16 @@ fn ask(verb: &Verb) -> Result<Ask, CtlError> {
         Verb::Info => get("vm.info", table::info),
         Verb::Counters => get("vm.counters", table::counters),
         Verb::Legacy { id } => get(&with_parameter("vm.legacy", "id", id.as_deref()), table::legacy),
-        Verb::AddDevice { device } => put("vm.add-device", Some(json(device)?)),
+        Verb::AddDevice { device } => {
+            let device = new_device(device).map_err(|error| ConfigError::Usage(format!("add-device: {error}")))?;
+            put("vm.add-device", Some(json(&device)?))
+        }
         Verb::RemoveDevice { id } => put("vm.remove-device", Some(json(&VmRemoveDevice { id: id.clone() })?)),
-        Verb::Probe { path } => get(&with_parameter("host.probe", "path", path.as_deref()), table::probe),
+        Verb::Probe { path, vf, pf } => {
+            let given = [("path", path), ("vf", vf), ("pf", pf)].into_iter().find(|(_, value)| value.is_some());
+            let (name, value) = given.map_or(("path", None), |(name, value)| (name, value.as_deref()));
+            get(&with_parameter("host.probe", name, value), table::probe)
+        }
         Verb::ShutdownVmm => put("vmm.shutdown", None),
         Verb::Metrics => return Ok(Ask::Text("/metrics")),
         Verb::Events => return Ok(Ask::Stream(format!("{PREFIX}/vmm.events"))),

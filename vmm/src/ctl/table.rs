@@ -57,29 +57,49 @@ pub fn info(reply: &Value) -> String {
         row(["memory", &memory]),
         row(["serial port", &plain(&config["serial"]["mode"])]),
     ]);
-    let devices = config["legacy_virtio"].as_array().map_or(&[][..], Vec::as_slice);
-    if devices.is_empty() {
-        return text;
-    }
+    let list = |name: &str| config[name].as_array().map_or(&[][..], Vec::as_slice);
     let mut rows = vec![row(["DEVICE", "PCI ADDRESS", "KIND", "BACKED BY"])];
-    for device in devices {
+    let legacy = list("legacy_virtio").iter().map(|device| (device, legacy_device(device)));
+    let passed = list("devices").iter().map(|device| (device, passed_through(device)));
+    for (device, (kind, behind)) in legacy.chain(passed) {
         let id = plain(&device["id"]);
         let bdf = plain(&reply["device_tree"][&id]["pci_bdf"]);
-        let (kind, behind) = match &device["soft"] {
-            Value::Object(soft) => soft.iter().next().map_or(("-", &Value::Null), |(kind, what)| (kind.as_str(), what)),
-            _ => ("-", &Value::Null),
-        };
-        let behind = match (&behind["file"], &behind["backend"]) {
-            (Value::Null, Value::Object(backend)) => {
-                backend.iter().next().map_or("-".to_owned(), |(name, value)| format!("{name} {}", plain(value)))
-            }
-            (Value::Null, backend) => plain(backend),
-            (file, _) => plain(file),
-        };
         rows.push(row([&id, &bdf, kind, &behind]));
+    }
+    if rows.len() == 1 {
+        return text;
     }
     text.push('\n');
     text + &columns(&rows)
+}
+
+/// Kind of an entry of `legacy_virtio`, and what is behind it.
+fn legacy_device(device: &Value) -> (&str, String) {
+    if let Value::Object(vf) = &device["vf"] {
+        return ("vf", vf.get("address").map_or("-".to_owned(), plain));
+    }
+    if let served @ Value::Object(_) = &device["vfio_user"] {
+        return ("vf", format!("{}, member {}", plain(&served["socket"]), plain(&served["member"])));
+    }
+    let Some((kind, behind)) = device["soft"].as_object().and_then(|soft| soft.iter().next()) else {
+        return ("-", "-".to_owned());
+    };
+    let behind = match (&behind["file"], &behind["backend"]) {
+        (Value::Null, Value::Object(backend)) => {
+            backend.iter().next().map_or("-".to_owned(), |(name, value)| format!("{name} {}", plain(value)))
+        }
+        (Value::Null, backend) => plain(backend),
+        (file, _) => plain(file),
+    };
+    (kind, behind)
+}
+
+/// The same of an entry of `devices`.
+fn passed_through(device: &Value) -> (&str, String) {
+    match &device["vfio"]["address"] {
+        Value::Null => ("passthrough", plain(&device["vfio_user"])),
+        address => ("passthrough", plain(address)),
+    }
 }
 
 pub fn counters(reply: &Value) -> String {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::Duration;
 
-use api::{LegacyVirtioConfig, VmConfig};
+use api::{NewDevice, VmConfig};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::view::{Counters, LegacyInfo, Ping, VmInfo};
@@ -48,7 +48,7 @@ pub(super) enum Request {
     Info,
     Counters,
     Legacy(Option<String>),
-    AddDevice(Box<LegacyVirtioConfig>, Vec<OwnedFd>),
+    AddDevice(Box<NewDevice>, Vec<OwnedFd>),
     RemoveDevice(String),
     Metrics,
     VmmShutdown,
@@ -206,7 +206,7 @@ impl Control {
     ///
     /// # Errors
     /// See [`Self::create`].
-    pub fn add_device(&self, device: LegacyVirtioConfig) -> Result<String, LifecycleError> {
+    pub fn add_device(&self, device: impl Into<NewDevice>) -> Result<String, LifecycleError> {
         self.add_device_with(device, Vec::new())
     }
 
@@ -216,10 +216,10 @@ impl Control {
     /// See [`Self::create`].
     pub fn add_device_with(
         &self,
-        device: LegacyVirtioConfig,
+        device: impl Into<NewDevice>,
         descriptors: Vec<OwnedFd>,
     ) -> Result<String, LifecycleError> {
-        match self.ask(Request::AddDevice(Box::new(device), descriptors), limit::CHECK)? {
+        match self.ask(Request::AddDevice(Box::new(device.into()), descriptors), limit::CHECK)? {
             Reply::Text(id) => Ok(id),
             other => Err(mixed_up(&other)),
         }

@@ -16,7 +16,8 @@ fn control() -> (Control, Receiver<Ticket>) {
 fn a_request_wakes_the_engine_and_gets_its_answer() {
     let (control, arrivals) = control();
     let wake = Arc::clone(&control.wake);
-    let client = thread::spawn(move || control.add_device(serde_json::from_str(NET).unwrap()));
+    let client =
+        thread::spawn(move || control.add_device(serde_json::from_str::<api::LegacyVirtioConfig>(NET).unwrap()));
     let mut ticket = arrivals.recv().unwrap();
     while wake.read().is_err() {
         thread::yield_now();

@@ -211,10 +211,7 @@ impl Engine {
             Request::Resume => self.resume()?,
             Request::Delete => self.delete()?,
             Request::Info => return Ok(Reply::Info(Box::new(self.info()?))),
-            Request::Counters => {
-                let (exits, sections) = self.figures();
-                return Ok(Reply::Counters(view::counters(&exits, &sections)));
-            }
+            Request::Counters => return Ok(Reply::Counters(view::counters(&self.figures()))),
             Request::Legacy(id) => return Ok(Reply::Legacy(self.legacy(id.as_deref())?)),
             Request::AddDevice(device, descriptors) => {
                 let outputs = self.options.outputs.clone();

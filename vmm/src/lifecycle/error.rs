@@ -2,13 +2,15 @@
 //! Why an operation failed, in a form that an API client can act on. Pure.
 
 use std::error::Error;
+use std::io;
 use std::time::Duration;
 
+use devices::admin::{AdminError, PfCause, PfError};
 use thiserror::Error;
 
 use super::state::{Operation, Refusal};
 use crate::config::ConfigError;
-use crate::machine::SetupError;
+use crate::machine::{HardwareError, SetupError};
 use crate::vcpu::VcpuError;
 
 /// What kind of failure it is, and so what the client can do about it.
@@ -129,9 +131,10 @@ impl From<&ConfigError> for LifecycleError {
 impl From<&SetupError> for LifecycleError {
     fn from(error: &SetupError) -> Self {
         let category = match error {
-            SetupError::Pf(_) => Category::PfUnavailable,
+            SetupError::Pf(_) | SetupError::HostPf { .. } => of_pf(error),
+            SetupError::Device { source, .. } | SetupError::Passthrough { source, .. } => of_device(source.as_ref()),
             // What the configuration names is not there or not free, as with a missing kernel.
-            SetupError::Boot { .. } | SetupError::Serial { .. } | SetupError::Device { .. } => Category::FileUnusable,
+            SetupError::Boot { .. } | SetupError::Serial { .. } => Category::FileUnusable,
             SetupError::AddressWidth { .. } | SetupError::Layout(_) => Category::InvalidConfig,
             SetupError::Internal(_) | SetupError::MainLoop(_) => Category::Internal,
             // It ended while it was told what to do.
@@ -144,10 +147,57 @@ impl From<&SetupError> for LifecycleError {
             SetupError::AddressWidth { .. } | SetupError::Layout(_) => Some("memory.size".to_owned()),
             SetupError::Serial { .. } => Some("serial.file".to_owned()),
             SetupError::Device { id, .. } => Some(format!("legacy_virtio[{id}]")),
+            SetupError::Passthrough { id, .. } => Some(format!("devices[{id}]")),
             _ => None,
         };
         Self { field, ..Self::from_error(category, error) }
     }
+}
+
+/// A PF that is not there is a mistake of the configuration, as is one that cannot do what is asked of it. One that
+/// is there and fails is down, and may be up when the client tries again.
+fn of_pf(error: &SetupError) -> Category {
+    let mut next: Option<&(dyn Error + 'static)> = match error {
+        SetupError::Pf(error) => Some(&error.cause),
+        error => Some(error),
+    };
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<PfError>() {
+            next = Some(&error.cause);
+            continue;
+        }
+        match error.downcast_ref::<PfCause>() {
+            Some(PfCause::Admin(AdminError::Timeout)) => return Category::Deadline,
+            Some(PfCause::VfCount { .. } | PfCause::NoSrIov | PfCause::VfReadOnly { .. }) => {
+                return Category::InvalidConfig;
+            }
+            _ => {}
+        }
+        match error.downcast_ref::<HardwareError>() {
+            Some(HardwareError::Token(_)) => return Category::SetupFailed,
+            Some(_) => return Category::InvalidConfig,
+            None => {}
+        }
+        match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => return Category::FileUnusable,
+            Some(io::ErrorKind::TimedOut) => return Category::Deadline,
+            _ => {}
+        }
+        next = error.source();
+    }
+    Category::PfUnavailable
+}
+
+/// As a file that cannot be opened; but a server that listens and is silent, or is dying, is no matter of names.
+fn of_device(error: &(dyn Error + 'static)) -> Category {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::TimedOut) => return Category::Deadline,
+            _ => next = error.source(),
+        }
+    }
+    Category::FileUnusable
 }
 
 #[cfg(test)]

@@ -39,3 +39,33 @@ fn set_up_errors_have_categories() {
     let timeout = VcpuError::Timeout { what: "stop", after: Duration::ZERO, vcpus: vec![0] };
     assert_eq!(category(&SetupError::Vcpu(timeout)), Category::Deadline);
 }
+
+/// A PF that is not there is the configuration's fault; one that is down is not.
+#[test]
+fn faults_of_a_pf_have_categories() {
+    use devices::function::FunctionError;
+    let category = |error: &SetupError| LifecycleError::from(error).category;
+    let of = |kind: io::ErrorKind| SetupError::HostPf {
+        pf: "pf".into(),
+        source: FunctionError::Io { name: "pf".into(), what: "connect", source: kind.into() }.into(),
+    };
+    assert_eq!(category(&of(io::ErrorKind::NotFound)), Category::FileUnusable);
+    assert_eq!(category(&of(io::ErrorKind::ConnectionRefused)), Category::PfUnavailable);
+    assert_eq!(category(&of(io::ErrorKind::TimedOut)), Category::Deadline);
+    let gone = FunctionError::Gone { name: "pf".into() };
+    assert_eq!(category(&SetupError::HostPf { pf: "pf".into(), source: gone.into() }), Category::PfUnavailable);
+    let few = HardwareError::VfDisabled { pf: "pf".into(), active: 1, member: 2 };
+    assert_eq!(category(&SetupError::HostPf { pf: "pf".into(), source: few.into() }), Category::InvalidConfig);
+    let pf = |cause| SetupError::Pf(PfError { function: "pf".into(), step: "choosing commands", cause });
+    assert_eq!(category(&pf(PfCause::Admin(AdminError::Timeout))), Category::Deadline);
+    assert_eq!(category(&pf(PfCause::Admin(AdminError::Dead("it was reset")))), Category::PfUnavailable);
+    assert_eq!(category(&pf(PfCause::VfCount { asked: 3, total: 2, active: 0 })), Category::InvalidConfig);
+    let source = || FunctionError::Io { name: "f".into(), what: "use", source: io::ErrorKind::NotFound.into() }.into();
+    let device = SetupError::Passthrough { id: "gpu".into(), source: source() };
+    assert_eq!(
+        (category(&device), LifecycleError::from(&device).field.as_deref()),
+        (Category::FileUnusable, Some("devices[gpu]"))
+    );
+    let device = SetupError::Device { id: "lan".into(), source: source() };
+    assert_eq!(LifecycleError::from(&device).field.as_deref(), Some("legacy_virtio[lan]"));
+}

@@ -69,13 +69,18 @@ pub enum EventKind {
         /// Id of the device.
         id: String,
     },
-    /// The PF of all legacy functions is lost.
+    /// A PF of legacy functions is lost.
     PfLost {
+        /// Its address, its socket, or `soft/pf`.
+        pf: String,
         /// Why.
         reason: String,
     },
     /// It was started over.
-    PfReturned,
+    PfReturned {
+        /// As above.
+        pf: String,
+    },
     /// The process is about to end.
     VmmShutdown,
 }
@@ -88,7 +93,7 @@ impl EventKind {
             | Self::DeviceRemoved { .. }
             | Self::DeviceFaulted { .. }
             | Self::DeviceRecovered { .. } => "device",
-            Self::PfLost { .. } | Self::PfReturned => "pf",
+            Self::PfLost { .. } | Self::PfReturned { .. } => "pf",
             Self::GuestReset | Self::GuestPowerOff | Self::Crashed { .. } => "guest",
             Self::VmmShutdown => "vmm",
             _ => "vm",
@@ -115,7 +120,7 @@ impl EventKind {
             Self::DeviceFaulted { .. } => "faulted",
             Self::DeviceRecovered { .. } => "recovered",
             Self::PfLost { .. } => "lost",
-            Self::PfReturned => "returned",
+            Self::PfReturned { .. } => "returned",
             Self::VmmShutdown => "shutting_down",
         }
     }
@@ -126,9 +131,9 @@ impl EventKind {
             Self::DeviceAdded { id } | Self::DeviceRemoved { id } | Self::DeviceRecovered { id } => {
                 [Some(("id", id)), None]
             }
-            Self::Crashed { reason } | Self::PfLost { reason } | Self::BootFailed { reason } => {
-                [Some(("reason", reason)), None]
-            }
+            Self::PfLost { pf, reason } => [Some(("pf", pf)), Some(("reason", reason))],
+            Self::PfReturned { pf } => [Some(("pf", pf)), None],
+            Self::Crashed { reason } | Self::BootFailed { reason } => [Some(("reason", reason)), None],
             _ => [None, None],
         }
     }

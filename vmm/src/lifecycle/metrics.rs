@@ -10,8 +10,8 @@ use devices::admin::{LATENCY_BOUNDS, OpcodeStats};
 
 use super::VmState;
 use super::tally::Tally;
-use super::view::by_kind;
-use crate::machine::DeviceSection;
+use super::view::{Figures, by_kind};
+use crate::machine::{DeviceSection, PassthroughSection, PfSection};
 use crate::vcpu::ExitCounts;
 
 /// What is rendered.
@@ -19,20 +19,21 @@ pub(super) struct Snapshot<'a> {
     pub(super) state: VmState,
     pub(super) events: u64,
     pub(super) tally: &'a Tally,
-    pub(super) exits: &'a [ExitCounts],
-    pub(super) devices: &'a [DeviceSection],
+    pub(super) figures: &'a Figures,
 }
 
 /// The text. Counters of processors and devices begin anew with each boot, which readers take for a restart.
 pub(super) fn render(snapshot: &Snapshot<'_>) -> String {
     let mut page = Page::default();
     engine(&mut page, snapshot);
-    processors(&mut page, snapshot.exits);
-    let devices = snapshot.devices;
+    processors(&mut page, &snapshot.figures.exits);
+    let devices = &snapshot.figures.devices;
     accesses(&mut page, devices);
     commands(&mut page, devices);
     kicks_and_interrupts(&mut page, devices);
-    faults(&mut page, devices);
+    faults(&mut page, snapshot.figures);
+    passed_through(&mut page, &snapshot.figures.passthrough);
+    physical_functions(&mut page, &snapshot.figures.pfs);
     page.text
 }
 
@@ -166,12 +167,16 @@ fn kicks_and_interrupts(page: &mut Page, devices: &[DeviceSection]) {
     }
 }
 
-fn faults(page: &mut Page, devices: &[DeviceSection]) {
+fn faults(page: &mut Page, figures: &Figures) {
+    let name = "heirloom_device_faulted";
+    page.family(name, "gauge", "1 while a device is out of service, or taken from the guest.");
+    let legacy = figures.devices.iter().map(|d| (&d.device.id, &d.device.faulted));
+    let passed = figures.passthrough.iter().map(|d| (&d.device.id, &d.device.faulted));
+    for (id, faulted) in legacy.chain(passed) {
+        page.sample(name, &[("device", id)], u64::from(faulted.is_some()));
+    }
     type Value = fn(&DeviceSection) -> u64;
-    let families: [(&str, &str, &str, Value); 4] = [
-        ("heirloom_device_faulted", "gauge", "1 while a device is out of service.", |d| {
-            u64::from(d.device.faulted.is_some())
-        }),
+    let families: [(&str, &str, &str, Value); 3] = [
         ("heirloom_device_resets_total", "counter", "Resets of a device by its guest.", |d| d.device.resets),
         (
             "heirloom_device_function_resets_total",
@@ -185,8 +190,55 @@ fn faults(page: &mut Page, devices: &[DeviceSection]) {
     ];
     for (name, kind, help, value) in families {
         page.family(name, kind, help);
+        for device in &figures.devices {
+            page.sample(name, &[("device", &device.device.id)], value(device));
+        }
+    }
+}
+
+/// Functions that the guest has as they are. What it does to their mapped parts nobody sees.
+fn passed_through(page: &mut Page, devices: &[PassthroughSection]) {
+    type Value = fn(&PassthroughSection) -> u64;
+    let name = "heirloom_passthrough_accesses_total";
+    page.family(name, "counter", "Accesses of the guest to BARs of a function passed through that left it.");
+    for device in devices {
+        for (direction, count) in [("read", device.device.reads), ("write", device.device.writes)] {
+            page.sample(name, &[("device", &device.device.id), ("direction", &direction)], count);
+        }
+    }
+    let families: [(&str, &str, &str, Value); 3] = [
+        ("heirloom_passthrough_resets_total", "counter", "Function-level resets by the guest.", |d| d.device.resets),
+        ("heirloom_passthrough_errors_total", "counter", "Operations on the function that failed.", |d| {
+            d.device.errors
+        }),
+        ("heirloom_passthrough_mapped_bytes", "gauge", "Bytes of BARs in the guest's memory.", |d| d.mapped_bytes),
+    ];
+    for (name, kind, help, value) in families {
+        page.family(name, kind, help);
         for device in devices {
             page.sample(name, &[("device", &device.device.id)], value(device));
+        }
+    }
+}
+
+fn physical_functions(page: &mut Page, pfs: &[PfSection]) {
+    type Value = fn(&PfSection) -> u64;
+    let families: [(&str, &str, &str, Value); 4] = [
+        ("heirloom_pf_up", "gauge", "1 while the PF runs administration commands, 0 while it is lost.", |pf| {
+            u64::from(pf.is_up())
+        }),
+        ("heirloom_pf_machine_losses_total", "counter", "Times the PF was lost since the boot.", |pf| pf.report.losses),
+        ("heirloom_pf_machine_restarts_total", "counter", "Times it was started over since the boot.", |pf| {
+            pf.report.restarts
+        }),
+        ("heirloom_pf_failed_restarts_total", "counter", "Attempts at that which failed, since the boot.", |pf| {
+            pf.report.failed_restarts
+        }),
+    ];
+    for (name, kind, help, value) in families {
+        page.family(name, kind, help);
+        for pf in pfs {
+            page.sample(name, &[("pf", &pf.pf)], value(pf));
         }
     }
 }

@@ -49,14 +49,14 @@ impl Observer for News {
         }
     }
 
-    fn pf_lost(&self, reason: &str) {
+    fn pf_lost(&self, pf: &str, reason: &str) {
         count(&self.tally.pf_losses);
-        self.events.publish(EventKind::PfLost { reason: reason.to_owned() });
+        self.events.publish(EventKind::PfLost { pf: pf.to_owned(), reason: reason.to_owned() });
     }
 
-    fn pf_returned(&self) {
+    fn pf_returned(&self, pf: &str) {
         count(&self.tally.pf_restarts);
-        self.events.publish(EventKind::PfReturned);
+        self.events.publish(EventKind::PfReturned { pf: pf.to_owned() });
     }
 
     fn tracer(&self) -> Option<&Arc<Tracer>> {

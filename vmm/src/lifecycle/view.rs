@@ -7,7 +7,7 @@ use api::VmConfig;
 use serde::Serialize;
 
 use super::VmState;
-use crate::machine::{DeviceSection, LegacySection};
+use crate::machine::{DeviceSection, LegacySection, PassthroughSection, PfSection};
 use crate::vcpu::ExitCounts;
 
 /// Who answers.
@@ -39,8 +39,27 @@ pub struct VmInfo {
 pub struct DeviceNode {
     /// Its id.
     pub id: String,
+    /// What it is: `legacy_virtio` or `passthrough`.
+    pub kind: &'static str,
     /// Its place on the PCI bus while there is a machine, such as `0000:00:01.0`.
     pub pci_bdf: Option<String>,
+    /// Its slot there.
+    pub slot: Option<u8>,
+    /// Name of the function below, while there is a machine.
+    pub function: Option<String>,
+}
+
+/// What a machine counted so far; all empty without one.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    /// By vCPU.
+    pub(super) exits: Vec<ExitCounts>,
+    /// Legacy functions.
+    pub(super) devices: Vec<DeviceSection>,
+    /// Functions passed through.
+    pub(super) passthrough: Vec<PassthroughSection>,
+    /// PFs of the legacy functions.
+    pub(super) pfs: Vec<PfSection>,
 }
 
 /// Counters by name, by device id or `vcpu0`, `vcpu1`, ....
@@ -62,20 +81,30 @@ pub fn bdf(slot: u8) -> String {
 }
 
 /// The devices of `config`, at the places that the machine gave them, if there is one.
-pub(super) fn device_tree(config: &VmConfig, sections: &[DeviceSection]) -> BTreeMap<String, DeviceNode> {
-    let ids = config.legacy_virtio.iter().filter_map(|device| device.id.clone());
-    let node = |id: String| {
-        let place = sections.iter().find(|section| section.device.id == id).map(|section| bdf(section.slot));
-        (id.clone(), DeviceNode { id, pci_bdf: place })
+pub(super) fn device_tree(config: &VmConfig, figures: &Figures) -> BTreeMap<String, DeviceNode> {
+    let node = |id: &String, kind, place: Option<(u8, &String)>| {
+        let (slot, function) = place.map(|(slot, function)| (slot, function.clone())).unzip();
+        (id.clone(), DeviceNode { id: id.clone(), kind, pci_bdf: slot.map(bdf), slot, function })
     };
-    ids.map(node).collect()
+    let legacy = config.legacy_virtio.iter().filter_map(|device| device.id.as_ref()).map(|id| {
+        let section = figures.devices.iter().find(|section| section.device.id == *id);
+        node(id, "legacy_virtio", section.map(|section| (section.slot, &section.device.function)))
+    });
+    let passed = config.devices.iter().filter_map(|device| device.id.as_ref()).map(|id| {
+        let section = figures.passthrough.iter().find(|section| section.device.id == *id);
+        node(id, "passthrough", section.map(|section| (section.slot, &section.device.function)))
+    });
+    legacy.chain(passed).collect()
 }
 
 /// All counters of a machine.
-pub(super) fn counters(exits: &[ExitCounts], sections: &[DeviceSection]) -> Counters {
-    let vcpus = exits.iter().enumerate().map(|(index, counts)| (format!("vcpu{index}"), vcpu_counters(counts)));
-    let devices = sections.iter().map(|section| (section.device.id.clone(), device_counters(section)));
-    vcpus.chain(devices).collect()
+pub(super) fn counters(figures: &Figures) -> Counters {
+    let vcpus = figures.exits.iter().enumerate();
+    let vcpus = vcpus.map(|(index, counts)| (format!("vcpu{index}"), vcpu_counters(counts)));
+    let devices = figures.devices.iter().map(|section| (section.device.id.clone(), device_counters(section)));
+    let passed = figures.passthrough.iter();
+    let passed = passed.map(|section| (section.device.id.clone(), passthrough_counters(section)));
+    vcpus.chain(devices).chain(passed).collect()
 }
 
 fn vcpu_counters(counts: &ExitCounts) -> BTreeMap<String, u64> {
@@ -122,6 +151,18 @@ fn device_counters(section: &DeviceSection) -> BTreeMap<String, u64> {
         ("errors_no_register", errors.no_register),
         ("errors_function", errors.function),
         ("rings_broken", *rings_broken),
+    ];
+    named.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+fn passthrough_counters(section: &PassthroughSection) -> BTreeMap<String, u64> {
+    let device = &section.device;
+    let named = [
+        ("reads", device.reads),
+        ("writes", device.writes),
+        ("resets", device.resets),
+        ("errors", device.errors),
+        ("mapped_bytes", section.mapped_bytes),
     ];
     named.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
 }

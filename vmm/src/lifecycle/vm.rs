@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::{LegacyVirtioConfig, NetBackend, SoftDevice, VmConfig};
+use api::{LegacyVirtioConfig, NetBackend, NewDevice, SoftDevice, VmConfig};
 
 use super::operator::SerialFile;
 use super::{Category, LifecycleError};
@@ -103,30 +103,35 @@ impl VirtualMachine {
     /// Adds a device and returns its id. Its number of a descriptor is one of `given`, and becomes a free one.
     pub(super) fn add_device(
         &mut self,
-        mut device: LegacyVirtioConfig,
+        device: NewDevice,
         given: Vec<OwnedFd>,
         outputs: Outputs<'_>,
     ) -> Result<String, Failure> {
         let mut descriptors = self.descriptors.clone();
-        if let Some(SoftDevice::Net { backend: NetBackend::Fd(index), .. }) = &mut device.soft
-            && let Some(descriptor) = usize::try_from(*index).ok().and_then(|at| given.into_iter().nth(at))
-        {
-            *index = (0..).find(|number| !descriptors.contains_key(number)).unwrap_or(u32::MAX);
-            descriptors.insert(*index, Arc::new(descriptor));
-        }
         let mut config = self.config.clone();
-        config.legacy_virtio.push(device);
-        let config = config::complete(config)?;
-        self.change(config, descriptors, outputs)?;
-        let id = self.config.legacy_virtio.last().and_then(|device| device.id.clone());
-        Ok(id.unwrap_or_default())
+        match device {
+            NewDevice::LegacyVirtio(mut device) => {
+                give_descriptor(&mut device, given, &mut descriptors);
+                config.legacy_virtio.push(device);
+                let config = config::complete(config)?;
+                self.change(config, descriptors, outputs)?;
+                Ok(self.config.legacy_virtio.last().and_then(|device| device.id.clone()).unwrap_or_default())
+            }
+            NewDevice::PassedThrough(device) => {
+                config.devices.push(device);
+                let config = config::complete(config)?;
+                self.change(config, descriptors, outputs)?;
+                Ok(self.config.devices.last().and_then(|device| device.id.clone()).unwrap_or_default())
+            }
+        }
     }
 
     /// Removes the device `id`, and closes its descriptor.
     pub(super) fn remove_device(&mut self, id: &str, outputs: Outputs<'_>) -> Result<(), Failure> {
         let mut config = self.config.clone();
         config.legacy_virtio.retain(|device| device.id.as_deref() != Some(id));
-        if config.legacy_virtio.len() == self.config.legacy_virtio.len() {
+        config.devices.retain(|device| device.id.as_deref() != Some(id));
+        if config == self.config {
             return Err(LifecycleError::no_device(id).into());
         }
         let is_used = |number: u32| {
@@ -162,6 +167,16 @@ impl VirtualMachine {
         self.machine.as_ref().ok_or_else(|| {
             LifecycleError::new(Category::Internal, "there is no machine in this state: this is a mistake in heirloom")
         })
+    }
+}
+
+/// The descriptor that a device refers to becomes one of the machine's, under a number that is free.
+fn give_descriptor(device: &mut LegacyVirtioConfig, given: Vec<OwnedFd>, descriptors: &mut Descriptors) {
+    if let Some(SoftDevice::Net { backend: NetBackend::Fd(index), .. }) = &mut device.soft
+        && let Some(descriptor) = usize::try_from(*index).ok().and_then(|at| given.into_iter().nth(at))
+    {
+        *index = (0..).find(|number| !descriptors.contains_key(number)).unwrap_or(u32::MAX);
+        descriptors.insert(*index, Arc::new(descriptor));
     }
 }
 

@@ -65,6 +65,14 @@ pub enum SetupError {
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// One function that is passed through.
+    #[error("device '{id}'")]
+    Passthrough {
+        /// Its id.
+        id: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A PF of the host or of another process.
     #[error("the PF {pf} cannot be used")]
     HostPf {

@@ -76,7 +76,7 @@ impl Registers {
     pub(super) const fn mode(&self) -> &'static str {
         match self {
             Self::Admin(_) => "admin_commands",
-            Self::Kernel(_) => "vfio_bar0",
+            Self::Kernel(_) => "kernel",
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use api::{InterruptMode, NotifyMode};
 use arch::irq::PciInterrupt;
 use devices::admin::wire::NotifyEntry;
-use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfClient, PfReport, PfWatchdog, Wait, WatchedVf};
+use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfClient, PfWatchdog, Wait, WatchedVf};
 use devices::function::PciFunction;
 use devices::function::detachable::Detachable;
 use devices::function::vfio::sysfs::Sysfs;
@@ -28,7 +28,7 @@ use super::hardware::{self, Hardware};
 use super::kernel_registers::{KernelRegisters, Registers};
 use super::members::{Member, members, start_pf};
 use super::observer::{ObservedClient, Observer};
-use super::pf_group::{PfGroup, START_LIMIT};
+use super::pf_group::{PfGroup, PfSection, START_LIMIT};
 use super::removal::Watched;
 use super::watchdog::WatchdogTimer;
 use super::{INTA, Platform, RemapBars, SetupError, Subscriber};
@@ -75,7 +75,7 @@ pub struct LegacySection {
     /// What it did.
     #[serde(flatten)]
     pub section: DeviceSection,
-    /// How its registers are reached: `admin_commands`, or `vfio_bar0` where the kernel runs those.
+    /// How its registers are reached: `admin_commands`, or `kernel` where the kernel runs those.
     pub mode: &'static str,
     /// Its legacy registers; `null` while an access holds them.
     pub registers: Option<RegisterMirror>,
@@ -138,9 +138,11 @@ impl LegacyVirtio {
                 function: Arc::clone(&f.vf) as _,
                 // A PF is one: what becomes of it is told once.
                 client: match position {
-                    0 => {
-                        Arc::new(ObservedClient { client: Arc::clone(&f.device) as _, observer: Arc::clone(observer) })
-                    }
+                    0 => Arc::new(ObservedClient {
+                        pf: pf.driver.function().name().to_owned(),
+                        client: Arc::clone(&f.device) as _,
+                        observer: Arc::clone(observer),
+                    }),
                     _ => Arc::clone(&f.device) as _,
                 },
             });
@@ -205,10 +207,9 @@ impl LegacyVirtio {
         self.functions.iter().zip(self.sections()).map(detail).collect()
     }
 
-    /// What became of the PF; of several, the one that was lost most often. `None` if there is none.
-    pub(super) fn pf_report(&self) -> Option<PfReport> {
-        // Of equals the last is the greatest, and the PF that was named before the others is to be told of.
-        self.pfs.iter().rev().map(|pf| pf.log.report()).max_by_key(|report| report.losses)
+    /// What became of each PF.
+    pub(super) fn pf_sections(&self) -> Vec<PfSection> {
+        self.pfs.iter().map(PfGroup::section).collect()
     }
 
     /// Resets the VFs, so that none reaches guest memory any more.

@@ -35,6 +35,7 @@ pub use hardware::HardwareError;
 pub use legacy_virtio::{DeviceSection, LegacySection};
 pub use observer::Observer;
 pub use passthrough::PassthroughSection;
+pub use pf_group::PfSection;
 
 use crate::config::Plan;
 use crate::kvm::{BarMapper, GuestRam, IrqLines, MsiRoutes, PortIoEvents, RamOptions, Vm};
@@ -130,7 +131,7 @@ impl Machine {
         let ended: Subscriber = Box::new(processors::EndWatch::new(&self.vcpus)?);
         let watchdogs = self.legacy.watchdogs(&self.observer)?;
         let mut watched = self.legacy.watched(&self.remap);
-        watched.extend(self.passthrough.watched(&self.remap));
+        watched.extend(self.passthrough.watched(&self.remap, &self.observer));
         let removal: Subscriber = Box::new(RemovalWatch::new(watched));
         let subscribers = self.legacy.pumps().into_iter().chain(watchdogs).chain([removal, ended]);
         self.subscribers = subscribers.map(|subscriber| events.add_subscriber(subscriber)).collect();
@@ -202,10 +203,10 @@ impl Machine {
         self.passthrough.sections()
     }
 
-    /// What became of the PF of its legacy virtio devices, if it has any; times are from the machine's
-    /// construction.
-    pub fn pf(&self) -> Option<devices::admin::PfReport> {
-        self.legacy.pf_report()
+    /// What became of each PF of its legacy virtio devices, in the order in which these name them; times are from
+    /// the machine's construction.
+    pub fn pfs(&self) -> Vec<PfSection> {
+        self.legacy.pf_sections()
     }
 
     /// Exits of each vCPU so far.

@@ -10,10 +10,10 @@ use devices::transitional::{FaultChange, NotifyAddress, Tracer};
 pub trait Observer: Send + Sync {
     /// Device `id` went out of service, or is back.
     fn device(&self, id: &str, change: FaultChange<'_>);
-    /// The PF of the legacy functions is lost.
-    fn pf_lost(&self, reason: &str);
+    /// A PF of legacy functions is lost.
+    fn pf_lost(&self, pf: &str, reason: &str);
     /// It was started over.
-    fn pf_returned(&self);
+    fn pf_returned(&self, pf: &str);
     /// What legacy accesses are noted into, if anything.
     fn tracer(&self) -> Option<&Arc<Tracer>> {
         None
@@ -22,6 +22,8 @@ pub trait Observer: Send + Sync {
 
 /// A client of the PF whose news are observed.
 pub(super) struct ObservedClient {
+    /// The PF's name.
+    pub(super) pf: String,
     pub(super) client: Arc<dyn PfClient>,
     pub(super) observer: Arc<dyn Observer>,
 }
@@ -29,12 +31,12 @@ pub(super) struct ObservedClient {
 impl PfClient for ObservedClient {
     fn pf_lost(&self, reason: &str) {
         // Before the devices say what it does to them.
-        self.observer.pf_lost(reason);
+        self.observer.pf_lost(&self.pf, reason);
         self.client.pf_lost(reason);
     }
 
     fn pf_returned(&self, notify: &[NotifyAddress]) {
-        self.observer.pf_returned();
+        self.observer.pf_returned(&self.pf);
         self.client.pf_returned(notify);
     }
 }

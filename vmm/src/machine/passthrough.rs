@@ -9,9 +9,11 @@ use devices::function::PciFunction;
 use devices::function::detachable::Detachable;
 use devices::passthrough::{PassthroughDevice, PassthroughParts, PassthroughReport};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
+use devices::transitional::FaultChange;
 use serde::Serialize;
 
 use super::hardware::{self, Hardware};
+use super::observer::Observer;
 use super::removal::Watched;
 use super::{INTA, Platform, RemapBars, SetupError};
 use crate::config::{FunctionPlan, PassthroughPlan};
@@ -49,7 +51,7 @@ impl Passthrough {
     ) -> Result<Self, SetupError> {
         let build = |plan: &PassthroughPlan| {
             function(plan, platform, hardware, root)
-                .map_err(|source| SetupError::Device { id: plan.id.clone(), source })
+                .map_err(|source| SetupError::Passthrough { id: plan.id.clone(), source })
         };
         let functions = plans.iter().map(build).collect::<Result<_, _>>()?;
         Ok(Self { functions, root: Arc::clone(root) })
@@ -63,21 +65,18 @@ impl Passthrough {
     }
 
     /// What to do when functions are wanted back or fail.
-    pub(super) fn watched(&self, remap: &RemapBars) -> Vec<Watched> {
+    pub(super) fn watched(&self, remap: &RemapBars, observer: &Arc<dyn Observer>) -> Vec<Watched> {
         let mut watched = Vec::new();
         for f in &self.functions {
-            let (device, handle, remapped) = (Arc::clone(&f.device), Arc::clone(&f.handle), Arc::clone(remap));
+            let take_away = f.take_away(remap, observer);
+            let handle = Arc::clone(&f.handle);
             let removed = move || {
-                device.taken_away("the system wants the function back, or its server is gone");
-                remapped();
+                take_away("the system wants the function back, or its server is gone");
                 handle.detach();
             };
             watched.extend(f.handle.removal_event().and_then(|event| Watched::new(event, f.handle.name(), removed)));
-            let (device, remapped) = (Arc::clone(&f.device), Arc::clone(remap));
-            let failed = move || {
-                device.taken_away("the function reports an error that it cannot recover from");
-                remapped();
-            };
+            let take_away = f.take_away(remap, observer);
+            let failed = move || take_away("the function reports an error that it cannot recover from");
             watched.extend(f.handle.error_event().and_then(|event| Watched::new(event, f.handle.name(), failed)));
         }
         watched
@@ -97,6 +96,21 @@ impl Passthrough {
     pub(super) fn shut_down(&self) {
         for function in self.functions.iter().filter(|function| !function.handle.is_detached()) {
             function.device.shutdown();
+        }
+    }
+}
+
+impl Function {
+    /// Takes the function from the guest, for a reason. The observer is told once, whatever comes after.
+    fn take_away(&self, remap: &RemapBars, observer: &Arc<dyn Observer>) -> impl Fn(&str) + Send + use<> {
+        let (device, remap, observer) = (Arc::clone(&self.device), Arc::clone(remap), Arc::clone(observer));
+        move |reason| {
+            let news = !device.is_gone();
+            device.taken_away(reason);
+            remap();
+            if news {
+                observer.device(device.name(), FaultChange::Faulted(reason));
+            }
         }
     }
 }

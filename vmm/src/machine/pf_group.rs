@@ -8,11 +8,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use api::VfioMode;
-use devices::admin::{Negotiation, PfDriver, PfLog, Wait};
+use devices::admin::{Negotiation, PfDriver, PfLog, PfReport, Wait};
 use devices::function::PciFunction;
 use devices::function::detachable::Detachable;
 use devices::function::vfio::{Bdf, VfToken};
 use devices::soft_pf::{SoftPf, VfSpec};
+use serde::Serialize;
 
 use super::SetupError;
 use super::hardware::{self, Hardware, HardwareError};
@@ -45,7 +46,29 @@ pub(super) struct PfGroup {
     pub(super) log: Arc<PfLog>,
 }
 
+/// What became of one PF, for the report.
+#[derive(Clone, Debug, Serialize)]
+pub struct PfSection {
+    /// Its address, its socket, or `soft/pf`.
+    pub pf: String,
+    /// Losses and returns.
+    #[serde(flatten)]
+    pub report: PfReport,
+}
+
+impl PfSection {
+    /// Whether it runs commands now, as far as is known.
+    pub fn is_up(&self) -> bool {
+        self.report.last_loss.as_ref().is_none_or(|loss| loss.back_after_ms.is_some())
+    }
+}
+
 impl PfGroup {
+    /// What became of it.
+    pub(super) fn section(&self) -> PfSection {
+        PfSection { pf: self.driver.function().name().to_owned(), report: self.log.report() }
+    }
+
     /// The software PF with VFs of these kinds.
     pub(super) fn soft(specs: Vec<VfSpec>, cancelled: &AtomicBool) -> Result<Self, SetupError> {
         let vfs = u16::try_from(specs.len()).map_err(|_| SetupError::Internal("more VFs than PCI slots"))?;

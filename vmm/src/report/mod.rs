@@ -8,12 +8,11 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use devices::admin::PfReport;
 use rustix::fs::Access;
 use serde::Serialize;
 
 use crate::cli::{ReportFormat, ReportTarget};
-use crate::machine::{DeviceSection, Machine, PassthroughSection};
+use crate::machine::{DeviceSection, Machine, PassthroughSection, PfSection};
 use crate::vcpu::ExitCounts;
 
 /// Boots that a report keeps; a guest that reboots for ever must not fill memory.
@@ -39,8 +38,8 @@ pub struct Boot {
     pub ended_by: String,
     /// Exits of each vCPU.
     pub vcpus: Vec<Exits>,
-    /// The PF of the legacy virtio devices, if there are any.
-    pub pf: Option<PfReport>,
+    /// The PFs of the legacy virtio devices, in the order in which these name them.
+    pub pfs: Vec<PfSection>,
     /// Devices in slot order.
     pub devices: Vec<DeviceSection>,
     /// Functions passed through, in slot order.
@@ -91,7 +90,7 @@ impl Report {
         self.boots.push(Boot {
             ended_by: ended_by.to_owned(),
             vcpus: machine.exits().into_iter().map(Exits::from).collect(),
-            pf: machine.pf(),
+            pfs: machine.pfs(),
             devices: machine.devices(),
             passthrough: machine.passthrough(),
         });

@@ -3,11 +3,11 @@
 
 use std::fmt::{self, Write};
 
-use devices::admin::{OpcodeStats, PfReport};
+use devices::admin::OpcodeStats;
 use devices::transitional::KickReport;
 
 use super::{Boot, Report};
-use crate::machine::{DeviceSection, PassthroughSection};
+use crate::machine::{DeviceSection, PassthroughSection, PfSection};
 
 /// The whole report.
 pub fn render(report: &Report) -> String {
@@ -40,7 +40,7 @@ fn write_boot(out: &mut String, boot: &Boot) -> fmt::Result {
             exits.port_in, exits.port_out, exits.mmio_read, exits.mmio_write, exits.other
         )?;
     }
-    boot.pf.iter().try_for_each(|pf| write_pf(out, pf))?;
+    boot.pfs.iter().try_for_each(|pf| write_pf(out, pf))?;
     boot.devices.iter().try_for_each(|device| write_device(out, device))?;
     boot.passthrough.iter().try_for_each(|device| write_passthrough(out, device))
 }
@@ -69,12 +69,14 @@ fn write_passthrough(out: &mut String, section: &PassthroughSection) -> fmt::Res
 }
 
 /// Nothing about a PF that never was lost.
-fn write_pf(out: &mut String, pf: &PfReport) -> fmt::Result {
+fn write_pf(out: &mut String, section: &PfSection) -> fmt::Result {
+    let pf = &section.report;
     let Some(loss) = &pf.last_loss else { return Ok(()) };
     let seconds = |ms: u64| ms as f64 / 1000.0;
     write!(
         out,
-        "PF: lost {} times, restarted {} times, {} attempts failed; last lost {:.1} s after power-on, ",
+        "PF {}: lost {} times, restarted {} times, {} attempts failed; last lost {:.1} s after power-on, ",
+        section.pf,
         pf.losses,
         pf.restarts,
         pf.failed_restarts,

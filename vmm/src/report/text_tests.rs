@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-use devices::admin::PfLoss;
+use devices::admin::{PfLoss, PfReport};
 
 use super::*;
 
-fn report(pf: Option<PfReport>) -> Report {
-    let boot = Boot { ended_by: "end".into(), vcpus: Vec::new(), pf, devices: Vec::new(), passthrough: Vec::new() };
+fn report(pfs: impl IntoIterator<Item = PfReport>) -> Report {
+    let pfs = ('a'..).zip(pfs).map(|(pf, report)| PfSection { pf: pf.into(), report }).collect();
+    let boot = Boot { ended_by: "end".into(), vcpus: Vec::new(), pfs, devices: Vec::new(), passthrough: Vec::new() };
     Report { ended_by: "end".into(), boot_count: 1, boots: vec![boot], ..Report::default() }
 }
 
@@ -15,15 +16,25 @@ fn a_pf_is_told_of_once_it_was_lost() {
     assert_eq!(line(Some(PfReport::default())), None);
     let loss = |back_after_ms| PfLoss { after_ms: 12_340, reason: "reset".into(), back_after_ms };
     let pf = |loss| PfReport { losses: 2, restarts: 1, failed_restarts: 3, last_loss: Some(loss) };
-    let start = "PF: lost 2 times, restarted 1 times, 3 attempts failed; last lost 12.3 s after power-on, ";
+    let start = "PF a: lost 2 times, restarted 1 times, 3 attempts failed; last lost 12.3 s after power-on, ";
     assert_eq!(line(Some(pf(loss(Some(1500))))), Some(format!("{start}back 1.5 s later: reset")));
     assert_eq!(line(Some(pf(loss(None)))), Some(format!("{start}NOT BACK: reset")));
 }
 
 #[test]
-fn json_has_the_pf() {
-    let json = serde_json::to_value(report(Some(PfReport::default()))).unwrap();
-    let expected = serde_json::json!({"losses": 0, "restarts": 0, "failed_restarts": 0, "last_loss": null});
-    assert_eq!(json["boots"][0]["pf"], expected);
-    assert!(serde_json::to_value(report(None)).unwrap()["boots"][0]["pf"].is_null());
+fn each_pf_is_told_of() {
+    let lost = |losses, reason: &str| PfReport {
+        losses,
+        last_loss: Some(PfLoss { after_ms: 1000, reason: reason.into(), back_after_ms: None }),
+        ..PfReport::default()
+    };
+    let report = report([lost(1, "one"), PfReport::default(), lost(3, "three")]);
+    let text = render(&report);
+    let lines: Vec<_> = text.lines().filter(|line| line.starts_with("PF ")).collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("PF a: lost 1 times"), "{text}");
+    assert!(lines[1].starts_with("PF c: lost 3 times") && lines[1].ends_with("NOT BACK: three"), "{text}");
+    let json = serde_json::to_value(&report).unwrap();
+    let expected = serde_json::json!({"pf": "b", "losses": 0, "restarts": 0, "failed_restarts": 0, "last_loss": null});
+    assert_eq!(json["boots"][0]["pfs"][1], expected);
+    assert_eq!(json["boots"][0]["pfs"].as_array().map(Vec::len), Some(3));
 }

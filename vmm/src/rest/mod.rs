@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use api::server::{Limits, Server, StartError};
-use api::service::{Line, Lines};
+use api::service::{Line, Lines, ProbeWhat};
 use api::types::{LegacyDevice, PciDeviceInfo, ProbeReport, VmCounters, VmInfo};
-use api::{Code, Fault, LegacyVirtioConfig, Service, VmConfig};
+use api::{Code, Fault, NewDevice, Service, VmConfig};
 use devices::function::vfio::Bdf;
 use devices::function::vfio::sysfs::Sysfs;
 use serde::Serialize;
@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::lifecycle::{Category, Control, LifecycleError, Next, Subscription, VmState, rfc3339};
 use crate::probe::{self, ProbeRequest, Target};
+use crate::trace::{NextLine, TraceSubscription};
 
 /// Starts the API on a socket at `path`.
 ///
@@ -53,8 +54,8 @@ impl From<LifecycleError> for Fault {
 }
 
 /// The PCI function that an address, or a path below `/sys`, names.
-fn target(function: &str) -> Result<Target, Fault> {
-    let missing = |message: String| Fault::new(Code::DeviceNotFound, message).at("path");
+fn target(function: &str, parameter: &str) -> Result<Target, Fault> {
+    let missing = |message: String| Fault::new(Code::DeviceNotFound, message).at(parameter);
     let last = function.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let bdf: Bdf = last.parse().map_err(|error| missing(format!("'{function}' names no PCI function: {error}")))?;
     let found = Sysfs::new().function(bdf).and_then(|function| function.physfn());
@@ -135,11 +136,7 @@ impl Service for Monitor {
         Ok(self.0.delete()?)
     }
 
-    fn vm_add_device(
-        &self,
-        device: LegacyVirtioConfig,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<Option<PciDeviceInfo>, Fault> {
+    fn vm_add_device(&self, device: NewDevice, descriptors: Vec<OwnedFd>) -> Result<Option<PciDeviceInfo>, Fault> {
         self.0.add_device_with(device, descriptors)?;
         Ok(None)
     }
@@ -160,8 +157,27 @@ impl Service for Monitor {
         convert(self.0.legacy(id)?)
     }
 
-    fn host_probe(&self, function: Option<&str>) -> Result<ProbeReport, Fault> {
-        let target = function.map_or(Ok(Target::Host), target)?;
+    fn host_probe(&self, what: &ProbeWhat) -> Result<ProbeReport, Fault> {
+        let target = match what {
+            ProbeWhat::Host => Target::Host,
+            ProbeWhat::Path(path) => target(path, "path")?,
+            ProbeWhat::Vf(address) => match target(address, "vf")? {
+                Target::Pf(bdf) => {
+                    return Err(
+                        Fault::new(Code::InvalidField, format!("{bdf} is no virtual function: try pf=")).at("vf")
+                    );
+                }
+                vf => vf,
+            },
+            ProbeWhat::Pf(address) => match target(address, "pf")? {
+                Target::Vf(bdf) => {
+                    return Err(
+                        Fault::new(Code::InvalidField, format!("{bdf} is a virtual function: try vf=")).at("pf")
+                    );
+                }
+                pf => pf,
+            },
+        };
         Ok(probe::run(&ProbeRequest::new(target)))
     }
 
@@ -174,13 +190,32 @@ impl Service for Monitor {
     }
 
     fn trace(&self, id: Option<&str>) -> Result<Box<dyn Lines>, Fault> {
-        // The function must be there, whatever else.
+        // A reader of a function that is not there would wait for ever.
         self.0.legacy(id)?;
-        Err(Fault::new(Code::Unavailable, "register accesses are not traced in this version"))
+        let lines = self.0.traces().subscribe(id).map_err(|error| Fault::from_error(Code::SetupFailed, &error))?;
+        Ok(Box::new(Accesses { lines, control: self.0.clone() }))
     }
 
     fn vmm_shutdown(&self) -> Result<(), Fault> {
         Ok(self.0.vmm_shutdown()?)
+    }
+}
+
+/// Legacy accesses as lines.
+struct Accesses {
+    lines: TraceSubscription,
+    control: Control,
+}
+
+impl Lines for Accesses {
+    fn next(&mut self, limit: Duration) -> Line {
+        match self.lines.next(limit) {
+            NextLine::Line(line) => Line::Text(line.as_ref().to_owned()),
+            // Nothing comes before another boot, if there is one: what there was has been read.
+            NextLine::Nothing if !self.control.state().has_machine() => Line::End,
+            NextLine::Nothing => Line::Nothing,
+            NextLine::End => Line::End,
+        }
     }
 }
 

@@ -54,12 +54,15 @@ fn lines_of_events() {
 #[test]
 fn functions_to_probe() {
     for wrong in ["", "/", "eth0", "/sys/bus/pci/devices/", "/sys/bus/pci/devices/ffff:ff:1f.7"] {
-        let fault = target(wrong).unwrap_err();
+        let fault = target(wrong, "path").unwrap_err();
         assert_eq!((fault.code, fault.field.as_deref()), (Code::DeviceNotFound, Some("path")), "{wrong}");
     }
     let Some(bdf) = Sysfs::new().functions().ok().and_then(|functions| functions.first().copied()) else {
         println!("SKIPPED: functions_to_probe: this machine shows no PCI functions");
         return;
     };
-    assert_eq!(target(&format!("/sys/bus/pci/devices/{bdf}/")).unwrap(), target(&bdf.to_string()).unwrap());
+    assert_eq!(
+        target(&format!("/sys/bus/pci/devices/{bdf}/"), "path").unwrap(),
+        target(&bdf.to_string(), "vf").unwrap()
+    );
 }

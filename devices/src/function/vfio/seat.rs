@@ -272,6 +272,9 @@ impl Joining<'_> {
             Some(libc::EACCES | libc::EPERM) => OpenError::Permission { path },
             Some(libc::EBUSY) => {
                 let holders = holders(&self.paths.proc, &path);
+                // A group is busy as well while a member of it is open by its character device.
+                let elsewhere = if holders.is_empty() { self.other_users() } else { None };
+                let (path, holders) = elsewhere.unwrap_or((path, holders));
                 OpenError::Busy { bdf: self.found.bdf, path, holders }
             }
             _ => OpenError::Call { bdf: self.found.bdf, what: "open its device node", source },

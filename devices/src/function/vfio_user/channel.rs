@@ -4,7 +4,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,7 +13,6 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
 };
-use vmm_sys_util::eventfd::EventFd;
 
 use super::wire::{HEADER_LEN, Header, MAX_MESSAGE, WireError};
 
@@ -96,12 +95,6 @@ pub(super) fn send(
         }
     }
     Ok(())
-}
-
-/// An eventfd as a descriptor to wait for.
-pub(super) fn event_fd(event: &EventFd) -> BorrowedFd<'_> {
-    // SAFETY: the eventfd is open for as long as it is borrowed.
-    unsafe { BorrowedFd::borrow_raw(event.as_raw_fd()) }
 }
 
 /// A message that has arrived whole.

@@ -13,7 +13,6 @@ use std::time::Duration;
 use vm_memory::GuestMemoryRegion;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-use super::channel::event_fd;
 use super::connection::{Connection, Failure};
 use super::discovery::{self, Discovered};
 use super::version::Capabilities;
@@ -21,7 +20,9 @@ use super::watcher::{Mapped, Watcher};
 use super::wire::{DmaMap, DmaUnmap, RegionAccess, Request, SetIrqs, dma_flag, read_data, set_irqs_flag, written};
 use super::{CONFIG_REGION, irqs};
 use crate::bus::Width;
-use crate::function::{DmaRegion, FunctionError, IntxEvents, KickLink, MappableArea, PciFunction, Region, Result};
+use crate::function::{
+    DmaRegion, FunctionError, IntxEvents, KickLink, MappableArea, PciFunction, Region, Result, eventfds,
+};
 use crate::pci::CONFIG_SPACE_SIZE;
 
 /// How long a server may take for a request, unless told otherwise.
@@ -167,7 +168,7 @@ impl VfioUserFunction {
             match event {
                 Some(event) => {
                     run(&mut Vec::new(), std::mem::take(&mut holes))?;
-                    fds.push(event_fd(event));
+                    fds.push(eventfds::borrow(event));
                 }
                 None => {
                     let count = fds.len();
@@ -296,8 +297,8 @@ impl PciFunction for VfioUserFunction {
     fn set_intx(&self, events: Option<IntxEvents<'_>>) -> Result<()> {
         let Some(IntxEvents { trigger, unmask }) = events else { return self.disable(irqs::INTX) };
         let eventfd = set_irqs_flag::EVENTFD;
-        self.set_irqs(irqs::INTX, eventfd | set_irqs_flag::UNMASK, (0, 1), &[event_fd(unmask)])?;
-        self.set_irqs(irqs::INTX, eventfd | set_irqs_flag::TRIGGER, (0, 1), &[event_fd(trigger)])
+        self.set_irqs(irqs::INTX, eventfd | set_irqs_flag::UNMASK, (0, 1), &[eventfds::borrow(unmask)])?;
+        self.set_irqs(irqs::INTX, eventfd | set_irqs_flag::TRIGGER, (0, 1), &[eventfds::borrow(trigger)])
     }
 
     fn removal_event(&self) -> Option<&EventFd> {

@@ -5,6 +5,10 @@
 //! once, and what the function gets are views of that mapping: a map or unmap costs no system call, and
 //! the process does not run out of mappings.
 //!
+//! A client can make its files shorter at any time: `bus_errors` keeps this process alive then, and the
+//! connection ends. Files of other than memory's file systems are not mapped, as an access to a page
+//! waits for whoever serves the file system, in FUSE's case the client.
+//!
 //! Clients are loose: they map over what is mapped, which replaces it, and unmap what is not, which is
 //! no error.
 
@@ -14,11 +18,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Weak};
 
+use rustix::fs::fstatfs;
 use vm_memory::mmap::MmapRegion;
 use vm_memory::{FileOffset, GuestAddress, GuestRegionMmap};
 
 use super::version::MAX_DMA_MAPS;
 use super::wire::{DmaMap, DmaUnmap, dma_flag};
+use crate::function::bus_errors::Guard;
 use crate::function::{DmaRegion, PciFunction};
 
 /// Files that one client may have mapped.
@@ -30,8 +36,13 @@ const PAGE: u64 = 4096;
 /// Which file it is: device, inode, length; and whether the device may write it.
 type FileKey = (u64, u64, u64, bool);
 
+/// `TMPFS_MAGIC`, which memfds have too, and `HUGETLBFS_MAGIC` of `linux/magic.h`.
+const MEMORY: [u32; 2] = [0x0102_1994, 0x9584_58f6];
+
 /// A whole file in memory.
 struct MappedFile {
+    /// Ends before the mapping does.
+    guard: Guard,
     mapping: MmapRegion,
 }
 
@@ -77,7 +88,7 @@ impl Drop for View {
 struct Mapping {
     size: u64,
     offset: u64,
-    /// `None` for memory that came without a file: the function cannot reach it.
+    /// `None` for memory that came without a file, or with one of a disk: the function cannot reach it.
     view: Option<View>,
 }
 
@@ -87,7 +98,7 @@ pub(super) struct DmaTable {
     /// By address; they do not overlap.
     mapped: BTreeMap<u64, Mapping>,
     files: Vec<(FileKey, Weak<MappedFile>)>,
-    /// A mapping without a file was told of.
+    /// A mapping that the function cannot reach was told of.
     warned: bool,
 }
 
@@ -102,11 +113,9 @@ impl DmaTable {
         if self.mapped.len() >= MAX_DMA_MAPS as usize {
             return Err(libc::ENOSPC);
         }
-        let view = match fd {
-            Some(fd) => {
-                let file = self.file(fd, map.flags & dma_flag::WRITE != 0)?;
-                Some(View::new(&file, map.offset, map.address, map.size).ok_or(libc::EINVAL)?)
-            }
+        let file = fd.map(|fd| self.file(File::from(fd), map.flags & dma_flag::WRITE != 0)).transpose()?.flatten();
+        let view = match file {
+            Some(file) => Some(View::new(&file, map.offset, map.address, map.size).ok_or(libc::EINVAL)?),
             None => {
                 self.warn_unreachable(function, map);
                 None
@@ -175,14 +184,18 @@ impl DmaTable {
         Ok(())
     }
 
-    /// The mapping of the file behind `fd`; the file is mapped if it is not yet.
-    fn file(&mut self, fd: OwnedFd, writable: bool) -> Result<Arc<MappedFile>, i32> {
-        let file = File::from(fd);
+    /// Whether a file of the client's was found to be gone, in part at least.
+    pub(super) fn is_lost(&self) -> bool {
+        self.files.iter().filter_map(|(_, file)| file.upgrade()).any(|file| file.guard.is_lost())
+    }
+
+    /// The mapping of `file`, which is mapped if it is not yet; `None` if it is not in memory.
+    fn file(&mut self, file: File, writable: bool) -> Result<Option<Arc<MappedFile>>, i32> {
         let data = file.metadata().map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
         let key = (data.dev(), data.ino(), data.len(), writable);
         let known = self.files.iter().find(|(known, _)| *known == key).and_then(|(_, file)| file.upgrade());
         if let Some(known) = known {
-            return Ok(known);
+            return Ok(Some(known));
         }
         self.files.retain(|(_, file)| file.strong_count() != 0);
         let held: u64 = self.files.iter().filter_map(|(_, file)| Some(file.upgrade()?.mapping.size() as u64)).sum();
@@ -193,31 +206,50 @@ impl DmaTable {
             // Not memory: a pipe, a socket, a device.
             return Err(libc::EINVAL);
         }
+        let kind = fstatfs(&file).map_err(|error| error.raw_os_error())?.f_type;
+        if !MEMORY.contains(&(kind as u32)) {
+            return Ok(None);
+        }
+        let mapped = Arc::new(MappedFile::new(file, data.len(), writable)?);
+        self.files.push((key, Arc::downgrade(&mapped)));
+        Ok(Some(mapped))
+    }
+
+    fn warn_unreachable(&mut self, function: &dyn PciFunction, map: &DmaMap) {
+        let (address, size) = (map.address, map.size);
+        if map.flags & dma_flag::WRITE == 0 {
+            // ROMs, which come so and which nobody makes DMA from.
+            tracing::debug!(function = function.name(), address, size, "read-only memory without a file");
+        } else if !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(
+                function = function.name(),
+                address,
+                size,
+                "the client gave memory without a file, or in one that is not in memory: the function cannot reach \
+                 it; guest RAM must be shared (memory-backend-memfd,share=on; or a file in tmpfs or hugetlbfs)"
+            );
+        }
+    }
+}
+
+impl MappedFile {
+    /// Maps the `len` bytes of `file`, and guards them.
+    fn new(file: File, len: u64, writable: bool) -> Result<Self, i32> {
         // A device must not write what it may only read. Private pages take such writes where nobody
         // sees them, as a fault here would end the process.
         let sharing = if writable { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
         let prot = libc::PROT_READ | libc::PROT_WRITE;
         let place = FileOffset::new(file, 0);
-        let mapping = MmapRegion::build(Some(place), data.len() as usize, prot, sharing | libc::MAP_NORESERVE);
+        let mapping = MmapRegion::build(Some(place), len as usize, prot, sharing | libc::MAP_NORESERVE);
         let mapping = mapping.map_err(|error| {
             tracing::debug!(%error, "cannot map a client's file");
             libc::ENOMEM
         })?;
-        let mapped = Arc::new(MappedFile { mapping });
-        self.files.push((key, Arc::downgrade(&mapped)));
-        Ok(mapped)
-    }
-
-    fn warn_unreachable(&mut self, function: &dyn PciFunction, map: &DmaMap) {
-        if !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!(
-                function = function.name(),
-                address = map.address,
-                size = map.size,
-                "the client gave memory without a file: the function cannot reach it; guest RAM must be shared \
-                 (memory-backend-memfd,share=on)"
-            );
-        }
+        let guard = Guard::new(mapping.as_ptr(), mapping.size()).map_err(|error| {
+            tracing::warn!(%error, "cannot map a client's file");
+            libc::ENOMEM
+        })?;
+        Ok(Self { guard, mapping })
     }
 }
 

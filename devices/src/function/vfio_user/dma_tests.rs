@@ -25,6 +25,13 @@ fn unmap(address: u64, size: u64) -> DmaUnmap {
     DmaUnmap { argsz: 24, flags: 0, address, size }
 }
 
+/// What QEMU makes of guest RAM without its seals.
+fn memfd(len: u64) -> File {
+    let file = File::from(rustix::fs::memfd_create("ram", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+    file.set_len(len).unwrap();
+    file
+}
+
 /// Which page of the file the function sees at each page.
 fn seen(fake: &Fake) -> Pages<u64, u64> {
     let inner = fake.inner();
@@ -95,8 +102,7 @@ fn bad_maps_are_refused() {
     }
     let (pipe, _other) = std::io::pipe().unwrap();
     assert_eq!(table.map(fake.as_ref(), &map(0, 0, 0x1000), Some(pipe.into())), Err(libc::EINVAL));
-    let huge = tempfile::tempfile().unwrap();
-    huge.set_len(MAX_BYTES + PAGE).unwrap();
+    let huge = memfd(MAX_BYTES + PAGE);
     assert_eq!(table.map(fake.as_ref(), &map(0, 0, 0x1000), Some(huge.into())), Err(libc::ENOMEM));
     for bad in [unmap(0, 0), unmap(u64::MAX, 2)] {
         assert_eq!(table.unmap(fake.as_ref(), &bad), Err(libc::EINVAL));
@@ -124,6 +130,41 @@ fn what_the_device_may_only_read_it_does_not_change() {
     theirs.write_slice(b"bad", MemoryRegionAddress(0)).unwrap();
     file.read_slice(&mut bytes, MemoryRegionAddress(0)).unwrap();
     assert_eq!(&bytes, b"rom");
+}
+
+#[test]
+fn a_file_that_gets_shorter_is_noticed_and_ends_nothing_else() {
+    let (fake, mut table) = (Fake::new(), DmaTable::default());
+    let file = memfd(4 * PAGE);
+    let own = || Some(OwnedFd::from(file.try_clone().unwrap()));
+    table.map(fake.as_ref(), &map(0, 0, 4 * PAGE), own()).unwrap();
+    let read_only = DmaMap { flags: dma_flag::READ, ..map(0x10_0000, 0, 4 * PAGE) };
+    table.map(fake.as_ref(), &read_only, own()).unwrap();
+    let regions = fake.inner().dma.clone();
+    regions[0].write_obj(5_u64, MemoryRegionAddress(3 * PAGE)).unwrap();
+    assert!(!table.is_lost());
+    file.set_len(0).unwrap();
+    for region in &regions {
+        region.write_obj(6_u64, MemoryRegionAddress(2 * PAGE)).unwrap();
+        assert_eq!(region.read_obj::<u64>(MemoryRegionAddress(3 * PAGE)).unwrap(), 0);
+        assert!(table.is_lost());
+    }
+    drop(regions);
+    table.clear(fake.as_ref());
+    assert!(!table.is_lost());
+}
+
+/// A page of such a file could be a FUSE server's, which answers when it likes.
+#[test]
+fn a_file_that_is_not_in_memory_is_not_mapped() {
+    let (fake, mut table) = (Fake::new(), DmaTable::default());
+    // A file system that answers in any case.
+    let file = File::open("/proc/self/exe").unwrap();
+    if MEMORY.contains(&(fstatfs(&file).unwrap().f_type as u32)) {
+        return println!("SKIPPED: a_file_that_is_not_in_memory_is_not_mapped: this test is run from memory");
+    }
+    table.map(fake.as_ref(), &map(0, 0, PAGE), Some(file.into())).unwrap();
+    assert!(fake.mapped().is_empty() && table.mapped.len() == 1);
 }
 
 /// A function that keeps memory after its unmap sees that memory, not a hole.

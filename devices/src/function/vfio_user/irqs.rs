@@ -9,7 +9,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::errno;
 use super::wire::{IrqInfo, SetIrqs, irq_flag, set_irqs_flag as flag};
-use crate::function::{IntxEvents, PciFunction};
+use crate::function::{IntxEvents, PciFunction, eventfds};
 
 /// Kinds of interrupts, as in `linux/vfio.h`: INTx, MSI, MSI-X, error, request.
 pub(super) const KINDS: u32 = 5;
@@ -41,8 +41,8 @@ impl Line {
 
     fn signal(&self) {
         if let Some(event) = self.event() {
-            // It fails when the counter is full, and then it is signalled.
-            let _ = event.write(1);
+            // The client's descriptor, which it may have made a trap of.
+            let _ = eventfds::signal(event);
         }
     }
 
@@ -213,7 +213,7 @@ impl Irqs {
         if index == INTX
             && let Some(unmask) = &self.intx_unmask
         {
-            let _ = unmask.write(1);
+            let _ = eventfds::signal(unmask);
         }
     }
 
@@ -237,7 +237,8 @@ fn event() -> Result<EventFd, i32> {
 }
 
 /// What a client sent, as the eventfd that it must be: a pipe could make the function wait in a write.
-/// It is made non-blocking for the same reason.
+/// It is made non-blocking for those who write to it plainly; who does must not care that the client can
+/// take that back.
 fn own(fd: OwnedFd) -> Result<EventFd, i32> {
     let link = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(|_| libc::EBADF)?;
     if link.as_os_str() != "anon_inode:[eventfd]" {

@@ -18,7 +18,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::channel::{self, Ready};
 use super::session::Session;
-use crate::function::PciFunction;
+use crate::function::{PciFunction, eventfds};
 
 /// Rest after an `accept` that failed, most likely for want of file descriptors.
 const REST: Duration = Duration::from_millis(100);
@@ -113,7 +113,7 @@ impl Server {
         let stopped = stop.try_clone().map_err(error)?;
         let thread = std::thread::Builder::new()
             .name(function.name().to_owned())
-            .spawn(move || serve(channel::event_fd(&stopped)))
+            .spawn(move || serve(eventfds::borrow(&stopped)))
             .map_err(error)?;
         Ok(Self { stop, thread: Some(thread), path })
     }

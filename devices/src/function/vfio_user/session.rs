@@ -33,6 +33,8 @@ enum End {
     Gone,
     #[error("the server stops")]
     Stopped,
+    #[error("the client's memory is gone: it made a file shorter, or there is no memory left for one")]
+    Memory,
     #[error("a message did not become complete within {PATIENCE:?}")]
     Slow,
     #[error("{0}")]
@@ -84,6 +86,9 @@ impl<'a> Session<'a> {
         let mut begun = None;
         loop {
             while let Some(message) = receiver.next()? {
+                if self.dma.is_lost() {
+                    return Err(End::Memory);
+                }
                 self.message(socket, stop, message)?;
                 begun = None;
             }

@@ -8,6 +8,7 @@ use super::super::Server;
 use super::super::testing::{Fake, Peer, VECTORS, event, eventually};
 use super::super::wire::{DmaMap, DmaUnmap, SetIrqs, command, dma_flag, irq_flag, set_irqs_flag as flag};
 use super::*;
+use crate::function::eventfds;
 use crate::function::shared::shared_region;
 use vm_memory::{Bytes, GuestMemoryRegion, MemoryRegionAddress};
 use vmm_sys_util::eventfd::EventFd;
@@ -41,7 +42,7 @@ impl Bench {
     }
 
     fn irqs(&mut self, index: u32, flags: u32, start: u32, count: u32, fds: &[&EventFd]) -> Result<(), u32> {
-        let fds: Vec<_> = fds.iter().map(|event| channel::event_fd(event)).collect();
+        let fds: Vec<_> = fds.iter().map(|event| eventfds::borrow(event)).collect();
         self.irqs_with(SetIrqs { flags, index, start, count, data: &[] }, &fds)
     }
 
@@ -255,6 +256,53 @@ fn a_refusal_of_the_function_reaches_the_client() {
     assert_eq!(b.peer.ask(&Request::DmaMap(map), &[fd.as_fd(), fd.as_fd()]), Err(libc::EINVAL as u32));
 }
 
+/// The function's thread touches the memory, the session ends the connection, the next client finds all well.
+#[test]
+fn a_client_that_takes_its_memory_away_is_cut_off() {
+    let mut b = bench();
+    let file = std::fs::File::from(rustix::fs::memfd_create("ram", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+    file.set_len(0x4000).unwrap();
+    let map = DmaMap { flags: 3, offset: 0, address: 0, size: 0x4000 };
+    b.peer.ask(&Request::DmaMap(map), &[file.as_fd()]).unwrap();
+    let device = b.fake.inner().dma[0].clone();
+    file.set_len(0).unwrap();
+    device.write_obj(1_u64, MemoryRegionAddress(0x3000)).unwrap();
+    drop(device);
+    b.peer.request(&Request::RegionRead(access(2, 0, 4)), &[]);
+    assert!(b.peer.receive().is_none(), "the connection ends");
+    eventually("the function is left", || b.fake.mapped().is_empty() && b.fake.inner().resets == 1);
+}
+
+/// `O_NONBLOCK` belongs to the open file, which the client has, too.
+#[test]
+fn an_interrupt_whose_counter_is_full_and_blocks_holds_nobody_up() {
+    let mut b = bench();
+    let trap = event();
+    b.irqs(2, flag::EVENTFD | flag::TRIGGER, 0, 1, &[&trap]).unwrap();
+    b.irqs(0, flag::EVENTFD | flag::UNMASK, 0, 1, &[&trap]).unwrap();
+    let flags = rustix::fs::fcntl_getfl(eventfds::borrow(&trap)).unwrap();
+    rustix::fs::fcntl_setfl(eventfds::borrow(&trap), flags - rustix::fs::OFlags::NONBLOCK).unwrap();
+    trap.write(u64::MAX - 1).unwrap();
+    b.irqs(2, flag::NONE | flag::TRIGGER, 0, 1, &[]).unwrap();
+    b.irqs(0, flag::NONE | flag::UNMASK, 0, 1, &[]).unwrap();
+    assert_eq!(b.read(2, 0, 1).unwrap().len(), 1);
+}
+
+/// Descriptors that nobody asked for are closed, or the connection would outlive its client.
+#[test]
+fn a_client_that_passes_its_own_end_does_not_stay() {
+    let mut b = bench();
+    let own = b.peer.0.try_clone().unwrap();
+    let map = DmaMap { flags: 3, offset: 0, address: 0, size: 0x1000 };
+    assert_eq!(b.peer.ask(&Request::DmaMap(map), &[own.as_fd()]), Err(libc::EINVAL as u32));
+    b.peer.ask(&Request::RegionRead(access(2, 0, 4)), &[own.as_fd()]).unwrap();
+    let set = SetIrqs { flags: flag::EVENTFD | flag::TRIGGER, index: 2, start: 0, count: 1, data: &[] };
+    assert_eq!(b.irqs_with(set, &[own.as_fd()]), Err(libc::EINVAL as u32));
+    b.peer.send(&Header::request(9, command::GET_INFO, 1), &[0], &[own.as_fd()]);
+    drop((own, b.peer));
+    eventually("the function is left", || b.fake.inner().resets == 1);
+}
+
 /// The connection ends, the server does not hang, and nothing is left of the client.
 fn hangs_up(what: &str, begin: bool, bytes: &[u8]) {
     let (fake, (mut peer, theirs)) = (Fake::new(), Peer::pair());
@@ -308,7 +356,7 @@ fn unknown_commands_and_short_messages_are_refused() {
 fn a_flood_of_descriptors_ends_the_connection() {
     let mut b = bench();
     let e = event();
-    let fds = [channel::event_fd(&e); 32];
+    let fds = [eventfds::borrow(&e); 32];
     let half = Header::request(1, command::RESET, 8).encode();
     for byte in half {
         if channel::send(b.peer.0.as_fd(), &[byte], &fds, None, Duration::from_secs(5)).is_err() {

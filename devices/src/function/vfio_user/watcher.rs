@@ -14,10 +14,10 @@ use rustix::event::PollFlags;
 use vm_memory::{Bytes, GuestMemoryRegion, MemoryRegionAddress};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::channel::{self, Ready, event_fd};
+use super::channel::{self, Ready};
 use super::connection::{Connection, ServerRequest};
 use super::wire::{DmaAccess, Request, put_u64};
-use crate::function::DmaRegion;
+use crate::function::{DmaRegion, eventfds};
 
 /// What is mapped, by address.
 pub(super) type Mapped = Arc<RwLock<BTreeMap<u64, DmaRegion>>>;
@@ -76,7 +76,7 @@ fn watch(connection: &Connection, mapped: &Mapped) {
                 return connection.lose();
             }
         }
-        match channel::wait(connection.socket(), PollFlags::IN, Some(event_fd(wake)), None) {
+        match channel::wait(connection.socket(), PollFlags::IN, Some(eventfds::borrow(wake)), None) {
             Ok(Ready::Stop) => drop(wake.read()),
             Ok(_) => match connection.read_idle() {
                 Ok(true) => {}

@@ -41,7 +41,7 @@ impl FakeFunction {
         let big = Region { size: 1 << 20, is_io: false, is_64bit: true, prefetchable: true };
         let small = Region { size: 4096, is_io: false, is_64bit: false, prefetchable: false };
         let config = vf_config(setup.device_id, setup.vectors, setup.config_bytes.len() as u32);
-        let regions = [None, None, Some(big), None, Some(small), None];
+        let regions = [setup.bar0.then_some(small), None, Some(big), None, Some(small), None];
         Self { config: Mutex::new(config), regions, enabled: Arc::clone(enabled), ..Self::pf(setup, log) }.named("vf")
     }
 

@@ -48,6 +48,8 @@ pub struct Setup {
     pub config: TransitionalConfig,
     pub device_id: u16,
     pub vectors: u16,
+    /// The VF has a BAR 0, as none should that a legacy guest gets.
+    pub bar0: bool,
     pub queues: u16,
     pub notify: Vec<NotifyAddress>,
     pub owner: bool,
@@ -71,6 +73,7 @@ impl Setup {
             config,
             device_id: 0x1041,
             vectors: 4,
+            bar0: false,
             queues: 3,
             notify: vec![NotifyAddress::Member { bar: 2, offset: 0x1000 }],
             owner: false,

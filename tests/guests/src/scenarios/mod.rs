@@ -10,6 +10,7 @@
 //! | `sweep` | every offset and width of the I/O BAR, with garbage, then the disk still works |
 //! | `smp` | all processors hammer the registers at once |
 //! | `abuse` | broken rings, BARs on top of everything, MSI-X and chip garbage; the disk works after each |
+//! | `beyond` | a buffer, then a ring where the guest has no memory; the disk works after a reset |
 //! | `quarrel` | processors switch, move and reset a device that another one uses |
 //! | `reload` | the driver comes and goes many times |
 //! | `bench` | reads of a register and notifications, timed: load for `scripts/bench` |
@@ -24,6 +25,7 @@
 mod abuse;
 mod bars;
 mod bench;
+mod beyond;
 mod button;
 mod disk;
 mod network;
@@ -84,6 +86,7 @@ pub fn run(name: &str, cmdline: &Cmdline) -> Result<(), Reason> {
         "bars" => bars::run(irq),
         "sweep" => sweep::run(),
         "abuse" => abuse::run(cmdline.number("bytes", 0x4000)),
+        "beyond" => beyond::run(),
         "quarrel" => quarrel::run(cmdline.number("cpus", 2), cmdline.number("count", 100)),
         "smp" => smp::run(cmdline.number("cpus", 1), cmdline.number("count", 200)),
         "reload" => disk::reload(irq, cmdline.number("count", 100)),

@@ -4,6 +4,6 @@
 pub mod blk;
 pub mod net;
 pub mod ring;
-mod transport;
+pub mod transport;
 
 pub use transport::{Interrupts, Transport};

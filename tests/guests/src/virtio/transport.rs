@@ -122,6 +122,12 @@ impl Transport {
         Ok(())
     }
 
+    /// Puts queue `index` at a page, whatever is there; 0 takes it away.
+    pub fn set_queue_frame(&self, index: u16, frame: u32) {
+        outw(self.port(14), index);
+        outl(self.port(8), frame);
+    }
+
     /// Tells the device to look at a queue.
     pub fn kick(&self, queue: u16) {
         outw(self.port(16), queue);
@@ -138,13 +144,22 @@ impl Transport {
     }
 
     /// Waits until `done`, halted where there are interrupts to wake us.
-    pub fn wait(&self, mut done: impl FnMut() -> bool) -> Result<(), &'static str> {
+    pub fn wait(&self, done: impl FnMut() -> bool) -> Result<(), &'static str> {
         if self.interrupts != Interrupts::Polled {
             interrupts::wait_until(done);
             return Ok(());
         }
-        // Each turn is a port read, so that the device gets to run where there is one processor.
-        for _ in 0..200_000 {
+        Self::poll(200_000, done)
+    }
+
+    /// Waits no longer than a device takes that works at all.
+    pub fn wait_briefly(&self, done: impl FnMut() -> bool) -> Result<(), &'static str> {
+        Self::poll(5_000, done)
+    }
+
+    /// Each turn is a port read, so that the device gets to run where there is one processor.
+    fn poll(turns: u32, mut done: impl FnMut() -> bool) -> Result<(), &'static str> {
+        for _ in 0..turns {
             if done() {
                 return Ok(());
             }

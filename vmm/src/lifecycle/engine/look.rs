@@ -5,29 +5,33 @@ use std::time::Duration;
 
 use super::super::LifecycleError;
 use super::super::metrics::{self, Snapshot};
-use super::super::view::{self, LegacyInfo, VmInfo};
+use super::super::view::{self, Figures, LegacyInfo, VmInfo};
 use super::Engine;
-use crate::machine::{DeviceSection, LegacySection, Machine};
-use crate::vcpu::ExitCounts;
+use crate::machine::LegacySection;
 
 /// How long a look at a function's registers waits for an access to it.
 const LOOK_LIMIT: Duration = Duration::from_millis(5);
 
 impl Engine {
-    pub(super) fn figures(&self) -> (Vec<ExitCounts>, Vec<DeviceSection>) {
-        let machine = self.vm.as_ref().and_then(|vm| vm.machine.as_ref());
-        machine.map_or_else(Default::default, |machine: &Machine| (machine.exits(), machine.devices()))
+    pub(super) fn figures(&self) -> Figures {
+        let Some(machine) = self.vm.as_ref().and_then(|vm| vm.machine.as_ref()) else { return Figures::default() };
+        Figures {
+            exits: machine.exits(),
+            devices: machine.devices(),
+            passthrough: machine.passthrough(),
+            pfs: machine.pfs(),
+        }
     }
 
     pub(super) fn info(&mut self) -> Result<VmInfo, LifecycleError> {
-        let (_, sections) = self.figures();
+        let figures = self.figures();
         let state = self.control.state();
         let vm = self.vm()?;
         Ok(VmInfo {
             config: vm.config.clone(),
             state,
             memory_actual_size: vm.config.memory.size,
-            device_tree: view::device_tree(&vm.config, &sections),
+            device_tree: view::device_tree(&vm.config, &figures),
             ended_by: vm.ended_by.clone(),
         })
     }
@@ -44,13 +48,11 @@ impl Engine {
     }
 
     pub(super) fn metrics(&self) -> String {
-        let (exits, devices) = self.figures();
         metrics::render(&Snapshot {
             state: self.control.state(),
             events: self.control.events().published(),
             tally: &self.tally,
-            exits: &exits,
-            devices: &devices,
+            figures: &self.figures(),
         })
     }
 }

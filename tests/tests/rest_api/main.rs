@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `heirloom serve`, `run --api-socket` and `ctl` as processes, with the bare-metal guest on `/dev/kvm`.
 
+mod killed_clients;
+mod pf_down;
+mod readme;
+mod trace;
+
 use std::fs;
 use std::io::{IoSlice, Read, Write};
 use std::mem::MaybeUninit;
@@ -268,6 +273,12 @@ const TESTS: &[(&str, Test, bool)] = &[
     ("a_wire_by_descriptor", a_wire_by_descriptor, true),
     ("events", events, true),
     ("sockets", sockets, false),
+    ("killed_clients_leave_nothing", killed_clients::leave_nothing, true),
+    ("a_pf_that_goes_down", pf_down::goes_down, true),
+    ("a_pf_that_hangs", pf_down::hangs, true),
+    ("devices_of_all_kinds", pf_down::devices_of_all_kinds, false),
+    ("a_live_trace", trace::is_live, true),
+    ("the_readme_is_true", readme::is_true, true),
 ];
 
 fn main() -> ExitCode {
