@@ -144,6 +144,8 @@ impl TransitionalDevice {
             self.faults.function(&error);
         }
         match self.vf.reset() {
+            // At the end nobody has asked the function whether it is back, and nobody will.
+            Ok(()) if self.is_stopping() => {}
             Ok(()) => self.faults.recover(),
             Err(error) => {
                 self.faults.function(&error);

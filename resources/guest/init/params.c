@@ -22,9 +22,10 @@ static const char *next_word(const char *w)
 	const char *end = words + sizeof words;
 
 	w = w ? w + length(w) + 1 : words;
-	while (w < end && !*w && w + 1 < end && w[1])
+	/* Any number of blanks is between words, and zeroes are behind the last one. */
+	while (w < end && !*w)
 		w++;
-	return w < end && *w ? w : NULL;
+	return w < end ? w : NULL;
 }
 
 const char *param(const char *name, unsigned occurrence)
