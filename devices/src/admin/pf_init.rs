@@ -16,7 +16,7 @@ use super::pf_error::{AtStep, PfCause, PfError};
 use super::queue::{PfQueue, QueueRegisters};
 use super::ring::{RingFault, SplitRing};
 use crate::bus::Width;
-use crate::function::PciFunction;
+use crate::function::{FunctionError, PciFunction};
 
 const COMMAND: u16 = 0x04;
 const COMMAND_MEMORY: u32 = 1 << 1;
@@ -197,7 +197,7 @@ impl PfDevice {
     }
 
     /// Resets the device and gives its memory back. Memory that the device may still write is never
-    /// freed: without a confirmed reset it stays mapped until the process ends.
+    /// freed: without a confirmed reset it stays mapped until the process ends, unless the device is gone.
     pub(super) fn stop(&mut self) -> Result<(), PfCause> {
         if std::mem::replace(&mut self.stopped, true) {
             return Ok(());
@@ -205,6 +205,8 @@ impl PfDevice {
         let wait = Wait { deadline: Instant::now() + STOP_TIMEOUT, cancelled: &NEVER };
         match self.common.reset(&wait).and_then(|()| self.release_memory()) {
             Ok(()) => self.disable_bus_master(),
+            // What is not there any more writes nothing.
+            Err(error @ PfCause::Function(FunctionError::Gone { .. })) => Err(error),
             Err(error) => {
                 std::mem::forget(self.memory.take());
                 Err(error)

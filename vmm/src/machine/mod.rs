@@ -64,9 +64,10 @@ pub type Loop = EventManager<Subscriber>;
 pub struct Machine {
     // In the order of their end: processors before the devices they use, those before the VM.
     vcpus: Vcpus,
+    /// Holds all functions. It goes before the PFs do, so that their drivers still find them.
+    remap: RemapBars,
     legacy: LegacyVirtio,
     passthrough: Passthrough,
-    remap: RemapBars,
     chipset: Chipset,
     cancelled: Arc<AtomicBool>,
     /// What runs in the main loop for this machine.
