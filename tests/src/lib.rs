@@ -8,6 +8,7 @@ mod host;
 mod machine;
 pub mod report;
 pub mod sysfs;
+pub mod trials;
 
 pub use disk::TestDisk;
 pub use host::{Kvm, free_memory, small_guest, workspace};

@@ -9,9 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use api::VmConfig;
-use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::json;
-use tests::{Kvm, TestDisk, small_guest};
+use tests::{Kvm, TestDisk, small_guest, trials};
 use vmm::lifecycle::{Control, Ended, Engine, EngineOptions, EventBus, LifecycleError, VmState};
 
 static GUEST: LazyLock<Result<std::path::PathBuf, String>> = LazyLock::new(small_guest);
@@ -239,14 +238,7 @@ const TESTS: &[(&str, Test)] = &[
 ];
 
 fn main() -> ExitCode {
-    let missing = Kvm::find() == Kvm::Missing;
-    let trials = TESTS.iter().map(|(name, test)| {
-        let trial = Trial::test(*name, || test().map_err(Failed::from));
-        match missing {
-            true => trial.with_ignored_flag(true).with_kind("skipped: no usable /dev/kvm"),
-            false => trial,
-        }
-    });
-    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let lack = (Kvm::find() == Kvm::Missing).then_some(trials::NO_KVM);
+    let tests = TESTS.iter().map(|(name, test)| trials::trial(name, test, lack));
+    trials::run_one_by_one(tests.collect())
 }

@@ -8,10 +8,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tests::{Finished, Heirloom, Kvm, TestDisk, free_memory, report, workspace};
+use tests::{Finished, Heirloom, Kvm, TestDisk, free_memory, report, trials, workspace};
 
 /// Bytes of the disk in these tests: small, because an emulating KVM hashes it slowly.
 const DISK: usize = 1 << 20;
@@ -192,20 +191,12 @@ fn lack(guest: &Guest, kvm: Kvm, needs_speed: bool) -> Option<String> {
     Some(format!("no {missing} in {}; scripts/test makes it", guests().display()))
 }
 
-fn trial(guest: &'static Guest, lack: Option<String>) -> Trial {
-    let trial = Trial::test(guest.name, || run(guest).map_err(Failed::from));
-    match lack {
-        Some(lack) => trial.with_ignored_flag(true).with_kind(format!("skipped: {lack}")),
-        None => trial,
-    }
-}
-
 fn main() -> ExitCode {
     let kvm = Kvm::find();
     // A KVM in software does not get 32-bit paging right, and a stock kernel takes it for ever.
     let groups = [(TINY_GUESTS, false), (TINY_32_BIT_GUESTS, true), (STOCK_GUESTS, true)];
-    let trials = groups
-        .into_iter()
-        .flat_map(|(group, needs_speed)| group.iter().map(move |guest| trial(guest, lack(guest, kvm, needs_speed))));
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+    let tests = groups.into_iter().flat_map(|(group, needs_speed)| {
+        group.iter().map(move |guest| trials::trial(guest.name, || run(guest), lack(guest, kvm, needs_speed)))
+    });
+    trials::run(tests.collect())
 }

@@ -9,10 +9,9 @@ use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use tests::report::{all_commands, check, device, last_boot, number};
-use tests::{Heirloom, Kvm, Running, TestDisk, small_guest};
+use tests::{Heirloom, Kvm, Running, TestDisk, small_guest, trials};
 
 static GUEST: LazyLock<Result<PathBuf, String>> = LazyLock::new(small_guest);
 
@@ -173,13 +172,7 @@ const TESTS: [(&str, Test); 7] = [
 ];
 
 fn main() -> ExitCode {
-    let missing = Kvm::find() == Kvm::Missing;
-    let trials = TESTS.iter().map(|(name, test)| {
-        let trial = Trial::test(*name, || test().map_err(Failed::from));
-        match missing {
-            true => trial.with_ignored_flag(true).with_kind("skipped: no usable /dev/kvm"),
-            false => trial,
-        }
-    });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+    let lack = (Kvm::find() == Kvm::Missing).then_some(trials::NO_KVM);
+    let tests = TESTS.iter().map(|(name, test)| trials::trial(name, test, lack));
+    trials::run(tests.collect())
 }

@@ -6,10 +6,9 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use tests::report::{all_commands, check, device, last_boot, number};
-use tests::{Finished, Heirloom, Kvm, TestDisk, free_memory, small_guest};
+use tests::{Finished, Heirloom, Kvm, TestDisk, free_memory, small_guest, trials};
 
 static GUEST: LazyLock<Result<std::path::PathBuf, String>> = LazyLock::new(small_guest);
 
@@ -484,18 +483,14 @@ const TESTS: &[(&str, Test)] = &[
 fn main() -> ExitCode {
     let missing = Kvm::find() == Kvm::Missing;
     let no_tap = tap_lack();
-    let trials = TESTS.iter().map(|(name, test)| {
-        let trial = Trial::test(*name, || test().map_err(Failed::from));
+    let tests = TESTS.iter().map(|(name, test)| {
         let lack = match *name {
-            _ if missing => Some("no usable /dev/kvm"),
+            _ if missing => Some(trials::NO_KVM),
             "net_tap" => no_tap,
             "memory_above_the_pci_hole" if free_memory() < 5 << 30 => Some("less than 5 GiB of memory are free"),
             _ => None,
         };
-        match lack {
-            Some(lack) => trial.with_ignored_flag(true).with_kind(format!("skipped: {lack}")),
-            None => trial,
-        }
+        trials::trial(name, test, lack)
     });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+    trials::run(tests.collect())
 }

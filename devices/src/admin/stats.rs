@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{AdminError, opcode};
-use crate::transitional::Area;
+use crate::transitional::{Area, REGISTER_NAMES, register_index};
 
 /// Opcodes that are told apart: the four legacy access commands.
 const OPCODES: [u16; 4] = [
@@ -17,21 +17,6 @@ const OPCODES: [u16; 4] = [
     opcode::LEGACY_COMMON_CFG_READ,
     opcode::LEGACY_DEV_CFG_WRITE,
     opcode::LEGACY_DEV_CFG_READ,
-];
-/// Legacy registers that are told apart, by their Common offsets; the last entry stands for all of
-/// device configuration.
-const REGISTERS: [&str; 11] = [
-    "device_features",
-    "driver_features",
-    "queue_address",
-    "queue_size",
-    "queue_select",
-    "queue_notify",
-    "device_status",
-    "isr_status",
-    "config_msix_vector",
-    "queue_msix_vector",
-    "device_config",
 ];
 /// Latencies are kept from 100 ns to one minute, with two significant digits.
 const SHORTEST: u64 = 100;
@@ -105,17 +90,6 @@ pub struct RegisterStats {
     pub reads: u64,
 }
 
-/// Place of a register in [`REGISTERS`].
-fn register_index(area: Area, offset: u8) -> usize {
-    match (area, offset) {
-        (Area::Common, 0..=11) => usize::from(offset / 4),
-        (Area::Common, 12..=17) => usize::from(offset / 2) - 3,
-        (Area::Common, 18..=19) => usize::from(offset) - 12,
-        (Area::Common, 20..=23) => usize::from(offset / 2) - 2,
-        _ => REGISTERS.len() - 1,
-    }
-}
-
 /// What one device asked of its PF so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AdminStats {
@@ -142,7 +116,7 @@ pub(super) struct Recorder {
 struct Records {
     opcodes: [Option<Record>; OPCODES.len()],
     /// Commands for each, and reads among them.
-    registers: [(u64, u64); REGISTERS.len()],
+    registers: [(u64, u64); REGISTER_NAMES.len()],
 }
 
 impl fmt::Debug for Recorder {
@@ -160,7 +134,7 @@ impl Recorder {
             let buckets = [0; LATENCY_BOUNDS.len() + 1];
             Some(Record { latency, buckets, sum_ns: 0, errors: ErrorCounts::default() })
         });
-        Self { records: Mutex::new(Records { opcodes, registers: [(0, 0); REGISTERS.len()] }) }
+        Self { records: Mutex::new(Records { opcodes, registers: [(0, 0); REGISTER_NAMES.len()] }) }
     }
 
     /// Notes the end of a command for the register at `offset` of `area`.
@@ -212,7 +186,7 @@ impl Recorder {
                 errors: *errors,
             })
         });
-        let registers = REGISTERS.iter().zip(records.registers).map(|(register, (count, reads))| RegisterStats {
+        let registers = REGISTER_NAMES.iter().zip(records.registers).map(|(register, (count, reads))| RegisterStats {
             register,
             count,
             reads,

@@ -18,11 +18,11 @@ fn every_common_offset_belongs_to_its_register() {
     ];
     for (start, length, name) in layout {
         for offset in start..start + length {
-            assert_eq!(REGISTERS[register_index(Area::Common, offset)], name, "offset {offset}");
+            assert_eq!(REGISTER_NAMES[register_index(Area::Common, offset)], name, "offset {offset}");
         }
     }
     for offset in [0, 19, 255] {
-        assert_eq!(REGISTERS[register_index(Area::Device, offset)], "device_config");
+        assert_eq!(REGISTER_NAMES[register_index(Area::Device, offset)], "device_config");
     }
 }
 

@@ -3,47 +3,29 @@
 
 use serde::Serialize;
 
-use super::decode::{Direction, Register, Target};
+use super::decode::{Direction, Target};
+use super::register_names::{ISR_STATUS, QUEUE_NOTIFY, REGISTER_NAMES, register_index};
+use super::registers::Area;
 use super::stats::Counter;
 
-/// Names of the registers in the standard; all of device configuration is one, and so is what is none.
-const NAMES: [&str; 12] = [
-    "device_features",
-    "driver_features",
-    "queue_address",
-    "queue_size",
-    "queue_select",
-    "queue_notify",
-    "device_status",
-    "isr_status",
-    "config_msix_vector",
-    "queue_msix_vector",
-    "device_config",
-    "none",
-];
+/// Registers, and what is none.
+const PLACES: usize = REGISTER_NAMES.len() + 1;
+/// Name of what is no register.
+const NONE: &str = "none";
 
 const fn index(target: &Target) -> usize {
     match target {
-        Target::Common { register, .. } => match register {
-            Register::DeviceFeatures => 0,
-            Register::DriverFeatures => 1,
-            Register::QueueAddress => 2,
-            Register::QueueSize => 3,
-            Register::QueueSelect => 4,
-            Register::Status => 6,
-            Register::ConfigVector => 8,
-            Register::QueueVector => 9,
-        },
-        Target::Notify => 5,
-        Target::Isr => 7,
-        Target::Device(_) => 10,
-        Target::Nothing => 11,
+        Target::Common { register, .. } => register_index(Area::Common, register.offset()),
+        Target::Notify => register_index(Area::Common, QUEUE_NOTIFY),
+        Target::Isr => register_index(Area::Common, ISR_STATUS),
+        Target::Device(_) => register_index(Area::Device, 0),
+        Target::Nothing => REGISTER_NAMES.len(),
     }
 }
 
 /// Name of the register in the standard; `device_config` for all of device configuration, `none` for holes.
 pub(super) fn register_name(target: &Target) -> &'static str {
-    NAMES.get(index(target)).copied().unwrap_or("none")
+    REGISTER_NAMES.get(index(target)).copied().unwrap_or(NONE)
 }
 
 /// Accesses of the guest to one register. Notifications that need no exit are not among them.
@@ -60,8 +42,8 @@ pub struct RegisterAccesses {
 /// Counts of one function.
 #[derive(Debug, Default)]
 pub struct AccessCounts {
-    reads: [Counter; NAMES.len()],
-    writes: [Counter; NAMES.len()],
+    reads: [Counter; PLACES],
+    writes: [Counter; PLACES],
 }
 
 impl AccessCounts {
@@ -84,7 +66,7 @@ impl AccessCounts {
             reads: reads.get(),
             writes: writes.get(),
         };
-        NAMES.iter().zip(counts).map(of).collect()
+        REGISTER_NAMES.iter().chain([&NONE]).zip(counts).map(of).collect()
     }
 }
 

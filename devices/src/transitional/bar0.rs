@@ -10,12 +10,10 @@ use super::decode::{CONFIG_START, Direction, Register, Target};
 use super::device::{Core, TransitionalDevice};
 use super::fields::{Piece, Split};
 use super::notify::Kick;
+use super::register_names::QUEUE_NOTIFY;
 use super::registers::Area;
 use super::shadow::{STATUS_DRIVER, STATUS_DRIVER_OK, STATUS_MODERN};
 use crate::bus::Width;
-
-/// Offset of queue notify in [`Area::Common`].
-const NOTIFY: u8 = 16;
 
 impl TransitionalDevice {
     /// A guest's read. All ones where there is no answer. `seen` gets to know which register it is for.
@@ -113,7 +111,7 @@ impl TransitionalDevice {
     /// The caller holds the function's lock.
     fn kick_by_command(&self, queue: u16) {
         self.stats.kicks_commanded.add();
-        let _ = self.back_end.write_area(Area::Common, NOTIFY, Width::B2, queue.into());
+        let _ = self.back_end.write_area(Area::Common, QUEUE_NOTIFY, Width::B2, queue.into());
     }
 
     /// From the shadow if it has the register, else from the device.

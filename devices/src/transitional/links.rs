@@ -11,11 +11,9 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::notify::Doorbell;
 use super::queue_set::QueueSet;
+use super::register_names::QUEUE_NOTIFY;
 use crate::function::KickLink;
 use crate::platform::PortEvents;
-
-/// Offset of queue notify in BAR0.
-const NOTIFY_OFFSET: u16 = 16;
 
 /// A link that works.
 struct Live {
@@ -66,7 +64,7 @@ impl Links {
     /// BAR0 is decoded at `base`, or nowhere. Links at the old place end with the next
     /// [`Self::sync`].
     pub fn set_base(&mut self, base: Option<u16>) {
-        self.port = base.and_then(|base| base.checked_add(NOTIFY_OFFSET));
+        self.port = base.and_then(|base| base.checked_add(QUEUE_NOTIFY.into()));
     }
 
     /// Links that could not be made may be tried again: the function or its doorbell is another one.

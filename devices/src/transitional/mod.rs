@@ -20,6 +20,7 @@
 //! | `settings` | what a function is made from | yes |
 //! | `device` | the function as a whole; locks | |
 //! | `stats`, `access_counts`, `report` | counters | |
+//! | `register_names` | names of registers in counters and traces | yes |
 //! | `mirror`, `feature_names` | registers and features for people | |
 //! | `trace` | a record of each legacy access, while somebody looks | |
 #![forbid(unsafe_code)]
@@ -66,6 +67,7 @@ mod pf_life_tests;
 #[cfg(test)]
 mod property_tests;
 mod queue_set;
+mod register_names;
 mod registers;
 #[cfg(test)]
 mod replay;
@@ -103,8 +105,9 @@ pub use hidden::InterruptPump;
 pub use identity::{DeviceType, VIRTIO_VENDOR_ID};
 pub use mirror::{QueueMirror, RegisterMirror};
 pub use queue_set::MAX_QUEUES;
+pub(crate) use register_names::{REGISTER_NAMES, register_index};
 pub use registers::{Area, LegacyRegisters, NotifyAddress, RegisterError};
 pub use settings::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
 pub use stats::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
 pub use trace::line as trace_line;
-pub use trace::{AccessRecord, Answer, Commands, DeviceTag, Record, ResetKind, SentCommand, Tracer, What, target_name};
+pub use trace::{AccessRecord, Commands, DeviceTag, Record, ResetKind, SentCommand, Tracer, What, target_name};

@@ -11,8 +11,7 @@ mod refusals;
 use std::env;
 use std::fmt::Display;
 use std::process::ExitCode;
-
-use libtest_mimic::{Arguments, Failed, Trial};
+use tests::trials;
 
 /// What a test and its parts return; the text says what went wrong.
 pub(crate) type Outcome<T = ()> = Result<T, String>;
@@ -72,17 +71,11 @@ pub(crate) fn check(holds: bool, what: impl Display) -> Outcome {
 
 fn main() -> ExitCode {
     let are_set = |names: &[&str]| names.iter().all(|name| env::var_os(name).is_some());
-    let trials = TESTS.iter().map(|&(name, test)| {
-        let trial = Trial::test(name, move || test().map_err(Failed::from));
+    let tests = TESTS.iter().map(|&(name, test)| {
         let needs = if name.starts_with("disk_") { &[DISK][..] } else { &[SOFT, QEMU] };
-        if are_set(needs) {
-            return trial;
-        }
-        let why = format!("skipped: {} not set; scripts/lib/pf-in-host-vm.sh does that", needs.join(" and "));
-        trial.with_ignored_flag(true).with_kind(why)
+        let why = || format!("{} not set; scripts/lib/pf-in-host-vm.sh does that", needs.join(" and "));
+        trials::trial(name, test, (!are_set(needs)).then(why))
     });
-    let mut arguments = Arguments::from_args();
     // They share the PFs.
-    arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    trials::run_one_by_one(tests.collect())
 }

@@ -14,8 +14,7 @@ mod tokens;
 
 use std::env;
 use std::process::ExitCode;
-
-use libtest_mimic::{Arguments, Failed, Trial};
+use tests::trials;
 
 /// What a test and its parts return; the text says what went wrong.
 pub(crate) type Outcome<T = ()> = Result<T, String>;
@@ -83,16 +82,11 @@ fn main() -> ExitCode {
     let rig = env::var(RIG).unwrap_or_default();
     // In a rig its own tests are all there is; elsewhere all are there, and ignored.
     let here = |needs: &str| rig.is_empty() || rig == needs;
-    let trials = TESTS.iter().filter(|Test(_, needs, _)| here(needs)).map(|&Test(name, needs, test)| {
-        let trial = Trial::test(name, move || test().map_err(Failed::from));
-        let lack = format!("skipped: {RIG} is not '{needs}'; scripts/lib/e2e-in-host-vm.sh sets it");
-        if rig.is_empty() { trial.with_ignored_flag(true).with_kind(lack) } else { trial }
+    let tests = TESTS.iter().filter(|Test(_, needs, _)| here(needs)).map(|&Test(name, needs, test)| {
+        let lack = || format!("{RIG} is not '{needs}'; scripts/lib/e2e-in-host-vm.sh sets it");
+        trials::trial(name, test, rig.is_empty().then(lack))
     });
-    let elsewhere = ELSEWHERE.iter().filter(|_| here("reports")).map(|(name, reason)| {
-        Trial::test(*name, || Ok(())).with_ignored_flag(true).with_kind(format!("skipped: {reason}"))
-    });
-    let trials = trials.chain(elsewhere).collect();
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let elsewhere = ELSEWHERE.iter().filter(|_| here("reports"));
+    let elsewhere = elsewhere.map(|(name, reason)| trials::trial(name, || Ok(()), Some(reason)));
+    trials::run_one_by_one(tests.chain(elsewhere).collect())
 }

@@ -15,8 +15,7 @@ mod report;
 use std::env;
 use std::fmt::Display;
 use std::process::ExitCode;
-
-use libtest_mimic::{Arguments, Failed, Trial};
+use tests::trials;
 
 /// What a test and its parts return; the text says what went wrong.
 pub(crate) type Outcome<T = ()> = Result<T, String>;
@@ -55,16 +54,9 @@ pub(crate) fn check(holds: bool, what: impl Display) -> Outcome {
 }
 
 fn main() -> ExitCode {
-    let trials = TESTS.iter().map(|&(name, needs, test)| {
-        let trial = Trial::test(name, move || test().map_err(Failed::from));
-        match env::var_os(needs) {
-            Some(_) => trial,
-            None => trial
-                .with_ignored_flag(true)
-                .with_kind(format!("skipped: {needs} is not set; scripts/lib/oracles-in-host-vm.sh sets it")),
-        }
+    let tests = TESTS.iter().map(|&(name, needs, test)| {
+        let lack = || format!("{needs} is not set; scripts/lib/oracles-in-host-vm.sh sets it");
+        trials::trial(name, test, env::var_os(needs).is_none().then(lack))
     });
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    trials::run_one_by_one(tests.collect())
 }

@@ -16,11 +16,10 @@ use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Failed, Trial};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{Finished, Heirloom, Kvm, Running, TestDisk, small_guest};
+use tests::{Finished, Heirloom, Kvm, Running, TestDisk, small_guest, trials};
 
 static GUEST: LazyLock<Result<PathBuf, String>> = LazyLock::new(small_guest);
 
@@ -280,13 +279,7 @@ const TESTS: &[(&str, Test, bool)] = &[
 ];
 
 fn main() -> ExitCode {
-    let missing = Kvm::find() == Kvm::Missing;
-    let trials = TESTS.iter().map(|(name, test, needs_kvm)| {
-        let trial = Trial::test(*name, || test().map_err(Failed::from));
-        match missing && *needs_kvm {
-            true => trial.with_ignored_flag(true).with_kind("skipped: no usable /dev/kvm"),
-            false => trial,
-        }
-    });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+    let lack = (Kvm::find() == Kvm::Missing).then_some(trials::NO_KVM);
+    let tests = TESTS.iter().map(|(name, test, needs_kvm)| trials::trial(name, test, lack.filter(|_| *needs_kvm)));
+    trials::run(tests.collect())
 }

@@ -13,9 +13,9 @@ use std::env;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tests::trials;
 
 use devices::function::vfio::{Bdf, DmaSpace, Mode, OpenError, OpenOptions, VfToken, VfioFunction};
-use libtest_mimic::{Arguments, Failed, Trial};
 
 /// What a test and its parts return; the text says what went wrong.
 pub(crate) type Outcome<T = ()> = Result<T, String>;
@@ -148,15 +148,7 @@ fn main() -> ExitCode {
     if let Some(mode) = env::var_os(HOLD) {
         return opening::hold(mode == "cdev");
     }
-    let trials = TESTS.iter().map(|&(name, needs, test)| {
-        let trial = Trial::test(name, move || test().map_err(Failed::from));
-        match lack(needs) {
-            Some(lack) => trial.with_ignored_flag(true).with_kind(format!("skipped: {lack}")),
-            None => trial,
-        }
-    });
-    let mut arguments = Arguments::from_args();
+    let tests = TESTS.iter().map(|&(name, needs, test)| trials::trial(name, test, lack(needs)));
     // They share the devices.
-    arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    trials::run_one_by_one(tests.collect())
 }

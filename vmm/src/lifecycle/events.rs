@@ -232,7 +232,8 @@ impl EventBus {
     }
 
     /// A reader that begins with the oldest event that is kept.
-    pub fn subscribe_from_start(self: &Arc<Self>) -> Subscription {
+    #[cfg(test)]
+    pub(crate) fn subscribe_from_start(self: &Arc<Self>) -> Subscription {
         let next = self.ring().kept.front().map_or(1, |event| event.seq);
         Subscription { bus: Arc::clone(self), next }
     }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::record::{AccessRecord, Answer, What};
+use super::line::Sent;
+use super::record::{AccessRecord, What};
 use super::{COMMANDS, Tracer};
 use crate::bus::Access;
 use crate::transitional::decode::{Direction, Target};
@@ -39,15 +40,15 @@ impl TransitionalDevice {
         let latency_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let commands = COMMANDS.get();
         let answer = match (target, direction) {
-            _ if commands.count() != 0 => Answer::Admin,
-            (Target::Nothing, _) => Answer::Ignored,
-            (Target::Isr, _) => Answer::Isr,
+            _ if commands.count() != 0 => Sent::Admin,
+            (Target::Nothing, _) => Sent::Ignored,
+            (Target::Isr, _) => Sent::Isr,
             // Asked after the kick; a reset on another vCPU at the same time can make it wrong.
-            (Target::Notify, _) if self.notifier.is_configured(value as u16) => Answer::Doorbell,
-            (Target::Notify, _) => Answer::Dropped,
-            _ if self.faults.is_faulted() => Answer::OutOfService,
-            (_, Direction::Read) => Answer::Shadow,
-            (_, Direction::Write) => Answer::Ignored,
+            (Target::Notify, _) if self.notifier.is_configured(value as u16) => Sent::Doorbell,
+            (Target::Notify, _) => Sent::Dropped,
+            _ if self.faults.is_faulted() => Sent::OutOfService,
+            (_, Direction::Read) => Sent::Shadow,
+            (_, Direction::Write) => Sent::Ignored,
         };
         let Access { offset, width, vcpu } = access;
         let record = AccessRecord {

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccessRecord, Answer, Commands, DeviceTag, Record, SentCommand, What, target_name};
+use super::{AccessRecord, Commands, DeviceTag, Record, SentCommand, What, target_name};
 use crate::transitional::decode::Direction;
 use crate::transitional::identity::DeviceType;
 use crate::transitional::registers::Area;
@@ -290,15 +290,7 @@ fn from_access(t: u64, tag: &DeviceTag, access: &AccessRecord) -> Access {
         width: access.width as u8,
         register: target_name(tag.device, &access.target).into_owned(),
         value: access.value,
-        sent: match access.answer {
-            Answer::Admin => Sent::Admin,
-            Answer::Shadow => Sent::Shadow,
-            Answer::Isr => Sent::Isr,
-            Answer::Doorbell => Sent::Doorbell,
-            Answer::Dropped => Sent::Dropped,
-            Answer::Ignored => Sent::Ignored,
-            Answer::OutOfService => Sent::OutOfService,
-        },
+        sent: access.answer,
         latency_ns: access.latency_ns,
         command_count: access.commands.count(),
         commands: noted(&access.commands),

@@ -23,7 +23,7 @@ use super::identity::DeviceType;
 use super::stats::DeviceReport;
 
 pub use names::target_name;
-pub use record::{AccessRecord, Answer, Commands, DeviceTag, Record, ResetKind, SentCommand, What};
+pub use record::{AccessRecord, Commands, DeviceTag, Record, ResetKind, SentCommand, What};
 
 thread_local! {
     /// What the access that this thread carries out asked of the registers below.

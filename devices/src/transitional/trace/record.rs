@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::line::Sent;
 use crate::bus::Width;
 use crate::transitional::decode::{Direction, Target};
 use crate::transitional::fault::Kind;
@@ -81,40 +82,6 @@ impl Commands {
     }
 }
 
-/// Who answered an access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Commands to the device.
-    Admin,
-    /// What is known of the device, without a command.
-    Shadow,
-    /// The interrupt status, which is kept in software.
-    Isr,
-    /// A store to the notify address.
-    Doorbell,
-    /// Nobody: a kick of a queue that is not set up.
-    Dropped,
-    /// Nobody: there is no such register, or it cannot be written so.
-    Ignored,
-    /// Nobody: the function is out of service.
-    OutOfService,
-}
-
-impl Answer {
-    /// Its name in traces.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Shadow => "shadow",
-            Self::Isr => "isr",
-            Self::Doorbell => "doorbell",
-            Self::Dropped => "dropped",
-            Self::Ignored => "ignored",
-            Self::OutOfService => "out_of_service",
-        }
-    }
-}
-
 /// One access of the guest to BAR0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessRecord {
@@ -131,7 +98,7 @@ pub struct AccessRecord {
     /// What was read or written.
     pub value: u64,
     /// Who answered.
-    pub answer: Answer,
+    pub answer: Sent,
     /// What was asked below.
     pub commands: Commands,
     /// From the exit's arrival at the device to its answer, in nanoseconds.
