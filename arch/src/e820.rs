@@ -32,7 +32,7 @@ pub fn map(ram: &[(u64, u64)]) -> Vec<E820Entry> {
     for (start, end) in low {
         map.push(entry(start.max(layout::HIGH_MEMORY), end, RAM));
     }
-    // The pages that KVM uses inside guest-physical space, and everything up to 4 GiB.
+    // The pages that KVM uses inside guest-physical space, and the firmware above them.
     map.push(entry(layout::KVM_IDENTITY_MAP, layout::HIGH_RAM, RESERVED));
     map.extend(high.into_iter().map(|(start, end)| entry(start, end, RAM)));
     map.retain(|e| e.size > 0);

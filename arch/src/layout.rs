@@ -3,11 +3,14 @@
 //!
 //! ```text
 //! 0x0000_0400  BIOS data area: base memory size, EBDA segment
-//! 0x0000_1000  GDT                         \
-//! 0x0000_2000  PVH start info              | read by the kernel's first instructions,
-//! 0x0000_7000  zero page (boot_params)     | RAM afterwards
-//! 0x0000_9000  page tables (24 KiB)        |
-//! 0x0002_0000  command line (64 KiB)       /
+//! 0x0000_0600  GDT
+//! 0x0000_1000  free: old decompressors put their move routine at 0x1000 and unpack from 0x2000 to the
+//!              zero page; a zImage runs at 0x1000; the boot stack grows down from the zero page
+//! 0x0009_0000  zero page (boot_params)     \
+//! 0x0009_1000  PVH start info              | read by the kernel's first instructions,
+//! 0x0009_2000  page tables (24 KiB)        | RAM afterwards
+//! 0x0009_8000  command line (20 KiB)       /
+//! 0x0009_d000  free: trampoline of decompressors since Linux 4.18
 //! 0x0009_fc00  EBDA (1 KiB)                reserved in E820
 //! 0x000e_0000  ACPI: RSDP, then tables     reserved in E820
 //! 0x000f_0000  MP floating pointer, table  reserved in E820
@@ -15,7 +18,8 @@
 //! 0xc000_0000  PCI memory BARs
 //! 0xfec0_0000  I/O APIC
 //! 0xfee0_0000  local APIC
-//! 0xfffb_c000  KVM's identity-map page and TSS (reserved in E820)
+//! 0xfeff_c000  KVM's identity-map page and TSS \ reserved in E820
+//! 0xff00_0000  firmware, ends at 4 GiB         /
 //! 4 GiB        the rest of RAM
 //! ```
 
@@ -26,24 +30,32 @@ use vm_memory::{Address, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 pub const BDA_EBDA_SEGMENT: GuestAddress = GuestAddress(0x40e);
 /// BIOS data area word: base memory in KiB.
 pub const BDA_BASE_MEMORY_KIB: GuestAddress = GuestAddress(0x413);
-/// The GDT that the boot protocols' selectors 0x10 and 0x18 point into.
-pub const GDT: GuestAddress = GuestAddress(0x1000);
-/// `hvm_start_info` for the PVH entry.
-pub const PVH_START_INFO: GuestAddress = GuestAddress(0x2000);
-/// PVH module list: one entry, the initrd.
-pub const PVH_MODULES: GuestAddress = GuestAddress(0x2100);
-/// PVH memory map.
-pub const PVH_MEMORY_MAP: GuestAddress = GuestAddress(0x2200);
-/// `struct boot_params`, 4 KiB.
-pub const ZERO_PAGE: GuestAddress = GuestAddress(0x7000);
+/// The GDT that the boot protocols' selectors 0x10 and 0x18 point into. Kernels before 2.6.20 use it until
+/// they are unpacked, so it is where no decompressor writes: behind the BIOS data area (which includes the
+/// byte at 0x500), below their move routine at 0x1000 (`arch/i386/boot/compressed/head.S`).
+pub const GDT: GuestAddress = GuestAddress(0x600);
+/// Where a zImage's protected-mode part runs, to which the setup code moves it.
+pub const ZIMAGE_START: u64 = 0x1000;
+/// `struct boot_params`, 4 KiB, where boot loaders had the setup code. Old decompressors take everything
+/// from 0x2000 to here for their low buffer (`setup_output_buffer_if_we_run_high`), and protocols before
+/// 2.02 look for the command line by a magic number at 0x90020.
+pub const ZERO_PAGE: GuestAddress = GuestAddress(0x9_0000);
 /// Top of a small stack for the 64-bit entry; kernels bring their own, bare-metal guests may push before.
-pub const BOOT_STACK_TOP: GuestAddress = GuestAddress(0x9000);
+pub const BOOT_STACK_TOP: GuestAddress = ZERO_PAGE;
+/// `hvm_start_info` for the PVH entry.
+pub const PVH_START_INFO: GuestAddress = GuestAddress(0x9_1000);
+/// PVH module list: one entry, the initrd.
+pub const PVH_MODULES: GuestAddress = GuestAddress(0x9_1100);
+/// PVH memory map.
+pub const PVH_MEMORY_MAP: GuestAddress = GuestAddress(0x9_1200);
 /// Page tables of the 64-bit entry: PML4, PDPT, four page directories; 24 KiB.
-pub const PAGE_TABLES: GuestAddress = GuestAddress(0x9000);
-/// Kernel command line, NUL-terminated.
-pub const CMDLINE: GuestAddress = GuestAddress(0x2_0000);
-/// Room at [`CMDLINE`], in bytes, terminator included.
-pub const CMDLINE_ROOM: usize = 0x1_0000;
+pub const PAGE_TABLES: GuestAddress = GuestAddress(0x9_2000);
+/// Kernel command line, NUL-terminated. In the same 64 KiB as [`ZERO_PAGE`]: protocols before 2.02 have a
+/// 16-bit offset from there.
+pub const CMDLINE: GuestAddress = GuestAddress(0x9_8000);
+/// Room at [`CMDLINE`], in bytes, terminator included. It ends where decompressors since Linux 4.18 put a
+/// trampoline, the two pages below the page that the EBDA starts in (`pgtable_64.c`).
+pub const CMDLINE_ROOM: usize = 0x5000;
 /// Extended BIOS data area, last KiB of base memory. The MP table is *not* here (see [`MP_TABLE`]), but
 /// 2.6 kernels follow the BIOS data area to it to learn where base memory ends.
 pub const EBDA: GuestAddress = GuestAddress(0x9_fc00);
@@ -70,10 +82,13 @@ pub const PCI_MMIO_END: u64 = 0xfec0_0000;
 pub const IOAPIC: u64 = 0xfec0_0000;
 /// Local APIC, 4 KiB.
 pub const LAPIC: u64 = 0xfee0_0000;
-/// KVM_SET_IDENTITY_MAP_ADDR: one page, used on Intel hosts without unrestricted guest mode.
-pub const KVM_IDENTITY_MAP: u64 = 0xfffb_c000;
-/// KVM_SET_TSS_ADDR: three pages.
-pub const KVM_TSS: u64 = 0xfffb_d000;
+/// KVM_SET_IDENTITY_MAP_ADDR: one page, used on Intel hosts without unrestricted guest mode. With the TSS
+/// pages it lies right below [`FIRMWARE_START`].
+pub const KVM_IDENTITY_MAP: u64 = 0xfeff_c000;
+/// KVM_SET_TSS_ADDR: three pages, right behind the identity map.
+pub const KVM_TSS: u64 = KVM_IDENTITY_MAP + PAGE_SIZE;
+/// Nothing but firmware lies from here to 4 GiB: room for an image of 16 MiB.
+pub const FIRMWARE_START: u64 = 0xff00_0000;
 /// RAM that does not fit below [`PCI_MMIO_START`] goes on here.
 pub const HIGH_RAM: u64 = 0x1_0000_0000;
 

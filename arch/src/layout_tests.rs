@@ -24,20 +24,30 @@ fn impossible_sizes_are_told_apart() {
 }
 
 #[test]
-fn low_memory_structures_do_not_overlap() {
+fn nothing_overlaps() {
     let areas = [
         (0x400, 0x500),
         (GDT.0, GDT.0 + 0x28),
+        (ZIMAGE_START, ZERO_PAGE.0),
+        (ZERO_PAGE.0, ZERO_PAGE.0 + PAGE_SIZE),
         (PVH_START_INFO.0, PVH_START_INFO.0 + 56),
         (PVH_MODULES.0, PVH_MODULES.0 + 32),
-        (PVH_MEMORY_MAP.0, PVH_MEMORY_MAP.0 + 128 * 24),
-        (ZERO_PAGE.0, ZERO_PAGE.0 + PAGE_SIZE),
+        (PVH_MEMORY_MAP.0, PVH_MEMORY_MAP.0 + 16 * 24),
         (PAGE_TABLES.0, PAGE_TABLES.0 + 6 * PAGE_SIZE),
         (CMDLINE.0, CMDLINE.0 + CMDLINE_ROOM as u64),
+        // Trampoline of later decompressors.
+        ((EBDA.0 & !0xfff) - 2 * PAGE_SIZE, EBDA.0 & !0xfff),
         (EBDA.0, BASE_MEMORY_END),
         (ACPI_TABLES.0, ACPI_TABLES.0 + ACPI_ROOM as u64),
         (MP_TABLE.0, MP_TABLE.0 + MP_ROOM as u64),
         (HIGH_MEMORY, HIGH_MEMORY + 1),
+        (PCI_MMIO_START, PCI_MMIO_END),
+        (IOAPIC, IOAPIC + PAGE_SIZE),
+        // Local APIC, and all other addresses that message signalled interrupts are written to.
+        (LAPIC, LAPIC + 0x10_0000),
+        (KVM_IDENTITY_MAP, KVM_IDENTITY_MAP + PAGE_SIZE),
+        (KVM_TSS, KVM_TSS + 3 * PAGE_SIZE),
+        (FIRMWARE_START, HIGH_RAM),
     ];
     for pair in areas.windows(2) {
         assert!(pair[0].1 <= pair[1].0, "{pair:x?}");

@@ -90,11 +90,41 @@ fn old_kernels_get_a_text_screen_and_no_rsdp() {
     let mem = memory(MEM);
     boot(&mem, BzImageSpec::v2_04().build(), None, "").unwrap();
     let page = zero_page(&mem);
-    assert_eq!((page[6], page[7], page[0xe], page[0xf]), (3, 80, 25, 1));
+    assert_eq!((page[6], page[7], page[0xe], page[0xf], page[0x10]), (3, 80, 25, 1, 16));
     assert_eq!(u64_at(&page, 0x70), 0, "acpi_rsdp_addr came with 2.14");
 
     boot(&mem, BzImageSpec::modern().build(), None, "").unwrap();
-    assert_eq!(zero_page(&mem)[..0x40], [0; 0x40], "no screen for later kernels");
+    let page = zero_page(&mem);
+    assert_eq!((&page[..2], &page[4..0x40]), (&[0; 2][..], &[0; 0x3c][..]), "no screen for later kernels");
+}
+
+/// The check of 2.4's `setup_output_buffer_if_we_run_high`, and what it takes for its low buffer.
+#[test]
+fn old_decompressors_find_memory_and_nothing_of_ours_in_their_way() {
+    for (bytes, alternative, extended) in
+        [(4 << 20, 3 << 10, 3 << 10), (MEM, 63 << 10, 63 << 10), (1 << 28, 255 << 10, 0xffff)]
+    {
+        let mem = memory(bytes);
+        mem.write_slice(&[0xa5; 0x8_f000], GuestAddress(0x1000)).unwrap();
+        boot(&mem, BzImageSpec::v2_04().build(), None, "console=ttyS0").unwrap();
+        let page = zero_page(&mem);
+        assert_eq!((u32_at(&page, 0x1e0), u16_at(&page, 2)), (alternative, extended), "alt_mem_k, ext_mem_k");
+        assert!(u32_at(&page, 0x1e0).max(u16_at(&page, 2).into()) >= 3 * 1024);
+        let low_buffer_end = layout::ZERO_PAGE.0.min(0x9_0000) & !0xfff;
+        let free = read(&mem, 0x1000, (low_buffer_end - 0x1000) as usize);
+        assert!(free.len() >= 0x8_f000 && free.iter().all(|byte| *byte == 0xa5), "they overwrite it");
+    }
+}
+
+#[test]
+fn what_no_bios_has_left_behind_is_absent() {
+    let mem = memory(MEM);
+    boot(&mem, BzImageSpec::v2_04().build(), None, "").unwrap();
+    let page = zero_page(&mem);
+    assert_eq!(page[0x40..0x54], [0; 0x14], "APM");
+    assert_eq!(page[0x80..0xb0], [0; 0x30], "drive tables, MCA's table");
+    assert_eq!((page[0x1e9], page[0x1ff], page[0x1ea]), (0, 0, 0), "EDD, PS/2 mouse, EDD's signatures");
+    assert_eq!(page[0x1c0..0x1e0], [0; 0x20], "EFI");
 }
 
 #[test]

@@ -126,11 +126,11 @@ pub fn load<M: GuestMemoryBackend, I: Image>(mem: &M, source: BootSource<'_, I>)
     Ok(match kernel.entry {
         KernelEntry::Long(rip) => {
             tables::write_page_tables(mem)?;
-            zero_page::write(mem, &kernel, initrd, &e820, source.rsdp)?;
+            zero_page::write(mem, &kernel, initrd, &e820, source.rsdp, low_end)?;
             Entry::Long { rip, zero_page }
         }
         KernelEntry::Protected32(eip) => {
-            zero_page::write(mem, &kernel, initrd, &e820, source.rsdp)?;
+            zero_page::write(mem, &kernel, initrd, &e820, source.rsdp, low_end)?;
             Entry::Protected32 { eip, zero_page }
         }
         KernelEntry::Pvh(eip) => {

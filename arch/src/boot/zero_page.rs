@@ -13,6 +13,7 @@ const LOADER_UNDEFINED: u8 = 0xff;
 const LOADED_HIGH: u8 = 1 << 0;
 /// Without this the kernel loads its own segments, which works with every version.
 const KEEP_SEGMENTS: u8 = 1 << 6;
+
 /// Writes the zero page to [`layout::ZERO_PAGE`].
 pub fn write<M: GuestMemoryBackend>(
     mem: &M,
@@ -20,8 +21,10 @@ pub fn write<M: GuestMemoryBackend>(
     initrd: Option<Initrd>,
     e820: &[E820Entry],
     rsdp: Option<GuestAddress>,
+    low_end: u64,
 ) -> Result<(), BootError> {
-    let params = build(kernel, initrd, e820, rsdp);
+    let mut params = build(kernel, initrd, e820, rsdp);
+    set_memory_sizes(&mut params, low_end);
     mem.write_obj(params, layout::ZERO_PAGE)?;
     Ok(())
 }
@@ -40,6 +43,11 @@ fn build(kernel: &Kernel, initrd: Option<Initrd>, e820: &[E820Entry], rsdp: Opti
     if version >= 0x20e {
         params.acpi_rsdp_addr = rsdp.map_or(0, |address| address.raw_value());
     }
+    if version < 0x206 {
+        // The setup code of these kernels answers here whether there is a PS/2 mouse, over the magic number's
+        // upper byte, and 0xAA means that there is one (AUX_DEVICE_INFO).
+        header.boot_flag &= 0xff;
+    }
     if version < 0x208 {
         params.screen_info = text_screen();
     }
@@ -48,18 +56,32 @@ fn build(kernel: &Kernel, initrd: Option<Initrd>, e820: &[E820Entry], rsdp: Opti
     for (slot, entry) in table.iter_mut().zip(e820) {
         *slot = boot_e820_entry { addr: entry.start, size: entry.size, r#type: entry.kind };
     }
-    // The table has 128 slots.
+    // The table has 128 slots; kernels before 2.6.18 read 32, more than `e820::map` makes. What a BIOS might
+    // have left besides stays zero and so is absent: APM, EDD, the PS/2 mouse, the table of a PS/2's parts.
     params.e820_entries = entries as u8;
     params
 }
 
-/// Kernels up to about 2.6.25 take it for granted that the real-mode code has found a screen and compute
-/// with its size. They get a text screen: RAM stands in for it at 0xB8000. Later ones see all zeros and
-/// use no screen.
+/// The answers of the firmware calls INT 15h, E801h and 88h: KiB from 1 MiB to the end of RAM before the
+/// PCI hole. Decompressors before 2.6.20 (i386) and 2.6.22 (x86-64) refuse to run with less than 3 MiB in
+/// both of them ("Less than 4MB of memory", `arch/i386/boot/compressed/misc.c`), whatever the map says.
+fn set_memory_sizes(params: &mut boot_params, low_end: u64) {
+    // Below 3 GiB, so 32 bits hold it.
+    let extended = (low_end.saturating_sub(layout::HIGH_MEMORY) >> 10) as u32;
+    params.alt_mem_k = extended;
+    params.screen_info.ext_mem_k = extended.min(u16::MAX.into()) as u16;
+}
+
+/// Mode 3 of a VGA, 80 by 25 in colour, as its BIOS leaves it. Kernels up to about 2.6.25 take it for granted
+/// that the real-mode code has found a screen and compute with its size; where there is no VGA, RAM stands in
+/// for it at 0xB8000. Later ones see all zeros and use no screen.
 fn text_screen() -> screen_info {
+    /// INT 10h, AH=12h, BL=10h: 256 KiB of video memory.
+    const EGA_BX_256K: u16 = 3;
     screen_info {
         orig_video_mode: 3,
         orig_video_cols: 80,
+        orig_video_ega_bx: EGA_BX_256K,
         orig_video_lines: 25,
         orig_video_isVGA: 1,
         orig_video_points: 16,

@@ -53,4 +53,4 @@ pub use routing::MsiRoutes;
 pub use speed::Speed;
 pub use vcpu::{KvmVcpu, Registers, VcpuSetup};
 pub use vfio::VfioFiles;
-pub use vm::{IDENTITY_MAP_ADDRESS, TSS_ADDRESS, Vm};
+pub use vm::Vm;

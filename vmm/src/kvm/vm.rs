@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arch::irq::LEVEL_LINES;
+use arch::layout::{KVM_IDENTITY_MAP, KVM_TSS};
 use devices::function::DmaRegion;
 use kvm_bindings::{
     CpuId, KVM_API_VERSION, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_MAX_CPUID_ENTRIES,
@@ -15,12 +16,6 @@ use vm_memory::{Bytes, GuestMemoryRegion, MemoryRegionAddress};
 
 use super::device_memory::DeviceMemory;
 use super::{GuestRam, KvmError, KvmVcpu};
-
-/// Where Intel hosts keep three pages for real-mode emulation. Below the BIOS area, above every
-/// BAR window and the I/O and local APIC, in no memory map (KVM API, KVM_SET_TSS_ADDR).
-pub const TSS_ADDRESS: u64 = 0xfffb_d000;
-/// One page right before it for the identity page table (KVM API, KVM_SET_IDENTITY_MAP_ADDR).
-pub const IDENTITY_MAP_ADDRESS: u64 = 0xfffb_c000;
 
 /// Edge/level control registers of both PICs, bit n for line n: what the guest's tables call level-triggered.
 const ELCR: u16 = {
@@ -91,9 +86,8 @@ impl Vm {
     pub fn new() -> Result<Self, KvmError> {
         let kvm = open()?;
         let fd = create_vm(&kvm)?;
-        fd.set_tss_address(TSS_ADDRESS as usize).map_err(KvmError::call("set the address of the TSS pages"))?;
-        fd.set_identity_map_address(IDENTITY_MAP_ADDRESS)
-            .map_err(KvmError::call("set the address of the identity map"))?;
+        fd.set_tss_address(KVM_TSS as usize).map_err(KvmError::call("set the address of the TSS pages"))?;
+        fd.set_identity_map_address(KVM_IDENTITY_MAP).map_err(KvmError::call("set the address of the identity map"))?;
         fd.create_irq_chip().map_err(KvmError::call("create the interrupt controllers"))?;
         // The speaker's port 0x61 is read by guests that calibrate their clock with PIT channel 2.
         fd.create_pit2(kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..Default::default() })
