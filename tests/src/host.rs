@@ -58,7 +58,11 @@ pub fn small_guest() -> Result<PathBuf, String> {
 pub(crate) fn debug_binary() -> Result<PathBuf, String> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
     let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "-p", "vmm", "--target-dir"]).arg(&target).current_dir(workspace()).env_remove("RUSTFLAGS");
+    build
+        .args(["build", "-p", "heirloom", "--target-dir"])
+        .arg(&target)
+        .current_dir(workspace())
+        .env_remove("RUSTFLAGS");
     succeeded(&mut build, "heirloom")?;
     Ok(target.join("debug/heirloom"))
 }

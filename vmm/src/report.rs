@@ -1,17 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The report at exit: what each device did, for each time the guest booted.
+//! What each device did, for each time the guest booted. How it is written is the command's business.
 #![forbid(unsafe_code)]
 
-mod text;
-
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-
-use rustix::fs::Access;
 use serde::Serialize;
 
-use crate::cli::{ReportFormat, ReportTarget};
 use crate::machine::{DeviceSection, Machine, PassthroughSection, PfSection};
 use crate::vcpu::ExitCounts;
 
@@ -94,52 +86,5 @@ impl Report {
             devices: machine.devices(),
             passthrough: machine.passthrough(),
         });
-    }
-
-    /// Writes the report where it is wanted.
-    ///
-    /// # Errors
-    /// When that place cannot be written.
-    pub fn write(&self, target: &ReportTarget) -> io::Result<()> {
-        let bytes = match target.format {
-            ReportFormat::Json => {
-                let mut bytes = serde_json::to_vec_pretty(self)?;
-                bytes.push(b'\n');
-                bytes
-            }
-            ReportFormat::Text => text::render(self).into_bytes(),
-        };
-        match &target.file {
-            Some(path) => File::create(path)?.write_all(&bytes),
-            None => io::stdout().lock().write_all(&bytes),
-        }
-    }
-}
-
-/// Looks early whether a report could be written, without creating it: a guest that ran for a day
-/// must not end with a report that has nowhere to go.
-///
-/// # Errors
-/// The path, and why not.
-pub fn check_target(target: &ReportTarget) -> Result<(), (PathBuf, io::Error)> {
-    let Some(path) = &target.file else { return Ok(()) };
-    let failed = |error| (path.clone(), error);
-    if path.is_dir() {
-        return Err(failed(io::ErrorKind::IsADirectory.into()));
-    }
-    if path.exists() {
-        // Not opened: a FIFO would wait, and nothing is to be changed.
-        return rustix::fs::access(path, Access::WRITE_OK).map_err(|error| failed(error.into()));
-    }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    match folder.metadata() {
-        Ok(metadata) if metadata.is_dir() => {
-            rustix::fs::access(folder, Access::WRITE_OK).map_err(|error| failed(error.into()))
-        }
-        Ok(_) => Err(failed(io::ErrorKind::NotADirectory.into())),
-        Err(error) => Err(failed(error)),
     }
 }

@@ -1,6 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The `heirloom` command: exit codes and messages.
+//! The `heirloom` command: its words, its tools, and the faces of a running machine, which is made by the library
+//! [`vmm`]. This file has exit codes and messages.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`cli`] | words into a configuration |
+//! | [`run`] | `heirloom run` and `serve`: the engine for one guest, or without one |
+//! | [`log`] | levels, targets, text or JSON |
+//! | [`rest`], [`ctl`] | the engine as the API's service; the client |
+//! | [`report`] | the report at exit |
+//! | [`pf`] | `heirloom pf`: a PF and its VFs to VFIO and back |
+//! | [`probe`] | `heirloom probe`: what is missing for a VF in a guest |
+//! | [`soft_pf`] | `heirloom soft-pf`: a software PF and its VFs as a server |
+//! | [`summary`] | `heirloom trace summarize`: what a driver did |
 #![forbid(unsafe_code)]
+
+mod cli;
+mod ctl;
+mod log;
+mod pf;
+mod probe;
+mod report;
+mod rest;
+mod run;
+mod soft_pf;
+mod summary;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -11,19 +35,18 @@ use api::VmConfig;
 use api::client::ClientError;
 use clap::Parser;
 use serde::Serialize;
-use vmm::cli::{Cli, Command, CtlArgs, PfCommand, ProbeArgs, RunArgs, ServeArgs, SoftPfArgs, TraceCommand};
 use vmm::config::ConfigError;
-use vmm::ctl::{self, CtlError};
 use vmm::lifecycle::Ended;
-use vmm::log::{self, LogOptions};
 use vmm::machine::SetupError;
-use vmm::pf::{self, Host};
-use vmm::probe;
-use vmm::run::{self, Finished, RunError};
-use vmm::soft_pf::{self, ServeError};
 use vmm::terminal;
-use vmm::trace::summary;
 use vmm::vcpu::VcpuError;
+
+use crate::cli::{Cli, Command, CtlArgs, PfCommand, ProbeArgs, RunArgs, ServeArgs, SoftPfArgs, TraceCommand};
+use crate::ctl::CtlError;
+use crate::log::LogOptions;
+use crate::pf::Host;
+use crate::run::{Finished, RunError};
+use crate::soft_pf::ServeError;
 
 // The codes are promised by `--help`; those of a guest's end are with `Ended`.
 const INTERNAL: u8 = 1;

@@ -10,12 +10,15 @@ use std::sync::Arc;
 use api::server::StartError;
 use api::{ConsoleMode, VmConfig};
 use thiserror::Error;
+use vmm::config::ConfigError;
+use vmm::lifecycle::{
+    Control, Ended, Engine, EngineOptions, EventBus, EventMonitor, Failure, LifecycleError, MonitorTarget,
+};
+use vmm::machine::SetupError;
+use vmm::report::Report;
 
-use crate::cli::{ObserveArgs, ReportTarget, RunArgs, ServeArgs};
-use crate::config::ConfigError;
-use crate::lifecycle::{Control, Ended, Engine, EngineOptions, EventBus, EventMonitor, Failure, LifecycleError};
-use crate::machine::SetupError;
-use crate::report::{self, Report};
+use crate::cli::{ObserveArgs, RunArgs, ServeArgs};
+use crate::report::{self, ReportTarget};
 use crate::rest;
 
 /// A run that came to an end.
@@ -77,8 +80,7 @@ pub fn run(args: &RunArgs, config: VmConfig) -> Result<Finished, RunError> {
     let has_terminal = config.serial.mode == ConsoleMode::Tty;
     engine.prepare(config)?;
     for target in &targets {
-        report::check_target(target)
-            .map_err(|(path, source)| RunError::Report { path: path.display().to_string(), source })?;
+        target.check().map_err(|(path, source)| RunError::Report { path: path.display().to_string(), source })?;
     }
     let monitor = monitor(&args.observe, &events)?;
     start_trace(&args.observe, has_terminal, &engine.control())?;
@@ -147,12 +149,12 @@ fn start_trace(observe: &ObserveArgs, has_terminal: bool, control: &Control) -> 
 }
 
 fn monitor(observe: &ObserveArgs, events: &Arc<EventBus>) -> Result<Option<EventMonitor>, RunError> {
-    let start = |target: &crate::lifecycle::MonitorTarget| EventMonitor::start(events, target.open()?);
+    let start = |target: &MonitorTarget| EventMonitor::start(events, target.open()?);
     observe.event_monitor().map(start).transpose().map_err(RunError::Monitor)
 }
 
 fn write(report: &Report, target: &ReportTarget) -> Result<(), RunError> {
-    report.write(target).map_err(|source| RunError::Report {
+    report::write(report, target).map_err(|source| RunError::Report {
         path: target.file.as_ref().map_or("standard output".to_owned(), |path| path.display().to_string()),
         source,
     })

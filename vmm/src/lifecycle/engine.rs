@@ -252,7 +252,7 @@ impl Engine {
     ///
     /// # Errors
     /// What the configuration or the host lacks.
-    pub(crate) fn boot(&mut self) -> Result<(), Failure> {
+    pub fn boot(&mut self) -> Result<(), Failure> {
         self.control.events().publish(EventKind::Booting);
         match self.start_machine() {
             Ok(()) => {

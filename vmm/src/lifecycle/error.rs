@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use api::{Code, Fault};
 use devices::admin::{AdminError, PfCause, PfError};
 use thiserror::Error;
 
@@ -151,6 +152,27 @@ impl From<&SetupError> for LifecycleError {
             _ => None,
         };
         Self { field, ..Self::from_error(category, error) }
+    }
+}
+
+impl From<LifecycleError> for Fault {
+    fn from(error: LifecycleError) -> Self {
+        let code = match error.category {
+            Category::InvalidConfig => Code::InvalidConfig,
+            Category::FileUnusable => Code::FileUnusable,
+            Category::NotCreated => Code::VmNotCreated,
+            Category::DeviceNotFound => Code::DeviceNotFound,
+            Category::WrongState => Code::WrongState,
+            Category::AlreadyCreated => Code::VmAlreadyCreated,
+            Category::DuplicateId => Code::DuplicateId,
+            Category::Busy => Code::Busy,
+            Category::SetupFailed => Code::SetupFailed,
+            Category::Internal => Code::Internal,
+            Category::PfUnavailable => Code::PfUnavailable,
+            Category::ShuttingDown => Code::Unavailable,
+            Category::Deadline => Code::DeadlineExceeded,
+        };
+        Self { message: error.message, code, causes: error.causes, field: error.field }
     }
 }
 

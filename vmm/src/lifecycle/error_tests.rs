@@ -69,3 +69,27 @@ fn faults_of_a_pf_have_categories() {
     let device = SetupError::Device { id: "lan".into(), source: source() };
     assert_eq!(LifecycleError::from(&device).field.as_deref(), Some("legacy_virtio[lan]"));
 }
+
+#[test]
+fn every_category_has_its_status() {
+    for (category, status) in [
+        (Category::InvalidConfig, 400),
+        (Category::FileUnusable, 400),
+        (Category::NotCreated, 404),
+        (Category::DeviceNotFound, 404),
+        (Category::WrongState, 409),
+        (Category::AlreadyCreated, 409),
+        (Category::DuplicateId, 409),
+        (Category::Busy, 429),
+        (Category::SetupFailed, 500),
+        (Category::Internal, 500),
+        (Category::PfUnavailable, 503),
+        (Category::ShuttingDown, 503),
+        (Category::Deadline, 504),
+    ] {
+        let error = LifecycleError { causes: vec!["c".to_owned()], ..LifecycleError::new(category, "m").at("f") };
+        let fault = Fault::from(error);
+        assert_eq!((fault.status(), fault.field.as_deref()), (status, Some("f")), "{category:?}");
+        assert_eq!((fault.message.as_str(), fault.causes), ("m", vec!["c".to_owned()]));
+    }
+}

@@ -38,4 +38,4 @@ pub use error::{Category, LifecycleError};
 pub use events::{Event, EventBus, EventKind, Next, Subscription, rfc3339};
 pub use monitor::{EventMonitor, MonitorTarget};
 pub use state::{Operation, Refusal, StateCell, VmState};
-pub(crate) use vm::Failure;
+pub use vm::Failure;

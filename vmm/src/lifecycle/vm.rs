@@ -32,9 +32,12 @@ pub(super) struct VirtualMachine {
 
 /// Why an operation failed, while it is still known where.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
+    /// The configuration is wrong.
     Config(ConfigError),
+    /// The machine cannot be put together.
     Setup(SetupError),
+    /// Everything else.
     Other(LifecycleError),
 }
 

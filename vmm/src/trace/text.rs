@@ -8,7 +8,7 @@ use devices::transitional::{DeviceType, feature_names};
 use super::line::{Access, Dir, Line, Sent, Totals, kind};
 
 /// How a readable trace begins.
-pub const HEAD: &str = "# heirloom legacy accesses";
+pub const TEXT_HEAD: &str = "# heirloom legacy accesses";
 
 /// Bits of the device status.
 const STATUS: [(u8, &str); 6] =
@@ -46,7 +46,7 @@ pub fn text(line: &Line, device: Option<DeviceType>) -> String {
         format!("{:>5}.{:09} {:<6} {who:<10} {what}", t / 1_000_000_000, t % 1_000_000_000, "")
     };
     match line {
-        Line::Start { started, .. } => format!("{HEAD}; seconds since {started}"),
+        Line::Start { started, .. } => format!("{TEXT_HEAD}; seconds since {started}"),
         Line::Device { t, device, kind } => head(*t, device, &format!("is a {kind} device")),
         Line::Access(access) => access_text(access, device),
         Line::Interrupt { t, device, isr, spurious } => {

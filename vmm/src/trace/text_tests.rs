@@ -52,7 +52,7 @@ fn every_line_is_one_line() {
     for line in &lines {
         assert!(!text(line, None).contains('\n'), "{line:?}");
     }
-    assert!(text(&lines[0], None).starts_with(HEAD));
+    assert!(text(&lines[0], None).starts_with(TEXT_HEAD));
 }
 
 #[test]

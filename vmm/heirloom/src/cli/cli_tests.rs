@@ -6,6 +6,7 @@ use api::{
 use clap::CommandFactory;
 
 use super::*;
+use crate::report::ReportFormat;
 
 fn run(words: &[&str]) -> Result<Box<RunArgs>, String> {
     let cli = Cli::try_parse_from([&["heirloom", "run"], words].concat()).map_err(|e| e.to_string())?;
@@ -234,7 +235,7 @@ fn memory_and_its_options() {
 
 #[test]
 fn a_trace_has_a_file_and_a_form() {
-    use crate::trace::{TraceFormat, TraceTarget};
+    use vmm::trace::{TraceFormat, TraceTarget};
     let target = |words: &[&str]| {
         let words = [&["heirloom", "run", "--kernel", "k"], words].concat();
         let Command::Run(args) = Cli::try_parse_from(words).unwrap().command else { panic!("not run") };

@@ -23,10 +23,10 @@ pub use generate::{CompletionsArgs, ManArgs};
 pub use observe::ObserveArgs;
 pub use pf::{PfArgs, PfCommand};
 pub use probe::ProbeArgs;
-pub use run::{ReportFormat, ReportTarget, RunArgs};
+pub use run::RunArgs;
 pub use serve::ServeArgs;
 pub use soft_pf::{HiddenVf, SoftPfArgs};
-pub use trace::{SummarizeArgs, TraceArgs, TraceCommand};
+pub use trace::{TraceArgs, TraceCommand};
 
 /// Exit codes, in the help text because scripts depend on them.
 const EXIT_CODES: &str = "\

@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::lifecycle::MonitorTarget;
 use crate::log::{LogFormat, LogOptions};
-use crate::trace::{TraceFormat, TraceTarget};
+use vmm::lifecycle::MonitorTarget;
+use vmm::trace::{TraceFormat, TraceTarget};
 
 /// Options that all commands with a virtual machine have.
 #[derive(Clone, Debug, Default, Args)]
@@ -30,7 +30,25 @@ pub struct ObserveArgs {
     trace_legacy: Option<PathBuf>,
     /// Form of the trace; without it, a FILE ending in .jsonl gets JSON lines and everything else text
     #[arg(long, value_enum, value_name = "FORM", help_heading = "Reports", requires = "trace_legacy")]
-    trace_format: Option<TraceFormat>,
+    trace_format: Option<TraceForm>,
+}
+
+/// Value of `--trace-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TraceForm {
+    /// Lines for people
+    Text,
+    /// JSON lines, for programs and 'heirloom trace summarize'
+    Json,
+}
+
+impl From<TraceForm> for TraceFormat {
+    fn from(form: TraceForm) -> Self {
+        match form {
+            TraceForm::Text => Self::Text,
+            TraceForm::Json => Self::Json,
+        }
+    }
 }
 
 impl ObserveArgs {
@@ -46,7 +64,7 @@ impl ObserveArgs {
 
     /// Where legacy accesses are written.
     pub fn trace(&self) -> Option<TraceTarget> {
-        self.trace_legacy.as_deref().map(|path| TraceTarget::new(path, self.trace_format))
+        self.trace_legacy.as_deref().map(|path| TraceTarget::new(path, self.trace_format.map(Into::into)))
     }
 
     /// Files that are written, with the options that name them.

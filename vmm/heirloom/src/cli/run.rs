@@ -8,9 +8,10 @@ use api::{
     VmConfig,
 };
 use clap::{Args, ValueEnum};
+use vmm::config::{self, ConfigError};
 
 use super::{EXIT_CODES, ObserveArgs, device, legacy_virtio, memory};
-use crate::config::{self, ConfigError};
+use crate::report::{ReportFormat, ReportTarget};
 
 /// `heirloom run`
 #[derive(Debug, Args)]
@@ -152,33 +153,6 @@ impl From<Cpu> for CpuProfile {
             Cpu::Host => Self::Host,
             Cpu::Legacy => Self::Legacy,
         }
-    }
-}
-
-/// Form of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
-    /// For people
-    Text,
-    /// For programs
-    Json,
-}
-
-/// Where and how to report at exit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReportTarget {
-    /// `None`: standard output.
-    pub file: Option<PathBuf>,
-    /// Form.
-    pub format: ReportFormat,
-}
-
-impl ReportTarget {
-    /// What `--report PATH` means: the form is `form` or, without one, what the name asks for.
-    pub(super) fn new(path: &Path, form: Option<ReportFormat>) -> Self {
-        let json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
-        let by_name = if json { ReportFormat::Json } else { ReportFormat::Text };
-        Self { file: (path.as_os_str() != "-").then(|| path.to_owned()), format: form.unwrap_or(by_name) }
     }
 }
 

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use api::SoftDevice;
 use clap::{Args, ValueEnum};
 
+use super::legacy_virtio;
 use super::options::Options;
-use super::{ReportFormat, ReportTarget, legacy_virtio};
 use crate::log::{LogFormat, LogOptions};
+use crate::report::{ReportFormat, ReportTarget};
 
 /// `heirloom soft-pf`
 #[derive(Debug, Args)]

@@ -15,7 +15,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::cli::{CtlArgs, Verb, new_device};
-use crate::config::{self, ConfigError};
+use vmm::config::{self, ConfigError};
 
 /// Why nothing came of it.
 #[derive(Debug, Error)]

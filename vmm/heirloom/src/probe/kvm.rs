@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::checks::{Checks, chain};
-use crate::kvm::{KvmError, Speed, Vm};
+use vmm::kvm::{KvmError, Speed, Vm};
 
 /// A KVM that has not answered by then hangs.
 const LIMIT: Duration = Duration::from_secs(4);

@@ -6,8 +6,8 @@ use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
 
 use super::deep::Member;
 use super::*;
-use crate::kvm::{KvmError, Speed, Vm};
 use crate::pf::fixture::{CARD, Fixture, PF, VF1, VF2, bdf, config};
+use vmm::kvm::{KvmError, Speed, Vm};
 
 const TARGET: fn() -> Target = || Target::Pf(bdf(PF));
 

@@ -6,8 +6,8 @@ use std::fmt::{self, Write};
 use devices::admin::OpcodeStats;
 use devices::transitional::KickReport;
 
-use super::{Boot, Report};
-use crate::machine::{DeviceSection, PassthroughSection, PfSection};
+use vmm::machine::{DeviceSection, PassthroughSection, PfSection};
+use vmm::report::{Boot, Report};
 
 /// The whole report.
 pub fn render(report: &Report) -> String {

@@ -17,9 +17,9 @@ use devices::function::vfio::sysfs::Sysfs;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::lifecycle::{Category, Control, LifecycleError, Next, Subscription, VmState, rfc3339};
 use crate::probe::{self, ProbeRequest, Target};
-use crate::trace::{NextLine, TraceSubscription};
+use vmm::lifecycle::{Control, Next, Subscription, VmState, rfc3339};
+use vmm::trace::{NextLine, TraceSubscription};
 
 /// Starts the API on a socket at `path`.
 ///
@@ -31,27 +31,6 @@ pub fn start(path: &Path, control: Control) -> Result<Server, StartError> {
 }
 
 struct Monitor(Control);
-
-impl From<LifecycleError> for Fault {
-    fn from(error: LifecycleError) -> Self {
-        let code = match error.category {
-            Category::InvalidConfig => Code::InvalidConfig,
-            Category::FileUnusable => Code::FileUnusable,
-            Category::NotCreated => Code::VmNotCreated,
-            Category::DeviceNotFound => Code::DeviceNotFound,
-            Category::WrongState => Code::WrongState,
-            Category::AlreadyCreated => Code::VmAlreadyCreated,
-            Category::DuplicateId => Code::DuplicateId,
-            Category::Busy => Code::Busy,
-            Category::SetupFailed => Code::SetupFailed,
-            Category::Internal => Code::Internal,
-            Category::PfUnavailable => Code::PfUnavailable,
-            Category::ShuttingDown => Code::Unavailable,
-            Category::Deadline => Code::DeadlineExceeded,
-        };
-        Self { message: error.message, code, causes: error.causes, field: error.field }
-    }
-}
 
 /// The PCI function that an address, or a path below `/sys`, names.
 fn target(function: &str, parameter: &str) -> Result<Target, Fault> {

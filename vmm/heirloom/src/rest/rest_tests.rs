@@ -5,31 +5,7 @@ use api::types::EventLine;
 use serde_json::json;
 
 use super::*;
-use crate::lifecycle::{EventBus, EventKind};
-
-#[test]
-fn every_category_has_its_status() {
-    for (category, status) in [
-        (Category::InvalidConfig, 400),
-        (Category::FileUnusable, 400),
-        (Category::NotCreated, 404),
-        (Category::DeviceNotFound, 404),
-        (Category::WrongState, 409),
-        (Category::AlreadyCreated, 409),
-        (Category::DuplicateId, 409),
-        (Category::Busy, 429),
-        (Category::SetupFailed, 500),
-        (Category::Internal, 500),
-        (Category::PfUnavailable, 503),
-        (Category::ShuttingDown, 503),
-        (Category::Deadline, 504),
-    ] {
-        let error = LifecycleError { causes: vec!["c".to_owned()], ..LifecycleError::new(category, "m").at("f") };
-        let fault = Fault::from(error);
-        assert_eq!((fault.status(), fault.field.as_deref()), (status, Some("f")), "{category:?}");
-        assert_eq!((fault.message.as_str(), fault.causes), ("m", vec!["c".to_owned()]));
-    }
-}
+use vmm::lifecycle::{EventBus, EventKind};
 
 /// Events go out as the API promises them, those about lost ones too.
 #[test]

@@ -23,11 +23,12 @@ use devices::function::PciFunction;
 use devices::function::vfio_user::{Server, ServerError};
 use devices::soft_pf::{HiddenConfig, SoftPf};
 use thiserror::Error;
+use vmm::signals;
 
 use self::report::Report;
 use self::sockets::{SocketDir, SocketError};
-use crate::cli::{HiddenVf, ReportTarget, SoftPfArgs};
-use crate::{report as reports, signals};
+use crate::cli::{HiddenVf, SoftPfArgs};
+use crate::report::ReportTarget;
 
 /// Why a server did not come to a good end.
 #[derive(Debug, Error)]
@@ -72,7 +73,7 @@ pub enum ServeError {
 pub fn run(args: &SoftPfArgs) -> Result<(), ServeError> {
     let targets = args.reports();
     for target in &targets {
-        reports::check_target(target).map_err(|(path, source)| ServeError::Report { path, source })?;
+        target.check().map_err(|(path, source)| ServeError::Report { path, source })?;
     }
     // Before anything is visible, so that a signal never leaves a socket behind.
     let (signal, signals) = mpsc::channel();

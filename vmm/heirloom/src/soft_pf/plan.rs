@@ -9,7 +9,7 @@ use devices::soft_pf::{self, Quirks, SoftPf, VfSpec};
 
 use super::ServeError;
 use crate::cli::SoftPfArgs;
-use crate::config::Disk;
+use vmm::config::Disk;
 
 /// First bytes of addresses that were not given; the last is the position.
 const MAC_PREFIX: [u8; 5] = [0x52, 0x54, 0x00, 0x4c, 0x58];

@@ -2,13 +2,12 @@
 //! The report of a server at its end.
 
 use std::fmt::{self, Write as _};
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 
 use devices::soft_pf::{FunctionReport, SoftPfReport};
 use serde::Serialize;
 
-use crate::cli::{ReportFormat, ReportTarget};
+use crate::report::ReportTarget;
 
 /// What a server did.
 #[derive(Debug, Serialize)]
@@ -26,14 +25,7 @@ impl Report {
     /// # Errors
     /// When that place cannot be written.
     pub(super) fn write(&self, target: &ReportTarget) -> io::Result<()> {
-        let text = match target.format {
-            ReportFormat::Json => serde_json::to_string_pretty(self)? + "\n",
-            ReportFormat::Text => self.to_string(),
-        };
-        match &target.file {
-            Some(path) => File::create(path)?.write_all(text.as_bytes()),
-            None => io::stdout().lock().write_all(text.as_bytes()),
-        }
+        target.write(self, Self::to_string)
     }
 }
 

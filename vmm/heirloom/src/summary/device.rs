@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::latency::Latencies;
 use super::life::{Life, Step};
 use super::timeline::{Lane, Timeline};
-use crate::trace::line::{Access, Dir, Line, Sent, Totals, kind};
+use vmm::trace::line::{Access, Dir, Line, Sent, Totals, kind};
 
 /// Lives that are told one by one: so many from the start, and so many from the end.
 const FIRST_LIVES: usize = 8;

@@ -7,8 +7,8 @@ use devices::transitional::{DeviceType, feature_names};
 use serde::Serialize;
 
 use super::driver::{self, Token};
-use crate::trace::line::{Access, Dir, Sent};
-use crate::trace::text::status_names;
+use vmm::trace::line::{Access, Dir, Sent};
+use vmm::trace::status_names;
 
 /// Steps, queues and tokens that are kept of one life.
 const MOST_STEPS: usize = 48;

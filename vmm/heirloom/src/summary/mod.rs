@@ -27,9 +27,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::line::{FORMAT, Line};
-use super::text::HEAD;
-use device::Device;
+use vmm::trace::TEXT_HEAD;
+use vmm::trace::line::{FORMAT, Line};
+
+use self::device::Device;
 
 /// Longest line; those of this program have less than 1 KiB, but for reasons of failures.
 const LONGEST_LINE: u64 = 64 << 10;
@@ -165,7 +166,7 @@ pub fn read(mut input: impl BufRead) -> Result<Summary, SummaryError> {
 impl Summary {
     fn parse(&self, bytes: &[u8], ended: bool) -> Result<Line, SummaryError> {
         let failed = |reason: String| SummaryError::Line { line: self.lines, reason };
-        if self.lines == 1 && bytes.starts_with(HEAD.as_bytes()) {
+        if self.lines == 1 && bytes.starts_with(TEXT_HEAD.as_bytes()) {
             return Err(SummaryError::ForPeople);
         }
         if !ended && bytes.len() as u64 >= LONGEST_LINE - 1 {

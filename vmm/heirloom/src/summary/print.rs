@@ -6,8 +6,8 @@ use std::fmt::Write;
 use super::Summary;
 use super::device::Device;
 use super::life::{Life, Queue};
-use crate::trace::line::{Sent, kind_name};
-use crate::trace::text::Span;
+use vmm::trace::Span;
+use vmm::trace::line::{Sent, kind_name};
 
 /// The whole text. Writing into a string cannot fail, so results are not looked at.
 pub fn text(summary: &Summary) -> String {

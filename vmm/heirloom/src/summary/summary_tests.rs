@@ -7,7 +7,7 @@ use std::io::{Cursor, Read};
 use serde_json::Value;
 
 use super::*;
-use crate::trace::line::Sent;
+use vmm::trace::line::Sent;
 
 macro_rules! recorded {
     ($name:literal) => {

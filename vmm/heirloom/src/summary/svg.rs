@@ -8,8 +8,8 @@ use super::Summary;
 use super::axis::Axis;
 use super::device::Device;
 use super::timeline::{Lane, Mark, Phase};
-use crate::trace::line::kind_name;
-use crate::trace::text::Span;
+use vmm::trace::Span;
+use vmm::trace::line::kind_name;
 
 /// Sizes, in pixels.
 const LEFT: f64 = 132.0;

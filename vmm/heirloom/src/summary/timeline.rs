@@ -3,7 +3,7 @@
 //! kept by joining marks of traffic and by leaving out what is over it.
 
 use super::life::Life;
-use crate::trace::line::{Access, Dir};
+use vmm::trace::line::{Access, Dir};
 
 /// Marks of one device.
 const MOST_MARKS: usize = 1500;
