@@ -50,6 +50,7 @@ mod worker;
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -188,6 +189,12 @@ impl SoftPf {
     /// The VF with this index, from 0; its member id is one more.
     pub fn vf(&self, index: usize) -> Option<Arc<dyn PciFunction>> {
         Some(self.vfs.get(index)?.clone())
+    }
+
+    /// All VFs with their member ids, from 1.
+    pub fn members(&self) -> impl Iterator<Item = (NonZeroU16, Arc<dyn PciFunction>)> {
+        let ids = (1..=u16::MAX).filter_map(NonZeroU16::new);
+        ids.zip(self.vfs.iter().map(|vf| Arc::clone(vf) as Arc<dyn PciFunction>))
     }
 
     /// The VF with this index for somebody who connects to it before it exists; `hidden` says what is in its

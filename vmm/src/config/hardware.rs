@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use api::{AdminMode, DeviceConfig, VfConfig, VfioConfig, VfioMode, VfioUserVfConfig};
 use devices::function::vfio::{Bdf, VfToken};
 
-use super::{ConfigError, DevicePlan, VfPlan};
+use super::{ConfigError, DevicePlan};
 
 /// Longest path that fits into the address of a unix socket.
 const MAX_SOCKET_PATH: usize = 107;
@@ -152,23 +152,12 @@ pub(super) fn check_devices(
 
 /// No function has two owners: a second one would find it busy, and say so less clearly.
 pub(super) fn check_owners(legacy: &[DevicePlan], devices: &[PassthroughPlan]) -> Result<(), ConfigError> {
-    let of_legacy = legacy.iter().map(|device| match &device.vf {
-        VfPlan::Soft(_) => None,
-        VfPlan::Host(vf) => Some(vf.bdf.to_string()),
-        VfPlan::Served(vf) => Some(vf.socket.display().to_string()),
-    });
+    let of_legacy = legacy.iter().map(|device| device.vf.function());
     let of_devices = devices.iter().map(|device| match &device.function {
         FunctionPlan::Host { bdf, .. } => Some(bdf.to_string()),
         FunctionPlan::Served(socket) => Some(socket.display().to_string()),
     });
-    let pfs: BTreeSet<String> = legacy
-        .iter()
-        .filter_map(|device| match &device.vf {
-            VfPlan::Soft(_) => None,
-            VfPlan::Host(vf) => vf.pf.map(|pf| pf.to_string()),
-            VfPlan::Served(vf) => Some(vf.pf_socket.display().to_string()),
-        })
-        .collect();
+    let pfs: BTreeSet<String> = legacy.iter().filter_map(|device| device.vf.pf()).collect();
     let mut used = BTreeSet::new();
     for function in of_legacy.chain(of_devices).flatten() {
         if pfs.contains(&function) {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use api::{MemoryConfig, PayloadConfig, VmConfig};
 
-use super::*;
-use crate::config::Plan;
+use crate::config::{Plan, VfPlan};
 
 const VF: &str = r#"{"vf": {"address": "0000:41:00.3"}}"#;
 

@@ -179,6 +179,34 @@ pub enum SoftPlan {
     },
 }
 
+impl VfPlan {
+    /// The function itself as its user names it; `None` if it is made here.
+    fn function(&self) -> Option<String> {
+        match self {
+            Self::Soft(_) => None,
+            Self::Host(vf) => Some(vf.bdf.to_string()),
+            Self::Served(vf) => Some(vf.socket.display().to_string()),
+        }
+    }
+
+    /// Its PF, if its user names one.
+    fn pf(&self) -> Option<String> {
+        match self {
+            Self::Soft(_) => None,
+            Self::Host(vf) => vf.pf.map(|pf| pf.to_string()),
+            Self::Served(vf) => Some(vf.pf_socket.display().to_string()),
+        }
+    }
+
+    /// The disk that it is made of.
+    fn disk(&self) -> Option<&Disk> {
+        match self {
+            Self::Soft(SoftPlan::Blk(disk)) => Some(disk),
+            Self::Soft(SoftPlan::Net { .. }) | Self::Host(_) | Self::Served(_) => None,
+        }
+    }
+}
+
 impl Plan {
     /// Checks a configuration and opens its files. On an error nothing is left open or changed.
     pub fn check(config: &VmConfig) -> Result<Self, ConfigError> {
@@ -202,7 +230,7 @@ impl Plan {
             .iter()
             .zip(ids)
             .zip(macs)
-            .map(|((device, id), mac)| DevicePlan::check(device, (id, mac), descriptors))
+            .map(|((device, id), mac)| DevicePlan::check(device, Given { id, mac }, descriptors))
             .collect::<Result<_, _>>()?;
         hardware::check_owners(&devices, &passthrough)?;
         Ok(Self {
@@ -221,12 +249,15 @@ impl Plan {
     }
 }
 
+/// What a device is given that names none of its own.
+struct Given {
+    id: String,
+    mac: MacAddress,
+}
+
 impl DevicePlan {
-    fn check(
-        config: &LegacyVirtioConfig,
-        (id, mac): (String, MacAddress),
-        descriptors: &Descriptors,
-    ) -> Result<Self, ConfigError> {
+    fn check(config: &LegacyVirtioConfig, given: Given, descriptors: &Descriptors) -> Result<Self, ConfigError> {
+        let Given { id, mac } = given;
         let vf = match (&config.soft, &config.vf, &config.vfio_user) {
             (Some(SoftDevice::Blk { file, readonly }), None, None) => {
                 VfPlan::Soft(SoftPlan::Blk(Disk::open(file, *readonly)?))

@@ -7,7 +7,7 @@ use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, Plan, SoftPlan, VfPlan};
+use super::{ConfigError, Plan};
 
 /// Checks that neither the serial port's file nor one of `others`, each with the option that names it, would
 /// overwrite an input, or one another.
@@ -35,10 +35,8 @@ pub fn check_outputs(plan: &Plan, others: &[(&'static str, PathBuf)]) -> Result<
 fn inputs(plan: &Plan) -> Vec<(String, &File)> {
     let mut files = vec![("the kernel".to_owned(), &plan.kernel)];
     files.extend(plan.initrd.as_ref().map(|file| ("the initial RAM disk".to_owned(), file)));
-    files.extend(plan.devices.iter().filter_map(|device| match &device.vf {
-        VfPlan::Soft(SoftPlan::Blk(disk)) => Some((format!("the image of disk '{}'", device.id), &disk.file)),
-        VfPlan::Soft(SoftPlan::Net { .. }) | VfPlan::Host(_) | VfPlan::Served(_) => None,
-    }));
+    let disks = plan.devices.iter().filter_map(|device| Some((device, device.vf.disk()?)));
+    files.extend(disks.map(|(device, disk)| (format!("the image of disk '{}'", device.id), &disk.file)));
     files
 }
 

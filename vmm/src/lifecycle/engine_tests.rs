@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::super::test_engine::*;
 use super::*;
 use crate::config::Disk;
-use crate::machine::test_pf::Ears;
+use crate::lifecycle::test_pf::ServedPf;
 
 /// A pause has its own limit; this is that, and what a busy machine adds.
 const PAUSE_BOUND: Duration = Duration::from_secs(4);
@@ -124,23 +124,23 @@ fn a_paused_guest_under_load_does_nothing_and_goes_on_where_it_was() {
 }
 
 /// A guest whose only processor waits for a PF that does not answer, and may do so for a minute.
-fn stuck_in_an_access(engine: &TestEngine) -> Arc<Ears> {
-    let ears = Arc::clone(&engine.ears);
+fn stuck_in_an_access(engine: &TestEngine) -> ServedPf {
+    let pf = ServedPf::start();
     let mut config = engine.config(READ_STATUS);
-    config.legacy_virtio = vec![net(r#""deadline_ms":60000"#)];
+    config.legacy_virtio = vec![pf.net0(r#""deadline_ms":60000"#)];
     engine.control.create(config).unwrap();
     engine.control.boot().unwrap();
     wait_until(|| engine.reads() > 10);
-    ears.go_deaf();
-    wait_until(|| ears.has_missed());
-    ears
+    pf.go_deaf();
+    wait_until(|| pf.has_missed());
+    pf
 }
 
 #[test]
 fn a_pause_while_the_pf_is_dead_returns_in_time_and_faults_nothing() {
     let Some(engine) = TestEngine::start() else { return };
     let control = &engine.control;
-    let ears = stuck_in_an_access(&engine);
+    let pf = stuck_in_an_access(&engine);
     let start = Instant::now();
     control.pause().unwrap();
     assert!(start.elapsed() < PAUSE_BOUND, "took {:?}", start.elapsed());
@@ -152,7 +152,7 @@ fn a_pause_while_the_pf_is_dead_returns_in_time_and_faults_nothing() {
     assert!(start.elapsed() < Duration::from_secs(2), "took {:?}", start.elapsed());
 
     // The PF answers during the pause: the access ends, but the guest does not go on.
-    ears.hear_again();
+    pf.hear_again();
     wait_until(|| control.legacy(None).unwrap()[0].details.registers.is_some());
     let reads = engine.reads();
     thread::sleep(Duration::from_millis(100));
@@ -168,7 +168,7 @@ fn a_pause_while_the_pf_is_dead_returns_in_time_and_faults_nothing() {
 #[test]
 fn a_machine_whose_pf_is_dead_is_shut_down_and_resumed_in_time() {
     let Some(engine) = TestEngine::start() else { return };
-    stuck_in_an_access(&engine);
+    let _pf = stuck_in_an_access(&engine);
     let start = Instant::now();
     engine.control.pause().unwrap();
     engine.control.resume().unwrap();
@@ -182,27 +182,29 @@ fn a_machine_whose_pf_is_dead_is_shut_down_and_resumed_in_time() {
 fn faults_and_the_loss_of_the_pf_are_events() {
     let Some(engine) = TestEngine::start() else { return };
     let control = &engine.control;
+    let pf = ServedPf::start();
     let mut events = control.events().subscribe();
     let mut config = engine.config(READ_STATUS);
-    config.legacy_virtio = vec![net(r#""deadline_ms":50"#)];
+    config.legacy_virtio = vec![pf.net0(r#""deadline_ms":50"#)];
     control.create(config).unwrap();
     control.boot().unwrap();
-    engine.ears.go_deaf();
+    pf.go_deaf();
     let EventKind::DeviceFaulted { id, reason } = wait_for_event(&mut events, "faulted") else { panic!() };
     assert_eq!(id, "net0");
     assert!(reason.contains("deadline"), "{reason}");
     assert_eq!(control.legacy(None).unwrap()[0].details.last_fault, Some(reason));
-    engine.ears.hear_again();
-    engine.ears.pf().reset().unwrap();
+    pf.hear_again();
+    pf.reset();
+    let name = pf.name();
     let EventKind::PfLost { pf, .. } = wait_for_event(&mut events, "lost") else { panic!() };
-    assert_eq!(pf, "soft/pf");
+    assert_eq!(pf, name);
     wait_for_event(&mut events, "returned");
     for line in [
-        "heirloom_device_faults_total 1",
-        "heirloom_pf_losses_total 1",
-        "heirloom_pf_restarts_total 1",
-        r#"heirloom_pf_up{pf="soft/pf"} 1"#,
-        r#"heirloom_pf_machine_losses_total{pf="soft/pf"} 1"#,
+        "heirloom_device_faults_total 1".to_owned(),
+        "heirloom_pf_losses_total 1".to_owned(),
+        "heirloom_pf_restarts_total 1".to_owned(),
+        format!(r#"heirloom_pf_up{{pf="{name}"}} 1"#),
+        format!(r#"heirloom_pf_machine_losses_total{{pf="{name}"}} 1"#),
     ] {
         // The thread that starts the PF over notes that after all have been told.
         wait_until(|| control.metrics().unwrap().lines().any(|l| l == line));

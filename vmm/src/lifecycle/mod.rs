@@ -27,6 +27,8 @@ mod state;
 mod tally;
 #[cfg(test)]
 pub(crate) mod test_engine;
+#[cfg(test)]
+mod test_pf;
 pub mod view;
 mod vm;
 mod wish;

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -15,7 +14,6 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::machine::SetupError;
-use crate::machine::test_pf::{self, Ears};
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
@@ -33,7 +31,6 @@ pub(crate) const READ_STATUS: &[u8] = &[0xba, 0x12, 0xc0, 0, 0, 0xec, 0xeb, 0xfd
 /// A running engine.
 pub(crate) struct TestEngine {
     pub(crate) control: Control,
-    pub(crate) ears: Arc<Ears>,
     pub(crate) dir: TempDir,
     thread: Option<JoinHandle<Result<Ended, SetupError>>>,
 }
@@ -42,17 +39,14 @@ impl TestEngine {
     /// `None` after saying that the test is skipped.
     pub(crate) fn start() -> Option<Self> {
         crate::kvm::test_guest::vm()?;
-        let ears = Arc::new(Ears::default());
         let (send, receive) = mpsc::channel();
-        let given = Arc::clone(&ears);
         let thread = thread::spawn(move || {
-            test_pf::give(given);
             let mut engine = Engine::new(EngineOptions::default(), EventBus::new()).unwrap();
             send.send(engine.control()).unwrap();
             engine.run()
         });
         let control = receive.recv().unwrap();
-        Some(Self { control, ears, dir: TempDir::new().unwrap(), thread: Some(thread) })
+        Some(Self { control, dir: TempDir::new().unwrap(), thread: Some(thread) })
     }
 
     /// The configuration of a guest with this code, and one network card whose reads are all commands.

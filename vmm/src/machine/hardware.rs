@@ -3,24 +3,18 @@
 //! It decides nothing about what becomes of them.
 
 use std::error::Error;
-use std::fs::File;
-use std::io::{self, Read};
-use std::num::NonZeroU16;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use api::VfioMode;
 use devices::function::detachable::Detachable;
-use devices::function::vfio::sysfs::Sysfs;
 use devices::function::vfio::{Bdf, DmaSpace, Mode, OpenOptions, VfToken, VfioFunction};
 use devices::function::vfio_user::{DEADLINE, VfioUserFunction};
 use devices::function::{FunctionError, PciFunction};
 use thiserror::Error;
 
 use crate::kvm::{GuestRam, VfioFiles, Vm};
-
-/// The driver that offers a VF's legacy registers itself.
-const KERNEL_DRIVER: &str = "virtio_vfio_pci";
 
 /// Why a function of the host cannot be used as the configuration says.
 #[derive(Debug, Error)]
@@ -70,15 +64,6 @@ pub enum HardwareError {
     /// No random bytes.
     #[error("cannot make a VF token; give one with token=UUID")]
     Token(#[source] io::Error),
-}
-
-/// Who runs the admin commands for a VF, and under which number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route {
-    /// This process, through that PF.
-    Pf(Bdf, NonZeroU16),
-    /// The kernel.
-    Kernel,
 }
 
 /// Opens functions for one machine.
@@ -146,38 +131,3 @@ fn options(bdf: Bdf, mode: VfioMode, token: Option<VfToken>) -> OpenOptions {
     };
     OpenOptions { mode, token, ..OpenOptions::new(bdf) }
 }
-
-/// Who runs admin commands for the VF `bdf`. `said` is the PF that the operator named.
-pub(super) fn route(sysfs: &Sysfs, bdf: Bdf, said: Option<Bdf>, admin: api::AdminMode) -> Result<Route, Failure> {
-    let vf = sysfs.function(bdf)?;
-    let by_kernel = || Ok::<_, Failure>(vf.driver()?.as_deref() == Some(KERNEL_DRIVER));
-    if admin == api::AdminMode::Kernel || admin == api::AdminMode::Auto && by_kernel()? {
-        return Ok(Route::Kernel);
-    }
-    let (pf, member) = vf.member_id()?.ok_or(HardwareError::NotAVf { bdf })?;
-    match said.filter(|said| *said != pf) {
-        Some(said) => Err(HardwareError::OtherPf { vf: bdf, said, is: pf }.into()),
-        None => Ok(Route::Pf(pf, member)),
-    }
-}
-
-/// The token for a PF: the one that is given with its VFs, or a new one.
-pub(super) fn token(pf: Bdf, given: impl Iterator<Item = Option<VfToken>>) -> Result<VfToken, HardwareError> {
-    let mut given: Vec<_> = given.flatten().collect();
-    given.dedup();
-    match given.as_slice() {
-        [token] => Ok(*token),
-        [] => {
-            let mut bytes = [0; 16];
-            File::open("/dev/urandom")
-                .and_then(|mut file| file.read_exact(&mut bytes))
-                .map_err(HardwareError::Token)?;
-            Ok(VfToken::from_bytes(bytes))
-        }
-        _ => Err(HardwareError::TwoTokens { pf: pf.to_string() }),
-    }
-}
-
-#[cfg(test)]
-#[path = "hardware_tests.rs"]
-mod tests;

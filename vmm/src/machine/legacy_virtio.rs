@@ -1,22 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One transitional function for each VF: of the software PF, of the host, or of another process.
-//!
-//! The order is the one of hardware: a PF's driver starts, VFs are enabled, the command list is
-//! negotiated, and only then are VFs opened.
+//! One transitional function for each VF. Where the VF comes from is known in [`super::vf`] only.
 
-use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api::{InterruptMode, NotifyMode};
 use arch::irq::PciInterrupt;
-use devices::admin::wire::NotifyEntry;
-use devices::admin::{AdminChannel, AdminStats, OverAdmin, PfClient, PfWatchdog, Wait, WatchedVf};
+use devices::admin::{AdminStats, PfClient, PfWatchdog, WatchedVf};
 use devices::function::PciFunction;
 use devices::function::detachable::Detachable;
-use devices::function::vfio::sysfs::Sysfs;
-use devices::function::vfio::{OverVfioBar0, VfioFunction};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::transitional::{
     DeviceReport, IrqMode, NotifyMode as DeviceNotifyMode, Parts, RegisterAccesses, RegisterMirror, TransitionalConfig,
@@ -25,14 +18,12 @@ use devices::transitional::{
 use serde::Serialize;
 
 use super::hardware::{self, Hardware};
-use super::kernel_registers::{KernelRegisters, Registers};
-use super::members::{Member, members, start_pf};
 use super::observer::{ObservedClient, Observer};
-use super::pf_group::{PfGroup, PfSection, START_LIMIT};
 use super::removal::Watched;
+use super::vf::{self, Attachment, Pf, PfSection, Vf};
 use super::watchdog::WatchdogTimer;
 use super::{INTA, Platform, RemapBars, SetupError, Subscriber};
-use crate::config::{DevicePlan, Plan, VfPlan};
+use crate::config::{DevicePlan, Plan};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -40,16 +31,14 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(super) struct LegacyVirtio {
     // In the order of their end: functions, then PFs.
     functions: Vec<Function>,
-    pfs: Vec<PfGroup>,
+    pfs: Vec<Arc<Pf>>,
 }
 
 struct Function {
     slot: u8,
-    /// Which of the machine's PFs it is a VF of, and its number there; `None` if the kernel has its PF.
-    pf: Option<(usize, NonZeroU16)>,
     vf: Arc<Detachable>,
     device: Arc<TransitionalDevice>,
-    registers: Registers,
+    attachment: Attachment,
 }
 
 /// What one device did, for the report.
@@ -101,20 +90,11 @@ impl LegacyVirtio {
         root: &PciRoot,
         cancelled: &Arc<AtomicBool>,
     ) -> Result<Self, SetupError> {
-        let members = members(&plan.devices, &Sysfs::new())?;
-        let mut pfs: Vec<PfGroup> = Vec::new();
-        for key in members.iter().filter_map(|member| Some(&member.pf.as_ref()?.0)) {
-            if !pfs.iter().any(|pf| pf.key == *key) {
-                pfs.push(start_pf(key, &plan.devices, &members, hardware, cancelled)?);
-            }
-        }
+        let vfs = vf::open(&plan.devices, hardware, cancelled)?;
+        let pfs = vf::pfs(&vfs);
         let builder = Builder { platform, hardware, root, cancelled };
-        let functions = plan
-            .devices
-            .iter()
-            .zip(members)
-            .map(|(device, member)| builder.function(device, member, &pfs))
-            .collect::<Result<_, SetupError>>()?;
+        let functions = plan.devices.iter().zip(vfs).map(|(device, vf)| builder.function(device, vf));
+        let functions = functions.collect::<Result<_, SetupError>>()?;
         Ok(Self { functions, pfs })
     }
 
@@ -131,33 +111,33 @@ impl LegacyVirtio {
 
     /// What the main loop has to run so that lost PFs are noticed and brought back.
     pub(super) fn watchdogs(&self, observer: &Arc<dyn Observer>) -> Result<Vec<Subscriber>, SetupError> {
-        let watchdog = |(index, pf): (usize, &PfGroup)| {
-            let of_pf = self.functions.iter().filter_map(|f| Some((f, f.pf.filter(|(pf, _)| *pf == index)?.1)));
+        let watchdog = |pf: &Arc<Pf>| {
+            let of_pf = self.functions.iter().filter_map(|f| Some((f, f.attachment.member_of(pf)?)));
             let watched = of_pf.enumerate().map(|(position, (f, member))| WatchedVf {
                 member,
                 function: Arc::clone(&f.vf) as _,
                 // A PF is one: what becomes of it is told once.
                 client: match position {
                     0 => Arc::new(ObservedClient {
-                        pf: pf.driver.function().name().to_owned(),
+                        pf: pf.name().to_owned(),
                         client: Arc::clone(&f.device) as _,
                         observer: Arc::clone(observer),
                     }),
                     _ => Arc::clone(&f.device) as _,
                 },
             });
-            let watchdog = PfWatchdog::new(Arc::clone(&pf.driver), watched.collect()).with_log(Arc::clone(&pf.log));
+            let watchdog = PfWatchdog::new(Arc::clone(pf.driver()), watched.collect()).with_log(Arc::clone(pf.log()));
             Ok(Box::new(WatchdogTimer::new(watchdog)?) as Subscriber)
         };
-        self.pfs.iter().enumerate().map(watchdog).collect()
+        self.pfs.iter().map(watchdog).collect()
     }
 
     /// What to do when VFs or PFs are wanted back or fail.
     pub(super) fn watched(&self, remap: &RemapBars) -> Vec<Watched> {
         let of_vfs = self.functions.iter().flat_map(|f| f.watched(remap));
-        let of_pfs = self.pfs.iter().enumerate().filter_map(|(index, pf)| {
-            let handle = pf.handle.clone()?;
-            let clients = self.functions.iter().filter(|f| f.pf.is_some_and(|(pf, _)| pf == index));
+        let of_pfs = self.pfs.iter().filter_map(|pf| {
+            let handle = Arc::clone(pf.handle()?);
+            let clients = self.functions.iter().filter(|f| f.attachment.member_of(pf).is_some());
             let clients: Vec<_> = clients.map(|f| Arc::clone(&f.device)).collect();
             let event = handle.removal_event()?.try_clone().ok()?;
             let name = handle.name().to_owned();
@@ -173,15 +153,12 @@ impl LegacyVirtio {
 
     /// What each function did so far.
     pub(super) fn sections(&self) -> Vec<DeviceSection> {
-        let section = |f: &Function| {
-            let soft = f.pf.and_then(|(pf, member)| Some((self.pfs.get(pf)?.soft.as_ref()?, member)));
-            DeviceSection {
-                slot: f.slot,
-                device: f.device.report(),
-                admin: f.registers.stats(),
-                by_register: f.device.register_accesses(),
-                rings_broken: soft.map_or(0, |(soft, member)| soft.rings_broken(usize::from(member.get()) - 1)),
-            }
+        let section = |f: &Function| DeviceSection {
+            slot: f.slot,
+            device: f.device.report(),
+            admin: f.attachment.stats(),
+            by_register: f.device.register_accesses(),
+            rings_broken: f.attachment.rings_broken(),
         };
         self.functions.iter().map(section).collect()
     }
@@ -202,14 +179,14 @@ impl LegacyVirtio {
         let detail = |(f, section): (&Function, DeviceSection)| {
             let (times_faulted, last_fault) = f.device.fault_history();
             let registers = f.device.mirror(patience);
-            LegacySection { section, mode: f.registers.mode(), registers, times_faulted, last_fault }
+            LegacySection { section, mode: f.attachment.mode(), registers, times_faulted, last_fault }
         };
         self.functions.iter().zip(self.sections()).map(detail).collect()
     }
 
     /// What became of each PF.
     pub(super) fn pf_sections(&self) -> Vec<PfSection> {
-        self.pfs.iter().map(PfGroup::section).collect()
+        self.pfs.iter().map(|pf| pf.section()).collect()
     }
 
     /// Resets the VFs, so that none reaches guest memory any more.
@@ -223,11 +200,11 @@ impl LegacyVirtio {
 impl Function {
     fn watched(&self, remap: &RemapBars) -> Vec<Watched> {
         let (device, vf, remap) = (Arc::clone(&self.device), Arc::clone(&self.vf), Arc::clone(remap));
-        let registers = self.registers.clone();
+        let release = self.attachment.release();
         let removed = move || {
             device.taken_away("taken away for good: the system wants the VF back, or its server is gone");
             remap();
-            registers.release();
+            release();
             vf.detach();
         };
         let device = Arc::clone(&self.device);
@@ -238,76 +215,27 @@ impl Function {
     }
 }
 
-/// A VF; and again by its own type, if the kernel has its legacy registers.
-type OpenVf = (Arc<dyn PciFunction>, Option<Arc<VfioFunction>>);
-
 impl Builder<'_> {
-    fn function(&self, plan: &DevicePlan, member: Member, pfs: &[PfGroup]) -> Result<Function, SetupError> {
+    fn function(&self, plan: &DevicePlan, vf: Vf) -> Result<Function, SetupError> {
         let failed = |source: Failure| SetupError::Device { id: plan.id.clone(), source };
-        let index = member.pf.as_ref().and_then(|(key, _)| pfs.iter().position(|pf| pf.key == *key));
-        let pf = index.and_then(|index| Some((index, pfs.get(index)?, member.pf.as_ref()?.1)));
-        let (vf, kernel) = self.open(plan, pf.map(|(_, pf, member)| (pf, member))).map_err(failed)?;
-        self.hardware.give_memory(vf.as_ref()).map_err(|e| failed(e.into()))?;
-        let registers = match (pf, kernel) {
-            (Some((_, pf, member)), None) => self.over_admin(pf, member, vf.as_ref())?,
-            (None, Some(vf)) => {
-                let registers = OverVfioBar0::new(&vf, Vec::new()).map_err(|e| failed(e.into()))?;
-                Registers::Kernel(KernelRegisters::new(registers))
-            }
-            _ => return Err(SetupError::Internal("a VF without legacy registers")),
-        };
-        let vf = hardware::handle(vf).map_err(failed)?;
+        let Vf { function, attachment } = vf;
+        self.hardware.give_memory(function.as_ref()).map_err(|e| failed(e.into()))?;
+        let vf = hardware::handle(function).map_err(failed)?;
         let slot = self.root.free_slot().ok_or(SetupError::Internal("no free PCI slot"))?;
         let irq = intx_irq(slot, INTA).ok_or(SetupError::Internal("an interrupt pin that is not wired"))?;
         let parts = Parts {
             vf: Arc::clone(&vf) as _,
-            registers: registers.get(),
+            registers: attachment.registers(),
             msi: self.platform.msi.clone(),
             port_events: Some(self.platform.port_events.clone()),
             irq_line: Some(self.platform.lines.share(irq.into())?),
             irq_number: irq,
-            owner: pf.map(|(_, pf, _)| Arc::clone(pf.driver.function())),
+            owner: attachment.pf().map(|pf| Arc::clone(pf.driver().function())),
             cancelled: Arc::clone(self.cancelled),
         };
         let device = TransitionalDevice::new(config(plan), parts).map_err(|e| failed(e.into()))?;
         self.root.add(slot, Arc::clone(&device) as Arc<dyn PciDevice>)?;
-        Ok(Function { slot, pf: pf.map(|(index, _, member)| (index, member)), vf, device, registers })
-    }
-
-    fn open(&self, plan: &DevicePlan, pf: Option<(&PfGroup, NonZeroU16)>) -> Result<OpenVf, Failure> {
-        match (&plan.vf, pf) {
-            (VfPlan::Soft(_), Some((pf, member))) => {
-                let vf = pf.soft.as_ref().and_then(|soft| soft.vf(usize::from(member.get()) - 1));
-                Ok((vf.ok_or("a VF of the software PF is missing")?, None))
-            }
-            (VfPlan::Host(vf), Some((pf, member))) => {
-                pf.check_member(member)?;
-                Ok((self.hardware.open(vf.bdf, vf.mode, pf.token)?, None))
-            }
-            (VfPlan::Host(vf), None) => {
-                let function = self.hardware.open(vf.bdf, vf.mode, None)?;
-                Ok((Arc::clone(&function) as _, Some(function)))
-            }
-            (VfPlan::Served(vf), Some((pf, member))) => {
-                pf.check_member(member)?;
-                Ok((self.hardware.connect(&vf.socket)?, None))
-            }
-            (VfPlan::Soft(_) | VfPlan::Served(_), None) => Err("a VF without a PF".into()),
-        }
-    }
-
-    fn over_admin(&self, pf: &PfGroup, member: NonZeroU16, vf: &dyn PciFunction) -> Result<Registers, SetupError> {
-        let owner = pf.driver.function();
-        let size = |place: u8, bar: u8| match place {
-            NotifyEntry::OWNER => owner.region(bar).map(|r| r.size),
-            NotifyEntry::MEMBER => vf.region(bar).map(|r| r.size),
-            _ => None,
-        };
-        let wait = Wait { deadline: Instant::now() + START_LIMIT, cancelled: self.cancelled };
-        let notify = pf.driver.notify_info(member, size, &wait)?.into_iter().next();
-        // Through the driver, not its bare queue: it negotiates the commands anew when a PF has lost them.
-        let channel: Arc<dyn AdminChannel> = Arc::clone(&pf.driver) as _;
-        Ok(Registers::Admin(Arc::new(OverAdmin::new(channel, member, notify))))
+        Ok(Function { slot, vf, device, attachment })
     }
 }
 

@@ -6,18 +6,14 @@
 mod chipset;
 mod error;
 mod hardware;
-mod kernel_registers;
 mod legacy_virtio;
 #[cfg(test)]
 mod mapping_tests;
-mod members;
 mod observer;
 mod passthrough;
-mod pf_group;
 mod processors;
 mod removal;
-#[cfg(test)]
-pub(crate) mod test_pf;
+mod vf;
 mod watchdog;
 
 use std::sync::Arc;
@@ -35,7 +31,7 @@ pub use hardware::HardwareError;
 pub use legacy_virtio::{DeviceSection, LegacySection};
 pub use observer::Observer;
 pub use passthrough::PassthroughSection;
-pub use pf_group::PfSection;
+pub use vf::PfSection;
 
 use crate::config::Plan;
 use crate::kvm::{BarMapper, GuestRam, IrqLines, MsiRoutes, PortIoEvents, RamOptions, Vm};

@@ -56,8 +56,8 @@ pub enum Outcome {
 pub fn handle_exit(exit: Exit<'_>, context: &ExitContext<'_>) -> Outcome {
     context.stats.count(kind(&exit));
     match exit {
-        Exit::PortIo { port, size, is_write, data } => port_io(context, port, (size, is_write), data),
-        Exit::Mmio { address, is_write, data } => mmio(context, address, is_write, data),
+        Exit::PortIo { port, size, is_write, data } => port_io(context, port, size, Transfer { is_write, data }),
+        Exit::Mmio { address, is_write, data } => mmio(context, address, Transfer { is_write, data }),
         Exit::Hlt => Outcome::Continue,
         Exit::Interrupted => Outcome::Interrupted,
         Exit::Shutdown => {
@@ -86,54 +86,54 @@ fn kind(exit: &Exit<'_>) -> ExitKind {
     }
 }
 
+/// Bytes that an exit moves: to the device, or from it.
+struct Transfer<'a> {
+    is_write: bool,
+    data: &'a mut [u8],
+}
+
+impl Transfer<'_> {
+    /// One access after the other, each as wide as `width`; a read that nobody answers is all ones. Ends early when
+    /// an access does not let the vCPU go on.
+    fn each(self, width: Width, mut access: impl FnMut(usize, Transfer<'_>) -> Outcome) -> Outcome {
+        let is_write = self.is_write;
+        if !is_write {
+            self.data.fill(0xff);
+        }
+        let elements = self.data.chunks_exact_mut(width.bytes()).enumerate();
+        let mut outcomes = elements.map(|(index, data)| access(index, Transfer { is_write, data }));
+        outcomes.find(|outcome| *outcome != Outcome::Continue).unwrap_or(Outcome::Continue)
+    }
+}
+
 /// The elements of a string instruction are separate accesses to the same port. An element that ends the machine
 /// is the last: the guest has no right to those after it.
-fn port_io(context: &ExitContext<'_>, port: u16, (size, is_write): (u8, bool), data: &mut [u8]) -> Outcome {
+fn port_io(context: &ExitContext<'_>, port: u16, size: u8, transfer: Transfer<'_>) -> Outcome {
     let Some(width) = Width::from_bytes(size.into()).filter(|width| *width != Width::B8) else {
         return Outcome::Crash(CrashCause::PortWidth { port, size });
     };
-    if !is_write {
-        data.fill(0xff);
-    }
-    for element in data.chunks_exact_mut(width.bytes()) {
-        let outcome = access(context, context.ports, (port.into(), width), (is_write, element));
-        if outcome != Outcome::Continue {
-            return outcome;
-        }
-    }
-    Outcome::Continue
+    transfer.each(width, |_, element| access(context, context.ports, port.into(), width, element))
 }
 
 /// A length that is no width (an instruction that crosses a page, or a wide one cut by KVM) goes byte by byte.
-fn mmio(context: &ExitContext<'_>, address: u64, is_write: bool, data: &mut [u8]) -> Outcome {
-    if !is_write {
-        data.fill(0xff);
-    }
-    let width = Width::from_bytes(data.len()).unwrap_or(Width::B1);
-    for (index, element) in data.chunks_exact_mut(width.bytes()).enumerate() {
+fn mmio(context: &ExitContext<'_>, address: u64, transfer: Transfer<'_>) -> Outcome {
+    let width = Width::from_bytes(transfer.data.len()).unwrap_or(Width::B1);
+    transfer.each(width, |index, element| {
         let address = address.wrapping_add(index as u64 * width.bytes() as u64);
-        let outcome = access(context, context.memory, (address, width), (is_write, element));
-        if outcome != Outcome::Continue {
-            return outcome;
-        }
-    }
-    Outcome::Continue
+        access(context, context.memory, address, width, element)
+    })
 }
 
-/// One access; `element` is as long as `width` says.
-fn access(
-    context: &ExitContext<'_>,
-    bus: &Bus,
-    (address, width): (u64, Width),
-    (is_write, element): (bool, &mut [u8]),
-) -> Outcome {
+/// One access; the element is as long as `width` says.
+fn access(context: &ExitContext<'_>, bus: &Bus, address: u64, width: Width, element: Transfer<'_>) -> Outcome {
+    let Transfer { is_write, data } = element;
     if !is_write {
         let value = bus.read(address, width, context.vcpu).to_le_bytes();
-        element.copy_from_slice(&value[..width.bytes()]);
+        data.copy_from_slice(&value[..width.bytes()]);
         return Outcome::Continue;
     }
     let mut value = [0; 8];
-    value[..width.bytes()].copy_from_slice(element);
+    value[..width.bytes()].copy_from_slice(data);
     match bus.write(address, width, u64::from_le_bytes(value), context.vcpu) {
         Effect::None => Outcome::Continue,
         Effect::Remap => {

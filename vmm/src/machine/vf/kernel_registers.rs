@@ -4,13 +4,13 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use devices::admin::{AdminStats, OverAdmin, Wait};
+use devices::admin::Wait;
 use devices::bus::Width;
 use devices::function::vfio::OverVfioBar0;
 use devices::transitional::{Area, LegacyRegisters, NotifyAddress, RegisterError};
 
 /// Registers until [`Self::release`].
-pub(super) struct KernelRegisters {
+pub(in crate::machine) struct KernelRegisters {
     inner: RwLock<Option<Arc<OverVfioBar0>>>,
 }
 
@@ -43,47 +43,5 @@ impl LegacyRegisters for KernelRegisters {
     /// The kernel does not tell where it stores kicks: they are register writes.
     fn notify_addresses(&self) -> &[NotifyAddress] {
         &[]
-    }
-}
-
-/// The legacy registers of a function.
-#[derive(Clone)]
-pub(super) enum Registers {
-    /// Over the PF's admin queue.
-    Admin(Arc<OverAdmin>),
-    /// The kernel's.
-    Kernel(Arc<KernelRegisters>),
-}
-
-impl Registers {
-    /// As the transitional function uses them.
-    pub(super) fn get(&self) -> Arc<dyn LegacyRegisters> {
-        match self {
-            Self::Admin(registers) => Arc::clone(registers) as _,
-            Self::Kernel(registers) => Arc::clone(registers) as _,
-        }
-    }
-
-    /// What was asked of the PF in this process.
-    pub(super) fn stats(&self) -> AdminStats {
-        match self {
-            Self::Admin(registers) => registers.stats(),
-            Self::Kernel(_) => AdminStats::default(),
-        }
-    }
-
-    /// What reports call it.
-    pub(super) const fn mode(&self) -> &'static str {
-        match self {
-            Self::Admin(_) => "admin_commands",
-            Self::Kernel(_) => "kernel",
-        }
-    }
-
-    /// The VF is let go of.
-    pub(super) fn release(&self) {
-        if let Self::Kernel(registers) = self {
-            registers.release();
-        }
     }
 }

@@ -4,12 +4,14 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use api::AdminMode;
-
 use super::*;
 
 fn bdf(text: &str) -> Bdf {
     text.parse().unwrap()
+}
+
+fn plan(vf: &str, pf: Option<&str>, admin: AdminMode) -> HostVfPlan {
+    HostVfPlan { bdf: bdf(vf), pf: pf.map(bdf), token: None, admin, mode: VfioMode::Auto }
 }
 
 /// A PF with two VFs; the second one is the kernel's.
@@ -33,7 +35,7 @@ fn sysfs(root: &Path) -> Sysfs {
 fn a_vf_finds_its_pf_and_its_number_unless_the_kernel_runs_the_commands() {
     let dir = tempfile::tempdir().unwrap();
     let sysfs = sysfs(dir.path());
-    let route = |vf: &str, said: Option<&str>, admin| route(&sysfs, bdf(vf), said.map(bdf), admin);
+    let route = |vf: &str, said: Option<&str>, admin| route(&sysfs, &plan(vf, said, admin));
     let pf = |number| Route::Pf(bdf("0000:41:00.0"), NonZeroU16::new(number).unwrap());
     assert_eq!(route("0000:41:00.1", None, AdminMode::Auto).unwrap(), pf(1));
     assert_eq!(route("0000:41:00.1", Some("0000:41:00.0"), AdminMode::Pf).unwrap(), pf(1));
@@ -46,8 +48,7 @@ fn a_vf_finds_its_pf_and_its_number_unless_the_kernel_runs_the_commands() {
 fn what_is_no_vf_or_has_another_pf_is_told_with_the_fix() {
     let dir = tempfile::tempdir().unwrap();
     let sysfs = sysfs(dir.path());
-    let error =
-        |vf: &str, said: Option<&str>| route(&sysfs, bdf(vf), said.map(bdf), AdminMode::Auto).unwrap_err().to_string();
+    let error = |vf: &str, said: Option<&str>| route(&sysfs, &plan(vf, said, AdminMode::Auto)).unwrap_err().to_string();
     let text = error("0000:41:00.0", None);
     assert!(text.contains("no virtual function") && text.contains("--device vfio=0000:41:00.0"), "{text}");
     let text = error("0000:41:00.1", Some("0000:42:00.0"));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The PFs of a machine, each with its driver, started once for all its VFs.
+//! A PF with its driver, started once for all its VFs.
 
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -12,38 +12,30 @@ use devices::admin::{Negotiation, PfDriver, PfLog, PfReport, Wait};
 use devices::function::PciFunction;
 use devices::function::detachable::Detachable;
 use devices::function::vfio::{Bdf, VfToken};
-use devices::soft_pf::{SoftPf, VfSpec};
+use devices::soft_pf::SoftPf;
 use serde::Serialize;
 
-use super::SetupError;
-use super::hardware::{self, Hardware, HardwareError};
+use super::super::SetupError;
+use super::super::hardware::{self, HardwareError};
+use super::Context;
 
 /// How long starting a PF, and each command to it before the guest starts, may take.
 pub(super) const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// What tells one PF from another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum PfKey {
-    /// The software PF of this process.
-    Soft,
-    /// A PF of the host.
-    Host(Bdf),
-    /// A PF that another process serves.
-    Served(PathBuf),
+/// A PF with its driver.
+pub(in crate::machine) struct Pf {
+    // In the order of their end.
+    driver: Arc<PfDriver>,
+    function: Function,
+    log: Arc<PfLog>,
 }
 
-/// A PF with its driver.
-pub(super) struct PfGroup {
-    pub(super) key: PfKey,
-    // In the order of their end.
-    pub(super) driver: Arc<PfDriver>,
-    /// What to let go of it by; the software PF is never wanted back.
-    pub(super) handle: Option<Arc<Detachable>>,
-    /// What its VFs are opened with.
-    pub(super) token: Option<VfToken>,
-    pub(super) soft: Option<SoftPf>,
-    /// What became of it.
-    pub(super) log: Arc<PfLog>,
+/// What the driver drives.
+enum Function {
+    /// The software PF of this process, which is never wanted back.
+    Soft(SoftPf),
+    /// A PF of the host or of another process, which can be let go of.
+    Detachable(Arc<Detachable>),
 }
 
 /// What became of one PF, for the report.
@@ -63,58 +55,67 @@ impl PfSection {
     }
 }
 
-impl PfGroup {
-    /// What became of it.
-    pub(super) fn section(&self) -> PfSection {
-        PfSection { pf: self.driver.function().name().to_owned(), report: self.log.report() }
-    }
-
-    /// The software PF with VFs of these kinds.
-    pub(super) fn soft(specs: Vec<VfSpec>, cancelled: &AtomicBool) -> Result<Self, SetupError> {
-        let vfs = u16::try_from(specs.len()).map_err(|_| SetupError::Internal("more VFs than PCI slots"))?;
-        let soft = SoftPf::new("soft", specs).map_err(|error| SetupError::SoftPf(error.into()))?;
-        let function: Arc<dyn PciFunction> = soft.pf();
-        #[cfg(test)]
-        let function = super::test_pf::wrap(function);
-        let driver = start(function, Some(vfs), cancelled)?;
-        Ok(Self { key: PfKey::Soft, driver, handle: None, token: None, soft: Some(soft), log: Arc::default() })
+impl Pf {
+    /// The software PF. All its VFs are enabled.
+    pub(super) fn soft(soft: SoftPf, cancelled: &AtomicBool) -> Result<Self, SetupError> {
+        let vfs = soft.members().last().map_or(0, |(member, _)| member.get());
+        let driver = start(soft.pf(), Some(vfs), cancelled)?;
+        Ok(Self { driver, function: Function::Soft(soft), log: Arc::default() })
     }
 
     /// A PF of the host. Its VFs are enabled already: they were found.
     pub(super) fn host(pf: Bdf, mode: VfioMode, token: VfToken, cancelled: &AtomicBool) -> Result<Self, SetupError> {
         let failed = |source| SetupError::HostPf { pf: pf.to_string(), source };
         let function = hardware::open_pf(pf, mode, token).map_err(failed)?;
-        let handle = hardware::handle(function).map_err(failed)?;
-        let driver = start(Arc::clone(&handle) as _, None, cancelled)?;
-        Ok(Self {
-            key: PfKey::Host(pf),
-            driver,
-            handle: Some(handle),
-            token: Some(token),
-            soft: None,
-            log: Arc::default(),
-        })
+        Self::detachable(hardware::handle(function).map_err(failed)?, None, cancelled)
     }
 
     /// A PF that another process serves. `vfs` of its VFs are wanted, and nobody else enables them.
-    pub(super) fn served(
-        socket: PathBuf,
-        vfs: u16,
-        hardware: &Hardware<'_>,
-        cancelled: &AtomicBool,
-    ) -> Result<Self, SetupError> {
+    pub(super) fn served(socket: &Path, vfs: u16, context: Context<'_>) -> Result<Self, SetupError> {
         let failed = |source| SetupError::HostPf { pf: socket.display().to_string(), source };
-        let function = hardware.connect(&socket).map_err(|error| failed(error.into()))?;
-        let handle = hardware::handle(function).map_err(failed)?;
-        let driver = start(Arc::clone(&handle) as _, Some(vfs), cancelled)?;
-        Ok(Self {
-            key: PfKey::Served(socket),
-            driver,
-            handle: Some(handle),
-            token: None,
-            soft: None,
-            log: Arc::default(),
-        })
+        let function = context.hardware.connect(socket).map_err(|error| failed(error.into()))?;
+        Self::detachable(hardware::handle(function).map_err(failed)?, Some(vfs), context.cancelled)
+    }
+
+    fn detachable(handle: Arc<Detachable>, vfs: Option<u16>, cancelled: &AtomicBool) -> Result<Self, SetupError> {
+        let driver = start(Arc::clone(&handle) as _, vfs, cancelled)?;
+        Ok(Self { driver, function: Function::Detachable(handle), log: Arc::default() })
+    }
+
+    /// Its driver.
+    pub(in crate::machine) fn driver(&self) -> &Arc<PfDriver> {
+        &self.driver
+    }
+
+    /// Its address, its socket, or `soft/pf`.
+    pub(in crate::machine) fn name(&self) -> &str {
+        self.driver.function().name()
+    }
+
+    /// Where it is noted what becomes of it.
+    pub(in crate::machine) fn log(&self) -> &Arc<PfLog> {
+        &self.log
+    }
+
+    /// What to let go of it by, if it can be wanted back.
+    pub(in crate::machine) fn handle(&self) -> Option<&Arc<Detachable>> {
+        match &self.function {
+            Function::Soft(_) => None,
+            Function::Detachable(handle) => Some(handle),
+        }
+    }
+
+    /// How often the guest broke a ring of that VF; 0 where the VF does not count it.
+    pub(super) fn rings_broken(&self, member: NonZeroU16) -> u64 {
+        match &self.function {
+            Function::Soft(soft) => soft.rings_broken(usize::from(member.get()) - 1),
+            Function::Detachable(_) => 0,
+        }
+    }
+
+    /// What became of it.
+    pub(in crate::machine) fn section(&self) -> PfSection {
+        PfSection { pf: self.name().to_owned(), report: self.log.report() }
     }
 
     /// Whether the PF has that VF now.
@@ -123,7 +124,7 @@ impl PfGroup {
         if member.get() <= active {
             return Ok(());
         }
-        let pf = self.driver.function().name().to_owned();
+        let pf = self.name().to_owned();
         let error = HardwareError::VfDisabled { pf: pf.clone(), active, member: member.get() };
         Err(SetupError::HostPf { pf, source: error.into() })
     }
@@ -162,9 +163,13 @@ fn lack(pf: &str, negotiated: Negotiation, supports_legacy: bool) -> Option<Hard
 #[cfg(test)]
 mod tests {
     use devices::admin::wire::CommandList;
-    use devices::soft_pf::NetBackend;
+    use devices::soft_pf::{NetBackend, VfSpec};
 
     use super::*;
+
+    fn soft_pf() -> SoftPf {
+        SoftPf::new("soft", vec![VfSpec::Net { backend: NetBackend::Loopback, mac: [2, 0, 0, 0, 0, 1] }]).unwrap()
+    }
 
     fn text(error: &SetupError) -> String {
         let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
@@ -182,8 +187,7 @@ mod tests {
 
     #[test]
     fn a_pf_without_vfs_is_refused_with_the_fix() {
-        let spec = VfSpec::Net { backend: NetBackend::Loopback, mac: [2, 0, 0, 0, 0, 1] };
-        let soft = SoftPf::new("soft", vec![spec]).unwrap();
+        let soft = soft_pf();
         let error = text(&start(soft.pf(), None, &AtomicBool::new(false)).unwrap_err());
         assert!(error.contains("has 0 VFs enabled, and VF 1 is wanted"), "{error}");
     }
@@ -191,10 +195,9 @@ mod tests {
     #[test]
     fn a_vf_that_is_not_enabled_any_more_is_told_with_the_fix() {
         let never = AtomicBool::new(false);
-        let group = PfGroup::soft(vec![VfSpec::Net { backend: NetBackend::Loopback, mac: [2, 0, 0, 0, 0, 1] }], &never)
-            .unwrap();
-        assert!(group.check_member(NonZeroU16::MIN).is_ok());
-        let error = text(&group.check_member(NonZeroU16::new(2).unwrap()).unwrap_err());
+        let pf = Pf::soft(soft_pf(), &never).unwrap();
+        assert!(pf.check_member(NonZeroU16::MIN).is_ok());
+        let error = text(&pf.check_member(NonZeroU16::new(2).unwrap()).unwrap_err());
         assert!(error.contains("has 1 VFs enabled, and VF 2 is wanted: write the number"), "{error}");
     }
 }

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//! For tests: a software PF with one network card, served over vfio-user, that can go deaf. It takes commands then and
+//! answers none, as hardware does that hangs, until it hears again.
+
+use std::sync::{Arc, Mutex};
+
+use api::LegacyVirtioConfig;
+use devices::bus::Width;
+use devices::function::vfio_user::Server;
+use devices::function::{DmaRegion, KickLink, PciFunction, Region, Result};
+use devices::soft_pf::{HiddenConfig, NetBackend, SoftPf, VfSpec};
+use tempfile::TempDir;
+use vmm_sys_util::eventfd::EventFd;
+
+/// A write to a doorbell.
+#[derive(Debug)]
+struct Ring {
+    bar: u8,
+    offset: u64,
+    width: Width,
+    value: u64,
+}
+
+/// A PF and its VF behind sockets.
+pub(crate) struct ServedPf {
+    // In the order of their end.
+    _servers: [Server; 2],
+    pf: Arc<DeafPf>,
+    _soft: SoftPf,
+    dir: TempDir,
+}
+
+impl ServedPf {
+    pub(crate) fn start() -> Self {
+        let card = VfSpec::Net { backend: NetBackend::Loopback, mac: [2, 0, 0, 0, 0, 1] };
+        let soft = SoftPf::new("served", vec![card]).unwrap();
+        let pf = Arc::new(DeafPf { pf: soft.pf(), missed: Mutex::default() });
+        let dir = TempDir::new().unwrap();
+        let serve =
+            |name: &str, function| Server::spawn(function, Server::bind(&dir.path().join(name)).unwrap()).unwrap();
+        let vf = soft.vf_slot(0, HiddenConfig::Readable).unwrap();
+        let servers = [serve("vf.sock", vf), serve("pf.sock", Arc::clone(&pf) as _)];
+        Self { _servers: servers, pf, _soft: soft, dir }
+    }
+
+    /// The network card as the device `net0`, all of whose reads are commands; `keys` such as `"deadline_ms":50`.
+    pub(crate) fn net0(&self, keys: &str) -> LegacyVirtioConfig {
+        let (vf, pf) = (self.dir.path().join("vf.sock"), self.name());
+        let vf = format!(r#""id":"net0","vfio_user":{{"socket":{vf:?},"pf_socket":{pf:?},"member":1}}"#);
+        serde_json::from_str(&format!(r#"{{{vf},"shadow":false,{keys}}}"#)).unwrap()
+    }
+
+    /// What reports and events call the PF.
+    pub(crate) fn name(&self) -> String {
+        self.dir.path().join("pf.sock").to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn go_deaf(&self) {
+        self.pf.missed.lock().unwrap().get_or_insert_default();
+    }
+
+    /// It notices what it missed.
+    pub(crate) fn hear_again(&self) {
+        let missed = self.pf.missed.lock().unwrap().take().unwrap_or_default();
+        for Ring { bar, offset, width, value } in missed {
+            self.pf.pf.region_write(bar, offset, width, value).unwrap();
+        }
+    }
+
+    /// Whether there were doorbells that it did not hear.
+    pub(crate) fn has_missed(&self) -> bool {
+        self.pf.missed.lock().unwrap().as_ref().is_some_and(|missed| !missed.is_empty())
+    }
+
+    /// Resets the PF behind its driver's back.
+    pub(crate) fn reset(&self) {
+        self.pf.reset().unwrap();
+    }
+}
+
+#[derive(Debug)]
+struct DeafPf {
+    pf: Arc<dyn PciFunction>,
+    /// `None` as long as it hears.
+    missed: Mutex<Option<Vec<Ring>>>,
+}
+
+impl PciFunction for DeafPf {
+    fn name(&self) -> &str {
+        self.pf.name()
+    }
+    fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
+        self.pf.config_read(offset, width)
+    }
+    fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
+        self.pf.config_write(offset, width, value)
+    }
+    fn region(&self, bar: u8) -> Option<Region> {
+        self.pf.region(bar)
+    }
+    fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
+        self.pf.region_read(bar, offset, width)
+    }
+    /// Once the PF is up the only writes are doorbells.
+    fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<()> {
+        if let Some(missed) = self.missed.lock().unwrap().as_mut() {
+            missed.push(Ring { bar, offset, width, value });
+            return Ok(());
+        }
+        self.pf.region_write(bar, offset, width, value)
+    }
+    fn msix_vectors(&self) -> u16 {
+        self.pf.msix_vectors()
+    }
+    fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
+        self.pf.set_msix(events)
+    }
+    fn disable_msix(&self) -> Result<()> {
+        self.pf.disable_msix()
+    }
+    fn dma_map(&self, region: &DmaRegion) -> Result<()> {
+        self.pf.dma_map(region)
+    }
+    fn dma_unmap(&self, iova: u64) -> Result<()> {
+        self.pf.dma_unmap(iova)
+    }
+    fn reset(&self) -> Result<()> {
+        self.pf.reset()
+    }
+    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
+        self.pf.link_ioeventfd(bar, offset, value, event)
+    }
+}
