@@ -14,12 +14,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, getrlimit};
+use vfio_ioctls::{VfioContainer, VfioIommufd, VfioOps};
 use vm_memory::GuestMemoryRegion;
 
 use super::dma_error::{DmaError, Refused};
-use super::ioctl::{self, Space};
 use super::mappings::{Acquired, Mappings, Released, User, chunks};
-use super::{Mode, info_chain};
+use super::{Mode, info_chain, ioctl};
 use crate::function::DmaRegion;
 use crate::platform::KvmVfio;
 
@@ -61,10 +62,9 @@ struct State {
 pub(super) enum Host {
     /// A container and its groups.
     Group(Container),
-    /// An iommufd and the number of its address space.
+    /// An address space of an iommufd.
     Cdev {
-        iommufd: File,
-        ioas: u32,
+        iommufd: VfioIommufd,
         /// Functions that are in it.
         users: usize,
     },
@@ -72,7 +72,7 @@ pub(super) enum Host {
 
 /// A container. It loses its IOMMU when its last group goes.
 pub(super) struct Container {
-    pub(super) file: File,
+    pub(super) inner: VfioContainer,
     pub(super) groups: BTreeMap<u32, Group>,
 }
 
@@ -117,12 +117,12 @@ impl DmaSpace {
         self.lock().host.as_ref().map(Host::mode)
     }
 
-    /// The kernel's side of the space, with the lock that joining and leaving need.
+    /// The kernel's side of the space, with the lock that attaching and leaving need.
     pub(super) fn host(&self) -> HostGuard<'_> {
         HostGuard(self.lock())
     }
 
-    /// A number for a function that joins.
+    /// A number for a function that is attached.
     pub(super) fn new_user(&self) -> User {
         let mut state = self.lock();
         state.next_user += 1;
@@ -162,17 +162,16 @@ impl DmaSpace {
     }
 
     fn map_new(&self, state: &State, region: &DmaRegion) -> Result<(), DmaError> {
-        let (start, total, address) = (region.start_addr().0, region.len(), region.as_ptr() as u64);
+        let (start, total) = (region.start_addr().0, region.len());
         let Some(host) = &state.host else { return Err(DmaError::Call { start, len: total, source: no_device() }) };
         let (begun, mut told) = (Instant::now(), Duration::ZERO);
         for (iova, len) in chunks(start, total, CHUNK) {
-            // `iova - start` is inside the region, and so is the sum.
-            if let Err(source) = ioctl::map(host.space(), iova, address + (iova - start), len) {
+            if let Err(source) = ioctl::map(host.ops(), region, iova - start, len) {
                 if iova != start {
                     undo(host, start, iova - start);
                 }
                 let ranges = host.ranges();
-                let limit = ioctl::lock_limit();
+                let limit = getrlimit(Resource::Memlock).current;
                 let mapped = state.mappings.total();
                 let refused = Refused { start, len: total, mapped, limit, ranges: ranges.as_deref() };
                 return Err(refused.explain(source));
@@ -196,7 +195,7 @@ impl DmaSpace {
                 let len = region.len();
                 let Some(host) = &state.host else { return Err(DmaError::NotMapped(start)) };
                 // Otherwise it stays in the table, which keeps the memory.
-                ioctl::unmap(host.space(), start, len).map_err(|source| DmaError::Call { start, len, source })?;
+                ioctl::unmap(host.ops(), start, len).map_err(|source| DmaError::Call { start, len, source })?;
                 state.mappings.remove(start);
                 Ok(())
             }
@@ -218,7 +217,7 @@ impl DmaSpace {
     }
 }
 
-/// The lock of a space, for who joins or leaves.
+/// The lock of a space, for who comes or leaves.
 pub(super) struct HostGuard<'a>(MutexGuard<'a, State>);
 
 impl HostGuard<'_> {
@@ -249,10 +248,11 @@ impl Host {
         }
     }
 
-    fn space(&self) -> Space<'_> {
+    /// Where memory is mapped.
+    fn ops(&self) -> &dyn VfioOps {
         match self {
-            Self::Group(container) => Space::Type1 { container: &container.file },
-            Self::Cdev { iommufd, ioas, .. } => Space::Iommufd { iommufd, ioas: *ioas },
+            Self::Group(container) => &container.inner,
+            Self::Cdev { iommufd, .. } => iommufd,
         }
     }
 
@@ -260,17 +260,17 @@ impl Host {
     fn ranges(&self) -> Option<Vec<(u64, u64)>> {
         match self {
             Self::Group(container) => {
-                let (info, answer) = ioctl::iommu_info(&container.file).ok()?;
+                let (info, answer) = ioctl::iommu_info(&container.inner).ok()?;
                 info_chain::iova_ranges(&answer, info.cap_offset)
             }
-            Self::Cdev { iommufd, ioas, .. } => ioctl::iova_ranges(iommufd, *ioas).ok(),
+            Self::Cdev { iommufd, .. } => ioctl::iova_ranges(iommufd.iommufd(), iommufd.ioas().id()).ok(),
         }
     }
 }
 
 /// Unmaps what was mapped before a part failed.
 fn undo(host: &Host, start: u64, len: u64) {
-    if let Err(error) = ioctl::unmap(host.space(), start, len) {
+    if let Err(error) = ioctl::unmap(host.ops(), start, len) {
         tracing::error!(%error, "memory stays mapped for DMA");
     }
 }

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use vm_memory::GuestMemoryRegion;
 use vmm_sys_util::eventfd::EventFd;
 
+use super::attachment::{self, Attachment};
 use super::device::Device;
 use super::dma::DmaSpace;
 use super::interrupts::{Interrupts, Kind};
 use super::mappable::{self, MsixPlaces};
 use super::open_error::OpenError;
 use super::preflight::preflight;
-use super::seat::{self, Seat};
 use super::{Bdf, DmaError, Mode, OpenOptions, ioctl};
 use crate::bus::Width;
 use crate::function::capabilities::CapabilityList;
@@ -49,7 +49,7 @@ pub struct VfioFunction {
     legacy_apart: AtomicBool,
     device: Arc<Device>,
     // Last: mappings end when nothing above can reach the device any more.
-    seat: Seat,
+    attachment: Attachment,
 }
 
 impl VfioFunction {
@@ -59,7 +59,7 @@ impl VfioFunction {
     /// With the cause and what to do about it. Nothing stays open or changed then.
     pub fn open(space: &Arc<DmaSpace>, options: &OpenOptions) -> std::result::Result<Self, OpenError> {
         let found = preflight(&options.paths, options.bdf)?;
-        let (seat, file) = seat::join(space, options, &found)?;
+        let (attachment, file) = attachment::attach(space, options, &found)?;
         let device = Arc::new(Device::new(options.bdf, file)?);
         let interrupts = Interrupts::new(&device)?;
         let mut function = Self {
@@ -70,7 +70,7 @@ impl VfioFunction {
             interrupts,
             legacy_apart: AtomicBool::new(false),
             device,
-            seat,
+            attachment,
         };
         function.msix = function.find_msix()?;
         tracing::debug!(function = %options.bdf, mode = %function.mode(), driver = function.driver, "opened");
@@ -89,7 +89,7 @@ impl VfioFunction {
 
     /// [`Mode::Group`] or [`Mode::Cdev`].
     pub fn mode(&self) -> Mode {
-        self.seat.mode()
+        self.attachment.mode()
     }
 
     /// Whether MSI-X is enabled on the host, whatever the guest believes.
@@ -233,14 +233,14 @@ impl PciFunction for VfioFunction {
     }
 
     fn dma_map(&self, region: &DmaRegion) -> Result<()> {
-        self.seat.space.map(self.seat.user, region).map_err(|error| {
+        self.attachment.space.map(self.attachment.user, region).map_err(|error| {
             tracing::debug!(function = %self.bdf, start = region.start_addr().0, "not mapped for DMA");
             self.dma_failed("map memory for DMA", error)
         })
     }
 
     fn dma_unmap(&self, iova: u64) -> Result<()> {
-        let unmapped = self.seat.space.unmap(self.seat.user, iova);
+        let unmapped = self.attachment.space.unmap(self.attachment.user, iova);
         unmapped.map_err(|error| self.dma_failed("unmap memory for DMA", error))
     }
 

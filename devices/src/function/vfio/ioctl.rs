@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The ioctls of VFIO and iommufd, one function each, and nothing that decides anything.
 //!
-//! Source: Linux, include/uapi/linux/vfio.h and include/uapi/linux/iommufd.h. Structures come from
-//! vfio-bindings and iommufd-bindings.
+//! Containers, address spaces of an iommufd and their mappings are those of vfio-ioctls and
+//! iommufd-ioctls. What these crates do not have is here: groups, devices, ranges of IOVAs. Structures
+//! come from vfio-bindings and iommufd-bindings.
+//!
+//! Source: Linux, include/uapi/linux/vfio.h and include/uapi/linux/iommufd.h.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -11,7 +14,10 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 
 use iommufd_bindings as iommufd;
+use iommufd_ioctls::{IommuFd, IommufdError};
 use vfio_bindings::bindings::vfio;
+use vfio_ioctls::{VfioContainer, VfioError, VfioOps};
+use vm_memory::{Address, GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress};
 
 use super::token::VfToken;
 
@@ -21,8 +27,6 @@ const fn request(number: u32) -> libc::Ioctl {
 }
 const _: () = assert!(vfio::VFIO_TYPE == iommufd::IOMMUFD_TYPE);
 
-const GET_API_VERSION: libc::Ioctl = request(vfio::VFIO_BASE);
-const CHECK_EXTENSION: libc::Ioctl = request(vfio::VFIO_BASE + 1);
 const SET_IOMMU: libc::Ioctl = request(vfio::VFIO_BASE + 2);
 const GROUP_GET_STATUS: libc::Ioctl = request(vfio::VFIO_BASE + 3);
 const GROUP_SET_CONTAINER: libc::Ioctl = request(vfio::VFIO_BASE + 4);
@@ -33,16 +37,12 @@ const DEVICE_GET_IRQ_INFO: libc::Ioctl = request(vfio::VFIO_BASE + 9);
 const DEVICE_SET_IRQS: libc::Ioctl = request(vfio::VFIO_BASE + 10);
 const DEVICE_RESET: libc::Ioctl = request(vfio::VFIO_BASE + 11);
 const IOMMU_GET_INFO: libc::Ioctl = request(vfio::VFIO_BASE + 12);
-const IOMMU_MAP_DMA: libc::Ioctl = request(vfio::VFIO_BASE + 13);
-const IOMMU_UNMAP_DMA: libc::Ioctl = request(vfio::VFIO_BASE + 14);
 const DEVICE_IOEVENTFD: libc::Ioctl = request(vfio::VFIO_BASE + 16);
 const DEVICE_FEATURE: libc::Ioctl = request(vfio::VFIO_BASE + 17);
 const DEVICE_BIND_IOMMUFD: libc::Ioctl = request(vfio::VFIO_BASE + 18);
 const DEVICE_ATTACH_IOMMUFD_PT: libc::Ioctl = request(vfio::VFIO_BASE + 19);
-const IOAS_ALLOC: libc::Ioctl = request(iommufd::IOMMUFD_CMD_IOAS_ALLOC);
+const DEVICE_DETACH_IOMMUFD_PT: libc::Ioctl = request(vfio::VFIO_BASE + 20);
 const IOAS_IOVA_RANGES: libc::Ioctl = request(iommufd::IOMMUFD_CMD_IOAS_IOVA_RANGES);
-const IOAS_MAP: libc::Ioctl = request(iommufd::IOMMUFD_CMD_IOAS_MAP);
-const IOAS_UNMAP: libc::Ioctl = request(iommufd::IOMMUFD_CMD_IOAS_UNMAP);
 
 /// Answers with capability chains are at most this long; the kernel's have some hundred bytes.
 const LONGEST_ANSWER: usize = 1 << 16;
@@ -60,7 +60,7 @@ fn check(result: libc::c_int) -> io::Result<u32> {
 ///
 /// # Safety
 /// The kernel must not take `argument` for an address.
-unsafe fn with_value(file: &File, request: libc::Ioctl, argument: libc::c_ulong) -> io::Result<u32> {
+unsafe fn with_value(file: &impl AsRawFd, request: libc::Ioctl, argument: libc::c_ulong) -> io::Result<u32> {
     // SAFETY: the descriptor is open; the caller vouches for the argument.
     check(unsafe { libc::ioctl(file.as_raw_fd(), request, argument) })
 }
@@ -69,26 +69,14 @@ unsafe fn with_value(file: &File, request: libc::Ioctl, argument: libc::c_ulong)
 ///
 /// # Safety
 /// The kernel must take the argument of `request` for a `T` and touch no more than it.
-unsafe fn with<T>(file: &File, request: libc::Ioctl, argument: &mut T) -> io::Result<u32> {
+unsafe fn with<T>(file: &impl AsRawFd, request: libc::Ioctl, argument: &mut T) -> io::Result<u32> {
     // SAFETY: the descriptor is open, the structure is initialised and lives past the call; the caller
     // vouches for its type.
     check(unsafe { libc::ioctl(file.as_raw_fd(), request, std::ptr::from_mut(argument)) })
 }
 
-/// The VFIO API version of a container.
-pub(super) fn api_version(container: &File) -> io::Result<u32> {
-    // SAFETY: takes no argument.
-    unsafe { with_value(container, GET_API_VERSION, 0) }
-}
-
-/// Whether a container can have this type of IOMMU.
-pub(super) fn has_extension(container: &File, extension: u32) -> io::Result<bool> {
-    // SAFETY: the argument is a number.
-    unsafe { with_value(container, CHECK_EXTENSION, extension.into()) }.map(|answer| answer != 0)
-}
-
 /// Gives a container its type of IOMMU; it has a group already.
-pub(super) fn set_iommu(container: &File, kind: u32) -> io::Result<()> {
+pub(super) fn set_iommu(container: &VfioContainer, kind: u32) -> io::Result<()> {
     // SAFETY: the argument is a number.
     unsafe { with_value(container, SET_IOMMU, kind.into()) }.map(drop)
 }
@@ -102,7 +90,7 @@ pub(super) fn group_flags(group: &File) -> io::Result<u32> {
 }
 
 /// Puts a group into a container.
-pub(super) fn set_container(group: &File, container: &File) -> io::Result<()> {
+pub(super) fn set_container(group: &File, container: &VfioContainer) -> io::Result<()> {
     let mut fd: i32 = container.as_raw_fd();
     // SAFETY: the request takes the address of an `int`.
     unsafe { with(group, GROUP_SET_CONTAINER, &mut fd) }.map(drop)
@@ -129,7 +117,7 @@ pub(super) fn device_info(device: &File) -> io::Result<vfio::vfio_device_info> {
 /// # Safety
 /// `request` must take the address of a `T`, whose first member is the `argsz` that bounds what the
 /// kernel writes. A `T` must be plain data.
-unsafe fn long_answer<T: Copy>(file: &File, request: libc::Ioctl, first: T) -> io::Result<(T, Vec<u8>)> {
+unsafe fn long_answer<T: Copy>(file: &impl AsRawFd, request: libc::Ioctl, first: T) -> io::Result<(T, Vec<u8>)> {
     // 8-byte words, as no member needs a greater alignment.
     let fixed = size_of::<T>();
     let mut words = vec![0_u64; fixed.div_ceil(8)];
@@ -215,7 +203,7 @@ pub(super) fn set_token(device: &File, token: &VfToken) -> io::Result<()> {
 }
 
 /// Takes a device for an iommufd, with the token if there is one.
-pub(super) fn bind_iommufd(device: &File, iommufd: &File, token: Option<&VfToken>) -> io::Result<()> {
+pub(super) fn bind_iommufd(device: &File, iommufd: &IommuFd, token: Option<&VfToken>) -> io::Result<()> {
     let mut bind = vfio::vfio_device_bind_iommufd {
         argsz: size::<vfio::vfio_device_bind_iommufd>(),
         flags: token.map_or(0, |_| vfio::VFIO_DEVICE_BIND_FLAG_TOKEN),
@@ -240,22 +228,22 @@ pub(super) fn attach_iommufd(device: &File, ioas: u32) -> io::Result<()> {
     unsafe { with(device, DEVICE_ATTACH_IOMMUFD_PT, &mut attach) }.map(drop)
 }
 
+/// Ends [`attach_iommufd`]: no mapping of the address space is the device's any more.
+pub(super) fn detach_iommufd(device: &File) -> io::Result<()> {
+    // Without the PASID, as above.
+    let mut detach = vfio::vfio_device_detach_iommufd_pt { argsz: 8, ..Default::default() };
+    // SAFETY: the structure of this request; the kernel goes by `argsz`.
+    unsafe { with(device, DEVICE_DETACH_IOMMUFD_PT, &mut detach) }.map(drop)
+}
+
 /// What the IOMMU of a container can do, as bytes with the capability chain.
-pub(super) fn iommu_info(container: &File) -> io::Result<(vfio::vfio_iommu_type1_info, Vec<u8>)> {
+pub(super) fn iommu_info(container: &VfioContainer) -> io::Result<(vfio::vfio_iommu_type1_info, Vec<u8>)> {
     // SAFETY: plain data that begins with `argsz`; the structure of this request.
     unsafe { long_answer(container, IOMMU_GET_INFO, vfio::vfio_iommu_type1_info::default()) }
 }
 
-/// A new address space of an iommufd.
-pub(super) fn ioas_alloc(iommufd: &File) -> io::Result<u32> {
-    let mut alloc = iommufd::iommu_ioas_alloc { size: size::<iommufd::iommu_ioas_alloc>(), flags: 0, out_ioas_id: 0 };
-    // SAFETY: the structure of this request; the kernel goes by `size`.
-    unsafe { with(iommufd, IOAS_ALLOC, &mut alloc) }?;
-    Ok(alloc.out_ioas_id)
-}
-
 /// Ranges (first and last address) that an address space can map.
-pub(super) fn iova_ranges(iommufd: &File, ioas: u32) -> io::Result<Vec<(u64, u64)>> {
+pub(super) fn iova_ranges(iommufd: &IommuFd, ioas: u32) -> io::Result<Vec<(u64, u64)>> {
     const MOST: usize = 256;
     let mut found = [iommufd::iommu_iova_range { start: 0, last: 0 }; MOST];
     let mut ranges = iommufd::iommu_ioas_iova_ranges {
@@ -272,89 +260,31 @@ pub(super) fn iova_ranges(iommufd: &File, ioas: u32) -> io::Result<Vec<(u64, u64
     Ok(found.iter().take(ranges.num_iovas as usize).map(|range| (range.start, range.last)).collect())
 }
 
-/// Lets the devices of a container or address space read and write this process's memory at `address`.
-pub(super) fn map(space: Space<'_>, iova: u64, address: u64, len: u64) -> io::Result<()> {
-    match space {
-        Space::Type1 { container } => {
-            let mut map = vfio::vfio_iommu_type1_dma_map {
-                argsz: size::<vfio::vfio_iommu_type1_dma_map>(),
-                flags: vfio::VFIO_DMA_MAP_FLAG_READ | vfio::VFIO_DMA_MAP_FLAG_WRITE,
-                vaddr: address,
-                iova,
-                size: len,
-            };
-            // SAFETY: the structure of this request. The kernel pins the pages; the device may change
-            // them from now on, and callers pass memory that is accessed as such only.
-            unsafe { with(container, IOMMU_MAP_DMA, &mut map) }.map(drop)
-        }
-        Space::Iommufd { iommufd, ioas } => {
-            let mut map = iommufd::iommu_ioas_map {
-                size: size::<iommufd::iommu_ioas_map>(),
-                flags: iommufd::iommufd_ioas_map_flags_IOMMU_IOAS_MAP_FIXED_IOVA
-                    | iommufd::iommufd_ioas_map_flags_IOMMU_IOAS_MAP_READABLE
-                    | iommufd::iommufd_ioas_map_flags_IOMMU_IOAS_MAP_WRITEABLE,
-                ioas_id: ioas,
-                __reserved: 0,
-                user_va: address,
-                length: len,
-                iova,
-            };
-            // SAFETY: as above.
-            unsafe { with(iommufd, IOAS_MAP, &mut map) }.map(drop)
-        }
+/// Lets the devices of `space` read and write `len` bytes of `region` from `offset` on, at the IOVAs
+/// that are as far from the region's own.
+pub(super) fn map(space: &dyn VfioOps, region: &GuestRegionMmap<()>, offset: u64, len: u64) -> io::Result<()> {
+    let outside = || io::Error::from(io::ErrorKind::InvalidInput);
+    offset.checked_add(len).filter(|end| *end <= region.len()).ok_or_else(outside)?;
+    let iova = region.start_addr().checked_add(offset).ok_or_else(outside)?;
+    let address = region.get_host_address(MemoryRegionAddress(offset)).map_err(io::Error::other)?;
+    // SAFETY: these bytes are the region's, which vm-memory accesses by volatile and atomic operations
+    // on raw pointers alone. `Mappings` keeps the region until the bytes are unmapped.
+    unsafe { space.vfio_dma_map(iova.0, len as usize, address) }.map_err(kernels_answer)
+}
+
+/// Ends all mappings inside a range, all of which is mapped.
+pub(super) fn unmap(space: &dyn VfioOps, iova: u64, len: u64) -> io::Result<()> {
+    space.vfio_dma_unmap(iova, len as usize).map_err(kernels_answer)
+}
+
+/// What the kernel answered, out of what the crates make of it.
+pub(super) fn kernels_answer(error: VfioError) -> io::Error {
+    use IommufdError::{IommuIoasAlloc, IommuIoasMap, IommuIoasUnmap};
+    match error {
+        VfioError::IommuDmaMap(answer)
+        | VfioError::IommuDmaUnmap(answer)
+        | VfioError::NewVfioIommufd(IommuIoasAlloc(answer))
+        | VfioError::IommufdIoctlError(IommuIoasMap(answer) | IommuIoasUnmap(answer)) => answer.into(),
+        other => io::Error::other(other),
     }
-}
-
-/// Ends all mappings inside a range. Returns how many bytes were mapped.
-pub(super) fn unmap(space: Space<'_>, iova: u64, len: u64) -> io::Result<u64> {
-    match space {
-        Space::Type1 { container } => {
-            let mut unmap = vfio::vfio_iommu_type1_dma_unmap {
-                argsz: size::<vfio::vfio_iommu_type1_dma_unmap>(),
-                flags: 0,
-                iova,
-                size: len,
-                data: Default::default(),
-            };
-            // SAFETY: the structure of this request; without flags there is no data behind.
-            unsafe { with(container, IOMMU_UNMAP_DMA, &mut unmap) }?;
-            Ok(unmap.size)
-        }
-        Space::Iommufd { iommufd, ioas } => {
-            let mut unmap = iommufd::iommu_ioas_unmap {
-                size: size::<iommufd::iommu_ioas_unmap>(),
-                ioas_id: ioas,
-                iova,
-                length: len,
-            };
-            // SAFETY: the structure of this request; the kernel goes by `size`.
-            unsafe { with(iommufd, IOAS_UNMAP, &mut unmap) }?;
-            Ok(unmap.length)
-        }
-    }
-}
-
-/// What [`map`] and [`unmap`] work on.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Space<'a> {
-    /// A VFIO container with a type1v2 IOMMU.
-    Type1 {
-        /// Its file.
-        container: &'a File,
-    },
-    /// An address space of an iommufd.
-    Iommufd {
-        /// The file.
-        iommufd: &'a File,
-        /// The number of the address space.
-        ioas: u32,
-    },
-}
-
-/// How much memory this process may lock, in bytes; `None` if there is no limit.
-pub(super) fn lock_limit() -> Option<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: takes the address of an `rlimit`, which lives past the call.
-    let result = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
-    (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }

@@ -14,12 +14,13 @@
 //! | `ioctl` | one function for each ioctl | no |
 //! | `irq_set`, `info_chain`, `mappable`, `mappings` | pure parts | no |
 //! | `dma` | [`DmaSpace`]: a container or an address space of an iommufd | no |
-//! | `seat` | a function's place in a space; leaves nothing behind | `/dev/vfio`, `/dev/iommu` |
+//! | `attachment` | a function in a space; leaves nothing behind | `/dev/vfio`, `/dev/iommu` |
 //! | `device` | an open device: regions and configuration space | no |
 //! | `interrupts` | INTx, MSI, MSI-X, and the events of the device itself | no |
 //! | `function` | [`VfioFunction`] | no |
 //! | `bar0` | [`OverVfioBar0`]: the legacy registers that `virtio_vfio_pci` offers | no |
 
+mod attachment;
 mod bar0;
 mod bdf;
 mod device;
@@ -37,7 +38,6 @@ mod mappable;
 mod mappings;
 mod open_error;
 mod preflight;
-mod seat;
 pub mod sysfs;
 mod token;
 

@@ -71,11 +71,19 @@ fn nodes_that_are_missing() {
 }
 
 #[test]
-fn a_file_that_is_no_vfio_container() {
+fn what_is_no_container_for_us() {
     let fixture = Fixture::new();
     fixture.bind(VF1, "vfio-pci");
-    std::fs::write(fixture.path("dev/vfio/vfio"), "").unwrap();
-    assert!(matches!(open(&options(&fixture, VF1)), OpenError::Call { what: "ask for the VFIO version", .. }));
+    let options = options(&fixture, VF1);
+    let (space, found) = (DmaSpace::new(None), preflight(&options.paths, bdf(VF1)).unwrap());
+    let attaching = Attaching { space: &space, paths: &options.paths, found: &found, token: None };
+    let text = |error| attaching.no_container(error).to_string();
+    let missing = io::Error::from_raw_os_error(libc::ENOENT);
+    assert!(text(VfioError::OpenContainer(missing)).starts_with("/dev/vfio/vfio does not exist: load the module"));
+    // What a node answers that is no container: the crate takes any answer but 0 for a version.
+    assert!(text(VfioError::VfioApiVersion).contains("another API version"));
+    assert!(text(VfioError::VfioExtension).contains("is module vfio_iommu_type1 loaded?"));
+    assert!(matches!(attaching.no_container(VfioError::VfioInvalidType), OpenError::Call { .. }));
 }
 
 #[test]
@@ -98,8 +106,8 @@ fn answers_of_the_kernel_are_told_apart() {
     let options = options(&fixture, VF1);
     let (space, token) = (DmaSpace::new(None), "bd8d9d2b-5a5f-4f5a-a211-f591514ba1f3".parse().unwrap());
     let found = preflight(&options.paths, bdf(VF1)).unwrap();
-    let joining = |token| Joining { space: &space, paths: &options.paths, found: &found, token };
-    let refused = |code, token| joining(token).refused(io::Error::from_raw_os_error(code), "open the device");
+    let attaching = |token| Attaching { space: &space, paths: &options.paths, found: &found, token };
+    let refused = |code, token| attaching(token).refused(io::Error::from_raw_os_error(code), "open the device");
     assert!(matches!(refused(libc::EACCES, None), OpenError::TokenNeeded { .. }));
     assert!(matches!(refused(libc::EACCES, Some(&token)), OpenError::TokenWrong { .. }));
     assert!(matches!(refused(libc::EINVAL, Some(&token)), OpenError::TokenUnexpected { .. }));
@@ -126,8 +134,8 @@ fn another_member_of_the_group_may_be_in_use() {
     fixture.cdev(VF2, "vfio1");
     let options = options(&fixture, VF1);
     let (space, found) = (DmaSpace::new(None), preflight(&options.paths, bdf(VF1)).unwrap());
-    let joining = Joining { space: &space, paths: &options.paths, found: &found, token: None };
-    let refused = || joining.refused(io::Error::from_raw_os_error(libc::EPERM), "bind").to_string();
+    let attaching = Attaching { space: &space, paths: &options.paths, found: &found, token: None };
+    let refused = || attaching.refused(io::Error::from_raw_os_error(libc::EPERM), "bind").to_string();
     let open_by = |pid: u32| {
         let fd = fixture.path("proc").join(pid.to_string()).join("fd");
         std::fs::create_dir_all(&fd).unwrap();

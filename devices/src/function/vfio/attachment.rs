@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A function's place in a DMA address space: the group or character device by which it came, told to
-//! KVM, with the device file. Leaving undoes all of it. Joining leaves nothing behind when it fails.
+//! KVM, with the device file. Leaving undoes all of it. Attaching leaves nothing behind when it fails.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -11,7 +11,9 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use iommufd_ioctls::IommuFd;
 use vfio_bindings::bindings::vfio;
+use vfio_ioctls::{VfioContainer, VfioError, VfioIommufd};
 
 use super::dma::{Container, DmaSpace, Group, Host};
 use super::holders::{Holder, holders};
@@ -21,24 +23,28 @@ use super::preflight::{HostPaths, Preflight};
 use super::token::VfToken;
 use super::{Mode, OpenOptions, ioctl};
 
+/// The node of containers, below `/dev`.
+const CONTAINER: &str = "vfio/vfio";
+const NO_CONTAINER: &str = "load the module vfio_iommu_type1 and vfio-pci (modprobe vfio-pci)";
+
 type Result<T> = std::result::Result<T, OpenError>;
 
-/// A place in a space.
+/// A function in a space.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct Attachment {
     pub(super) space: Arc<DmaSpace>,
     pub(super) user: User,
-    place: Place,
+    via: Via,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Via {
     Group(u32),
     Cdev(Arc<File>),
 }
 
-/// What joining needs to know.
-struct Joining<'a> {
+/// What attaching needs to know.
+struct Attaching<'a> {
     space: &'a Arc<DmaSpace>,
     paths: &'a HostPaths,
     found: &'a Preflight,
@@ -46,19 +52,23 @@ struct Joining<'a> {
 }
 
 /// Opens the function's device file in `space`.
-pub(super) fn join(space: &Arc<DmaSpace>, options: &OpenOptions, found: &Preflight) -> Result<(Seat, Arc<File>)> {
-    let joining = Joining { space, paths: &options.paths, found, token: options.token.as_ref() };
+pub(super) fn attach(
+    space: &Arc<DmaSpace>,
+    options: &OpenOptions,
+    found: &Preflight,
+) -> Result<(Attachment, Arc<File>)> {
+    let attaching = Attaching { space, paths: &options.paths, found, token: options.token.as_ref() };
     // A kernel that knows no tokens for character devices would not refuse it.
     if let (Some(_), Some((_, false))) = (&options.token, found.pf) {
         return Err(OpenError::TokenUnexpected { bdf: found.bdf });
     }
-    match joining.mode(options.mode)? {
-        Mode::Cdev => joining.by_cdev(),
-        Mode::Group | Mode::Auto => joining.by_group(),
+    match attaching.mode(options.mode)? {
+        Mode::Cdev => attaching.by_cdev(),
+        Mode::Group | Mode::Auto => attaching.by_group(),
     }
 }
 
-impl Joining<'_> {
+impl Attaching<'_> {
     /// Which way to go.
     fn mode(&self, asked: Mode) -> Result<Mode> {
         let bdf = self.found.bdf;
@@ -74,10 +84,10 @@ impl Joining<'_> {
         }
     }
 
-    fn by_group(&self) -> Result<(Seat, Arc<File>)> {
+    fn by_group(&self) -> Result<(Attachment, Arc<File>)> {
         let id = self.found.group.id;
         let file = self.enter_group(id)?;
-        let seat = Seat { space: Arc::clone(self.space), user: self.space.new_user(), place: Place::Group(id) };
+        let attachment = Attachment { space: Arc::clone(self.space), user: self.space.new_user(), via: Via::Group(id) };
         let name = match self.token {
             Some(token) => format!("{} vf_token={token}", self.found.bdf),
             None => self.found.bdf.to_string(),
@@ -85,7 +95,7 @@ impl Joining<'_> {
         // Neither part can have a zero byte.
         let name = CString::new(name).unwrap_or_default();
         let device = ioctl::device_file(&file, &name).map_err(|source| self.refused(source, "open the device"))?;
-        Ok((seat, Arc::new(device)))
+        Ok((attachment, Arc::new(device)))
     }
 
     /// The group's file; the group is in the container and counts one user more.
@@ -117,16 +127,20 @@ impl Joining<'_> {
     }
 
     fn open_container(&self) -> Result<Container> {
-        let path = self.paths.dev.join("vfio/vfio");
-        let file = self.open(&path, "load the module vfio_iommu_type1 and vfio-pci (modprobe vfio-pci)")?;
-        let call = |what| move |source| OpenError::Call { bdf: self.found.bdf, what, source };
-        let version = ioctl::api_version(&file).map_err(call("ask for the VFIO version"))?;
-        if version != vfio::VFIO_API_VERSION {
-            return Err(OpenError::Unknown("another API version"));
-        }
-        match ioctl::has_extension(&file, vfio::VFIO_TYPE1v2_IOMMU) {
-            Ok(true) => Ok(Container { file, groups: BTreeMap::new() }),
-            _ => Err(OpenError::Unknown("no type 1 IOMMU (is module vfio_iommu_type1 loaded?)")),
+        // The crate opens `/dev/vfio/vfio`, wherever `paths` has it.
+        drop(self.open(&self.paths.dev.join(CONTAINER), NO_CONTAINER)?);
+        let inner = VfioContainer::new(None).map_err(|error| self.no_container(error))?;
+        Ok(Container { inner, groups: BTreeMap::new() })
+    }
+
+    fn no_container(&self, error: VfioError) -> OpenError {
+        match error {
+            VfioError::OpenContainer(source) => {
+                self.not_opened(HostPaths::default().dev.join(CONTAINER), NO_CONTAINER, source)
+            }
+            VfioError::VfioApiVersion => OpenError::Unknown("another API version"),
+            VfioError::VfioExtension => OpenError::Unknown("no type 1 IOMMU (is module vfio_iommu_type1 loaded?)"),
+            other => OpenError::Call { bdf: self.found.bdf, what: "make a container", source: io::Error::other(other) },
         }
     }
 
@@ -140,10 +154,10 @@ impl Joining<'_> {
         if flags & vfio::VFIO_GROUP_FLAGS_VIABLE == 0 {
             return Err(OpenError::NotViable { bdf, group: id, blockers: self.found.blockers.clone() });
         }
-        ioctl::set_container(&file, &container.file).map_err(call("put its IOMMU group into a container"))?;
+        ioctl::set_container(&file, &container.inner).map_err(call("put its IOMMU group into a container"))?;
         if container.groups.is_empty() {
             let setting = "allow_unsafe_interrupts=1 of module vfio_iommu_type1";
-            ioctl::set_iommu(&container.file, vfio::VFIO_TYPE1v2_IOMMU).map_err(|source| {
+            ioctl::set_iommu(&container.inner, vfio::VFIO_TYPE1v2_IOMMU).map_err(|source| {
                 match source.raw_os_error() {
                     Some(libc::EPERM) => OpenError::UnsafeInterrupts { bdf, setting },
                     _ => OpenError::Call { bdf, what: "give the container an IOMMU", source },
@@ -154,7 +168,7 @@ impl Joining<'_> {
         Ok(Group { file: Arc::new(file), users: 1 })
     }
 
-    fn by_cdev(&self) -> Result<(Seat, Arc<File>)> {
+    fn by_cdev(&self) -> Result<(Attachment, Arc<File>)> {
         let bdf = self.found.bdf;
         let path = self.cdev_path()?;
         let device = Arc::new(self.open(&path, "is udev running?")?);
@@ -164,43 +178,50 @@ impl Joining<'_> {
             return Err(OpenError::MixedModes { bdf, asked: Mode::Cdev, space: Mode::Group });
         }
         let mut fresh = None;
-        let (iommufd, ioas, users) = match host {
-            Some(Host::Cdev { iommufd, ioas, users }) => (&*iommufd, *ioas, users),
+        let (iommufd, users) = match host {
+            Some(Host::Cdev { iommufd, users }) => (&*iommufd, users),
             _ => {
-                let iommufd = self.open(&self.iommufd_path(), "load the module iommufd")?;
-                let ioas = ioctl::ioas_alloc(&iommufd);
-                let ioas = ioas.map_err(|source| OpenError::Call { bdf, what: "make an address space", source })?;
-                let (iommufd, _, users) = fresh.insert((iommufd, ioas, 0));
-                (&*iommufd, ioas, users)
+                let (iommufd, users) = fresh.insert((self.open_iommufd()?, 0));
+                (&*iommufd, users)
             }
         };
         // Drivers that want KVM want it when the device is opened, which binding does.
         let told = self.space.tell_kvm(device.as_fd());
         told.map_err(|source| OpenError::Call { bdf, what: "tell KVM of its device file", source })?;
-        if let Err(error) = self.bind_and_attach(&device, iommufd, ioas) {
+        if let Err(error) = self.bind_and_attach(&device, iommufd) {
             self.space.untell_kvm(device.as_fd());
             return Err(error);
         }
         *users += 1;
-        if let Some((iommufd, ioas, users)) = fresh {
-            *host = Some(Host::Cdev { iommufd, ioas, users });
+        if let Some((iommufd, users)) = fresh {
+            *host = Some(Host::Cdev { iommufd, users });
         }
         drop(guard);
-        let place = Place::Cdev(Arc::clone(&device));
-        Ok((Seat { space: Arc::clone(self.space), user: self.space.new_user(), place }, device))
+        let via = Via::Cdev(Arc::clone(&device));
+        Ok((Attachment { space: Arc::clone(self.space), user: self.space.new_user(), via }, device))
     }
 
-    fn bind_and_attach(&self, device: &File, iommufd: &File, ioas: u32) -> Result<()> {
-        match ioctl::bind_iommufd(device, iommufd, self.token) {
+    fn open_iommufd(&self) -> Result<VfioIommufd> {
+        let file = self.open(&self.iommufd_path(), "load the module iommufd")?;
+        let space = VfioIommufd::new(Arc::new(IommuFd::new_from_fd(file)), None, None);
+        space.map_err(|error| OpenError::Call {
+            bdf: self.found.bdf,
+            what: "make an address space",
+            source: ioctl::kernels_answer(error),
+        })
+    }
+
+    fn bind_and_attach(&self, device: &File, space: &VfioIommufd) -> Result<()> {
+        match ioctl::bind_iommufd(device, space.iommufd(), self.token) {
             // Linux before 6.17 takes no token here, and asks for none.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) && self.token.is_some() => {
-                ioctl::bind_iommufd(device, iommufd, None)
+                ioctl::bind_iommufd(device, space.iommufd(), None)
                     .map_err(|source| self.refused(source, "bind the device to an iommufd"))?;
                 self.set_token(device)?;
             }
             result => result.map_err(|source| self.refused(source, "bind the device to an iommufd"))?,
         }
-        ioctl::attach_iommufd(device, ioas)
+        ioctl::attach_iommufd(device, space.ioas().id())
             .map_err(|source| self.refused(source, "attach the device to an address space"))
     }
 
@@ -266,8 +287,12 @@ impl Joining<'_> {
 
     /// Opens a node for reading and writing.
     fn open(&self, path: &Path, why: &'static str) -> Result<File> {
-        let path = path.to_owned();
-        Files::new().read(true).write(true).open(&path).map_err(|source| match source.raw_os_error() {
+        let opened = Files::new().read(true).write(true).open(path);
+        opened.map_err(|source| self.not_opened(path.to_owned(), why, source))
+    }
+
+    fn not_opened(&self, path: PathBuf, why: &'static str, source: io::Error) -> OpenError {
+        match source.raw_os_error() {
             Some(libc::ENOENT) => OpenError::NodeMissing { path, why },
             Some(libc::EACCES | libc::EPERM) => OpenError::Permission { path },
             Some(libc::EBUSY) => {
@@ -278,7 +303,7 @@ impl Joining<'_> {
                 OpenError::Busy { bdf: self.found.bdf, path, holders }
             }
             _ => OpenError::Call { bdf: self.found.bdf, what: "open its device node", source },
-        })
+        }
     }
 
     fn cdev_path(&self) -> Result<PathBuf> {
@@ -299,22 +324,22 @@ impl Joining<'_> {
     }
 }
 
-impl Seat {
+impl Attachment {
     /// How the function came.
     pub(super) fn mode(&self) -> Mode {
-        match self.place {
-            Place::Group(_) => Mode::Group,
-            Place::Cdev(_) => Mode::Cdev,
+        match self.via {
+            Via::Group(_) => Mode::Group,
+            Via::Cdev(_) => Mode::Cdev,
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for Attachment {
     fn drop(&mut self) {
         self.space.unmap_all(self.user);
         let mut guard = self.space.host();
-        match (&self.place, guard.get()) {
-            (Place::Group(id), Some(Host::Group(container))) => {
+        match (&self.via, guard.get()) {
+            (Via::Group(id), Some(Host::Group(container))) => {
                 if let Some(group) = container.groups.get_mut(id) {
                     group.users = group.users.saturating_sub(1);
                     if group.users == 0 {
@@ -323,7 +348,11 @@ impl Drop for Seat {
                     }
                 }
             }
-            (Place::Cdev(device), Some(Host::Cdev { users, .. })) => {
+            (Via::Cdev(device), Some(Host::Cdev { users, .. })) => {
+                // A mapping of a BAR may hold the file open; the address space cannot go while a device is in it.
+                if let Err(error) = ioctl::detach_iommufd(device) {
+                    tracing::warn!(%error, "a function was not detached from its DMA address space");
+                }
                 self.space.untell_kvm(device.as_fd());
                 *users = users.saturating_sub(1);
             }
@@ -334,5 +363,5 @@ impl Drop for Seat {
 }
 
 #[cfg(test)]
-#[path = "seat_tests.rs"]
+#[path = "attachment_tests.rs"]
 mod tests;
