@@ -14,6 +14,8 @@
 //! 0x0009_fc00  EBDA (1 KiB)                reserved in E820
 //! 0x000e_0000  ACPI: RSDP, then tables     reserved in E820
 //! 0x000f_0000  MP floating pointer, table  reserved in E820
+//! 0x000f_8000  SMBIOS: anchor, tables      reserved in E820
+//! 0x000f_ffe0  reset code, reset vector    reserved in E820
 //! 0x0010_0000  RAM: the kernel; initrd at the top
 //! 0xc000_0000  PCI memory BARs
 //! 0xfec0_0000  I/O APIC
@@ -70,7 +72,16 @@ pub const ACPI_ROOM: usize = 0x1_0000;
 /// ROM range 0xF0000-0xFFFFF (`arch/x86/kernel/mpparse.c`); unlike the EBDA it has room for 255 CPUs.
 pub const MP_TABLE: GuestAddress = GuestAddress(0xf_0000);
 /// Room for it, in bytes.
-pub const MP_ROOM: usize = 0x1_0000;
+pub const MP_ROOM: usize = 0x8000;
+/// SMBIOS entry point, and the tables after it. Kernels scan 0xF0000-0xFFFFF for it on 16-byte boundaries
+/// (DSP0134, 5.2.1).
+pub const SMBIOS: GuestAddress = GuestAddress(0xf_8000);
+/// Room for them, in bytes.
+pub const SMBIOS_ROOM: usize = 0x7fe0;
+/// Code that resets the machine: all there is of a BIOS where a kernel is booted directly.
+pub const RESET_CODE: GuestAddress = GuestAddress(0xf_ffe0);
+/// Where a processor in real mode starts anew (F000:FFF0, FFFF:0000).
+pub const RESET_VECTOR: GuestAddress = GuestAddress(0xf_fff0);
 /// Start of RAM above the first MiB; no part of a kernel is loaded below.
 pub const HIGH_MEMORY: u64 = 0x10_0000;
 

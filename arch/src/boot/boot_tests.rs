@@ -213,6 +213,42 @@ fn segment_of_pure_bss_counts_for_the_initrd() {
 }
 
 #[test]
+fn bss_may_have_an_offset_beyond_the_end_of_the_file() {
+    let mem = memory(MEM);
+    mem.write_slice(&[0xaa; 0x1000], GuestAddress(0x30_0000)).unwrap();
+    let mut image = elf64(0x20_0000, &[load_segment(0x20_0000, b"x", 1), load_segment(0x30_0000, b"", 0x1000)]);
+    // p_offset of the second program header.
+    let offset = 64 + 56 + 8;
+    image[offset..offset + 8].copy_from_slice(&u64::MAX.to_le_bytes());
+    boot(&mem, image, None, "").unwrap();
+    assert_eq!(read(&mem, 0x30_0000, 0x1000), vec![0; 0x1000]);
+}
+
+#[test]
+fn initrd_stays_in_what_the_command_line_leaves_of_memory() {
+    for (cmdline, end) in [
+        ("mem=32M quiet", 32 << 20),
+        ("quiet mem=0x1800000", 24 << 20),
+        ("memory=32M smem=1M mem=nopentium", MEM as u32),
+    ] {
+        let mem = memory(MEM);
+        boot(&mem, BzImageSpec::modern().build(), Some(vec![1; 4096]), cmdline).unwrap();
+        assert_eq!(u32_at(&zero_page(&mem), 0x218), end - 4096, "{cmdline}");
+    }
+    let error = boot(&memory(MEM), BzImageSpec::modern().build(), Some(vec![1; 4096]), "mem=16M").unwrap_err();
+    assert!(matches!(error, BootError::Initrd(InitrdError::TooBig { .. })) && error.to_string().contains("mem="));
+}
+
+/// Disassembled by hand: `ljmp F000:FFE0`, and there `mov dx, 0xcf9; mov al, 6; out dx, al; hlt; jmp -3`.
+#[test]
+fn real_mode_finds_a_way_to_reset_where_a_bios_would_be() {
+    let mem = memory(MEM);
+    boot(&mem, BzImageSpec::v2_04().build(), None, "").unwrap();
+    assert_eq!(read(&mem, 0xf_fff0, 16), b"\xea\xe0\xff\x00\xf004/01/14\x00\xfc\x00");
+    assert_eq!(read(&mem, 0xf_ffe0, 9), [0xba, 0xf9, 0x0c, 0xb0, 6, 0xee, 0xf4, 0xeb, 0xfd]);
+}
+
+#[test]
 fn pvh_entry_is_found_before_other_notes() {
     let mem = memory(MEM);
     let image = elf64(0x20_0000, &[load_segment(0x20_0000, b"code", 0x100), pvh_note(0x20_0040), other_note()]);

@@ -130,9 +130,11 @@ pub fn load<M: GuestMemoryBackend, I: Image>(
         return Err(BootError::TooMuchMemory { end: ram_end });
     }
     for segment in &headers.segments {
-        image.seek(std::io::SeekFrom::Start(segment.offset)).map_err(BootError::ReadKernel)?;
-        mem.read_exact_volatile_from(GuestAddress(segment.paddr), image, segment.filesz as usize)
-            .map_err(|e| BootError::ReadKernel(image::io_error(e)))?;
+        if segment.filesz > 0 {
+            image.seek(std::io::SeekFrom::Start(segment.offset)).map_err(BootError::ReadKernel)?;
+            mem.read_exact_volatile_from(GuestAddress(segment.paddr), image, segment.filesz as usize)
+                .map_err(|e| BootError::ReadKernel(image::io_error(e)))?;
+        }
         zero(mem, segment.paddr + segment.filesz, segment.end())?;
     }
     Ok(Kernel {
@@ -192,7 +194,9 @@ fn parse<I: Image>(image: &mut I) -> Result<Headers, BootError> {
             memsz: field(raw, class.memsz)?,
         };
         let kind = field(raw, (0, 4))?;
-        let in_file = segment.offset.checked_add(segment.filesz).is_some_and(|end| end <= file_size);
+        // Where nothing is read it does not matter where: BSS alone may have any offset.
+        let end_in_file = segment.offset.checked_add(segment.filesz);
+        let in_file = segment.filesz == 0 || end_in_file.is_some_and(|end| end <= file_size);
         if (kind == PT_LOAD || kind == PT_NOTE) && !in_file {
             return Err(ElfError::Truncated.into());
         }

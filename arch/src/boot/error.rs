@@ -161,7 +161,9 @@ pub enum InitrdError {
     #[error("the initrd is empty")]
     Empty,
     /// It does not fit between the kernel and the top of what the kernel can reach.
-    #[error("the initrd has {size} bytes but only {room} are free above the kernel; give the guest more memory")]
+    #[error(
+        "the initrd has {size} bytes but only {room} are free above the kernel; give the guest more memory, and a mem= in the command line that leaves room"
+    )]
     TooBig {
         /// Size of the file.
         size: u64,

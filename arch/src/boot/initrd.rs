@@ -17,7 +17,7 @@ pub fn place(size: u64, floor: u64, limit: u64) -> Result<u64, InitrdError> {
     }
 }
 
-/// Loads the image between the kernel and the end of low RAM.
+/// Loads the image between the kernel and `low_end`, the end of the low RAM that the kernel uses.
 pub fn load<M: GuestMemoryBackend, I: Image>(
     mem: &M,
     image: &mut I,

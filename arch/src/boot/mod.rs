@@ -5,17 +5,19 @@
 //! The images are untrusted: every header field is checked before it is used, and an image is refused
 //! with one error that says what is wrong with it.
 
+mod bios_data;
 mod bzimage;
 mod cmdline;
 mod elf;
 mod error;
 mod image;
 mod initrd;
+mod mem_limit;
 mod pvh;
 mod zero_page;
 
 use linux_loader::loader::bootparam::setup_header;
-use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 pub use error::{BootError, BzImageError, CmdlineError, ElfError, InitrdError};
 pub use image::Image;
@@ -114,10 +116,10 @@ pub fn load<M: GuestMemoryBackend, I: Image>(mem: &M, source: BootSource<'_, I>)
     };
     cmdline::write(mem, source.cmdline, kernel.cmdline_max)?;
     let initrd = match source.initrd {
-        Some(image) => Some(initrd::load(mem, image, &kernel, low_end)?),
+        Some(image) => Some(initrd::load(mem, image, &kernel, low_end.min(mem_limit::of(source.cmdline)))?),
         None => None,
     };
-    write_bios_data(mem)?;
+    bios_data::write(mem)?;
     tables::write_gdt(mem, matches!(kernel.entry, KernelEntry::Long(_)))?;
     tracing::info!(entry = ?kernel.entry, kernel_end = kernel.end, ?initrd, "kernel loaded");
 
@@ -138,17 +140,6 @@ pub fn load<M: GuestMemoryBackend, I: Image>(mem: &M, source: BootSource<'_, I>)
             Entry::Pvh { eip, start_info: layout::PVH_START_INFO }
         }
     })
-}
-
-/// What 2.6 kernels read from the BIOS data area: where base memory ends, and that it ends in an EBDA of
-/// 1 KiB (`reserve_ebda_region` and its predecessors).
-fn write_bios_data<M: GuestMemoryBackend>(mem: &M) -> Result<(), BootError> {
-    let ebda = layout::EBDA.raw_value();
-    mem.write_obj((ebda >> 4) as u16, layout::BDA_EBDA_SEGMENT)?;
-    mem.write_obj((ebda >> 10) as u16, layout::BDA_BASE_MEMORY_KIB)?;
-    let size_kib = (layout::BASE_MEMORY_END - ebda) >> 10;
-    mem.write_obj(size_kib as u16, layout::EBDA)?;
-    Ok(())
 }
 
 /// Writes zeros to `[start, end)`, which is RAM.

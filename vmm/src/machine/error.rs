@@ -42,6 +42,9 @@ pub enum SetupError {
     /// MP table.
     #[error("cannot write the MP table")]
     MpTable(#[from] arch::mptable::MpTableError),
+    /// SMBIOS tables.
+    #[error("cannot write the SMBIOS tables")]
+    Smbios(#[from] arch::smbios::SmbiosError),
     /// CPUID.
     #[error("cannot set up CPUID")]
     Cpuid(#[from] arch::cpuid::CpuidFull),

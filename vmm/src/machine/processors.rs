@@ -7,7 +7,7 @@ use std::io::{self, Seek, SeekFrom};
 use api::CpuProfile;
 use arch::boot::{self, BootSource, ElfEntry, Entry};
 use arch::irq::PciInterrupt;
-use arch::{acpi, cpuid, mptable, regs};
+use arch::{acpi, cpuid, mptable, regs, smbios};
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use kvm_bindings::Msrs;
 use vm_memory::GuestMemoryMmap;
@@ -39,6 +39,7 @@ fn load(plan: &Plan, memory: &GuestMemoryMmap<()>, interrupts: &[PciInterrupt]) 
     let mut initrd = plan.initrd.as_ref().map(again).transpose()?;
     let rsdp = acpi::write(memory, plan.cpus.get(), interrupts)?;
     mptable::write(memory, plan.cpus.get(), interrupts)?;
+    smbios::write(memory, &smbios::Identity::default(), plan.cpus.get())?;
     let source = BootSource {
         kernel: &mut kernel,
         initrd: initrd.as_mut(),
