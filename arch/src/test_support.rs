@@ -76,6 +76,11 @@ impl BzImageSpec {
         Self { version: 0x204, header_len: 0x2e, xloadflags: 0, ..Self::modern() }
     }
 
+    /// As Linux 2.4 built them with `make zImage`: protocol 2.03.
+    pub fn zimage() -> Self {
+        Self { version: 0x203, header_len: 0x2e, loadflags: 0, code32_start: 0x1000, ..Self::modern() }
+    }
+
     pub fn build(&self) -> Vec<u8> {
         const SETUP_SECTS: u8 = 1;
         let mut image = vec![0u8; 512 * (1 + SETUP_SECTS as usize)];

@@ -5,7 +5,7 @@
 
 use std::io::Cursor;
 
-use arch::boot::{self, BootSource, ElfEntry, Entry};
+use arch::boot::{self, BootSource, Protocol, Entry};
 use arch::layout;
 use fuzz::script::Script;
 use libfuzzer_sys::fuzz_target;
@@ -25,11 +25,11 @@ fuzz_target!(|input: &[u8]| {
     let has_initrd = options & 1 != 0;
     let cmdline = "x".repeat(usize::from(script.u8()) * usize::from(options & 8));
     let rsdp = (options & 4 != 0).then_some(layout::ACPI_TABLES);
-    let elf_entry = if options & 2 != 0 { ElfEntry::Pvh } else { ElfEntry::Auto };
+    let protocol = if options & 2 != 0 { Protocol::Pvh } else { Protocol::Auto };
     let initrd_len = initrd.get_ref().len() as u64;
     let mut kernel = Cursor::new(script.rest().to_vec());
     let initrd = has_initrd.then_some(&mut initrd);
-    let source = BootSource { kernel: &mut kernel, initrd, cmdline: &cmdline, elf_entry, rsdp };
+    let source = BootSource { kernel: &mut kernel, initrd, cmdline: &cmdline, protocol, rsdp };
     let Ok(entry) = boot::load(&memory, source) else { return };
 
     let (at, zero_page) = match entry {

@@ -14,7 +14,7 @@ const RSDP: GuestAddress = layout::ACPI_TABLES;
 type Bytes8 = Cursor<Vec<u8>>;
 
 fn boot(mem: &Memory, kernel: Vec<u8>, initrd: Option<Vec<u8>>, cmdline: &str) -> Result<Entry, BootError> {
-    boot_as(mem, kernel, initrd, cmdline, ElfEntry::Auto)
+    boot_as(mem, kernel, initrd, cmdline, Protocol::Auto)
 }
 
 fn boot_as(
@@ -22,11 +22,11 @@ fn boot_as(
     kernel: Vec<u8>,
     initrd: Option<Vec<u8>>,
     cmdline: &str,
-    elf_entry: ElfEntry,
+    protocol: Protocol,
 ) -> Result<Entry, BootError> {
     let mut kernel: Bytes8 = Cursor::new(kernel);
     let mut initrd = initrd.map(Cursor::new);
-    load(mem, BootSource { kernel: &mut kernel, initrd: initrd.as_mut(), cmdline, elf_entry, rsdp: Some(RSDP) })
+    load(mem, BootSource { kernel: &mut kernel, initrd: initrd.as_mut(), cmdline, protocol, rsdp: Some(RSDP) })
 }
 
 fn zero_page(mem: &Memory) -> Vec<u8> {
@@ -71,6 +71,64 @@ fn bzimage_without_the_64_bit_entry_starts_in_protected_mode() {
         let (mem, spec) = (memory(MEM), BzImageSpec { version, xloadflags, ..BzImageSpec::modern() });
         let entry = boot(&mem, spec.build(), None, "").unwrap();
         assert_eq!(entry, Entry::Protected32 { eip: 0x10_0000, zero_page: layout::ZERO_PAGE }, "{version:#x}");
+    }
+}
+
+#[test]
+fn zimage_is_put_where_its_setup_code_moves_it() {
+    let (mem, spec) = (memory(MEM), BzImageSpec::zimage());
+    let entry = boot(&mem, spec.build(), Some(vec![7; 4096]), "console=ttyS0").unwrap();
+    assert_eq!(entry, Entry::Protected32 { eip: 0x1000, zero_page: layout::ZERO_PAGE });
+    assert_eq!(read(&mem, 0x1000, spec.payload.len()), spec.payload);
+    let page = zero_page(&mem);
+    assert_eq!((page[0x211] & 1, u32_at(&page, 0x21c)), (0, 4096), "not loaded high; initrd");
+    // The largest one ends below the zero page, and needs memory above 1 MiB to unpack into.
+    let largest = BzImageSpec { payload: vec![0x90; 0x8_0000], ..BzImageSpec::zimage() };
+    boot(&mem, largest.build(), None, "").unwrap();
+    assert_eq!(&zero_page(&mem)[0x202..0x206], b"HdrS");
+    let error = boot(&memory(2 << 20), largest.build(), None, "").unwrap_err();
+    assert!(matches!(error, BootError::KernelTooBig { needed: 0x28_0000, .. }), "{error}");
+}
+
+/// Kernels look at 0x90020, whatever the zero page's address (`OLD_CL_MAGIC_ADDR`).
+#[test]
+fn protocols_before_2_02_find_the_command_line_by_its_magic_number() {
+    for version in [0x200, 0x201, 0x202] {
+        let mem = memory(MEM);
+        let spec = BzImageSpec { version, header_len: 0x22, ..BzImageSpec::v2_04() };
+        boot(&mem, spec.build(), None, "root=/dev/hda1").unwrap();
+        let (old, pointer) = (read(&mem, 0x9_0020, 4), u32_at(&zero_page(&mem), 0x228));
+        if version < 0x202 {
+            assert_eq!((u16_at(&old, 0), pointer), (0xa33f, 0), "no field of that protocol");
+            assert_eq!(cmdline_of(&mem, 0x9_0000 + u64::from(u16_at(&old, 2))), "root=/dev/hda1");
+        } else {
+            assert_eq!((u32_at(&old, 0), pointer), (0, layout::CMDLINE.0 as u32));
+        }
+    }
+}
+
+#[test]
+fn the_entry_that_is_asked_for_or_an_error() {
+    let segment = || [load_segment(0x20_0000, b"code", 0x100), pvh_note(0x20_0040)];
+    let images = [
+        ("bzImage", BzImageSpec::modern().build(), [Some(64), Some(32), None]),
+        ("old bzImage", BzImageSpec::v2_04().build(), [None, Some(32), None]),
+        ("zImage", BzImageSpec::zimage().build(), [None, Some(32), None]),
+        ("64-bit vmlinux", elf64(0x20_0000, &segment()), [Some(64), None, Some(0)]),
+        ("32-bit vmlinux", elf32(0x20_0000, &segment()), [None, Some(32), Some(0)]),
+    ];
+    for (name, image, expected) in images {
+        let wanted = [Protocol::Linux64, Protocol::Linux32, Protocol::Pvh];
+        for (protocol, expected) in wanted.into_iter().zip(expected) {
+            let found = match boot_as(&memory(MEM), image.clone(), None, "", protocol) {
+                Ok(Entry::Long { .. }) => Some(64),
+                Ok(Entry::Protected32 { .. }) => Some(32),
+                Ok(Entry::Pvh { .. }) => Some(0),
+                Err(BootError::NoSuchEntry { wanted, .. }) if wanted == protocol => None,
+                Err(other) => panic!("{name}: {other}"),
+            };
+            assert_eq!(found, expected, "{name} by {protocol}");
+        }
     }
 }
 
@@ -252,7 +310,7 @@ fn real_mode_finds_a_way_to_reset_where_a_bios_would_be() {
 fn pvh_entry_is_found_before_other_notes() {
     let mem = memory(MEM);
     let image = elf64(0x20_0000, &[load_segment(0x20_0000, b"code", 0x100), pvh_note(0x20_0040), other_note()]);
-    let entry = boot_as(&mem, image, Some(vec![7; 5000]), "root=/dev/vda", ElfEntry::Pvh).unwrap();
+    let entry = boot_as(&mem, image, Some(vec![7; 5000]), "root=/dev/vda", Protocol::Pvh).unwrap();
     assert_eq!(entry, Entry::Pvh { eip: 0x20_0040, start_info: layout::PVH_START_INFO });
 
     let info = read(&mem, layout::PVH_START_INFO.0, 56);
@@ -304,7 +362,7 @@ fn real_bzimage_loads() {
     let mut kernel = std::fs::File::open(path).unwrap();
     let mem = memory(512 << 20);
     let source =
-        BootSource { kernel: &mut kernel, initrd: None, cmdline: "quiet", elf_entry: ElfEntry::Auto, rsdp: None };
+        BootSource { kernel: &mut kernel, initrd: None, cmdline: "quiet", protocol: Protocol::Auto, rsdp: None };
     let entry = load(&mem, source).unwrap();
     assert_eq!(entry, Entry::Long { rip: 0x10_0200, zero_page: layout::ZERO_PAGE });
     assert_ne!(read(&mem, 0x10_0200, 64), vec![0; 64]);

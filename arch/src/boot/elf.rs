@@ -9,7 +9,7 @@ use linux_loader::loader::bootparam::setup_header;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 use super::image::{self, Image};
-use super::{BootError, ElfEntry, ElfError, Kernel, KernelEntry, cmdline, zero};
+use super::{BootError, ElfError, Kernel, KernelEntry, Protocol, bzimage, cmdline, zero};
 use crate::layout;
 
 /// More program headers than any kernel has (Linux has 4 or 5).
@@ -113,7 +113,7 @@ fn field(bytes: &[u8], (at, width): Field) -> Result<u64, ElfError> {
 pub fn load<M: GuestMemoryBackend, I: Image>(
     mem: &M,
     image: &mut I,
-    wanted: ElfEntry,
+    wanted: Protocol,
     low_end: u64,
 ) -> Result<Kernel, BootError> {
     let headers = parse(image)?;
@@ -146,18 +146,22 @@ pub fn load<M: GuestMemoryBackend, I: Image>(
     })
 }
 
-fn choose_entry(headers: &Headers, wanted: ElfEntry) -> Result<KernelEntry, ElfError> {
+fn choose_entry(headers: &Headers, wanted: Protocol) -> Result<KernelEntry, BootError> {
     let (entry, address) = match (wanted, headers.is_64, headers.pvh_entry) {
-        (ElfEntry::Auto, true, _) => (KernelEntry::Long(headers.entry), headers.entry),
+        (Protocol::Auto | Protocol::Linux64, true, _) => (KernelEntry::Long(headers.entry), headers.entry),
         // The class makes e_entry a 32-bit value.
-        (ElfEntry::Auto, false, None) => (KernelEntry::Protected32(headers.entry as u32), headers.entry),
-        (_, _, Some(eip)) => (KernelEntry::Pvh(eip), eip.into()),
-        (ElfEntry::Pvh, _, None) => return Err(ElfError::NoPvhEntry),
+        (Protocol::Auto, false, None) | (Protocol::Linux32, false, _) => {
+            (KernelEntry::Protected32(headers.entry as u32), headers.entry)
+        }
+        (Protocol::Auto, false, Some(eip)) | (Protocol::Pvh, _, Some(eip)) => (KernelEntry::Pvh(eip), eip.into()),
+        (Protocol::Linux64, false, _) | (Protocol::Linux32, true, _) | (Protocol::Pvh, _, None) => {
+            return Err(BootError::NoSuchEntry { wanted, image: image::Kind::Elf.name() });
+        }
     };
     if headers.segments.iter().any(|s| s.paddr <= address && address < s.end()) {
         Ok(entry)
     } else {
-        Err(ElfError::BadEntry(address))
+        Err(ElfError::BadEntry(address).into())
     }
 }
 
@@ -256,6 +260,7 @@ fn find_pvh_entry(notes: &[u8]) -> Option<u32> {
 fn header_for_elf() -> setup_header {
     setup_header {
         boot_flag: 0xaa55,
+        loadflags: bzimage::LOADED_HIGH,
         header: u32::from_le_bytes(*b"HdrS"),
         version: 0x20f,
         kernel_alignment: 0x100_0000,

@@ -6,6 +6,8 @@ use std::io;
 use thiserror::Error;
 use vm_memory::GuestMemoryError;
 
+use super::Protocol;
+
 /// Why a guest cannot be started.
 #[derive(Debug, Error)]
 pub enum BootError {
@@ -23,6 +25,14 @@ pub enum BootError {
     /// A broken or too old bzImage.
     #[error("the kernel is a bzImage that cannot be booted: {0}")]
     BzImage(#[from] BzImageError),
+    /// The image has not the entry that was asked for.
+    #[error("the kernel, {image}, has no {wanted} entry; choose another one, or let heirloom choose with boot=auto")]
+    NoSuchEntry {
+        /// What was asked for.
+        wanted: Protocol,
+        /// Kind of image.
+        image: &'static str,
+    },
     /// Kernel larger than the guest.
     #[error(
         "the kernel needs memory up to {needed:#x} but the guest's low memory ends at {available:#x}; give the guest more memory"
@@ -100,9 +110,6 @@ pub enum ElfError {
     /// Entry point in no segment.
     #[error("its entry point {0:#x} is in no loadable segment")]
     BadEntry(u64),
-    /// PVH was asked for.
-    #[error("it has no PVH entry (Xen note 18); build it with CONFIG_PVH or use another entry")]
-    NoPvhEntry,
 }
 
 /// What is wrong with a bzImage.
@@ -116,12 +123,17 @@ pub enum BzImageError {
         /// Size of the file.
         actual: u64,
     },
-    /// Before Linux 2.4.
-    #[error("its boot protocol {}.{:02} is older than 2.02 (Linux 2.4)", .0 >> 8, .0 & 0xff)]
+    /// Before Linux 1.3.73.
+    #[error("its boot protocol {}.{:02} is older than 2.00 (Linux 1.3.73)", .0 >> 8, .0 & 0xff)]
     TooOld(u16),
-    /// zImage.
-    #[error("it is a zImage, which loads below 1 MiB; use a bzImage")]
-    ZImage,
+    /// More than there is room for below 1 MiB.
+    #[error("it is a zImage of {size} bytes, and one has at most {max}; it is damaged or was meant to be a bzImage")]
+    ZImageTooBig {
+        /// Bytes of the protected-mode part.
+        size: u64,
+        /// Most that fits.
+        max: u64,
+    },
     /// Load address or alignment nonsense.
     #[error("its header is damaged: {field} is {value:#x}")]
     BadField {
@@ -130,9 +142,6 @@ pub enum BzImageError {
         /// What is there.
         value: u64,
     },
-    /// linux-loader refused.
-    #[error("{0}")]
-    Loader(linux_loader::loader::Error),
 }
 
 /// What is wrong with a command line.

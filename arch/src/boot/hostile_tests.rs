@@ -21,7 +21,7 @@ fn boot_in(mem: &Memory, kernel: &[u8], initrd: Option<&[u8]>) -> Result<Entry, 
         kernel: &mut kernel,
         initrd: initrd.as_mut(),
         cmdline: "console=ttyS0",
-        elf_entry: ElfEntry::Auto,
+        protocol: Protocol::Auto,
         rsdp: None,
     };
     load(mem, source)
@@ -61,8 +61,7 @@ fn foreign_files_are_not_kernels() {
 #[test]
 fn directory_and_missing_bytes_are_read_errors() {
     let mut directory = std::fs::File::open(std::env::temp_dir()).unwrap();
-    let source =
-        BootSource { kernel: &mut directory, initrd: None, cmdline: "", elf_entry: ElfEntry::Auto, rsdp: None };
+    let source = BootSource { kernel: &mut directory, initrd: None, cmdline: "", protocol: Protocol::Auto, rsdp: None };
     assert!(matches!(load(&memory(MEM), source), Err(BootError::ReadKernel(_))));
 }
 
@@ -124,8 +123,8 @@ fn stacked_segments_cannot_make_the_loader_zero_memory_for_ever() {
 fn pvh_without_a_note_and_entry_outside_are_refused() {
     let image = elf64(0x20_0000, &[load_segment(0x20_0000, b"code", 0x100), other_note()]);
     let mut kernel = Cursor::new(image);
-    let source = BootSource { kernel: &mut kernel, initrd: None, cmdline: "", elf_entry: ElfEntry::Pvh, rsdp: None };
-    assert!(matches!(load(&memory(MEM), source), Err(BootError::Elf(ElfError::NoPvhEntry))));
+    let source = BootSource { kernel: &mut kernel, initrd: None, cmdline: "", protocol: Protocol::Pvh, rsdp: None };
+    assert!(matches!(load(&memory(MEM), source), Err(BootError::NoSuchEntry { wanted: Protocol::Pvh, .. })));
     let outside = elf32(0x10_0000, &[load_segment(0x10_0000, b"code", 0x100), pvh_note(0x5000)]);
     assert_eq!(elf_error(&outside), ElfError::BadEntry(0x5000));
 }
@@ -133,8 +132,14 @@ fn pvh_without_a_note_and_entry_outside_are_refused() {
 #[test]
 fn bzimage_headers_are_checked() {
     let modern = BzImageSpec::modern;
-    assert_eq!(bzimage_error(BzImageSpec { version: 0x201, ..modern() }), BzImageError::TooOld(0x201));
-    assert_eq!(bzimage_error(BzImageSpec { loadflags: 0, ..modern() }), BzImageError::ZImage);
+    assert_eq!(bzimage_error(BzImageSpec { version: 0x1ff, ..modern() }), BzImageError::TooOld(0x1ff));
+    // A zImage runs at 0x1000 and nowhere else.
+    assert_eq!(
+        bzimage_error(BzImageSpec { loadflags: 0, ..modern() }),
+        BzImageError::BadField { field: "code32_start", value: 0x10_0000 }
+    );
+    let long = BzImageSpec { payload: vec![0; 0x8_0001], ..BzImageSpec::zimage() };
+    assert_eq!(bzimage_error(long), BzImageError::ZImageTooBig { size: 0x8_0001, max: 0x8_0000 });
     assert_eq!(
         bzimage_error(BzImageSpec { code32_start: 0x7000, ..modern() }),
         BzImageError::BadField { field: "code32_start", value: 0x7000 }
@@ -145,7 +150,7 @@ fn bzimage_headers_are_checked() {
             BzImageError::BadField { field: "kernel_alignment", value: value.into() }
         );
     }
-    assert!(BzImageError::TooOld(0x201).to_string().contains("2.01"));
+    assert!(BzImageError::TooOld(0x1ff).to_string().contains("1.255"));
 }
 
 #[test]
@@ -182,7 +187,7 @@ fn nul_in_the_command_line_is_refused() {
     let image = BzImageSpec::modern().build();
     let mut kernel = Cursor::new(image);
     let source =
-        BootSource { kernel: &mut kernel, initrd: None, cmdline: "a\0b", elf_entry: ElfEntry::Auto, rsdp: None };
+        BootSource { kernel: &mut kernel, initrd: None, cmdline: "a\0b", protocol: Protocol::Auto, rsdp: None };
     assert!(matches!(load(&memory(MEM), source), Err(BootError::Cmdline(CmdlineError::Nul))));
 }
 

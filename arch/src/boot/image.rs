@@ -19,6 +19,16 @@ pub enum Kind {
     BzImage,
 }
 
+impl Kind {
+    /// For messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Elf => "an ELF file",
+            Self::BzImage => "a bzImage",
+        }
+    }
+}
+
 /// `HdrS` at this offset marks a kernel with a setup header (Documentation/arch/x86/boot.rst).
 const BZIMAGE_MAGIC_OFFSET: u64 = 0x202;
 

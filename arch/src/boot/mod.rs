@@ -16,6 +16,8 @@ mod mem_limit;
 mod pvh;
 mod zero_page;
 
+use std::fmt;
+
 use linux_loader::loader::bootparam::setup_header;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
@@ -25,27 +27,41 @@ pub use image::Image;
 use crate::regs::tables;
 use crate::{e820, layout};
 
-/// Which entry of a 64-bit `vmlinux` to use; bzImages and 32-bit images have no choice.
+/// How to enter a kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ElfEntry {
-    /// The 64-bit entry for a 64-bit image. For a 32-bit image, PVH if it has the note, else the
-    /// protected-mode entry.
+pub enum Protocol {
+    /// The 64-bit entry where the image has one. A 32-bit ELF image is entered by PVH if it has the note.
     #[default]
     Auto,
-    /// The PVH entry; an error if the image has none.
+    /// Linux boot protocol, 64-bit entry: bzImages since Linux 3.8 and 64-bit ELF images.
+    Linux64,
+    /// Linux boot protocol, 32-bit entry: all bzImages and zImages, and 32-bit ELF images.
+    Linux32,
+    /// PVH: ELF images with the note.
     Pvh,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "usable",
+            Self::Linux64 => "64-bit",
+            Self::Linux32 => "32-bit",
+            Self::Pvh => "PVH",
+        })
+    }
 }
 
 /// What to boot.
 pub struct BootSource<'a, I> {
-    /// Kernel: `vmlinux` (ELF) or bzImage.
+    /// Kernel: `vmlinux` (ELF), bzImage or zImage.
     pub kernel: &'a mut I,
     /// Initial RAM disk.
     pub initrd: Option<&'a mut I>,
     /// Kernel command line, without terminator.
     pub cmdline: &'a str,
-    /// Entry of a 64-bit `vmlinux`.
-    pub elf_entry: ElfEntry,
+    /// How to enter the kernel.
+    pub protocol: Protocol,
     /// Where [`crate::acpi::write`] put the RSDP, if there is ACPI.
     pub rsdp: Option<GuestAddress>,
 }
@@ -111,8 +127,8 @@ pub fn load<M: GuestMemoryBackend, I: Image>(mem: &M, source: BootSource<'_, I>)
         return Err(BootError::NoLowMemory(low_end));
     }
     let kernel = match image::kind(source.kernel)? {
-        image::Kind::Elf => elf::load(mem, source.kernel, source.elf_entry, low_end)?,
-        image::Kind::BzImage => bzimage::load(mem, source.kernel, low_end)?,
+        image::Kind::Elf => elf::load(mem, source.kernel, source.protocol, low_end)?,
+        image::Kind::BzImage => bzimage::load(mem, source.kernel, source.protocol, low_end)?,
     };
     cmdline::write(mem, source.cmdline, kernel.cmdline_max)?;
     let initrd = match source.initrd {
@@ -121,7 +137,8 @@ pub fn load<M: GuestMemoryBackend, I: Image>(mem: &M, source: BootSource<'_, I>)
     };
     bios_data::write(mem)?;
     tables::write_gdt(mem, matches!(kernel.entry, KernelEntry::Long(_)))?;
-    tracing::info!(entry = ?kernel.entry, kernel_end = kernel.end, ?initrd, "kernel loaded");
+    let version = kernel.header.version;
+    tracing::info!(entry = ?kernel.entry, protocol = format_args!("{}.{:02}", version >> 8, version & 0xff), kernel_end = kernel.end, ?initrd, "kernel loaded");
 
     let e820 = e820::map(&layout::ram_of(mem));
     let zero_page = layout::ZERO_PAGE;

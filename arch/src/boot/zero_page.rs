@@ -10,7 +10,9 @@ use crate::layout;
 
 /// `type_of_loader`: a loader without a number of its own.
 const LOADER_UNDEFINED: u8 = 0xff;
-const LOADED_HIGH: u8 = 1 << 0;
+/// At 0x90020, where kernels before protocol 2.02 look for it; behind it the offset of the command line from
+/// 0x90000 (boot.rst, "The kernel command line").
+const OLD_CMDLINE_MAGIC: u16 = 0xa33f;
 /// Without this the kernel loads its own segments, which works with every version.
 const KEEP_SEGMENTS: u8 = 1 << 6;
 
@@ -33,13 +35,18 @@ fn build(kernel: &Kernel, initrd: Option<Initrd>, e820: &[E820Entry], rsdp: Opti
     let mut params = boot_params { hdr: kernel.header, ..Default::default() };
     let header = &mut params.hdr;
     header.type_of_loader = LOADER_UNDEFINED;
-    header.loadflags = (header.loadflags | LOADED_HIGH) & !KEEP_SEGMENTS;
-    header.cmd_line_ptr = layout::CMDLINE.raw_value() as u32;
+    header.loadflags &= !KEEP_SEGMENTS;
     if let Some(Initrd { start, size }) = initrd {
         header.ramdisk_image = start;
         header.ramdisk_size = size;
     }
     let version = header.version;
+    if version >= 0x202 {
+        header.cmd_line_ptr = layout::CMDLINE.raw_value() as u32;
+    } else {
+        params.screen_info.cl_magic = OLD_CMDLINE_MAGIC;
+        params.screen_info.cl_offset = (layout::CMDLINE.raw_value() - layout::ZERO_PAGE.raw_value()) as u16;
+    }
     if version >= 0x20e {
         params.acpi_rsdp_addr = rsdp.map_or(0, |address| address.raw_value());
     }
@@ -49,7 +56,7 @@ fn build(kernel: &Kernel, initrd: Option<Initrd>, e820: &[E820Entry], rsdp: Opti
         header.boot_flag &= 0xff;
     }
     if version < 0x208 {
-        params.screen_info = text_screen();
+        set_text_screen(&mut params.screen_info);
     }
     let table = &mut params.e820_table;
     let entries = e820.len().min(table.len());
@@ -75,16 +82,13 @@ fn set_memory_sizes(params: &mut boot_params, low_end: u64) {
 /// Mode 3 of a VGA, 80 by 25 in colour, as its BIOS leaves it. Kernels up to about 2.6.25 take it for granted
 /// that the real-mode code has found a screen and compute with its size; where there is no VGA, RAM stands in
 /// for it at 0xB8000. Later ones see all zeros and use no screen.
-fn text_screen() -> screen_info {
+fn set_text_screen(screen: &mut screen_info) {
     /// INT 10h, AH=12h, BL=10h: 256 KiB of video memory.
     const EGA_BX_256K: u16 = 3;
-    screen_info {
-        orig_video_mode: 3,
-        orig_video_cols: 80,
-        orig_video_ega_bx: EGA_BX_256K,
-        orig_video_lines: 25,
-        orig_video_isVGA: 1,
-        orig_video_points: 16,
-        ..Default::default()
-    }
+    screen.orig_video_mode = 3;
+    screen.orig_video_cols = 80;
+    screen.orig_video_ega_bx = EGA_BX_256K;
+    screen.orig_video_lines = 25;
+    screen.orig_video_isVGA = 1;
+    screen.orig_video_points = 16;
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 
 use api::CpuProfile;
-use arch::boot::{self, BootSource, ElfEntry, Entry};
+use arch::boot::{self, BootSource, Entry, Protocol};
 use arch::irq::PciInterrupt;
 use arch::{acpi, cpuid, mptable, regs, smbios};
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
@@ -44,7 +44,7 @@ fn load(plan: &Plan, memory: &GuestMemoryMmap<()>, interrupts: &[PciInterrupt]) 
         kernel: &mut kernel,
         initrd: initrd.as_mut(),
         cmdline: &plan.cmdline,
-        elf_entry: ElfEntry::Auto,
+        protocol: Protocol::Auto,
         rsdp: Some(rsdp),
     };
     boot::load(memory, source)
