@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! SIGINT, SIGTERM, SIGHUP and SIGQUIT as calls of a function instead of sudden ends.
+//! SIGINT, SIGTERM, SIGHUP and SIGQUIT as calls of a function instead of sudden ends. One that was ignored when the
+//! process started stays ignored, as whoever started it asked for: `nohup heirloom run`.
 #![forbid(unsafe_code)]
 
 use std::io::{self, Read};
@@ -21,7 +22,8 @@ pub fn watch(on_signal: impl Fn(i32) + Send + 'static) -> io::Result<()> {
     // gets for its disk, and not the end of the process.
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let latest = Arc::new(AtomicUsize::new(0));
-    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
+    let ignored = ignored_at_start(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT].into_iter().filter(|signal| ignored & bit(*signal) == 0) {
         // The number is stored before the byte is written: actions run in the order of registration.
         signal_hook::flag::register_usize(signal, Arc::clone(&latest), signal as usize)?;
         signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
@@ -39,6 +41,17 @@ pub fn watch(on_signal: impl Fn(i32) + Send + 'static) -> io::Result<()> {
     Ok(())
 }
 
+/// A signal's bit in the masks of `/proc/PID/status`.
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// The signals that this process ignores (proc(5), `SigIgn`); none where that cannot be told.
+fn ignored_at_start(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
 /// Waits for a handler to write.
 fn wait(pipe: &mut UnixStream, bytes: &mut [u8]) -> bool {
     loop {
@@ -47,5 +60,21 @@ fn wait(pipe: &mut UnixStream, bytes: &mut [u8]) -> bool {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_of_ignored_signals_is_read() {
+        let status =
+            "Name:\theirloom\nSigBlk:\tffffffffffffffff\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000000\n";
+        let ignored = ignored_at_start(status);
+        assert_ne!(ignored & bit(SIGHUP), 0);
+        assert_eq!(ignored & (bit(SIGINT) | bit(SIGTERM) | bit(SIGQUIT)), 0);
+        assert_eq!(ignored_at_start(""), 0);
+        assert_eq!(ignored_at_start("SigIgn:\tnonsense\n"), 0);
     }
 }

@@ -68,7 +68,7 @@ pub enum ConfigError {
         /// Its number in the configuration.
         index: u32,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: String,
     },
     /// A file cannot be used.
     #[error("cannot open {what} {}", path.display())]

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use api::NetBackend;
+use devices::function::tap;
 use rustix::net::{SocketType, sockopt};
 
 use super::ConfigError;
@@ -39,7 +39,8 @@ impl NetSource {
             NetBackend::Loopback => Ok(Self::Loopback),
             NetBackend::Fd(index) => {
                 let wrong = |problem| ConfigError::Descriptor { index: *index, problem };
-                let descriptor = descriptors.get(index).ok_or_else(|| wrong("no such descriptor came along"))?;
+                let descriptor =
+                    descriptors.get(index).ok_or_else(|| wrong("no such descriptor came along".to_owned()))?;
                 let vnet_hdr = has_header(descriptor).map_err(wrong)?;
                 Ok(Self::Descriptor { descriptor: Arc::clone(descriptor), vnet_hdr })
             }
@@ -47,16 +48,18 @@ impl NetSource {
     }
 }
 
-/// Whether it is a tap, and not a socket.
-fn has_header(descriptor: &OwnedFd) -> Result<bool, &'static str> {
-    let useless = "it is neither a tap nor a socket for datagrams";
+/// Whether frames have a `virtio_net_hdr` in front: never on a socket; a tap is asked, and set up.
+fn has_header(descriptor: &OwnedFd) -> Result<bool, String> {
     if let Ok(kind) = sockopt::socket_type(descriptor) {
-        return if matches!(kind, SocketType::DGRAM | SocketType::SEQPACKET) { Ok(false) } else { Err(useless) };
+        let datagrams = matches!(kind, SocketType::DGRAM | SocketType::SEQPACKET);
+        return if datagrams { Ok(false) } else { Err("it is a socket, but none for datagrams".to_owned()) };
     }
-    let file = descriptor.as_fd().try_clone_to_owned().map(File::from);
-    let kind = file.and_then(|file| file.metadata()).map_err(|_| "it cannot be looked at")?;
-    // A tap is a character device; who passes another one gets errors of its reads, and no frames.
-    if kind.file_type().is_char_device() { Ok(true) } else { Err(useless) }
+    let file = descriptor.try_clone().map(File::from).map_err(|error| format!("it cannot be looked at: {error}"))?;
+    match tap::passed(file) {
+        Ok(tap) => Ok(tap.vnet_hdr),
+        Err(tap::PassedError::NoTun) => Err("it is neither a tap nor a socket for datagrams".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]

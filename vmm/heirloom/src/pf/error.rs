@@ -153,6 +153,12 @@ pub enum ManageError {
         /// Why not.
         source: io::Error,
     },
+    /// Somebody else could change the state.
+    #[error("{} must belong to the user who runs this and be writable by nobody else: remove it if nobody uses it", path.display())]
+    StateFolder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The state makes no sense.
     #[error("{path} does not say what the PF was before ({what}): remove it, and release the PF again")]
     StateContent {

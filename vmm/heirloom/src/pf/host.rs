@@ -13,6 +13,8 @@ use super::ManageError;
 
 /// Where states of PFs are; gone after a boot, as what they tell of is.
 const STATE: &str = "/run/heirloom/pf";
+/// Where modprobe is; never looked for by PATH, which belongs to whoever called.
+const MODPROBE: [&str; 2] = ["/usr/sbin/modprobe", "/sbin/modprobe"];
 
 /// This host, or a tree that looks like one.
 #[derive(Clone, Debug)]
@@ -32,7 +34,7 @@ impl Default for Host {
         Self {
             paths: HostPaths::default(),
             state: STATE.into(),
-            modprobe: Some("modprobe".into()),
+            modprobe: MODPROBE.iter().map(PathBuf::from).find(|path| path.exists()),
             is_root: rustix::process::geteuid().is_root(),
         }
     }
