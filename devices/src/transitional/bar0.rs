@@ -6,13 +6,14 @@ use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use super::back_end::Denied;
+use super::cache_events::Event;
 use super::decode::{CONFIG_START, Direction, Register, Target};
 use super::device::{Core, TransitionalDevice};
 use super::fields::{Piece, Split};
 use super::notify::Kick;
+use super::register_cache::{STATUS_DRIVER, STATUS_DRIVER_OK, STATUS_MODERN};
 use super::register_names::QUEUE_NOTIFY;
 use super::registers::Area;
-use super::shadow::{STATUS_DRIVER, STATUS_DRIVER_OK, STATUS_MODERN};
 use crate::bus::Width;
 
 impl TransitionalDevice {
@@ -72,11 +73,11 @@ impl TransitionalDevice {
         seen(&target);
         match target {
             Target::Common { register, skip } => {
-                core.shadow.known.config.end_run();
+                core.cache.config.end_run();
                 self.write_register(&mut core, register, Written { skip, width, value: value as u32 });
             }
             Target::Device(split) => {
-                core.shadow.known.config.written();
+                core.cache.apply(Event::ConfigWritten);
                 self.write_device(&split, value as u32);
             }
             Target::Isr | Target::Notify | Target::Nothing => {}
@@ -84,7 +85,7 @@ impl TransitionalDevice {
         self.publish(&core);
     }
 
-    /// The lock, with nothing in the shadow that may have become wrong since it was held last.
+    /// The lock, with nothing in the cache that may have become wrong since it was held last.
     fn lock_for_access(&self) -> MutexGuard<'_, Core> {
         let mut core = self.lock();
         // A mapped BAR is used without our seeing it, so each access may come after such a use.
@@ -92,7 +93,7 @@ impl TransitionalDevice {
             true => self.modern_uses.fetch_add(1, Ordering::AcqRel).wrapping_add(1),
             false => self.modern_uses.load(Ordering::Acquire),
         };
-        core.shadow.begin_access(self.faults.is_faulted(), modern_uses);
+        core.cache.begin_access(self.faults.is_faulted(), modern_uses);
         core
     }
 
@@ -114,18 +115,17 @@ impl TransitionalDevice {
         let _ = self.back_end.write_area(Area::Common, QUEUE_NOTIFY, Width::B2, queue.into());
     }
 
-    /// From the shadow if it has the register, else from the device.
+    /// From the cache if it knows the register, else from the device.
     fn answer_register(&self, core: &mut Core, register: Register) -> Option<u32> {
-        core.shadow.known.config.end_run();
-        if let Some(value) = core.shadow.known.get(register) {
+        if let Some(value) = core.cache.answer(register) {
             self.stats.shadow_reads.add();
             return Some(value);
         }
         match self.read_register(core, register) {
             // A dead device must not read as 0xff: Linux 3.4 stops the whole guest if the status is
             // not 0 after a driver reset it and left (conformance item F25).
-            None if register == Register::Status => Some(core.shadow.status.into()),
-            Some(status) if register == Register::Status && status & 0xff != 0 && core.shadow.status_is_zero => {
+            None if register == Register::Status => Some(core.cache.status().into()),
+            Some(status) if register == Register::Status && status & 0xff != 0 && core.cache.status_must_be_zero() => {
                 self.reset_did_not_hold(core, status);
                 Some(0)
             }
@@ -136,21 +136,14 @@ impl TransitionalDevice {
     /// Reads a whole register of the device; features without those that the guest may not see.
     fn read_register(&self, core: &mut Core, register: Register) -> Option<u32> {
         let Some(value) = self.back_end.read(register) else {
-            core.shadow.known.forget();
+            core.cache.apply(Event::AccessFailed);
             return None;
         };
         let value = match register {
-            Register::DeviceFeatures => {
-                core.shadow.offered = Some(value & !self.hidden_features);
-                value & !self.hidden_features
-            }
-            Register::QueueSize => {
-                core.shadow.size_read(value as u16);
-                value
-            }
-            _ => value,
+            Register::DeviceFeatures => value & !self.hidden_features,
+            _ => register.width().truncate(value.into()) as u32,
         };
-        core.shadow.known.read(register, value);
+        core.cache.read(register, value);
         Some(value)
     }
 
@@ -158,9 +151,9 @@ impl TransitionalDevice {
     fn write_whole(&self, core: &mut Core, register: Register, value: u32) -> bool {
         let done = self.back_end.write(register, value);
         if done {
-            core.shadow.known.written(register, value);
+            core.cache.device_took(register, value);
         } else {
-            core.shadow.known.forget();
+            core.cache.apply(Event::AccessFailed);
         }
         done
     }
@@ -171,7 +164,7 @@ impl TransitionalDevice {
             Register::DriverFeatures => self.write_features(core, written),
             Register::QueueAddress => {
                 let whole = match written.width {
-                    Width::B2 => core.shadow.merge_pfn_half(usize::from(written.skip / 2), written.value as u16),
+                    Width::B2 => core.cache.merge_address_half(usize::from(written.skip / 2), written.value as u16),
                     _ => Some(written.value),
                 };
                 if let Some(pfn) = whole {
@@ -179,35 +172,35 @@ impl TransitionalDevice {
                 }
             }
             Register::QueueSelect => {
-                core.shadow.queue_select = written.value as u16;
-                core.shadow.pfn_halves = [None; 2];
-                core.shadow.select_is_sure = self.write_whole(core, register, (written.value as u16).into());
+                let queue = u32::from(written.value as u16);
+                core.cache.guest_wrote(register, queue);
+                self.write_whole(core, register, queue);
             }
             Register::Status => self.write_status(core, written.value as u8),
             Register::ConfigVector | Register::QueueVector => {
-                self.write_whole(core, register, (written.value as u16).into());
+                let vector = u32::from(written.value as u16);
+                core.cache.guest_wrote(register, vector);
+                self.write_whole(core, register, vector);
             }
         }
     }
 
     /// Never forwards a feature that the guest was not offered (hazard H32).
     fn write_features(&self, core: &mut Core, written: Written) {
-        let features = core.shadow.merge_driver_features(written.skip, written.width.bytes(), written.value);
-        let offered = core.shadow.offered.or_else(|| self.read_register(core, Register::DeviceFeatures));
+        let features = core.cache.merge_driver_features(written.skip, written.width.bytes(), written.value);
+        let offered = core.cache.written(Register::DeviceFeatures);
+        let offered = offered.or_else(|| self.read_register(core, Register::DeviceFeatures));
         self.write_whole(core, Register::DriverFeatures, features & offered.unwrap_or(!self.hidden_features));
     }
 
     /// A non-zero address sets the selected queue up, 0 takes it down.
     fn write_queue_address(&self, core: &mut Core, pfn: u32) {
-        let queue = core.shadow.queue_select;
+        let queue = core.cache.queue_select();
         if pfn == 0 {
             self.notifier.queue_gone(queue);
-            if let Some(state) = core.shadow.selected() {
-                state.pfn = 0;
-            }
+            core.cache.guest_wrote(Register::QueueAddress, 0);
             // Some devices take this for a reset of all of the device.
             core.config_armed = false;
-            core.shadow.select_is_sure = false;
             self.write_whole(core, Register::QueueAddress, 0);
             return;
         }
@@ -216,23 +209,20 @@ impl TransitionalDevice {
         }
         core.bus_master.expect_dma();
         self.apply_bus_master(core);
-        self.arm_selected_queue(core);
+        self.arm_queue(core, queue);
         if self.write_whole(core, Register::QueueAddress, pfn) {
-            if let Some(state) = core.shadow.selected() {
-                state.pfn = pfn;
-            }
+            core.cache.guest_wrote(Register::QueueAddress, pfn);
             self.notifier.queue_ready(queue);
         }
     }
 
     /// Whether the device has the selected queue; asks it if the guest did not.
     fn selected_queue_exists(&self, core: &mut Core) -> bool {
-        let known = core.shadow.selected().map(|queue| queue.size);
-        match known {
-            None => false,
-            Some(Some(size)) => size != 0,
-            Some(None) => self.read_register(core, Register::QueueSize).is_some_and(|size| size != 0),
+        if !core.cache.selects_a_queue() {
+            return false;
         }
+        let size = core.cache.written(Register::QueueSize);
+        size.or_else(|| self.read_register(core, Register::QueueSize)).is_some_and(|size| size != 0)
     }
 
     fn write_status(&self, core: &mut Core, value: u8) {
@@ -251,8 +241,7 @@ impl TransitionalDevice {
         if status & STATUS_DRIVER_OK != 0 {
             self.arm_config(core);
         }
-        core.shadow.status = status;
-        core.shadow.status_is_zero = false;
+        core.cache.guest_wrote(Register::Status, status.into());
         if self.write_whole(core, Register::Status, status.into()) {
             for queue in self.notifier.set_driver_ok(status & STATUS_DRIVER_OK != 0) {
                 self.stats.kicks_replayed.add();
@@ -268,7 +257,7 @@ impl TransitionalDevice {
         let mut value = width.all_ones();
         let mut asked = false;
         for piece in split.pieces() {
-            let known = core.shadow.known.config.get(piece);
+            let known = core.cache.config.get(piece);
             asked |= known.is_none();
             if let Some(part) = known.or_else(|| self.read_field(core, piece)) {
                 let shift = 8 * u32::from(piece.position);
@@ -285,7 +274,7 @@ impl TransitionalDevice {
     fn read_field(&self, core: &mut Core, piece: &Piece) -> Option<u32> {
         let room = self.layout.device.rest_of_field(piece.offset);
         let room = room.min(self.layout.config_len.saturating_sub(piece.offset));
-        let config = &mut core.shadow.known.config;
+        let config = &mut core.cache.config;
         let width = config.width_to_read(piece, room);
         if width != piece.width {
             match self.back_end.read_area(Area::Device, piece.offset, width) {

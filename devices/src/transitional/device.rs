@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::back_end::BackEnd;
 use super::bus_master::BusMaster;
+use super::cache_events::Event;
 use super::config::{self, Shape};
 use super::decode::Layout;
 use super::fault::Faults;
@@ -27,8 +28,9 @@ use super::hidden::{HiddenVectors, InterruptPump};
 use super::identity::DeviceType;
 use super::links::Links;
 use super::notify::{Doorbell, Notifier};
+use super::queue_set::QueueSet;
+use super::register_cache::RegisterCache;
 use super::settings::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
-use super::shadow::Shadow;
 use super::stats::Stats;
 use super::trace::DeviceTrace;
 use super::vf::VfInfo;
@@ -54,7 +56,7 @@ pub(super) enum VfMsix {
 
 /// What register accesses change; one at a time.
 pub(super) struct Core {
-    pub shadow: Shadow,
+    pub cache: RegisterCache,
     /// MSI-X enable as the guest sees it: decides the layout of BAR0.
     pub guest_msix: bool,
     pub vf_msix: VfMsix,
@@ -62,6 +64,8 @@ pub(super) struct Core {
     pub config_armed: bool,
     /// Whether it was given one since the last reset, and may still have it.
     pub config_given: bool,
+    /// Queues that have a hidden vector.
+    pub armed: QueueSet,
     pub bus_master: BusMaster,
     /// Bus master bit of the VF as last written.
     pub vf_bus_master: bool,
@@ -132,7 +136,7 @@ impl TransitionalDevice {
         faults.trace(&trace);
         let notifier = make_notifier(&config, &parts, &faults, &stats)?;
         let layout = Layout { device, config_len: config_len(device, &info) };
-        let shadow = Shadow::new(config.shadow, device);
+        let cache = RegisterCache::new(config.shadow, device);
         Ok(Arc::new(Self {
             layout,
             hidden_features: features::hidden(device, layout.config_len),
@@ -150,7 +154,7 @@ impl TransitionalDevice {
             vectors: Arc::new(vectors),
             msix,
             msix_offset: built.msix_offset,
-            core: Mutex::new(Core::new(shadow)),
+            core: Mutex::new(Core::new(cache)),
             modern_uses: AtomicU64::new(0),
             direct: AtomicBool::new(false),
             gone: AtomicBool::new(false),
@@ -211,7 +215,7 @@ impl TransitionalDevice {
     /// Tells [`Self::report`] what it shows of `core`, so that it need not wait for the lock.
     pub(super) fn publish(&self, core: &Core) {
         let msix = u16::from(core.guest_msix) << 8;
-        self.published.store(u16::from(core.shadow.status) | msix, Ordering::Relaxed);
+        self.published.store(u16::from(core.cache.status()) | msix, Ordering::Relaxed);
     }
 
     /// Last status the guest wrote, and whether it has MSI-X on.
@@ -240,22 +244,21 @@ impl TransitionalDevice {
     pub(super) fn vf_was_reset(&self, core: &mut Core) {
         core.vf_msix = VfMsix::Off;
         core.vf_bus_master = false;
-        core.shadow.known.power_on();
+        core.cache.apply(Event::FunctionReset);
         if let Err(error) = self.vf.config_write(COMMAND, Width::B2, vf_command(false).into()) {
             self.faults.function(&error);
         }
     }
 
-    /// Well-known devices clear DRIVER_OK when they lose bus mastering, so the device is asked again.
     fn guest_command_changed(&self, core: &mut Core, command: Command) {
-        core.shadow.known.forget_state();
+        core.cache.apply(Event::CommandChanged);
         core.bus_master.write(command.contains(Command::BUS_MASTER));
         self.apply_bus_master(core);
     }
 
     fn guest_msix_written(&self, core: &mut Core) {
         let (Some(msix), Some(offset)) = (&self.msix, self.msix_offset) else { return };
-        core.shadow.known.forget_vectors();
+        core.cache.apply(Event::MsixControlWritten);
         match msix.set_control(self.front.read(offset + MSIX_CONTROL_OFFSET, Width::B2) as u16) {
             MsixChange::None => {}
             MsixChange::Enabled => self.trace.msix(true, || self.guest_msix_on(core, msix)),
@@ -362,13 +365,14 @@ impl PciDevice for TransitionalDevice {
 }
 
 impl Core {
-    fn new(shadow: Shadow) -> Self {
+    fn new(cache: RegisterCache) -> Self {
         Self {
-            shadow,
+            cache,
             guest_msix: false,
             vf_msix: VfMsix::Off,
             config_armed: false,
             config_given: false,
+            armed: QueueSet::default(),
             bus_master: BusMaster::default(),
             vf_bus_master: false,
         }

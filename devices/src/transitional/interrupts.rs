@@ -3,24 +3,24 @@
 //! (hazards H1 and H3). Called with the function's lock held.
 
 use super::back_end::Denied;
+use super::cache_events::Event;
 use super::decode::Register;
 use super::device::{Core, TransitionalDevice, VfMsix};
 use super::front::ISR_QUEUE;
+use super::register_cache::{NO_VECTOR, STATUS_DRIVER_OK};
 use super::registers::Area;
-use super::shadow::{NO_VECTOR, STATUS_DRIVER_OK};
 use crate::pci::Msix;
 
 impl TransitionalDevice {
-    /// While the guest has INTx: gives the selected queue a hidden vector, which the device has before
+    /// While the guest has INTx: gives `queue`, which is selected, a hidden vector, which the device has before
     /// it has the queue's address. The first device that signals "used" finds the vector in place.
-    pub(super) fn arm_selected_queue(&self, core: &mut Core) {
+    pub(super) fn arm_queue(&self, core: &mut Core, queue: u16) {
         if !self.use_hidden_vectors(core) {
             return;
         }
-        let candidates = self.vectors.candidates(core.shadow.queue_select);
-        let armed = self.program(Register::QueueVector, candidates).is_some();
-        if let Some(queue) = core.shadow.selected() {
-            queue.has_hidden_vector = armed;
+        match self.program(Register::QueueVector, self.vectors.candidates(queue)) {
+            Some(_) => core.armed.insert(queue),
+            None => core.armed.remove(queue),
         }
     }
 
@@ -98,16 +98,11 @@ impl TransitionalDevice {
             core.config_given = false;
             core.config_armed = false;
         }
-        self.for_queues(
-            core,
-            |queue| queue.has_hidden_vector,
-            |device, core| {
-                device.back_end.write(Register::QueueVector, NO_VECTOR.into());
-                if let Some(queue) = core.shadow.selected() {
-                    queue.has_hidden_vector = false;
-                }
-            },
-        );
+        let armed = core.armed.iter().collect();
+        self.for_queues(core, armed, |device, core, queue| {
+            device.back_end.write(Register::QueueVector, NO_VECTOR.into());
+            core.armed.remove(queue);
+        });
     }
 
     /// The guest switched MSI-X off. Queues that are set up get their hidden vectors, and one
@@ -116,12 +111,12 @@ impl TransitionalDevice {
     pub(super) fn guest_msix_off(&self, core: &mut Core) {
         core.guest_msix = false;
         self.front.set_intx_active(true);
-        let runs = core.shadow.queues().any(|(_, queue)| queue.pfn != 0);
-        if !(self.intx && runs && self.use_hidden_vectors(core)) {
+        let configured: Vec<u16> = core.cache.configured().collect();
+        if !(self.intx && !configured.is_empty() && self.use_hidden_vectors(core)) {
             return self.silence_vf(core);
         }
-        self.for_queues(core, |queue| queue.pfn != 0, Self::arm_selected_queue);
-        if core.shadow.status & STATUS_DRIVER_OK != 0 {
+        self.for_queues(core, configured, Self::arm_queue);
+        if core.cache.status() & STATUS_DRIVER_OK != 0 {
             self.arm_config(core);
         }
         if self.front.raise_if(ISR_QUEUE, || true) {
@@ -137,27 +132,18 @@ impl TransitionalDevice {
         }
     }
 
-    /// Runs `act` with each queue that `matches` selected, and selects the guest's queue again.
-    fn for_queues(
-        &self,
-        core: &mut Core,
-        matches: impl Fn(&super::shadow::Queue) -> bool,
-        act: impl Fn(&Self, &mut Core),
-    ) {
-        let guests = core.shadow.queue_select;
-        let queues: Vec<u16> =
-            core.shadow.queues().filter(|(_, queue)| matches(queue)).map(|(index, _)| index).collect();
+    /// Runs `act` with each of `queues` selected, and selects the guest's queue again.
+    fn for_queues(&self, core: &mut Core, queues: Vec<u16>, act: impl Fn(&Self, &mut Core, u16)) {
         for queue in &queues {
-            core.shadow.queue_select = *queue;
             if self.back_end.write(Register::QueueSelect, (*queue).into()) {
-                act(self, core);
+                act(self, core, *queue);
             } else {
-                core.shadow.known.forget();
+                core.cache.apply(Event::AccessFailed);
             }
         }
-        core.shadow.queue_select = guests;
+        let guests = core.cache.queue_select();
         if !queues.is_empty() && !self.back_end.write(Register::QueueSelect, guests.into()) {
-            core.shadow.known.forget();
+            core.cache.apply(Event::AccessFailed);
         }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the guest did with the legacy registers, for people who look into a running machine: the
-//! registers as the shadow has them, and features by name. Sends no command.
+//! registers as the cache has them, and features by name. Sends no command.
 
 use std::sync::{MutexGuard, PoisonError, TryLockError};
 use std::thread;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::decode::Register;
 use super::device::{Core, TransitionalDevice};
 use super::feature_names::feature_names;
+use super::register_cache::RegisterState;
 
 /// Between two looks at a lock that a register access holds.
 const PAUSE: Duration = Duration::from_micros(200);
@@ -56,20 +57,36 @@ impl TransitionalDevice {
     pub fn mirror(&self, patience: Duration) -> Option<RegisterMirror> {
         let core = self.lock_within(patience)?;
         let names = |features| feature_names(self.layout.device, features);
-        let shadow = &core.shadow;
-        let queues = shadow.queues().filter(|(_, queue)| queue.pfn != 0 || queue.size.is_some_and(|size| size != 0));
+        let cache = &core.cache;
+        let offered = cache.written(Register::DeviceFeatures);
+        let driver_features = cache.written(Register::DriverFeatures).unwrap_or(0);
+        let queues = cache.queues().map(|(index, queue)| QueueMirror {
+            index,
+            address: queue.address.written.unwrap_or(0),
+            size: queue.size.written.map(|size| size as u16),
+        });
         Some(RegisterMirror {
-            device_features: shadow.offered,
-            device_feature_names: names(shadow.offered.unwrap_or(0)),
-            driver_features: shadow.driver_features,
-            driver_feature_names: names(shadow.driver_features),
-            queue_select: shadow.queue_select,
-            device_status: shadow.status,
-            device_status_names: status_names(shadow.status),
-            config_msix_vector: shadow.known.get(Register::ConfigVector).map(|vector| vector as u16),
+            device_features: offered,
+            device_feature_names: names(offered.unwrap_or(0)),
+            driver_features,
+            driver_feature_names: names(driver_features),
+            queue_select: cache.queue_select(),
+            device_status: cache.status(),
+            device_status_names: status_names(cache.status()),
+            config_msix_vector: cache.known(Register::ConfigVector).map(|vector| vector as u16),
             msix_enabled: core.guest_msix,
-            queues: queues.map(|(index, q)| QueueMirror { index, address: q.pfn, size: q.size }).collect(),
+            queues: queues.filter(|queue| queue.address != 0 || queue.size.unwrap_or(0) != 0).collect(),
         })
+    }
+
+    /// All that is known of the registers, to be saved.
+    pub fn register_state(&self) -> RegisterState {
+        self.lock().cache.state()
+    }
+
+    /// Goes on from a saved `state` of the registers. Sends nothing: the caller has brought the device there.
+    pub fn set_register_state(&self, state: RegisterState) {
+        self.lock().cache.set_state(state);
     }
 
     fn lock_within(&self, patience: Duration) -> Option<MutexGuard<'_, Core>> {

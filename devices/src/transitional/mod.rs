@@ -7,8 +7,9 @@
 //! | `identity` | transitional ids and classes | yes |
 //! | `fields`, `decode` | which register a guest's access is for | yes |
 //! | `features` | which features are hidden from a legacy guest | yes |
-//! | `shadow`, `bus_master` | what the guest did that the VMM must remember | yes |
-//! | `known`, `config_known` | what the guest can be told without a command | yes |
+//! | `register_cache`, `config_cache` | registers: what the guest wrote, and what the device would answer | yes |
+//! | `cache_events` | what makes the cache wrong: one table | yes |
+//! | `bus_master` | when the function may do DMA | yes |
 //! | `registers` | the trait of the registers below | yes |
 //! | `vf`, `config` | the guest's configuration space from the VF's | |
 //! | `front` | configuration space, software interrupt status, INTx pin | |
@@ -31,8 +32,13 @@ mod bar0;
 #[cfg(test)]
 mod bench;
 mod bus_master;
+mod cache_events;
+#[cfg(test)]
+mod cache_failure_tests;
+#[cfg(test)]
+mod cache_property_tests;
 mod config;
-mod config_known;
+mod config_cache;
 mod decode;
 mod device;
 #[cfg(test)]
@@ -49,7 +55,6 @@ mod front;
 mod hidden;
 mod identity;
 mod interrupts;
-mod known;
 #[cfg(test)]
 mod leak_tests;
 mod links;
@@ -67,6 +72,7 @@ mod pf_life_tests;
 #[cfg(test)]
 mod property_tests;
 mod queue_set;
+mod register_cache;
 mod register_names;
 mod registers;
 #[cfg(test)]
@@ -76,11 +82,6 @@ mod reset;
 #[cfg(test)]
 mod sequence_tests;
 mod settings;
-mod shadow;
-#[cfg(test)]
-mod shadow_failure_tests;
-#[cfg(test)]
-mod shadow_property_tests;
 #[cfg(test)]
 mod stack_tests;
 mod stats;
@@ -105,6 +106,7 @@ pub use hidden::InterruptPump;
 pub use identity::{DeviceType, VIRTIO_VENDOR_ID};
 pub use mirror::{QueueMirror, RegisterMirror};
 pub use queue_set::MAX_QUEUES;
+pub use register_cache::RegisterState;
 pub(crate) use register_names::{REGISTER_NAMES, register_index};
 pub use registers::{Area, LegacyRegisters, NotifyAddress, RegisterError};
 pub use settings::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::cache_events::Event;
 use super::decode::{Direction, Register};
 use super::device::{Core, TransitionalDevice};
 use super::registers::{Area, RegisterError};
@@ -32,12 +33,11 @@ impl TransitionalDevice {
         self.set_vf_bus_master(core, false);
         // A function out of service may have been reset below, or replaced: nothing that it was given,
         // interrupts and bus mastering included, is sure to be there. Only a function-level reset is.
-        if !self.faults.is_faulted() && self.device_became_reset() {
-            core.shadow.confirm_reset();
-        } else if !self.is_stopping() && !self.is_gone() {
+        let ended = !self.faults.is_faulted() && self.device_became_reset();
+        if !ended && !self.is_stopping() && !self.is_gone() {
             self.reset_function(core);
         }
-        self.forget(core);
+        self.forget(core, if ended { Event::ResetEnded } else { Event::ResetUnconfirmed });
         core.bus_master.device_reset();
         self.apply_bus_master(core);
     }
@@ -105,10 +105,11 @@ impl TransitionalDevice {
         self.faults.fault(reason);
     }
 
-    /// Forgets what the device forgot: shadow, vectors, pending interrupts. Hidden vectors are given
+    /// Forgets what the device forgot: registers, vectors, pending interrupts. Hidden vectors are given
     /// again when the guest sets queues up again.
-    fn forget(&self, core: &mut Core) {
-        core.shadow.reset();
+    fn forget(&self, core: &mut Core, reset: Event) {
+        core.cache.apply(reset);
+        core.armed.clear();
         core.config_armed = false;
         core.config_given = false;
         self.front.clear_isr(|| self.vectors.drain());
@@ -157,7 +158,7 @@ impl TransitionalDevice {
         }
         core.guest_msix = false;
         core.bus_master = super::bus_master::BusMaster::default();
-        self.forget(core);
+        self.forget(core, Event::ResetUnconfirmed);
         self.front.reset();
         self.vf_was_reset(core);
         self.publish(core);

@@ -15,6 +15,9 @@
 //! every configuration interrupt before the guest does, and with MSI-X on these go to the guest
 //! directly.
 
+use serde::{Deserialize, Serialize};
+
+use super::cache_events::MacFate;
 use super::fields::Piece;
 use super::identity::DeviceType;
 use crate::bus::Width;
@@ -24,7 +27,7 @@ const NET_CTRL_MAC_ADDR: u32 = 1 << 23;
 const MAC_LEN: usize = 6;
 
 /// Bytes read ahead of the guest.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Run {
     /// Offset of the byte that the guest has to read next.
     next: u8,
@@ -34,11 +37,9 @@ struct Run {
     left: u8,
 }
 
-/// What is known of one device's configuration.
-#[derive(Debug)]
-pub struct ConfigKnown {
-    enabled: bool,
-    is_net: bool,
+/// All that is known of one device's configuration, to be saved and set again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigState {
     /// Whether only writes of the guest change the MAC address.
     mac_is_fixed: bool,
     mac: [Option<u8>; MAC_LEN],
@@ -47,23 +48,35 @@ pub struct ConfigKnown {
     refuses_runs: bool,
 }
 
-impl ConfigKnown {
-    /// Nothing is known of a `device`; if not `enabled`, nothing ever will be.
-    pub fn new(enabled: bool, device: DeviceType) -> Self {
-        Self {
-            enabled,
-            is_net: device == DeviceType::Net,
-            mac_is_fixed: true,
-            mac: [None; MAC_LEN],
-            run: None,
-            refuses_runs: false,
-        }
+/// What is known of one device's configuration.
+#[derive(Debug)]
+pub struct ConfigCache {
+    answers: bool,
+    is_net: bool,
+    state: ConfigState,
+}
+
+impl ConfigCache {
+    /// Nothing is known of a `device`; with `answers` off, nothing ever will be.
+    pub fn new(answers: bool, device: DeviceType) -> Self {
+        let state = ConfigState { mac_is_fixed: true, mac: [None; MAC_LEN], run: None, refuses_runs: false };
+        Self { answers, is_net: device == DeviceType::Net, state }
+    }
+
+    /// All that it holds.
+    pub fn state(&self) -> ConfigState {
+        self.state.clone()
+    }
+
+    /// Goes on from `state`.
+    pub fn set_state(&mut self, state: ConfigState) {
+        self.state = state;
     }
 
     /// What the device would answer for `piece`, if that is known. Ends a run that it is not the next
     /// part of.
     pub fn get(&mut self, piece: &Piece) -> Option<u32> {
-        let run = self.run.take();
+        let run = self.state.run.take();
         if let Some(value) = self.mac_part(piece) {
             return Some(value);
         }
@@ -78,7 +91,7 @@ impl ConfigKnown {
 
     fn mac_part(&self, piece: &Piece) -> Option<u32> {
         let start = usize::from(piece.offset);
-        let bytes = self.mac.get(start..start.checked_add(piece.width.bytes())?)?;
+        let bytes = self.state.mac.get(start..start.checked_add(piece.width.bytes())?)?;
         bytes.iter().rev().try_fold(0, |value, byte| Some(value << 8 | u32::from((*byte)?)))
     }
 
@@ -90,24 +103,24 @@ impl ConfigKnown {
             _ => Width::B4,
         };
         // Wider accesses of the guest are no byte-by-byte reading.
-        let ahead = self.enabled && !self.refuses_runs && piece.width == Width::B1;
+        let ahead = self.answers && !self.state.refuses_runs && piece.width == Width::B1;
         if ahead { widest } else { piece.width }
     }
 
     /// The device refused a width from [`Self::width_to_read`] that the guest did not ask for.
     pub fn refused_run(&mut self) {
-        self.refuses_runs = true;
+        self.state.refuses_runs = true;
     }
 
     /// The device answered `value` for the `width` bytes from `piece.offset` on; the guest gets those
     /// of `piece`.
     pub fn read(&mut self, piece: &Piece, width: Width, value: u32) {
-        if !self.enabled {
+        if !self.answers {
             return;
         }
-        if self.is_net && self.mac_is_fixed {
+        if self.is_net && self.state.mac_is_fixed {
             let bytes = value.to_le_bytes();
-            let slots = self.mac.iter_mut().skip(piece.offset.into());
+            let slots = self.state.mac.iter_mut().skip(piece.offset.into());
             slots.zip(bytes.iter().take(width.bytes())).for_each(|(slot, byte)| *slot = Some(*byte));
         }
         self.keep_run(piece.offset, value, width.bytes() as u8, piece.width.bytes() as u8);
@@ -118,45 +131,33 @@ impl ConfigKnown {
         let left = available.saturating_sub(taken);
         let rest = value.checked_shr(8 * u32::from(taken)).unwrap_or(0);
         let next = offset.checked_add(taken);
-        self.run = next.filter(|_| left != 0).map(|next| Run { next, value: rest, left });
+        self.state.run = next.filter(|_| left != 0).map(|next| Run { next, value: rest, left });
     }
 
-    /// The guest wrote device configuration.
-    pub fn written(&mut self) {
-        self.forget();
-    }
-
-    /// The driver accepted these features.
-    pub fn driver_features(&mut self, features: u32) {
-        if self.is_net && features & NET_CTRL_MAC_ADDR != 0 {
-            self.distrust();
-        }
+    /// Whether a driver that accepted `features` can change the MAC address through a queue.
+    pub fn may_change_by_queue(&self, features: u32) -> bool {
+        self.is_net && features & NET_CTRL_MAC_ADDR != 0
     }
 
     /// Another access came between.
     pub fn end_run(&mut self) {
-        self.run = None;
+        self.state.run = None;
     }
 
-    /// Forgets what is known.
-    pub fn forget(&mut self) {
-        self.mac = [None; MAC_LEN];
-        self.run = None;
-    }
-
-    /// Others than the guest's register writes may change the MAC address from now on.
-    pub fn distrust(&mut self) {
-        self.forget();
-        self.mac_is_fixed = false;
-    }
-
-    /// The device was reset: no driver has accepted anything.
-    pub fn restart(&mut self) {
-        self.forget();
-        self.mac_is_fixed = true;
+    /// An event that the table of `cache_events` lists: the run ends, and this becomes of the MAC address.
+    pub fn apply(&mut self, mac: MacFate) {
+        self.state.run = None;
+        if mac != MacFate::Keep {
+            self.state.mac = [None; MAC_LEN];
+        }
+        match mac {
+            MacFate::Keep | MacFate::Forget => {}
+            MacFate::Distrust => self.state.mac_is_fixed = false,
+            MacFate::Trust => self.state.mac_is_fixed = true,
+        }
     }
 }
 
 #[cfg(test)]
-#[path = "config_known_tests.rs"]
+#[path = "config_cache_tests.rs"]
 mod tests;
