@@ -2,10 +2,11 @@
 //! The device model of Heirloom.
 //!
 //! Nothing in this crate knows KVM: what a device needs of the platform (an interrupt line, an MSI
-//! route, an ioeventfd, a timer) is a small trait in [`platform`], implemented by `vmm::kvm`.
+//! route, an ioeventfd, a timer) is a small trait in [`contract::platform`], implemented by `vmm::kvm`.
 //!
 //! | module | what it is |
 //! | --- | --- |
+//! | [`contract`] | what the other modules agree on, and none of them owns |
 //! | [`bus`] | guest accesses, and the tables that find their device |
 //! | [`pci`] | configuration space, BARs, MSI-X, INTx, configuration mechanism 1 |
 //! | [`chipset`] | serial port, i8042, CMOS/RTC, ACPI power management, debug port |
@@ -18,9 +19,9 @@
 pub mod admin;
 pub mod bus;
 pub mod chipset;
+pub mod contract;
 pub mod function;
 pub mod passthrough;
 pub mod pci;
-pub mod platform;
 pub mod soft_pf;
 pub mod transitional;

@@ -14,13 +14,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use devices::admin::wire::NotifyEntry;
-use devices::admin::{AdminChannel, OverAdmin, PfDriver, Wait};
+use devices::admin::{AdminChannel, OverAdmin, PfDriver};
 use devices::bus::{Access, Width};
+use devices::contract::Wait;
+use devices::contract::platform::{IrqLine, MsiInterrupt, MsiMessage, MsiSource};
 use devices::function::PciFunction;
 use devices::function::detachable::Detachable;
 use devices::function::vfio_user::{Server, VfioUserFunction};
 use devices::pci::PciDevice;
-use devices::platform::{IrqLine, MsiInterrupt, MsiMessage, MsiSource};
 use devices::soft_pf::{HiddenConfig, NetBackend, SoftPf, VfSpec};
 use devices::transitional::{NotifyMode, Parts, TransitionalConfig, TransitionalDevice};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use devices::platform::{IrqLine, MsiInterrupt, MsiMessage, MsiSource, PortEvents};
+use devices::contract::platform::{IrqLine, MsiInterrupt, MsiMessage, MsiSource, PortEvents};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 /// An interrupt line.

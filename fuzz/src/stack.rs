@@ -9,13 +9,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use devices::admin::wire::NotifyEntry;
-use devices::admin::{AdminChannel, OverAdmin, PfDriver, Wait};
+use devices::admin::{AdminChannel, OverAdmin, PfDriver};
+use devices::contract::{LegacyRegisters, NotifyAddress, Wait};
 use devices::bus::Width;
 use devices::function::{DmaRegion, PciFunction};
 use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
-use devices::transitional::{
-    IrqMode, LegacyRegisters, NotifyAddress, NotifyMode, Parts, TransitionalConfig, TransitionalDevice,
-};
+use devices::transitional::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalDevice};
 use event_manager::{EventManager, SubscriberOps};
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
@@ -167,7 +166,7 @@ impl Guest {
         assert_eq!(self.ports.taken(), 0, "ioeventfds stay after the end");
         let cancelled = AtomicBool::new(false);
         let wait = Wait { deadline: Instant::now() + PATIENCE, cancelled: &cancelled };
-        let status = self.registers.read(devices::transitional::Area::Common, 18, Width::B1, &wait);
+        let status = self.registers.read(devices::contract::Area::Common, 18, Width::B1, &wait);
         assert_eq!(status, Ok(0), "the device still runs");
         self.vf.dma_unmap(0).expect("it was mapped");
     }

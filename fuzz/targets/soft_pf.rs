@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use devices::admin::{PfDriver, Wait};
+use devices::admin::PfDriver;
+use devices::contract::Wait;
 use devices::bus::Width;
 use devices::function::{DmaRegion, PciFunction};
 use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use devices::admin::{AdminChannel, OverAdmin, PfDriver, Wait};
+use devices::admin::{AdminChannel, OverAdmin, PfDriver};
 use devices::bus::Width;
+use devices::contract::{Area, LegacyRegisters, Wait};
 use devices::function::PciFunction;
 use devices::function::vfio_user::VfioUserFunction;
-use devices::transitional::{Area, LegacyRegisters};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::Heirloom;

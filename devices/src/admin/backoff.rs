@@ -5,7 +5,7 @@ use std::hint;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{AdminError, Wait};
+use crate::contract::{Wait, WaitOver};
 
 /// Rounds of processor pauses before the processor is offered to others. Short: on a machine with few
 /// cores the device may be software that waits for this very core.
@@ -48,7 +48,7 @@ impl Backoff {
 }
 
 /// Sleeps for `time`, or until there is a reason to leave.
-pub(super) fn sleep(time: Duration, wait: &Wait<'_>) -> Option<AdminError> {
+pub(super) fn sleep(time: Duration, wait: &Wait<'_>) -> Option<WaitOver> {
     let end = Instant::now().checked_add(time);
     loop {
         if let Some(reason) = wait.over() {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Running one administration command, whoever carries it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
-
 use thiserror::Error;
+
+use crate::contract::{Wait, WaitOver};
 
 /// One command: what the header says and the command-specific data, both exact to the byte. For the
 /// legacy access commands the length of data and result *is* the access width, so nothing is padded.
@@ -18,28 +17,6 @@ pub struct Command<'a> {
     pub member_id: u64,
     /// Command-specific data, at most 64 bytes.
     pub data: &'a [u8],
-}
-
-/// How long to wait for a command, and what ends the wait early.
-#[derive(Clone, Copy, Debug)]
-pub struct Wait<'a> {
-    /// When to give up.
-    pub deadline: Instant,
-    /// Set when the VM stops; a waiting vCPU leaves at once.
-    pub cancelled: &'a AtomicBool,
-}
-
-impl Wait<'_> {
-    /// Why to stop waiting now, if there is a reason.
-    pub fn over(&self) -> Option<AdminError> {
-        if self.cancelled.load(Ordering::Relaxed) {
-            Some(AdminError::Cancelled)
-        } else if Instant::now() >= self.deadline {
-            Some(AdminError::Timeout)
-        } else {
-            None
-        }
-    }
 }
 
 /// Why a command has no result.
@@ -82,6 +59,15 @@ pub enum AdminError {
     /// The channel is dead: the PF was reset or removed, or broke the protocol.
     #[error("the admin virtqueue is dead: {0}")]
     Dead(&'static str),
+}
+
+impl From<WaitOver> for AdminError {
+    fn from(over: WaitOver) -> Self {
+        match over {
+            WaitOver::Timeout => Self::Timeout,
+            WaitOver::Cancelled => Self::Cancelled,
+        }
+    }
 }
 
 /// Carries administration commands to a device that owns the group.

@@ -45,7 +45,7 @@ mod scripted_pf;
 #[cfg(test)]
 mod scripts;
 
-pub use channel::{AdminChannel, AdminError, Command, Wait};
+pub use channel::{AdminChannel, AdminError, Command};
 pub use notify::usable_addresses;
 pub use over_admin::OverAdmin;
 pub use pf::{Negotiation, PfDriver};

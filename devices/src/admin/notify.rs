@@ -3,7 +3,7 @@
 //! Interface" commands). Pure.
 
 use super::wire::{NotifyEntry, NotifyInfo};
-use crate::transitional::NotifyAddress;
+use crate::contract::NotifyAddress;
 
 /// Usable addresses in the device's order of preference. `region_size` gives the bytes of BAR `bar`
 /// of the owner (flags 1) or the member (flags 2), `None` where there is no such BAR. Entries that

@@ -7,11 +7,11 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::opcode::{qualifier, status};
 use super::stats::Recorder;
 use super::wire::{LegacyRead, LegacyWrite};
-use super::{AdminChannel, AdminError, AdminStats, Command, Wait, opcode};
-use crate::bus::Width;
-use crate::transitional::{Area, LegacyRegisters, NotifyAddress, RegisterError};
+use super::{AdminChannel, AdminError, AdminStats, Command, opcode};
+use crate::contract::{Answer, Area, LegacyRegisters, NotifyAddress, RegisterError, Wait, Width};
 
 /// Bytes of the legacy common configuration, with both MSI-X vectors (virtio 1.4, "Legacy Interfaces:
 /// A Note on PCI Device Layout").
@@ -55,13 +55,34 @@ impl OverAdmin {
         data: &[u8],
         result: &mut [u8],
         wait: &Wait<'_>,
-    ) -> Result<(), AdminError> {
+    ) -> Result<(), RegisterError> {
         let member_id = u64::from(self.member.get());
         let command = Command { opcode, group_type: opcode::GROUP_SRIOV, member_id, data };
         let begun = Instant::now();
         let outcome = self.channel.execute(&command, result, wait);
         self.recorder.record(opcode, at, begun.elapsed(), &outcome);
-        outcome
+        outcome.map_err(|error| explain(error, at, data.len().max(result.len())))
+    }
+}
+
+/// What a failed command means for the access `at` that it carried in `len` bytes. A member or group
+/// that the PF does not know has lost its place, whatever the status beside it.
+fn explain(error: AdminError, (area, offset): (Area, u8), len: usize) -> RegisterError {
+    match error {
+        AdminError::Refused { status, qualifier } => {
+            let answer = Answer { status, qualifier };
+            match (status, qualifier) {
+                (_, qualifier::INVALID_GROUP | qualifier::INVALID_MEMBER) => RegisterError::Gone(answer),
+                (status::EAGAIN | status::ENOMEM, _) => RegisterError::Busy(answer),
+                _ => RegisterError::Refused(answer),
+            }
+        }
+        AdminError::Timeout => RegisterError::Timeout,
+        AdminError::Cancelled => RegisterError::Cancelled,
+        AdminError::Short { got, wanted } => RegisterError::Short { got, wanted },
+        AdminError::Full => RegisterError::Full,
+        AdminError::TooLong { .. } => RegisterError::NoSuchRegister { area, offset, width: len },
+        AdminError::Dead(reason) => RegisterError::Dead(reason),
     }
 }
 
@@ -101,8 +122,7 @@ impl LegacyRegisters for OverAdmin {
         let write = LegacyWrite { offset, data: value.get(..bytes).unwrap_or_default() };
         let no_register = RegisterError::NoSuchRegister { area, offset, width: bytes };
         let (data, len) = write.encode().ok_or(no_register)?;
-        self.execute((opcode, (area, offset)), data.get(..len).unwrap_or_default(), &mut [], wait)?;
-        Ok(())
+        self.execute((opcode, (area, offset)), data.get(..len).unwrap_or_default(), &mut [], wait)
     }
 
     fn notify_addresses(&self) -> &[NotifyAddress] {

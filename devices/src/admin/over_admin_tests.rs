@@ -69,23 +69,34 @@ fn accesses_become_commands() {
 #[test]
 fn errors_are_passed_on_and_counted_by_kind() {
     let (channel, device) = registers(Duration::ZERO);
+    let refused = |status, qualifier| AdminError::Refused { status, qualifier };
+    let answer = |status, qualifier| Answer { status, qualifier };
     let errors = [
-        AdminError::Timeout,
-        AdminError::Timeout,
-        AdminError::Refused { status: 22, qualifier: 3 },
-        AdminError::Cancelled,
-        AdminError::Short { got: 0, wanted: 9 },
-        AdminError::Full,
-        AdminError::Dead("test"),
+        (AdminError::Timeout, RegisterError::Timeout),
+        (AdminError::Timeout, RegisterError::Timeout),
+        (refused(22, 3), RegisterError::Refused(answer(22, 3))),
+        (refused(11, 7), RegisterError::Busy(answer(11, 7))),
+        (refused(12, 6), RegisterError::Busy(answer(12, 6))),
+        (refused(22, 4), RegisterError::Gone(answer(22, 4))),
+        (refused(22, 5), RegisterError::Gone(answer(22, 5))),
+        (AdminError::Cancelled, RegisterError::Cancelled),
+        (AdminError::Short { got: 0, wanted: 9 }, RegisterError::Short { got: 0, wanted: 9 }),
+        (AdminError::Full, RegisterError::Full),
+        (AdminError::Dead("test"), RegisterError::Dead("test")),
     ];
-    for error in errors {
-        *channel.error.lock().unwrap() = Some(error.clone());
-        assert_eq!(device.read(Area::Common, 18, Width::B1, &wait()), Err(RegisterError::Admin(error)));
+    for (below, above) in errors {
+        assert_eq!(below.to_string(), above.to_string());
+        *channel.error.lock().unwrap() = Some(below);
+        assert_eq!(device.read(Area::Common, 18, Width::B1, &wait()), Err(above));
     }
+    let too_long = AdminError::TooLong { data: 1, result: 1 };
+    *channel.error.lock().unwrap() = Some(too_long);
+    let none = RegisterError::NoSuchRegister { area: Area::Common, offset: 18, width: 1 };
+    assert_eq!(device.read(Area::Common, 18, Width::B1, &wait()), Err(none));
     let stats = device.stats();
     assert_eq!(stats.member, 3);
     let reads = stats.commands.iter().find(|stats| stats.command == "LEGACY_COMMON_CFG_READ").unwrap();
-    let one_each = ErrorCounts { refused: 1, timeout: 2, cancelled: 1, short: 1, full: 1, dead: 1, too_long: 0 };
+    let one_each = ErrorCounts { refused: 5, timeout: 2, cancelled: 1, short: 1, full: 1, dead: 1, too_long: 1 };
     assert_eq!((reads.count, reads.errors), (0, one_each));
     assert!(stats.commands.iter().filter(|other| *other != reads).all(|other| other.errors == Default::default()));
 }
@@ -149,7 +160,7 @@ fn registers_of_two_members_over_a_pf_driver() {
     assert_eq!(two.read(Area::Common, 6, Width::B2, &wait()), Ok(0));
     assert_eq!(two.read(Area::Device, 5, Width::B1, &wait()), Ok(0xbe));
     let nobody = vf(9).read(Area::Common, 18, Width::B1, &wait());
-    assert_eq!(nobody, Err(RegisterError::Admin(AdminError::Refused { status: 22, qualifier: 5 })));
+    assert_eq!(nobody, Err(RegisterError::Gone(Answer { status: 22, qualifier: 5 })));
     let first = &pf.seen()[2];
     assert_eq!((first.readable.len(), first.writable), (36, 8), "vector B02");
 }

@@ -17,9 +17,9 @@ use super::pf_init::{self, PfDevice};
 use super::queue::PfQueue;
 use super::sriov::SrIov;
 use super::wire::{CommandList, NOTIFY_INFO_LEN, NotifyInfo};
-use super::{AdminChannel, AdminError, Command, Wait};
+use super::{AdminChannel, AdminError, Command};
+use crate::contract::{NotifyAddress, Wait};
 use crate::function::{FunctionError, PciFunction};
-use crate::transitional::NotifyAddress;
 
 /// Commands that this driver puts to use if the device has them. The list commands stay in, so that
 /// the list can be chosen again without a reset.
@@ -142,7 +142,7 @@ impl PfDriver {
                 Err(TryLockError::WouldBlock) => {}
             }
             if let Some(reason) = wait.over() {
-                return Err(reason);
+                return Err(reason.into());
             }
             backoff.pause();
         }

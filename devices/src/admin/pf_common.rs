@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use super::AdminError;
 use super::pf_caps::Structure;
 use super::pf_error::PfCause;
-use super::{AdminError, Wait};
 use crate::bus::Width;
+use crate::contract::{Wait, WaitOver};
 use crate::function::PciFunction;
 
 /// Length that covers admin_queue_index and admin_queue_num.
@@ -108,8 +109,8 @@ impl CommonConfig {
             }
             match wait.over() {
                 None => thread::sleep(RESET_POLL),
-                Some(AdminError::Timeout) => return Err(PfCause::ResetStuck { status }),
-                Some(reason) => return Err(reason.into()),
+                Some(WaitOver::Timeout) => return Err(PfCause::ResetStuck { status }),
+                Some(WaitOver::Cancelled) => return Err(AdminError::Cancelled.into()),
             }
         }
     }

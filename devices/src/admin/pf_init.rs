@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use super::Wait;
 use super::dma::{AVAIL, AdminMemory, DESCRIPTORS, MAX_RING, USED};
 use super::pf_caps::{self, Structure, VirtioStructures};
 use super::pf_common::device_status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FAILED, FEATURES_OK, NEEDS_RESET};
@@ -16,6 +15,7 @@ use super::pf_error::{AtStep, PfCause, PfError};
 use super::queue::{PfQueue, QueueRegisters};
 use super::ring::{RingFault, SplitRing};
 use crate::bus::Width;
+use crate::contract::Wait;
 use crate::function::{FunctionError, PciFunction};
 
 const COMMAND: u16 = 0x04;

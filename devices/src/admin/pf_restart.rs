@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::AdminError;
 use super::backoff;
 use super::opcode;
 use super::pf::{Negotiation, PfDriver};
 use super::pf_error::{AtStep, PfCause, PfError};
 use super::pf_init::PfDevice;
-use super::{AdminError, Wait};
+use crate::contract::Wait;
 
 /// What PCI Express grants a VF between VF Enable and its first answer.
 const VF_READY: Duration = Duration::from_millis(100);
@@ -84,7 +85,9 @@ impl PfDriver {
             return Ok(());
         }
         self.enable_vfs(count)?;
-        backoff::sleep(VF_READY, wait).map_or(Ok(()), Err).at(self.name(), "waiting for the VFs")
+        backoff::sleep(VF_READY, wait)
+            .map_or(Ok(()), |over| Err(AdminError::from(over)))
+            .at(self.name(), "waiting for the VFs")
     }
 }
 

@@ -12,9 +12,9 @@ use crate::admin::scripted_pf::{Quirks, ScriptedPf};
 use crate::admin::scripts::{Answer, legacy_device};
 use crate::admin::{AdminChannel, Command};
 use crate::bus::Width;
+use crate::contract::NotifyAddress;
 use crate::function::PciFunction;
 use crate::soft_pf::{NetBackend, SoftPf, VfSpec};
-use crate::transitional::NotifyAddress;
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 

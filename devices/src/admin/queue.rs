@@ -16,8 +16,9 @@ use super::opcode::{self, status};
 use super::ring::{RingFault, SplitRing};
 use super::slots::SlotTable;
 use super::wire::{self, MAX_DATA, MAX_RESULT, REPLY_LEN, Request};
-use super::{AdminChannel, AdminError, Command, Wait};
+use super::{AdminChannel, AdminError, Command};
 use crate::bus::Width;
+use crate::contract::{Wait, WaitOver};
 use crate::function::PciFunction;
 
 const RETRY_FIRST: Duration = Duration::from_micros(100);
@@ -213,7 +214,7 @@ impl PfQueue {
                 return Ok(value);
             }
             if let Some(reason) = wait.over() {
-                return Err(reason);
+                return Err(reason.into());
             }
             backoff.pause();
         }
@@ -339,8 +340,8 @@ impl PfQueue {
             };
             match backoff::sleep(delay, wait) {
                 None => {}
-                Some(AdminError::Timeout) => return Err(refused),
-                Some(reason) => return Err(reason),
+                Some(WaitOver::Timeout) => return Err(refused),
+                Some(WaitOver::Cancelled) => return Err(AdminError::Cancelled),
             }
             self.counters.retries.fetch_add(1, Ordering::Relaxed);
             delay = (delay * 2).min(RETRY_LAST);
@@ -373,7 +374,7 @@ impl AdminChannel for PfQueue {
             return Err(too_long);
         }
         if let Some(reason) = wait.over() {
-            return Err(reason);
+            return Err(reason.into());
         }
         let exclusive = command.opcode == opcode::LIST_USE;
         let run = Run { request: &request, writable: REPLY_LEN + result.len(), exclusive };

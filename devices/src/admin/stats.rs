@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{AdminError, opcode};
-use crate::transitional::{Area, REGISTER_NAMES, register_index};
+use crate::contract::{Area, REGISTER_NAMES, register_index};
 
 /// Opcodes that are told apart: the four legacy access commands.
 const OPCODES: [u16; 4] = [

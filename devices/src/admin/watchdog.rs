@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use super::pf_log::PfLog;
 use super::wire::NotifyEntry;
-use super::{AdminError, PfDriver, PfError, Wait};
+use super::{AdminError, PfDriver, PfError};
+use crate::contract::{NotifyAddress, Wait};
 use crate::function::PciFunction;
-use crate::transitional::NotifyAddress;
 
 /// Longest time for one attempt to start the PF again.
 const RESTART_LIMIT: Duration = Duration::from_secs(10);

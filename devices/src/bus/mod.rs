@@ -5,8 +5,7 @@
 //! It holds no lock while a device runs: a slow register on one vCPU never delays another.
 #![forbid(unsafe_code)]
 
-mod access;
 mod table;
 
-pub use access::{Access, Effect, IoDevice, Width};
+pub use crate::contract::{Access, Effect, IoDevice, Width};
 pub use table::{Bus, BusError, Claim, Range};

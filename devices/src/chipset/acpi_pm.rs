@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::{Clock, bytewise};
 use crate::bus::{Access, Effect, IoDevice};
-use crate::platform::IrqLine;
+use crate::contract::platform::IrqLine;
 
 /// First port and number of ports.
 pub const PORTS: (u64, u64) = (0x600, offset::END);

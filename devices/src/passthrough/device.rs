@@ -20,9 +20,9 @@ use super::msi::{Msi, MsiCapability};
 use super::report::{PassthroughReport, Stats};
 use super::view::{Owner, Places, View, ViewError};
 use crate::bus::{Access, Effect, Width};
+use crate::contract::platform::{IrqLine, MsiSource};
 use crate::function::{MappableArea, PciFunction};
 use crate::pci::{BarWindow, Changed, Command, ConfigSpace, MSIX_CONTROL_OFFSET, Msix, PciDevice};
-use crate::platform::{IrqLine, MsiSource};
 
 const COMMAND: u16 = 0x04;
 /// Bytes that configuration mechanism 1 reaches.

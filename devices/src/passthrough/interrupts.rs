@@ -10,9 +10,9 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::faults::Faults;
 use super::msi::{Msi, MsiSetting};
 use super::report::InterruptUse;
+use crate::contract::platform::{IrqLine, Resampled};
 use crate::function::{IntxEvents, PciFunction, eventfds};
 use crate::pci::Msix;
-use crate::platform::{IrqLine, Resampled};
 
 /// The interrupt pin: what the function signals, and what tells it that the guest is done.
 pub struct Pin {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::bus::Width;
+use crate::contract::platform::{MsiInterrupt, MsiMessage, MsiSource};
 use crate::pci::ConfigSpace;
-use crate::platform::{MsiInterrupt, MsiMessage, MsiSource};
 
 const ENABLE: u16 = 1;
 const IS_64BIT: u16 = 1 << 7;

@@ -10,10 +10,10 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{PassthroughDevice, PassthroughParts};
 use crate::bus::Width;
+use crate::contract::platform::{IrqLine, MsiInterrupt, MsiMessage, MsiSource, Resampled};
 use crate::function::{
     DmaRegion, FunctionError, IntxEvents, KickLink, MappableArea, PciFunction, Region, Result as FunctionResult,
 };
-use crate::platform::{IrqLine, MsiInterrupt, MsiMessage, MsiSource, Resampled};
 
 pub const PM: u16 = 0x40;
 pub const MSI: u16 = 0x50;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::config_space::{Command, ConfigSpace};
-use crate::platform::IrqLine;
+use crate::contract::platform::IrqLine;
 
 /// The interrupt requests that pins are wired to. They work with the 8259s and, under the same
 /// numbers, as IOAPIC pins, so a guest's MP table, ACPI `_PRT` and interrupt line registers all say

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::{BarWindow, PciDevice};
+use crate::contract::platform::{GuestMapper, Mapping};
 use crate::function::MappableArea;
-use crate::platform::{GuestMapper, Mapping};
 
 /// Most parts of one BAR that are mapped; a MSI-X table and pending bits leave three. The rest of a
 /// function that claims more is reached by exits.

@@ -14,7 +14,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::msix_layout::{MsixLayout, MsixPart};
 use crate::bus::Width;
-use crate::platform::{MsiInterrupt, MsiMessage, MsiSource};
+use crate::contract::platform::{MsiInterrupt, MsiMessage, MsiSource};
 
 /// Message control: MSI-X enable.
 const CONTROL_ENABLE: u16 = 1 << 15;

@@ -14,7 +14,7 @@ use super::host_bridge::HostBridge;
 use super::mapped::{MappedBars, Wanted};
 use super::{BarWindow, PciDevice};
 use crate::bus::{Access, Bus, Claim, Effect, IoDevice, Range, Width};
-use crate::platform::GuestMapper;
+use crate::contract::platform::GuestMapper;
 
 /// Slots (device numbers) of a bus.
 const SLOTS: usize = 32;

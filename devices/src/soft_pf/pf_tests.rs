@@ -8,9 +8,9 @@ use std::time::Instant;
 use super::super::testing::{Bench, PATIENCE, Ram, device_config, disk, enable_function, kick, modern_queue, read};
 use super::super::{SoftPf, VfSpec};
 use super::*;
-use crate::admin::{AdminChannel, OverAdmin, PfDriver, Wait};
+use crate::admin::{AdminChannel, OverAdmin, PfDriver};
+use crate::contract::{Area, LegacyRegisters, NotifyAddress, Wait};
 use crate::function::FunctionError;
-use crate::transitional::{Area, LegacyRegisters, NotifyAddress};
 
 fn mixed() -> Vec<VfSpec> {
     let mut specs = Bench::nets(1);

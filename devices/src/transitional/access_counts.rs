@@ -4,9 +4,8 @@
 use serde::Serialize;
 
 use super::decode::{Direction, Target};
-use super::register_names::{ISR_STATUS, QUEUE_NOTIFY, REGISTER_NAMES, register_index};
-use super::registers::Area;
 use super::stats::Counter;
+use crate::contract::{Area, ISR_STATUS, QUEUE_NOTIFY, REGISTER_NAMES, register_index};
 
 /// Registers, and what is none.
 const PLACES: usize = REGISTER_NAMES.len() + 1;

@@ -8,12 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::decode::{Direction, Register};
 use super::fault::Faults;
-use super::registers::{Area, LegacyRegisters, RegisterError};
 use super::stats::Stats;
 use super::trace::{DeviceTrace, SentCommand};
-use crate::admin::opcode::status;
-use crate::admin::{AdminError, Wait};
-use crate::bus::Width;
+use crate::contract::{Area, LegacyRegisters, RegisterError, Wait, Width};
 
 /// Legacy registers with a deadline.
 pub struct BackEnd {
@@ -79,14 +76,10 @@ impl BackEnd {
         let now = Instant::now();
         let wait = Wait { deadline: now.checked_add(limit).unwrap_or(now), cancelled: &self.cancelled };
         access(&wait).map_err(|error| {
-            self.trace.command_failed((&error).into());
+            self.trace.command_failed(error.kind());
             self.faults.register(&error);
             match error {
-                // Busy until the deadline: asking in another way would wait as long again.
-                RegisterError::Admin(AdminError::Refused { status: status::EAGAIN | status::ENOMEM, .. }) => {
-                    Denied::Failed
-                }
-                RegisterError::Admin(AdminError::Refused { .. }) => Denied::Refused,
+                RegisterError::Refused(_) | RegisterError::Gone(_) => Denied::Refused,
                 _ => Denied::Failed,
             }
         })

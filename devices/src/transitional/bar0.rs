@@ -12,9 +12,8 @@ use super::device::{Core, TransitionalDevice};
 use super::fields::{Piece, Split};
 use super::notify::Kick;
 use super::register_cache::{STATUS_DRIVER, STATUS_DRIVER_OK, STATUS_MODERN};
-use super::register_names::QUEUE_NOTIFY;
-use super::registers::Area;
 use crate::bus::Width;
+use crate::contract::{Area, QUEUE_NOTIFY};
 
 impl TransitionalDevice {
     /// A guest's read. All ones where there is no answer. `seen` gets to know which register it is for.

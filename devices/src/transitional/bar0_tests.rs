@@ -3,9 +3,9 @@
 //! part and `D` the device configuration: what the admin commands carry.
 use std::sync::atomic::Ordering;
 
-use super::super::NotifyAddress;
 use super::super::bench::{Bench, NET_FEATURES, Setup, refused};
 use super::*;
+use crate::contract::NotifyAddress;
 
 /// A network card with MSI-X on.
 fn msix() -> Bench {

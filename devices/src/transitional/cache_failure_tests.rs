@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The shadow when accesses fail: what was known is not told any more.
 use super::bench::{Bench, Setup, refused};
-use crate::admin::AdminError;
+use crate::contract::RegisterError;
 
 fn bench() -> Bench {
     let mut setup = Setup::net();
@@ -14,7 +14,7 @@ fn f25_out_of_service_only_the_status_is_answered() {
     let bench = bench();
     bench.start_intx();
     assert_eq!(bench.r32(0), super::bench::NET_FEATURES);
-    bench.model.trouble.fail("R D", AdminError::Dead("the PF was reset").into());
+    bench.model.trouble.fail("R D", RegisterError::Dead("the PF was reset"));
     assert_eq!(bench.r8(20), 0xff);
     assert_eq!((bench.r32(0), bench.r32(8), bench.r16(14)), (u32::MAX, u32::MAX, 0xffff));
     assert_eq!(bench.r8(18), 7);

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::bench::{Bench, Setup, refused};
-use crate::admin::AdminError;
 use crate::bus::Width;
+use crate::contract::RegisterError;
 use crate::pci::{Command, PciDevice};
 
 #[test]
@@ -94,7 +94,7 @@ fn f12_a_dead_pf_costs_one_deadline() {
 fn f12_a_guest_reset_brings_a_function_back() {
     let bench = Bench::net();
     bench.start_intx();
-    bench.model.trouble.fail("R D", AdminError::Dead("the PF was reset").into());
+    bench.model.trouble.fail("R D", RegisterError::Dead("the PF was reset"));
     bench.r8(20);
     assert!(bench.device.report().faulted.is_some());
     bench.model.trouble.end();
@@ -164,7 +164,7 @@ fn f25_status_after_reset_is_0_also_on_a_dead_device() {
     setup.config.reset_deadline = Duration::from_millis(20);
     let bench = setup.build();
     bench.start_intx();
-    bench.model.trouble.fail("", AdminError::Timeout.into());
+    bench.model.trouble.fail("", RegisterError::Timeout);
     bench.w8(18, 0);
     assert_eq!(bench.r8(18), 0);
     assert!(bench.device.report().faulted.is_some());

@@ -7,77 +7,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Serialize;
 
-use super::registers::RegisterError;
 use super::stats::Counter;
 use super::trace::DeviceTrace;
-use crate::admin::AdminError;
-
-/// Status qualifiers that say that the group or the member is gone.
-const INVALID_GROUP: u16 = 4;
-const INVALID_MEMBER: u16 = 5;
-
-/// Kinds of failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The device refused the access.
-    Refused,
-    /// No answer in time.
-    Timeout,
-    /// The VM stops.
-    Cancelled,
-    /// The answer was too short.
-    Short,
-    /// No room in the admin queue.
-    Full,
-    /// The admin queue is dead.
-    Dead,
-    /// The back end has no such register, or no room for an access of that width.
-    NoRegister,
-    /// An operation on the function failed.
-    Function,
-}
-
-impl Kind {
-    /// Its name in reports and traces.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Timeout => "timeout",
-            Self::Cancelled => "cancelled",
-            Self::Short => "short",
-            Self::Full => "full",
-            Self::Dead => "dead",
-            Self::NoRegister => "no_register",
-            Self::Function => "function",
-        }
-    }
-}
-
-impl From<&RegisterError> for Kind {
-    fn from(error: &RegisterError) -> Self {
-        match error {
-            RegisterError::Admin(AdminError::Refused { .. }) => Self::Refused,
-            RegisterError::Admin(AdminError::Timeout) => Self::Timeout,
-            RegisterError::Admin(AdminError::Cancelled) => Self::Cancelled,
-            RegisterError::Admin(AdminError::Short { .. }) => Self::Short,
-            RegisterError::Admin(AdminError::Full) => Self::Full,
-            RegisterError::Admin(AdminError::Dead(_)) => Self::Dead,
-            RegisterError::Admin(AdminError::TooLong { .. }) | RegisterError::NoSuchRegister { .. } => Self::NoRegister,
-            RegisterError::Function(_) => Self::Function,
-        }
-    }
-}
+use crate::contract::{FailureKind, RegisterError};
 
 /// Whether no access after this failure makes sense: each would wait for its deadline again, or go
 /// to a function that is not there.
 fn is_fatal(error: &RegisterError) -> bool {
-    match error {
-        RegisterError::Admin(AdminError::Timeout | AdminError::Dead(_) | AdminError::Full) => true,
-        RegisterError::Admin(AdminError::Refused { qualifier, .. }) => {
-            matches!(*qualifier, INVALID_GROUP | INVALID_MEMBER)
-        }
-        _ => false,
-    }
+    matches!(error, RegisterError::Timeout | RegisterError::Dead(_) | RegisterError::Full | RegisterError::Gone(_))
 }
 
 /// Failures by kind.
@@ -116,7 +53,7 @@ pub type FaultObserver = Box<dyn Fn(FaultChange<'_>) + Send + Sync>;
 /// The failures of one function.
 pub struct Faults {
     name: String,
-    counters: [Counter; 8],
+    counters: [Counter; FailureKind::COUNT],
     logged: AtomicU32,
     faulted: AtomicBool,
     reason: Mutex<Option<String>>,
@@ -176,7 +113,7 @@ impl Faults {
 
     /// Counts a failed register access, and takes the function out of service if it was fatal.
     pub fn register(&self, error: &RegisterError) {
-        self.count(error.into(), error);
+        self.count(error.kind(), error);
         if is_fatal(error) {
             self.fault(error.to_string());
         }
@@ -184,16 +121,16 @@ impl Faults {
 
     /// Counts a failed operation on the function.
     pub fn function(&self, error: &dyn std::fmt::Display) {
-        self.count(Kind::Function, error);
+        self.count(FailureKind::Function, error);
     }
 
     /// A guest can cause failures at will, so each kind is logged once in the function's life.
-    fn count(&self, kind: Kind, error: &dyn std::fmt::Display) {
+    fn count(&self, kind: FailureKind, error: &dyn std::fmt::Display) {
         if let Some(counter) = self.counters.get(kind as usize) {
             counter.add();
         }
         let bit = 1 << kind as u32;
-        if self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0 && kind != Kind::Cancelled {
+        if self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0 && kind != FailureKind::Cancelled {
             tracing::warn!(device = self.name, %error, "register access failed; more of this kind are counted, not logged");
         }
     }
@@ -238,16 +175,16 @@ impl Faults {
 
     /// Failures so far.
     pub fn counts(&self) -> ErrorCounts {
-        let of = |kind: Kind| self.counters.get(kind as usize).map_or(0, Counter::get);
+        let of = |kind: FailureKind| self.counters.get(kind as usize).map_or(0, Counter::get);
         ErrorCounts {
-            refused: of(Kind::Refused),
-            timeout: of(Kind::Timeout),
-            cancelled: of(Kind::Cancelled),
-            short: of(Kind::Short),
-            full: of(Kind::Full),
-            dead: of(Kind::Dead),
-            no_register: of(Kind::NoRegister),
-            function: of(Kind::Function),
+            refused: of(FailureKind::Refused),
+            timeout: of(FailureKind::Timeout),
+            cancelled: of(FailureKind::Cancelled),
+            short: of(FailureKind::Short),
+            full: of(FailureKind::Full),
+            dead: of(FailureKind::Dead),
+            no_register: of(FailureKind::NoRegister),
+            function: of(FailureKind::Function),
         }
     }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
+use crate::contract::Answer;
 
 fn refused(qualifier: u16) -> RegisterError {
-    RegisterError::Admin(AdminError::Refused { status: 22, qualifier })
+    RegisterError::Refused(Answer { status: 22, qualifier })
 }
 
 #[test]
@@ -10,7 +11,7 @@ fn a_refused_access_is_counted_and_service_goes_on() {
     let faults = Faults::new("t");
     faults.register(&refused(3));
     faults.register(&refused(1));
-    faults.register(&RegisterError::Admin(AdminError::Short { got: 8, wanted: 9 }));
+    faults.register(&RegisterError::Short { got: 8, wanted: 9 });
     assert!(!faults.is_faulted());
     assert_eq!(faults.counts(), ErrorCounts { refused: 2, short: 1, ..ErrorCounts::default() });
 }
@@ -18,16 +19,15 @@ fn a_refused_access_is_counted_and_service_goes_on() {
 #[test]
 fn timeouts_dead_queues_and_lost_members_end_service_with_the_first_reason() {
     let fatal = [
-        RegisterError::Admin(AdminError::Timeout),
-        RegisterError::Admin(AdminError::Dead("the PF was reset")),
-        RegisterError::Admin(AdminError::Full),
-        refused(INVALID_MEMBER),
-        refused(INVALID_GROUP),
+        RegisterError::Timeout,
+        RegisterError::Dead("the PF was reset"),
+        RegisterError::Full,
+        RegisterError::Gone(Answer { status: 22, qualifier: 5 }),
     ];
     for error in fatal {
         let faults = Faults::new("t");
         faults.register(&error);
-        faults.register(&RegisterError::Admin(AdminError::Timeout));
+        faults.register(&RegisterError::Timeout);
         assert_eq!(faults.reason(), Some(error.to_string()));
         faults.recover();
         assert!(!faults.is_faulted() && faults.reason().is_none());
@@ -37,7 +37,7 @@ fn timeouts_dead_queues_and_lost_members_end_service_with_the_first_reason() {
 #[test]
 fn a_stopping_vm_is_no_fault() {
     let faults = Faults::new("t");
-    faults.register(&RegisterError::Admin(AdminError::Cancelled));
+    faults.register(&RegisterError::Cancelled);
     assert!(!faults.is_faulted());
     assert_eq!(faults.counts().cancelled, 1);
 }

@@ -16,13 +16,14 @@ use super::bench::{FakeLine, FakePorts, Log};
 use super::*;
 use crate::admin::faulty::FaultyPf;
 use crate::admin::wire::NotifyEntry;
-use crate::admin::{AdminChannel, OverAdmin, PfDriver, PfHealth, PfWatchdog, Wait, WatchedVf};
+use crate::admin::{AdminChannel, OverAdmin, PfDriver, PfHealth, PfWatchdog, WatchedVf};
 use crate::bus::{Access, Effect, Width};
+use crate::contract::Wait;
+use crate::contract::platform::{MsiInterrupt, MsiMessage, MsiSource, PortEvents};
 use crate::function::PciFunction;
 use crate::function::shared::shared_region;
 use crate::function::vfio_user::{Server, VfioUserFunction};
 use crate::pci::PciDevice;
-use crate::platform::{MsiInterrupt, MsiMessage, MsiSource, PortEvents};
 use crate::soft_pf::{Quirks, SoftPf, VfSpec};
 
 const MEMORY: usize = 4 << 20;

@@ -22,8 +22,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::bus::Width;
+use crate::contract::platform::IrqLine;
 use crate::pci::{BarWindow, Changed, Command, ConfigSpace, IntxPin};
-use crate::platform::IrqLine;
 
 /// ISR bit: some queue has used buffers.
 pub const ISR_QUEUE: u8 = 1;

@@ -8,7 +8,7 @@ use super::decode::Register;
 use super::device::{Core, TransitionalDevice, VfMsix};
 use super::front::ISR_QUEUE;
 use super::register_cache::{NO_VECTOR, STATUS_DRIVER_OK};
-use super::registers::Area;
+use crate::contract::Area;
 use crate::pci::Msix;
 
 impl TransitionalDevice {

@@ -11,9 +11,9 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::notify::Doorbell;
 use super::queue_set::QueueSet;
-use super::register_names::QUEUE_NOTIFY;
+use crate::contract::QUEUE_NOTIFY;
+use crate::contract::platform::PortEvents;
 use crate::function::KickLink;
-use crate::platform::PortEvents;
 
 /// A link that works.
 struct Live {

@@ -10,7 +10,6 @@
 //! | `register_cache`, `config_cache` | registers: what the guest wrote, and what the device would answer | yes |
 //! | `cache_events` | what makes the cache wrong: one table | yes |
 //! | `bus_master` | when the function may do DMA | yes |
-//! | `registers` | the trait of the registers below | yes |
 //! | `vf`, `config` | the guest's configuration space from the VF's | |
 //! | `front` | configuration space, software interrupt status, INTx pin | |
 //! | `back_end`, `fault` | register accesses with deadlines, and their failures | |
@@ -21,7 +20,6 @@
 //! | `settings` | what a function is made from | yes |
 //! | `device` | the function as a whole; locks | |
 //! | `stats`, `access_counts`, `report` | counters | |
-//! | `register_names` | names of registers in counters and traces | yes |
 //! | `mirror`, `feature_names` | registers and features for people | |
 //! | `trace` | a record of each legacy access, while somebody looks | |
 #![forbid(unsafe_code)]
@@ -73,8 +71,6 @@ mod pf_life_tests;
 mod property_tests;
 mod queue_set;
 mod register_cache;
-mod register_names;
-mod registers;
 #[cfg(test)]
 mod replay;
 mod report;
@@ -107,8 +103,6 @@ pub use identity::{DeviceType, VIRTIO_VENDOR_ID};
 pub use mirror::{QueueMirror, RegisterMirror};
 pub use queue_set::MAX_QUEUES;
 pub use register_cache::RegisterState;
-pub(crate) use register_names::{REGISTER_NAMES, register_index};
-pub use registers::{Area, LegacyRegisters, NotifyAddress, RegisterError};
 pub use settings::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
 pub use stats::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
 pub use trace::line as trace_line;

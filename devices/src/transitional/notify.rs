@@ -12,9 +12,9 @@ use arc_swap::ArcSwapOption;
 use super::fault::Faults;
 use super::links::{LinkCounts, Links};
 use super::queue_set::QueueSet;
-use super::registers::NotifyAddress;
 use super::stats::Stats;
 use crate::bus::Width;
+use crate::contract::NotifyAddress;
 use crate::function::PciFunction;
 
 /// Where kicks are stored.

@@ -3,10 +3,10 @@
 //! can be used is. Addresses in the PF's BARs are for the VMM alone.
 use super::bench::{Bench, Setup};
 use super::faulty_stack::{Setup as StackSetup, Stack};
-use super::*;
 use crate::admin::PfClient;
 use crate::admin::wire::NotifyEntry;
 use crate::bus::{Access, Width};
+use crate::contract::NotifyAddress;
 use crate::pci::PciDevice;
 use crate::soft_pf::Quirks;
 

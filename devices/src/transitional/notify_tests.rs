@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use super::super::NotifyMode;
 use super::super::bench::{BASE, Bench, Setup};
 use crate::bus::Width;
+use crate::contract::platform::PortEvents;
 use crate::pci::{Command, PciDevice};
-use crate::platform::PortEvents;
 
 fn linked() -> Bench {
     Setup { ports: true, ..Setup::net() }.build()

@@ -4,8 +4,8 @@
 
 use super::device::TransitionalDevice;
 use super::notify::Doorbell;
-use super::registers::NotifyAddress;
 use crate::admin::PfClient;
+use crate::contract::NotifyAddress;
 
 impl PfClient for TransitionalDevice {
     /// Out of service: no kick reaches the VF, reads give what a dead device gives, and a guest that

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::bench::Setup as BenchSetup;
 use super::faulty_stack::{DATA, PATIENCE, RING, Setup, Stack};
-use super::*;
 use crate::admin::PfHealth;
 use crate::admin::faulty::{Fault, Rule};
 use crate::bus::{Access, Width};
+use crate::contract::NotifyAddress;
 use crate::pci::PciDevice;
 use crate::soft_pf::Quirks;
 

@@ -12,10 +12,8 @@ use std::time::{Duration, Instant};
 use super::cache_events::Event;
 use super::decode::{Direction, Register};
 use super::device::{Core, TransitionalDevice};
-use super::registers::{Area, RegisterError};
 use super::trace::ResetKind;
-use crate::admin::Wait;
-use crate::bus::{Effect, Width};
+use crate::contract::{Area, Effect, RegisterError, Wait, Width};
 
 /// First and longest pause between two looks at the status.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
@@ -168,7 +166,7 @@ impl TransitionalDevice {
 /// Sleeps, but not past the deadline.
 fn sleep(pause: Duration, wait: &Wait<'_>) -> Result<(), RegisterError> {
     match wait.over() {
-        Some(error) => Err(RegisterError::Admin(error)),
+        Some(over) => Err(over.into()),
         None => {
             let left = wait.deadline.saturating_duration_since(Instant::now());
             thread::sleep(pause.min(left));

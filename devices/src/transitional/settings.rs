@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::registers::LegacyRegisters;
+use crate::contract::LegacyRegisters;
+use crate::contract::platform::{IrqLine, MsiSource, PortEvents};
 use crate::function::{FunctionError, PciFunction};
 use crate::pci::{ConfigError, MsixLayoutError};
-use crate::platform::{IrqLine, MsiSource, PortEvents};
 
 /// Which interrupts the guest is offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

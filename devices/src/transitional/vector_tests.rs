@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex};
 use super::bench::{Bench, FakeFunction, FakeMsi, Log, Setup};
 use super::*;
 use crate::admin::wire::{ReplyHeader, Request};
-use crate::admin::{AdminChannel, AdminError, Command, OverAdmin, Wait};
+use crate::admin::{AdminChannel, AdminError, Command, OverAdmin};
 use crate::bus::{Access, Bus, Effect, IoDevice, Range, Width};
+use crate::contract::Wait;
 use crate::pci::{CONFIG_PORTS, PciDevice, PciRoot};
 
 /// Bytes of a vector: hex, `Zn` for n zeros, `.` between fields.

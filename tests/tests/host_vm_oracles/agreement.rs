@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use devices::admin::{AdminChannel, OverAdmin, PfDriver, Wait};
+use devices::admin::{AdminChannel, OverAdmin, PfDriver};
 use devices::bus::Width;
+use devices::contract::{Area, LegacyRegisters, Wait};
 use devices::function::PciFunction;
 use devices::function::vfio::{DmaSpace, OpenOptions, OverVfioBar0, VfToken, VfioFunction};
-use devices::transitional::{Area, LegacyRegisters};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::linux::{bind, pf, set_vfs, vf, write};

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use devices::bus::Width;
+use devices::contract::platform::KvmVfio;
 use devices::function::vfio::{DmaSpace, Mode, VfioFunction};
 use devices::function::{FunctionError, IntxEvents, PciFunction};
-use devices::platform::KvmVfio;
 use vm_memory::{GuestAddress, GuestRegionMmap};
 use vmm::kvm::{VfioFiles, Vm};
 

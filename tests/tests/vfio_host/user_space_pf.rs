@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use devices::admin::{AdminChannel, OverAdmin, PfDriver, Wait};
+use devices::admin::{AdminChannel, OverAdmin, PfDriver};
 use devices::bus::Width;
+use devices::contract::{Area, LegacyRegisters, NotifyAddress, Wait};
 use devices::function::PciFunction;
 use devices::function::vfio::sysfs::Sysfs;
 use devices::function::vfio::{DmaSpace, Mode};
-use devices::transitional::{Area, LegacyRegisters, NotifyAddress};
 
 use crate::disk::{chain, event, memory};
 use crate::opening::TOKEN;
@@ -41,7 +41,7 @@ pub fn registers(mode: Mode) -> Outcome {
 
     let driver = Arc::new(driver);
     let registers = OverAdmin::new(Arc::clone(&driver) as Arc<dyn AdminChannel>, member, notify);
-    let fail = |error: devices::transitional::RegisterError| chain(&error);
+    let fail = |error: devices::contract::RegisterError| chain(&error);
     for status in [0, 1, 3] {
         registers.write(Area::Common, STATUS, Width::B1, status, &wait).map_err(fail)?;
         let seen = registers.read(Area::Common, STATUS, Width::B1, &wait).map_err(fail)?;

@@ -6,8 +6,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
+use devices::contract::platform::{GuestMapper, Mapping};
 use devices::function::MappableArea;
-use devices::platform::{GuestMapper, Mapping};
 
 use super::{PAGE_SIZE, Vm};
 

@@ -135,7 +135,7 @@ impl KvmError {
     }
 }
 
-/// For the traits of `devices::platform`, which speak `io::Error`.
+/// For the traits of `devices::contract::platform`, which speak `io::Error`.
 impl From<KvmError> for io::Error {
     fn from(error: KvmError) -> Self {
         match error {

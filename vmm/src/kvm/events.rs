@@ -4,7 +4,7 @@
 
 use std::io;
 
-use devices::platform::PortEvents;
+use devices::contract::platform::PortEvents;
 use kvm_ioctls::IoEventAddress;
 use vmm_sys_util::eventfd::EventFd;
 

@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use devices::platform::{IrqLine, Resampled};
+use devices::contract::platform::{IrqLine, Resampled};
 use kvm_ioctls::Cap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 

@@ -3,7 +3,7 @@
 //! the eventfds that replace exits.
 //!
 //! This module knows KVM and guest memory. It knows no device and no boot protocol; what devices
-//! need of it are the traits of [`devices::platform`].
+//! need of it are the traits of [`devices::contract::platform`].
 //!
 //! | item | what it is |
 //! | --- | --- |

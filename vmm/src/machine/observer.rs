@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use devices::admin::PfClient;
-use devices::transitional::{FaultChange, NotifyAddress, Tracer};
+use devices::contract::NotifyAddress;
+use devices::transitional::{FaultChange, Tracer};
 
 /// Told what happens to devices. Called on any thread, with device locks held: it must not wait.
 pub trait Observer: Send + Sync {

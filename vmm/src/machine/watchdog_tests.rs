@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use devices::admin::{PfClient, PfDriver, Wait, WatchedVf};
+use devices::admin::{PfClient, PfDriver, WatchedVf};
+use devices::contract::{NotifyAddress, Wait};
 use devices::soft_pf::{NetBackend, SoftPf, VfSpec};
-use devices::transitional::NotifyAddress;
 use event_manager::{EventManager, SubscriberOps};
 
 use super::*;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use devices::admin::{OverAdmin, PfDriver, Wait};
+use devices::admin::{OverAdmin, PfDriver};
 use devices::bus::{Access, Width};
+use devices::contract::Wait;
+use devices::contract::platform::{MsiInterrupt, MsiMessage, MsiSource};
 use devices::pci::PciDevice;
-use devices::platform::{MsiInterrupt, MsiMessage, MsiSource};
 use devices::soft_pf::{NetBackend, SoftPf, VfSpec};
 use devices::transitional::{Parts, Tracer, TransitionalConfig, TransitionalDevice};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};

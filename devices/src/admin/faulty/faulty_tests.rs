@@ -8,7 +8,8 @@ use std::time::Instant;
 use vm_memory::{Bytes, MemoryRegionAddress};
 
 use super::*;
-use crate::admin::{AdminChannel, AdminError, Command, PfDriver, Wait};
+use crate::admin::{AdminChannel, AdminError, Command, PfDriver};
+use crate::contract::Wait;
 use crate::soft_pf::{NetBackend, SoftPf, VfSpec};
 
 static NEVER: AtomicBool = AtomicBool::new(false);

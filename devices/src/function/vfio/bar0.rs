@@ -17,10 +17,8 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::VfioFunction;
-use crate::admin::{AdminError, Wait};
-use crate::bus::Width;
+use crate::contract::{Answer, Area, LegacyRegisters, NotifyAddress, RegisterError, Wait, Width};
 use crate::function::{FunctionError, PciFunction, Result as FunctionResult};
-use crate::transitional::{Area, LegacyRegisters, NotifyAddress, RegisterError};
 
 const COMMAND: u16 = 0x04;
 const COMMAND_IO: u32 = 1 << 0;
@@ -190,12 +188,16 @@ fn errno(error: &FunctionError) -> Option<i32> {
     }
 }
 
+/// The kernel tells no qualifier.
+fn answer(status: i32) -> Answer {
+    Answer { status: status as u16, qualifier: 0 }
+}
+
 /// The kernel answers with the status of the admin command, negated, where the device refused.
 fn explain(error: FunctionError) -> RegisterError {
     match errno(&error) {
-        Some(status @ (libc::EINVAL | libc::EAGAIN | libc::ENOMEM | libc::ENXIO)) => {
-            AdminError::Refused { status: status as u16, qualifier: 0 }.into()
-        }
+        Some(status @ (libc::EAGAIN | libc::ENOMEM)) => RegisterError::Busy(answer(status)),
+        Some(status @ (libc::EINVAL | libc::ENXIO)) => RegisterError::Refused(answer(status)),
         Some(libc::EOPNOTSUPP) => RegisterError::Function(
             "the kernel has no legacy admin commands for the function: its physical function lost its driver or the commands"
                 .to_owned(),

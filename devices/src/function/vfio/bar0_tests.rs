@@ -135,7 +135,7 @@ fn refusals_and_failures_of_the_device() {
         bench.kernel.state.lock().unwrap().answer = Some(code);
         bench.read(Area::Common, 18, Width::B1).unwrap_err()
     };
-    assert_eq!(answer(libc::EINVAL), AdminError::Refused { status: 22, qualifier: 0 }.into());
+    assert_eq!(answer(libc::EINVAL), RegisterError::Refused(Answer { status: 22, qualifier: 0 }));
     assert!(matches!(answer(libc::EIO), RegisterError::Function(text) if text.contains("Input/output error")));
     assert!(matches!(answer(libc::EOPNOTSUPP), RegisterError::Function(text) if text.contains("physical function")));
     assert_eq!(bench.log().len(), 3, "no access is repeated");
@@ -149,11 +149,11 @@ fn a_busy_device_is_asked_again_until_the_deadline() {
     assert_eq!(bench.log().len(), 4);
     bench.kernel.state.lock().unwrap().busy = u32::MAX;
     let begun = Instant::now();
-    let busy = AdminError::Refused { status: libc::EAGAIN as u16, qualifier: 0 };
-    assert_eq!(bench.read(Area::Common, 18, Width::B1), Err(busy.into()));
+    let busy = RegisterError::Busy(Answer { status: libc::EAGAIN as u16, qualifier: 0 });
+    assert_eq!(bench.read(Area::Common, 18, Width::B1), Err(busy));
     assert!(begun.elapsed() >= Duration::from_millis(190));
     bench.cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
     bench.log();
-    assert_eq!(bench.read(Area::Common, 18, Width::B1), Err(AdminError::Cancelled.into()));
+    assert_eq!(bench.read(Area::Common, 18, Width::B1), Err(RegisterError::Cancelled));
     assert!(bench.log().is_empty());
 }

@@ -21,8 +21,8 @@ use vm_memory::GuestMemoryRegion;
 use super::dma_error::{DmaError, Refused};
 use super::mappings::{Acquired, Mappings, Released, User, chunks};
 use super::{Mode, info_chain, ioctl};
+use crate::contract::platform::KvmVfio;
 use crate::function::DmaRegion;
-use crate::platform::KvmVfio;
 
 /// One call to the kernel maps at most this much: whole 2 MiB pages, and short enough to show progress.
 const CHUNK: u64 = 256 << 20;

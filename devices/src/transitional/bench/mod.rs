@@ -21,9 +21,10 @@ pub use stack::{DEVICE_WRITES, Ring, Stack};
 
 use super::*;
 use crate::bus::{Access, Effect, Width};
+use crate::contract::NotifyAddress;
+use crate::contract::platform::{IrqLine, PortEvents};
 use crate::function::PciFunction;
 use crate::pci::{Command, PciDevice};
-use crate::platform::{IrqLine, PortEvents};
 
 pub const NET_FEATURES: u32 = 0x3803_99a3;
 pub const BASE: u16 = 0xc040;

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{Log, Setup};
-use crate::admin::{AdminError, Wait};
 use crate::bus::Width;
-use crate::transitional::{Area, LegacyRegisters, NotifyAddress, RegisterError};
+use crate::contract::{Answer, Area, LegacyRegisters, NotifyAddress, RegisterError, Wait};
 
 /// Failures and delays to inject, by the start of the log line without the value.
 #[derive(Default)]
@@ -51,7 +50,7 @@ impl Trouble {
 }
 
 pub fn refused(qualifier: u16) -> RegisterError {
-    RegisterError::Admin(AdminError::Refused { status: 22, qualifier })
+    RegisterError::Refused(Answer { status: 22, qualifier })
 }
 
 #[derive(Clone, Copy, Default)]

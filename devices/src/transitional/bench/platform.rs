@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::Log;
-use crate::platform::{IrqLine, MsiInterrupt, MsiMessage, MsiSource, PortEvents};
+use crate::contract::platform::{IrqLine, MsiInterrupt, MsiMessage, MsiSource, PortEvents};
 
 /// A line with its level and the number of times it rose.
 #[derive(Default)]

@@ -12,8 +12,9 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegio
 
 use super::{FakeLine, MsiEvents};
 use crate::admin::wire::NotifyEntry;
-use crate::admin::{OverAdmin, PfDriver, Wait};
+use crate::admin::{OverAdmin, PfDriver};
 use crate::bus::{Access, Width};
+use crate::contract::Wait;
 use crate::function::DmaRegion;
 use crate::pci::PciDevice;
 use crate::soft_pf::{Quirks, SoftPf, VfSpec};

@@ -7,9 +7,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AccessRecord, Commands, DeviceTag, Record, SentCommand, What, target_name};
+use crate::contract::Area;
 use crate::transitional::decode::Direction;
 use crate::transitional::identity::DeviceType;
-use crate::transitional::registers::Area;
 use crate::transitional::stats::DeviceReport;
 
 /// Version of the lines; a reader refuses others.

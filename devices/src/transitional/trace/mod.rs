@@ -18,9 +18,10 @@ use std::time::Instant;
 
 use crossbeam_queue::ArrayQueue;
 
-use super::fault::{FaultChange, Kind};
+use super::fault::FaultChange;
 use super::identity::DeviceType;
 use super::stats::DeviceReport;
+use crate::contract::FailureKind;
 
 pub use names::target_name;
 pub use record::{AccessRecord, Commands, DeviceTag, Record, ResetKind, SentCommand, What};
@@ -167,7 +168,7 @@ impl DeviceTrace {
     }
 
     /// What this thread asked for has failed.
-    pub fn command_failed(&self, kind: Kind) {
+    pub fn command_failed(&self, kind: FailureKind) {
         if self.is_on() {
             let mut commands = COMMANDS.get();
             commands.failed(kind);

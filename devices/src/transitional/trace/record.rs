@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use super::line::Sent;
 use crate::bus::Width;
+use crate::contract::{Area, FailureKind};
 use crate::transitional::decode::{Direction, Target};
-use crate::transitional::fault::Kind;
 use crate::transitional::identity::DeviceType;
-use crate::transitional::registers::Area;
 use crate::transitional::stats::DeviceReport;
 
 /// Commands of one access that are noted one by one; most accesses need one, a queue on the interrupt line three.
@@ -42,7 +41,7 @@ pub struct SentCommand {
 pub struct Commands {
     count: u16,
     noted: [SentCommand; NOTED],
-    error: Option<Kind>,
+    error: Option<FailureKind>,
 }
 
 impl Commands {
@@ -62,7 +61,7 @@ impl Commands {
     }
 
     /// One of them failed; the failure that comes first counts.
-    pub(super) fn failed(&mut self, kind: Kind) {
+    pub(super) fn failed(&mut self, kind: FailureKind) {
         self.error.get_or_insert(kind);
     }
 
@@ -78,7 +77,7 @@ impl Commands {
 
     /// Why one failed, if one did.
     pub fn error(&self) -> Option<&'static str> {
-        self.error.map(Kind::name)
+        self.error.map(FailureKind::name)
     }
 }
 

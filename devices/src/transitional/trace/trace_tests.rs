@@ -52,7 +52,7 @@ fn an_access_is_noted_with_its_register_and_the_commands_that_it_took() {
     assert_eq!((seen[0].vcpu, seen[0].direction, seen[0].value), (3, Direction::Write, 1));
     assert_eq!(sent(&seen[0]), [(Direction::Write, 18, Width::B1)]);
     assert_eq!(sent(&seen[1]), [(Direction::Read, 18, Width::B1)]);
-    assert_eq!(seen[5].commands.noted()[0].area, crate::transitional::Area::Device);
+    assert_eq!(seen[5].commands.noted()[0].area, crate::contract::Area::Device);
     assert!(seen.iter().all(|a| a.commands.error().is_none()));
 }
 

@@ -9,11 +9,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use devices::admin::wire::{CommandList, NOTIFY_INFO_LEN, NotifyEntry, NotifyInfo};
-use devices::admin::{AdminChannel, AdminError, Command, OverAdmin, PfDriver, Wait, opcode, usable_addresses};
+use devices::admin::{AdminChannel, AdminError, Command, OverAdmin, PfDriver, opcode, usable_addresses};
 use devices::bus::Width;
+use devices::contract::{Area, LegacyRegisters, NotifyAddress, RegisterError, Wait};
 use devices::function::PciFunction;
 use devices::function::vfio::{Bdf, DmaSpace, OpenOptions, VfioFunction};
-use devices::transitional::{Area, LegacyRegisters, MAX_QUEUES, NotifyAddress, RegisterError};
+use devices::transitional::MAX_QUEUES;
 
 use super::ProbeRequest;
 use super::checks::{Checks, chain};

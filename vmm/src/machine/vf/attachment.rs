@@ -7,9 +7,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use devices::admin::wire::NotifyEntry;
-use devices::admin::{AdminChannel, AdminStats, OverAdmin, Wait};
+use devices::admin::{AdminChannel, AdminStats, OverAdmin};
+use devices::contract::{LegacyRegisters, Wait};
 use devices::function::PciFunction;
-use devices::transitional::LegacyRegisters;
 
 use super::super::SetupError;
 use super::kernel_registers::KernelRegisters;

@@ -4,10 +4,9 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use devices::admin::Wait;
 use devices::bus::Width;
+use devices::contract::{Area, LegacyRegisters, NotifyAddress, RegisterError, Wait};
 use devices::function::vfio::OverVfioBar0;
-use devices::transitional::{Area, LegacyRegisters, NotifyAddress, RegisterError};
 
 /// Registers until [`Self::release`].
 pub(in crate::machine) struct KernelRegisters {

@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use api::VfioMode;
-use devices::admin::{Negotiation, PfDriver, PfLog, PfReport, Wait};
+use devices::admin::{Negotiation, PfDriver, PfLog, PfReport};
+use devices::contract::Wait;
 use devices::function::PciFunction;
 use devices::function::detachable::Detachable;
 use devices::function::vfio::{Bdf, VfToken};

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One legacy register field of one device, whoever keeps it.
 
-use thiserror::Error;
-
-use crate::admin::{AdminError, Wait};
-use crate::bus::Width;
+use super::access::Width;
+use super::register_error::RegisterError;
+use super::wait::Wait;
 
 /// The two parts of the legacy register space (virtio 1.3, "Legacy Interfaces: A Note on PCI Device
 /// Layout"). Offsets are relative to their part, so MSI-X on or off does not move them.
@@ -33,27 +32,6 @@ pub enum NotifyAddress {
         /// Bytes into the BAR; even, and inside.
         offset: u64,
     },
-}
-
-/// Why a register access has no result.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum RegisterError {
-    /// The admin command behind it failed.
-    #[error(transparent)]
-    Admin(#[from] AdminError),
-    /// The back end has no such register.
-    #[error("the back end has no {width}-byte register at {area:?} offset {offset}")]
-    NoSuchRegister {
-        /// Part of the register space.
-        area: Area,
-        /// Offset in it.
-        offset: u8,
-        /// Bytes.
-        width: usize,
-    },
-    /// A device function refused, as text because its cause cannot be cloned.
-    #[error("{0}")]
-    Function(String),
 }
 
 /// Reads and writes legacy register fields of one device. Callers pass accesses that lie inside one

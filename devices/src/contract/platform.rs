@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What devices need of the platform below them. `vmm::kvm` implements it with KVM; tests implement
 //! it with counters.
-#![forbid(unsafe_code)]
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The legacy registers that are told apart in counters, reports and traces, and their names. Pure.
-#![forbid(unsafe_code)]
 
 use super::registers::Area;
 
@@ -20,7 +19,7 @@ pub const REGISTER_NAMES: [&str; 11] = [
     "device_config",
 ];
 
-/// Offset of queue_notify, which is answered without a [`super::Register`].
+/// Offset of queue_notify, which is answered without a a register of the back end.
 pub const QUEUE_NOTIFY: u8 = 16;
 /// Offset of isr_status, likewise.
 pub const ISR_STATUS: u8 = 19;

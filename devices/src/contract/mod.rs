@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The contracts between the parts of the device model. Whoever uses one of these knows nothing of who
+//! implements it, and the other way round; nothing here may import another module of this crate.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | `access` | [`IoDevice`]: a guest access and its answer |
+//! | [`platform`] | what devices need of the platform below them |
+//! | `registers`, `register_names` | [`LegacyRegisters`]: the legacy registers of one device, whoever keeps them |
+//! | `register_error` | [`RegisterError`]: why an access to them has no result |
+//! | `failure` | [`FailureKind`]: kinds of failure, as counters and traces name them |
+//! | `wait` | [`Wait`]: a deadline, and what ends a wait before it |
+#![forbid(unsafe_code)]
+
+mod access;
+mod failure;
+pub mod platform;
+mod register_error;
+mod register_names;
+mod registers;
+mod wait;
+
+pub use access::{Access, Effect, IoDevice, Width};
+pub use failure::FailureKind;
+pub use register_error::{Answer, RegisterError};
+pub use register_names::{ISR_STATUS, QUEUE_NOTIFY, REGISTER_NAMES, register_index};
+pub use registers::{Area, LegacyRegisters, NotifyAddress};
+pub use wait::{Wait, WaitOver};
