@@ -68,7 +68,7 @@ pub(crate) fn debug_binary() -> Result<PathBuf, String> {
 }
 
 /// Runs a build and returns its standard output.
-fn succeeded(build: &mut Command, what: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn succeeded(build: &mut Command, what: &str) -> Result<Vec<u8>, String> {
     let output = build.output().map_err(|e| format!("cannot run {}: {e}", build.get_program().display()))?;
     if !output.status.success() {
         return Err(format!("{what} does not build:\n{}", String::from_utf8_lossy(&output.stderr)));

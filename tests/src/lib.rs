@@ -6,6 +6,7 @@
 mod disk;
 mod host;
 mod machine;
+mod old_kernel;
 pub mod report;
 pub mod sysfs;
 pub mod trials;
@@ -13,3 +14,4 @@ pub mod trials;
 pub use disk::TestDisk;
 pub use host::{Kvm, free_memory, small_guest, workspace};
 pub use machine::{Finished, Heirloom, Running, binary};
+pub use old_kernel::OldKernel;
