@@ -34,16 +34,20 @@ pub struct VmConfig {
     pub devices: Vec<DeviceConfig>,
 }
 
-/// What to boot.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+/// What to boot: a kernel, or what the firmware finds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct PayloadConfig {
-    /// Linux kernel: bzImage, or uncompressed vmlinux.
-    pub kernel: PathBuf,
-    /// Initial RAM disk.
+    /// Linux kernel: bzImage, or uncompressed vmlinux. Without it the machine starts its firmware, as a PC does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<PathBuf>,
+    /// PC firmware (a BIOS image), where there is no kernel; SeaBIOS as the distribution installs it where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<PathBuf>,
+    /// Initial RAM disk, beside a kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initramfs: Option<PathBuf>,
-    /// Kernel command line.
+    /// Kernel command line, beside a kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cmdline: Option<String>,
 }

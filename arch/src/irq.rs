@@ -13,11 +13,11 @@ use thiserror::Error;
 pub const SCI: u8 = 9;
 /// Lines for PCI INTx: ISA numbers, so that kernels that know PIC, MP table, ACPI or just the
 /// interrupt-line register agree. Level-triggered.
-pub const PCI_LINES: [u8; 3] = [5, 10, 11];
+pub const PCI_LINES: [u8; 2] = [10, 11];
 /// Lines that are level-triggered: [`PCI_LINES`] and [`SCI`]. The edge/level registers (ELCR) of the in-kernel
 /// PICs must say so too, as a PC's firmware sees to; they reset to edge, and a PIC then loses every interrupt
 /// that is raised while another device holds the shared line.
-pub const LEVEL_LINES: [u8; 4] = [5, 9, 10, 11];
+pub const LEVEL_LINES: [u8; 3] = [9, 10, 11];
 /// Pins of the I/O APIC.
 pub const IOAPIC_PINS: u8 = 24;
 /// PIC inputs.
@@ -45,7 +45,7 @@ pub enum WiringError {
     #[error("there is no pin {} of PCI slot {}; slots are 0-31, pins 0-3", .0.pin, .0.slot)]
     NoSuchPin(PciInterrupt),
     /// Not one of [`PCI_LINES`].
-    #[error("PCI slot {} is wired to line {}; lines for PCI are 5, 10 and 11", .0.slot, .0.gsi)]
+    #[error("PCI slot {} is wired to line {}; lines for PCI are 10 and 11", .0.slot, .0.gsi)]
     NotAPciLine(PciInterrupt),
     /// The same pin twice.
     #[error("pin {} of PCI slot {} is wired twice", .0.pin, .0.slot)]

@@ -12,6 +12,7 @@ pub mod acpi;
 pub mod boot;
 pub mod cpuid;
 pub mod e820;
+pub mod flash;
 pub mod irq;
 pub mod layout;
 pub mod mptable;

@@ -112,7 +112,7 @@ fuzz_target!(|input: &[u8]| {
         wiring.push(if loose {
             PciInterrupt { slot, pin, gsi }
         } else {
-            PciInterrupt { slot: slot % 32, pin: pin % 4, gsi: PCI_LINES[usize::from(gsi % 3)] }
+            PciInterrupt { slot: slot % 32, pin: pin % 4, gsi: PCI_LINES[usize::from(gsi % 2)] }
         });
     }
     let memory = Memory::from_ranges(&[(GuestAddress(0), 2 << 20)]).expect("guest memory");

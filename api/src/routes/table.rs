@@ -46,6 +46,10 @@ pub const CONFIG_EXAMPLES: &[Example] = &[
  "disks": null, "net": null, "rng": {"src": "/dev/urandom", "iommu": false}, "balloon": null, "console": {"mode": "Off"},
  "serial": {"mode": "Null"}, "devices": null, "vsock": null, "iommu": false, "watchdog": false, "pvpanic": false}"#,
     ),
+    (
+        "A whole disk image, started by the firmware",
+        r#"{"payload": {}, "legacy_virtio": [{"soft": {"blk": {"file": "/srv/vm/disk.img"}}}]}"#,
+    ),
 ];
 
 const DEVICE_EXAMPLES: &[Example] = &[

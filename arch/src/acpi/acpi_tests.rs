@@ -7,7 +7,7 @@ use super::*;
 use crate::test_support::{Memory, memory, read, sum, u16_at, u32_at, u64_at};
 
 const WIRING: [PciInterrupt; 3] = [
-    PciInterrupt { slot: 1, pin: 0, gsi: 5 },
+    PciInterrupt { slot: 1, pin: 0, gsi: 10 },
     PciInterrupt { slot: 2, pin: 0, gsi: 10 },
     PciInterrupt { slot: 31, pin: 3, gsi: 11 },
 ];
@@ -115,12 +115,11 @@ fn madt_lists_processors_io_apic_and_level_lines() {
         rest = tail;
     }
     assert_eq!(rest.len(), 0);
-    let expected: [&[u8]; 9] = [
+    let expected: [&[u8]; 8] = [
         &[0, 8, 0, 0, 1, 0, 0, 0],
         &[0, 8, 1, 1, 1, 0, 0, 0],
         &[0, 8, 2, 2, 1, 0, 0, 0],
         &[1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0],
-        &[2, 10, 0, 5, 5, 0, 0, 0, 0xd, 0],
         &[2, 10, 0, 9, 9, 0, 0, 0, 0xd, 0],
         &[2, 10, 0, 10, 10, 0, 0, 0, 0xd, 0],
         &[2, 10, 0, 11, 11, 0, 0, 0, 0xd, 0],
@@ -136,7 +135,7 @@ fn prt_has_one_package_per_pin() {
     // PackageOp, length, 3 rows; each row: PackageOp, length, 4 elements, DWord address, pin, 0, GSI.
     let rows: &[u8] = &[
         0x12, 39, 3, //
-        0x12, 11, 4, 0x0c, 0xff, 0xff, 1, 0, 0, 0, 0x0a, 5, //
+        0x12, 11, 4, 0x0c, 0xff, 0xff, 1, 0, 0, 0, 0x0a, 10, //
         0x12, 11, 4, 0x0c, 0xff, 0xff, 2, 0, 0, 0, 0x0a, 10, //
         0x12, 12, 4, 0x0c, 0xff, 0xff, 31, 0, 0x0a, 3, 0, 0x0a, 11,
     ];
@@ -147,7 +146,7 @@ fn prt_has_one_package_per_pin() {
 fn full_prt_is_not_cut() {
     let mut wiring = Vec::new();
     for slot in 0..32 {
-        wiring.extend((0..4).map(|pin| PciInterrupt { slot, pin, gsi: 5 }));
+        wiring.extend((0..4).map(|pin| PciInterrupt { slot, pin, gsi: 10 }));
     }
     let dsdt = dsdt::build(&wiring);
     // Slot 0's address fits a Word, the others' are DWords.
@@ -165,7 +164,7 @@ fn power_off_sleep_type_is_5() {
 #[test]
 fn bad_wiring_and_missing_memory_are_errors() {
     let mem = memory(2 << 20);
-    let bad = [PciInterrupt { slot: 40, pin: 0, gsi: 5 }];
+    let bad = [PciInterrupt { slot: 40, pin: 0, gsi: 10 }];
     assert!(matches!(write(&mem, 1, &bad), Err(AcpiError::Wiring(_))));
     assert!(matches!(write(&mem, 0, &[]), Err(AcpiError::NoProcessor)));
     assert!(matches!(write(&memory(0xe_0000), 1, &[]), Err(AcpiError::Memory(_))));

@@ -10,6 +10,7 @@
 //! | [`i8042`] | 0x60-0x64 |
 //! | [`cmos`] | 0x70-0x71 |
 //! | [`debug_port`] | 0x80 |
+//! | [`firmware_log`] | 0x402, if somebody wants it |
 //! | [`acpi_pm`] | 0x600-0x60b |
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ mod bytewise;
 pub mod calendar;
 pub mod cmos;
 pub mod debug_port;
+pub mod firmware_log;
 pub mod i8042;
 pub mod lossy_output;
 pub mod serial;
@@ -25,6 +27,7 @@ pub mod serial;
 pub use acpi_pm::AcpiPm;
 pub use cmos::Cmos;
 pub use debug_port::DebugPort;
+pub use firmware_log::FirmwareLog;
 pub use i8042::I8042;
 pub use lossy_output::LossyOutput;
 pub use serial::SerialPort;

@@ -12,6 +12,7 @@
 //! | [`root`] | bus 0: ports 0xcf8 to 0xcff, slots, windows on the buses |
 //! | [`resources`] | what firmware does: placing BARs, interrupt line registers |
 //! | [`host_bridge`] | the function in slot 0 |
+//! | [`isa_bridge`] | the function in slot 1, where firmware starts the machine |
 #![forbid(unsafe_code)]
 
 mod bar;
@@ -20,6 +21,7 @@ pub mod config_space;
 mod device;
 pub mod host_bridge;
 pub mod intx;
+pub mod isa_bridge;
 mod mapped;
 pub mod msix;
 mod msix_layout;
@@ -31,6 +33,7 @@ pub use bar::BAR_COUNT;
 pub use config_space::{Changed, Command, ConfigError, ConfigSpace, Identity};
 pub use device::{BarKind, BarWindow, PciDevice};
 pub use intx::{INTX_IRQS, IntxPin, intx_irq};
+pub use isa_bridge::IsaBridge;
 pub use msix::{MSIX_CONTROL_OFFSET, Msix, MsixChange};
 pub use msix_layout::{MSIX_MAX_VECTORS, MsixLayout, MsixLayoutError};
 pub use register_file::CONFIG_SPACE_SIZE;

@@ -12,7 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 /// Short names of parts of the program for `HEIRLOOM_LOG`, and the modules they stand for.
-const PARTS: [(&str, &str); 17] = [
+const PARTS: [(&str, &str); 18] = [
     ("transitional", "devices::transitional"),
     ("admin", "devices::admin"),
     ("soft_pf", "devices::soft_pf"),
@@ -28,6 +28,7 @@ const PARTS: [(&str, &str); 17] = [
     ("config", "vmm::config"),
     ("console", "vmm::console"),
     ("boot", "arch::boot"),
+    ("firmware", "heirloom::firmware"),
     ("acpi", "arch::acpi"),
     ("devices", "devices"),
 ];

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use api::{CpusConfig, MemoryConfig, NetBackend, PayloadConfig};
+use std::fs::File;
+
 use tempfile::TempDir;
 
 use super::*;
@@ -23,7 +25,7 @@ impl Files {
     }
     fn config(&self, devices: Vec<LegacyVirtioConfig>) -> VmConfig {
         VmConfig {
-            payload: PayloadConfig { kernel: self.path("kernel"), initramfs: None, cmdline: None },
+            payload: PayloadConfig { kernel: Some(self.path("kernel")), ..PayloadConfig::default() },
             cpus: CpusConfig::default(),
             memory: MemoryConfig::default(),
             serial: ConsoleConfig::default(),
@@ -141,9 +143,9 @@ fn a_disk_is_shared_by_readers_only() {
 fn missing_kernel_and_odd_sizes() {
     let files = Files::new();
     let mut config = files.config(vec![]);
-    config.payload.kernel = files.path("none");
+    config.payload.kernel = Some(files.path("none"));
     assert!(refused(&config).contains("cannot open the kernel"));
-    config.payload.kernel = files.dir.path().to_owned();
+    config.payload.kernel = Some(files.dir.path().to_owned());
     assert!(refused(&config).contains("not a regular file"));
     let mut config = files.config(vec![]);
     for size in [0, 4 << 20, (64 << 20) + 4096] {

@@ -11,7 +11,7 @@ fn config(legacy: &str, devices: &str) -> (tempfile::TempDir, VmConfig) {
     let kernel = dir.path().join("kernel");
     std::fs::write(&kernel, "kernel").unwrap();
     let config = VmConfig {
-        payload: PayloadConfig { kernel, initramfs: None, cmdline: None },
+        payload: PayloadConfig { kernel: Some(kernel), ..PayloadConfig::default() },
         cpus: Default::default(),
         memory: MemoryConfig::default(),
         serial: Default::default(),

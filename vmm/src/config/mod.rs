@@ -9,12 +9,11 @@ mod hardware;
 mod memory;
 mod net;
 mod outputs;
+mod payload;
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::num::NonZeroU8;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use api::{
@@ -29,6 +28,7 @@ pub use hardware::{FunctionPlan, HostVfPlan, PassthroughPlan, ServedVfPlan};
 pub use memory::MemoryPlan;
 pub use net::{Descriptors, NetSource};
 pub use outputs::check_outputs;
+pub use payload::{FirmwareError, FirmwareImage, KernelPlan, PayloadPlan};
 
 /// Least main memory: a kernel, an initial RAM disk and the tables of a PC must fit.
 const MIN_MEMORY: u64 = 8 << 20;
@@ -38,9 +38,8 @@ const MEMORY_UNIT: u64 = 1 << 20;
 const MAX_CPUS: u8 = 64;
 /// Slots of PCI bus 0 that are left for devices; slot 0 is the host bridge.
 const MAX_DEVICES: usize = 31;
-/// What messages call the images.
-const KERNEL: &str = "the kernel";
-const INITRD: &str = "the initial RAM disk";
+/// With firmware slot 1 is the ISA bridge.
+const MAX_DEVICES_FIRMWARE: usize = 30;
 
 /// Why a configuration is no machine.
 #[derive(Debug, Error)]
@@ -91,6 +90,9 @@ pub enum ConfigError {
     /// A disk image cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// A firmware image cannot be used.
+    #[error(transparent)]
+    Firmware(#[from] FirmwareError),
 }
 
 impl ConfigError {
@@ -100,10 +102,8 @@ impl ConfigError {
             Self::Value { field, .. } => Some((*field).to_owned()),
             Self::Descriptor { .. } => Some("legacy_virtio.soft.net.backend.fd".to_owned()),
             Self::DuplicateId { .. } => Some("legacy_virtio.id".to_owned()),
-            Self::Open { what, .. } | Self::NotAFile { what, .. } if *what == KERNEL => {
-                Some("payload.kernel".to_owned())
-            }
-            Self::Open { .. } | Self::NotAFile { .. } => Some("payload.initramfs".to_owned()),
+            Self::Open { what, .. } | Self::NotAFile { what, .. } => Some(payload::field(what).to_owned()),
+            Self::Firmware(_) => Some("payload.firmware".to_owned()),
             Self::Disk(_) => Some("legacy_virtio.soft.blk.file".to_owned()),
             Self::Usage(_) => None,
         }
@@ -113,14 +113,8 @@ impl ConfigError {
 /// A machine that can be built.
 #[derive(Debug)]
 pub struct Plan {
-    /// Kernel image.
-    pub kernel: File,
-    /// Where it came from, for messages.
-    pub kernel_path: PathBuf,
-    /// Initial RAM disk.
-    pub initrd: Option<File>,
-    /// Kernel command line.
-    pub cmdline: String,
+    /// What to boot.
+    pub payload: PayloadPlan,
     /// Number of vCPUs.
     pub cpus: NonZeroU8,
     /// What they can do.
@@ -223,8 +217,7 @@ impl Plan {
         let ids = give_ids(&config.legacy_virtio)?;
         let passthrough = hardware::check_devices(&config.devices, &mut ids.iter().cloned().collect())?;
         let macs = give_macs(&config.legacy_virtio)?;
-        let kernel = open_file(KERNEL, &config.payload.kernel)?;
-        let initrd = config.payload.initramfs.as_deref().map(|p| open_file(INITRD, p)).transpose()?;
+        let payload = PayloadPlan::check(&config.payload)?;
         let devices: Vec<_> = config
             .legacy_virtio
             .iter()
@@ -234,10 +227,7 @@ impl Plan {
             .collect::<Result<_, _>>()?;
         hardware::check_owners(&devices, &passthrough)?;
         Ok(Self {
-            kernel,
-            kernel_path: config.payload.kernel.clone(),
-            initrd,
-            cmdline: config.payload.cmdline.clone().unwrap_or_default(),
+            payload,
             cpus,
             cpu_profile: config.cpus.profile,
             memory: config.memory.size,
@@ -311,8 +301,9 @@ fn check_limits(config: &VmConfig) -> Result<NonZeroU8, ConfigError> {
         }
     };
     let devices = config.legacy_virtio.len().saturating_add(config.devices.len());
-    if devices > MAX_DEVICES {
-        let text = format!("{devices} devices: the PCI bus has room for {MAX_DEVICES}");
+    let room = if config.payload.kernel.is_some() { MAX_DEVICES } else { MAX_DEVICES_FIRMWARE };
+    if devices > room {
+        let text = format!("{devices} devices: the PCI bus has room for {room}");
         return wrong("legacy_virtio", text);
     }
     if config.serial.mode == ConsoleMode::File && config.serial.file.is_none() {
@@ -372,18 +363,6 @@ fn give_macs(devices: &[LegacyVirtioConfig]) -> Result<Vec<MacAddress>, ConfigEr
         macs.push(mac);
     }
     Ok(macs)
-}
-
-fn open_file(what: &'static str, path: &Path) -> Result<File, ConfigError> {
-    let failed = |source| ConfigError::Open { what, path: path.to_owned(), source };
-    // Without waiting: a FIFO that nobody writes to would never open.
-    let options = File::options().read(true).custom_flags(libc::O_NONBLOCK).clone();
-    let file = options.open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_file() {
-        Ok(file)
-    } else {
-        Err(ConfigError::NotAFile { what, path: path.to_owned() })
-    }
 }
 
 #[cfg(test)]

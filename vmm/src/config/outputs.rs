@@ -33,8 +33,7 @@ pub fn check_outputs(plan: &Plan, others: &[(&'static str, PathBuf)]) -> Result<
 }
 
 fn inputs(plan: &Plan) -> Vec<(String, &File)> {
-    let mut files = vec![("the kernel".to_owned(), &plan.kernel)];
-    files.extend(plan.initrd.as_ref().map(|file| ("the initial RAM disk".to_owned(), file)));
+    let mut files: Vec<_> = plan.payload.files().map(|(what, file)| (what.to_owned(), file)).collect();
     let disks = plan.devices.iter().filter_map(|device| Some((device, device.vf.disk()?)));
     files.extend(disks.map(|(device, disk)| (format!("the image of disk '{}'", device.id), &disk.file)));
     files

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use devices::function::DmaRegion;
 use rustix::fs::{MemfdFlags, memfd_create};
 use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
-use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap};
+use vm_memory::{
+    Bytes, FileOffset, GuestAddress, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress,
+};
 
 use super::KvmError;
 use super::host_memory::HostMemory;
@@ -64,6 +66,21 @@ impl GuestRam {
             prefault(&regions)?;
         }
         Ok(Self { memory, regions })
+    }
+
+    /// Memory of its own at `base` that is no part of the RAM: not for DMA. Whole pages.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn separate(base: u64, content: &[u8]) -> Result<DmaRegion, KvmError> {
+        let size = check_ranges(&[(base, content.len() as u64)])?;
+        let region = map(base, size, RamOptions::default())?;
+        let failed = |error: vm_memory::GuestMemoryError| KvmError::MapMemory {
+            size_mib: size >> 20,
+            source: io::Error::other(error),
+        };
+        region.write_slice(content, MemoryRegionAddress(0)).map_err(failed)?;
+        Ok(region)
     }
 
     /// The memory by guest-physical address.

@@ -8,7 +8,7 @@ use arch::irq::LEVEL_LINES;
 use arch::layout::{KVM_IDENTITY_MAP, KVM_TSS};
 use devices::function::DmaRegion;
 use kvm_bindings::{
-    CpuId, KVM_API_VERSION, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_MAX_CPUID_ENTRIES,
+    CpuId, KVM_API_VERSION, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_MAX_CPUID_ENTRIES, KVM_MEM_READONLY,
     KVM_PIT_SPEAKER_DUMMY, kvm_irqchip, kvm_pit_config, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, Kvm, VmFd};
@@ -41,6 +41,7 @@ const REQUIRED: &[(Cap, &str)] = &[
     (Cap::Irqfd, "KVM_CAP_IRQFD"),
     (Cap::Ioeventfd, "KVM_CAP_IOEVENTFD"),
     (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
+    (Cap::ReadonlyMem, "KVM_CAP_READONLY_MEM"),
 ];
 
 /// A virtual machine in the kernel. Clones are handles to the same VM.
@@ -59,6 +60,8 @@ struct Inner {
 /// What a memory slot is made of.
 enum Slot {
     Ram(DmaRegion),
+    /// Memory that the guest reads and executes; its writes go to the bus.
+    Rom(DmaRegion),
     /// Pages of a device, and where the guest has them.
     Device {
         address: u64,
@@ -70,7 +73,7 @@ impl Slot {
     /// Guest-physical address, and address in this process.
     fn addresses(&self) -> (u64, u64) {
         match self {
-            Self::Ram(region) => (region.start_addr().0, region.as_ptr() as u64),
+            Self::Ram(region) | Self::Rom(region) => (region.start_addr().0, region.as_ptr() as u64),
             Self::Device { address, memory } => (*address, memory.address()),
         }
     }
@@ -78,7 +81,7 @@ impl Slot {
 
 impl Vm {
     /// Opens `/dev/kvm` and makes a VM with PIC, I/O APIC, local APICs (one per vCPU) and PIT.
-    /// PCI's usual interrupts 5, 9, 10 and 11 are level-triggered in the PICs: on a PC the firmware
+    /// The interrupts of PCI and ACPI, 9, 10 and 11, are level-triggered in the PICs: on a PC the firmware
     /// does that, and kernels that use the PICs rely on it.
     ///
     /// # Errors
@@ -115,6 +118,16 @@ impl Vm {
         self.add_slot(Slot::Ram(region), size)
     }
 
+    /// Lets the guest read and execute `region`. A write of the guest changes nothing and is an access to the memory
+    /// bus. The VM keeps the region alive.
+    ///
+    /// # Errors
+    /// As [`Self::map_region`].
+    pub fn map_rom(&self, region: DmaRegion) -> Result<(), KvmError> {
+        let size = region.len();
+        self.add_slot(Slot::Rom(region), size).map(drop)
+    }
+
     /// Lets the guest use `size` bytes of a device's pages at `address`. Returns the slot number for
     /// [`Self::unmap_device`].
     ///
@@ -138,7 +151,7 @@ impl Vm {
     /// When there is no such slot, or KVM refuses.
     pub fn unmap_region(&self, slot: u32) -> Result<DmaRegion, KvmError> {
         match self.remove_slot(slot)? {
-            Slot::Ram(region) => Ok(region),
+            Slot::Ram(region) | Slot::Rom(region) => Ok(region),
             Slot::Device { .. } => Err(no_such_slot()),
         }
     }
@@ -167,7 +180,8 @@ impl Vm {
 
     fn set_slot(&self, slot: u32, content: &Slot, size: u64) -> Result<(), KvmError> {
         let (guest_phys_addr, userspace_addr) = content.addresses();
-        let memory = kvm_userspace_memory_region { slot, flags: 0, guest_phys_addr, memory_size: size, userspace_addr };
+        let flags = if matches!(content, Slot::Rom(_)) { KVM_MEM_READONLY } else { 0 };
+        let memory = kvm_userspace_memory_region { slot, flags, guest_phys_addr, memory_size: size, userspace_addr };
         // SAFETY: the mapping is `size` bytes of ordinary memory that this process lets the guest
         // change at any time (vm-memory accesses it as volatile), or of a device that nobody else
         // here uses; and `slots` keeps it mapped for as long as the slot exists: every vCPU holds
@@ -181,7 +195,7 @@ impl Vm {
     pub fn read_memory(&self, address: u64, buffer: &mut [u8]) -> usize {
         let slots = self.slots();
         let ram = slots.iter().flatten().filter_map(|slot| match slot {
-            Slot::Ram(region) => Some(region),
+            Slot::Ram(region) | Slot::Rom(region) => Some(region),
             Slot::Device { .. } => None,
         });
         let region =

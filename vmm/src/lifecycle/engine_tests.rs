@@ -327,10 +327,13 @@ fn what_is_wrong_is_said_with_its_field() {
     };
     assert_eq!(wrong(|c| c.memory.size = 1), (Category::InvalidConfig, "memory.size".into()));
     assert_eq!(wrong(|c| c.cpus.boot_vcpus = 0), (Category::InvalidConfig, "cpus.boot_vcpus".into()));
-    assert_eq!(wrong(|c| c.payload.kernel = "/nonexistent".into()), (Category::FileUnusable, "payload.kernel".into()));
+    assert_eq!(
+        wrong(|c| c.payload.kernel = Some("/nonexistent".into())),
+        (Category::FileUnusable, "payload.kernel".into())
+    );
     assert_eq!(wrong(|c| c.payload.initramfs = Some("/".into())), (Category::FileUnusable, "payload.initramfs".into()));
     let mut config = engine.config(SPIN);
-    config.payload.kernel = engine.file("no-kernel", b"no kernel at all");
+    config.payload.kernel = Some(engine.file("no-kernel", b"no kernel at all"));
     control.create(config).unwrap();
     let error = control.boot().unwrap_err();
     assert_eq!((error.category, error.field.as_deref()), (Category::FileUnusable, Some("payload.kernel")));

@@ -123,7 +123,10 @@ impl From<&ConfigError> for LifecycleError {
                 Category::InvalidConfig
             }
             ConfigError::DuplicateId { .. } => Category::DuplicateId,
-            ConfigError::Open { .. } | ConfigError::NotAFile { .. } | ConfigError::Disk(_) => Category::FileUnusable,
+            ConfigError::Open { .. }
+            | ConfigError::NotAFile { .. }
+            | ConfigError::Disk(_)
+            | ConfigError::Firmware(_) => Category::FileUnusable,
         };
         Self { field: error.field(), ..Self::from_error(category, error) }
     }

@@ -54,7 +54,7 @@ impl TestEngine {
         let kernel = self.dir.path().join("kernel");
         fs::write(&kernel, elf(code)).unwrap();
         VmConfig {
-            payload: PayloadConfig { kernel, initramfs: None, cmdline: None },
+            payload: PayloadConfig { kernel: Some(kernel), ..PayloadConfig::default() },
             cpus: CpusConfig { boot_vcpus: 1, profile: CpuProfile::Legacy },
             memory: MemoryConfig { size: 16 << 20, ..MemoryConfig::default() },
             serial: ConsoleConfig { mode: ConsoleMode::Off, file: None },

@@ -36,6 +36,14 @@ pub enum SetupError {
         /// What is wrong.
         source: arch::boot::BootError,
     },
+    /// Firmware.
+    #[error("cannot install the firmware {path}")]
+    Firmware {
+        /// Path of the image.
+        path: String,
+        /// Why not.
+        source: vm_memory::GuestMemoryError,
+    },
     /// ACPI tables.
     #[error("cannot write the ACPI tables")]
     Acpi(#[from] arch::acpi::AcpiError),

@@ -5,6 +5,7 @@
 
 mod chipset;
 mod error;
+mod firmware;
 mod hardware;
 mod legacy_virtio;
 #[cfg(test)]
@@ -33,7 +34,7 @@ pub use observer::Observer;
 pub use passthrough::PassthroughSection;
 pub use vf::PfSection;
 
-use crate::config::Plan;
+use crate::config::{PayloadPlan, Plan};
 use crate::kvm::{BarMapper, GuestRam, IrqLines, MsiRoutes, PortIoEvents, RamOptions, Vm};
 use crate::vcpu::{Board, ExitReason, VcpuError, VcpuState, Vcpus};
 use chipset::Chipset;
@@ -81,18 +82,26 @@ impl Machine {
         let vm = Vm::new()?;
         let ram = memory(&vm, plan)?;
         vm.map_ram(&ram)?;
+        if let PayloadPlan::Firmware(image) = &plan.payload {
+            firmware::install(&vm, &ram, image)?;
+        }
         let platform = Platform::new(&vm)?;
         let (ports, mmio) = (Arc::new(Bus::new("ports")), Arc::new(Bus::new("memory")));
         let root = Arc::new(PciRoot::new());
         root.set_mapper(Arc::new(BarMapper::new(&vm)));
 
+        if plan.payload.is_firmware() {
+            firmware::add_devices(&ports, &root)?;
+        }
         let chipset = Chipset::new(&platform, &ports, &root, plan.memory, serial)?;
         let cancelled = Arc::new(AtomicBool::new(false));
         let hardware = Hardware::new(&vm, &ram);
         let legacy = LegacyVirtio::new(plan, &platform, &hardware, &root, &cancelled)?;
         legacy.observe(&observer);
         let passthrough = Passthrough::new(&plan.passthrough, &platform, &hardware, &root)?;
-        place_functions(&root)?;
+        if let PayloadPlan::Kernel(_) = plan.payload {
+            place_functions(&root)?;
+        }
         let remap: RemapBars = {
             let (root, ports, mmio) = (Arc::clone(&root), Arc::clone(&ports), Arc::clone(&mmio));
             Arc::new(move || root.remap(&ports, &mmio))

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The kernel in memory, the tables that describe the machine, and the processors that start there.
+//! The kernel in memory, the tables that describe the machine, and the processors that start there; or processors
+//! as they are after power-on, which start in the firmware.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
@@ -14,32 +15,40 @@ use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::SetupError;
-use crate::config::Plan;
+use crate::config::{KernelPlan, PayloadPlan, Plan};
 use crate::kvm::{KvmVcpu, VcpuSetup, Vm};
 use crate::vcpu::Vcpus;
 
-/// Loads the kernel and creates the processors, the first one about to enter it.
+/// Loads the kernel, if there is one, and creates the processors, the first one about to enter it or the firmware.
 pub(super) fn create(
     vm: &Vm,
     plan: &Plan,
     memory: &GuestMemoryMmap<()>,
     interrupts: &[PciInterrupt],
 ) -> Result<Vec<KvmVcpu>, SetupError> {
-    let entry = load(plan, memory, interrupts)?;
+    let entry = match &plan.payload {
+        PayloadPlan::Kernel(kernel) => Some(load(kernel, plan.cpus.get(), memory, interrupts)?),
+        PayloadPlan::Firmware(_) => None,
+    };
     // All are there before the first is configured: KVM knows where INIT goes only for those.
     let vcpus = (0..plan.cpus.get()).map(|index| vm.create_vcpu(index.into())).collect::<Result<Vec<_>, _>>()?;
-    vcpus.iter().zip(0..).try_for_each(|(vcpu, index)| configure(vm, plan, vcpu, index, &entry))?;
+    vcpus.iter().zip(0..).try_for_each(|(vcpu, index)| configure(vm, plan, vcpu, index, entry.as_ref()))?;
     Ok(vcpus)
 }
 
-fn load(plan: &Plan, memory: &GuestMemoryMmap<()>, interrupts: &[PciInterrupt]) -> Result<Entry, SetupError> {
+fn load(
+    plan: &KernelPlan,
+    cpus: u8,
+    memory: &GuestMemoryMmap<()>,
+    interrupts: &[PciInterrupt],
+) -> Result<Entry, SetupError> {
     let again =
         |file: &File| rewound(file).map_err(|source| SetupError::System { what: "read an image again", source });
-    let mut kernel = again(&plan.kernel)?;
+    let mut kernel = again(&plan.file)?;
     let mut initrd = plan.initrd.as_ref().map(again).transpose()?;
-    let rsdp = acpi::write(memory, plan.cpus.get(), interrupts)?;
-    mptable::write(memory, plan.cpus.get(), interrupts)?;
-    smbios::write(memory, &smbios::Identity::default(), plan.cpus.get())?;
+    let rsdp = acpi::write(memory, cpus, interrupts)?;
+    mptable::write(memory, cpus, interrupts)?;
+    smbios::write(memory, &smbios::Identity::default(), cpus)?;
     let source = BootSource {
         kernel: &mut kernel,
         initrd: initrd.as_mut(),
@@ -47,8 +56,7 @@ fn load(plan: &Plan, memory: &GuestMemoryMmap<()>, interrupts: &[PciInterrupt]) 
         protocol: Protocol::Auto,
         rsdp: Some(rsdp),
     };
-    boot::load(memory, source)
-        .map_err(|source| SetupError::Boot { kernel: plan.kernel_path.display().to_string(), source })
+    boot::load(memory, source).map_err(|source| SetupError::Boot { kernel: plan.path.display().to_string(), source })
 }
 
 /// The same open file from its start: a reboot reads it once more.
@@ -58,7 +66,9 @@ fn rewound(file: &File) -> io::Result<File> {
     Ok(again)
 }
 
-fn configure(vm: &Vm, plan: &Plan, vcpu: &KvmVcpu, index: u8, entry: &Entry) -> Result<(), SetupError> {
+/// Without an `entry` the processor keeps its power-on state: the reset vector, real mode, MTRRs off. Firmware sets
+/// up the rest.
+fn configure(vm: &Vm, plan: &Plan, vcpu: &KvmVcpu, index: u8, entry: Option<&Entry>) -> Result<(), SetupError> {
     let profile = match plan.cpu_profile {
         CpuProfile::Host => cpuid::CpuProfile::Host,
         CpuProfile::Legacy => cpuid::CpuProfile::Legacy,
@@ -72,13 +82,13 @@ fn configure(vm: &Vm, plan: &Plan, vcpu: &KvmVcpu, index: u8, entry: &Entry) -> 
     let mut lapic = vcpu.fd().get_lapic().map_err(failed)?;
     let is_first = index == 0;
     regs::set_lint_pins(&mut lapic, is_first);
-    let general = regs::bsp(entry, &mut sregs);
+    let general = entry.filter(|_| is_first).map(|entry| regs::bsp(entry, &mut sregs));
     let msrs = Msrs::from_entries(&regs::msrs()).map_err(|_| SetupError::Internal("too many MSRs"))?;
     vcpu.configure(&VcpuSetup {
         cpuid,
-        msrs: Some(msrs),
-        regs: is_first.then_some(general),
-        sregs: is_first.then_some(sregs),
+        msrs: entry.is_some().then_some(msrs),
+        sregs: general.is_some().then_some(sregs),
+        regs: general,
         fpu: Some(regs::fpu()),
         lapic: Some(lapic),
         waits_for_startup: !is_first,

@@ -43,6 +43,9 @@ fn a_whole_command_line() {
     .unwrap();
     let config = args.config().unwrap();
     assert_eq!(config.payload.cmdline.as_deref(), Some("console=ttyS0"));
+    let firmware = run(&["--firmware=bios.bin"]).unwrap().config().unwrap().payload;
+    assert_eq!((firmware.firmware, firmware.kernel, firmware.cmdline), (Some("bios.bin".into()), None, None));
+    assert_eq!(run(&[]).unwrap().config().unwrap().payload, Default::default());
     assert_eq!((config.cpus.boot_vcpus, config.cpus.profile, config.memory.size), (4, CpuProfile::Legacy, 4 << 30));
     assert_eq!(config.serial.mode, ConsoleMode::Off);
     assert_eq!(config.legacy_virtio.len(), 2);
@@ -116,7 +119,10 @@ fn errors_name_the_option_the_value_and_the_fix() {
     assert!(error.contains("--legacy-virtio") && error.contains("soft=floppy"), "{error}");
     assert!(run(&["--kernel=k", "--memory=12Q"]).unwrap_err().contains("such as 512M"));
     assert!(run(&["--kernel=k", "--cpus=0"]).is_err());
-    assert!(run(&[]).unwrap_err().contains("--kernel"));
+    assert!(run(&["--kernel=k", "--firmware=f"]).unwrap_err().contains("cannot be used with"));
+    for alone in ["--initrd=i", "--cmdline=c"] {
+        assert!(run(&[alone]).unwrap_err().contains("--kernel"), "{alone}");
+    }
 }
 
 #[test]

@@ -24,27 +24,18 @@ pub struct RunArgs {
     /// Print the machine as the body of vm.create, and start nothing
     #[arg(long, help_heading = "Guest")]
     dry_run: bool,
-    /// Linux kernel: bzImage, or uncompressed vmlinux
-    #[arg(
-        long,
-        conflicts_with = "config",
-        value_name = "FILE",
-        help_heading = "Guest",
-        required_unless_present = "config"
-    )]
-    kernel: Option<PathBuf>,
-    /// Initial RAM disk
+    /// Linux kernel to start directly: bzImage, or uncompressed vmlinux
     #[arg(long, conflicts_with = "config", value_name = "FILE", help_heading = "Guest")]
+    kernel: Option<PathBuf>,
+    /// PC firmware that starts what it finds on the disks [default without --kernel: the SeaBIOS that is installed]
+    #[arg(long, conflicts_with_all = ["config", "kernel"], value_name = "FILE", help_heading = "Guest")]
+    firmware: Option<PathBuf>,
+    /// Initial RAM disk
+    #[arg(long, conflicts_with = "config", requires = "kernel", value_name = "FILE", help_heading = "Guest")]
     initrd: Option<PathBuf>,
-    /// Kernel command line
-    #[arg(
-        long,
-        conflicts_with = "config",
-        value_name = "TEXT",
-        help_heading = "Guest",
-        default_value = "console=ttyS0"
-    )]
-    cmdline: String,
+    /// Kernel command line [default: console=ttyS0]
+    #[arg(long, conflicts_with = "config", requires = "kernel", value_name = "TEXT", help_heading = "Guest")]
+    cmdline: Option<String>,
     /// Number of processors (1-64)
     #[arg(long, conflicts_with = "config", value_name = "N", help_heading = "Guest", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     cpus: u8,
@@ -85,6 +76,9 @@ pub struct RunArgs {
     #[command(flatten)]
     pub observe: ObserveArgs,
 }
+
+/// Command line of a kernel that is given none: its messages go to the serial port.
+const CMDLINE: &str = "console=ttyS0";
 
 const LONG_HELP: &str = concat!(
     "\
@@ -171,10 +165,10 @@ impl RunArgs {
     fn config_of_options(&self) -> VmConfig {
         VmConfig {
             payload: PayloadConfig {
-                // There is one: without it there would be a file.
-                kernel: self.kernel.clone().unwrap_or_default(),
+                kernel: self.kernel.clone(),
+                firmware: self.firmware.clone(),
                 initramfs: self.initrd.clone(),
-                cmdline: Some(self.cmdline.clone()),
+                cmdline: self.kernel.is_some().then(|| self.cmdline.clone().unwrap_or_else(|| CMDLINE.to_owned())),
             },
             cpus: CpusConfig { boot_vcpus: self.cpus, profile: self.cpu.into() },
             memory: self.memory,

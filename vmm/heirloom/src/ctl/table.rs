@@ -51,6 +51,7 @@ pub fn info(reply: &Value) -> String {
         row(["state", &plain(&reply["state"])]),
         row(["ended by", &plain(&reply["ended_by"])]),
         row(["kernel", &plain(&config["payload"]["kernel"])]),
+        row(["firmware", &plain(&config["payload"]["firmware"])]),
         row(["initramfs", &plain(&config["payload"]["initramfs"])]),
         row(["cmdline", &plain(&config["payload"]["cmdline"])]),
         row(["processors", &plain(&config["cpus"]["boot_vcpus"])]),
