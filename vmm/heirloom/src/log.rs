@@ -28,7 +28,7 @@ const PARTS: [(&str, &str); 18] = [
     ("config", "vmm::config"),
     ("console", "vmm::console"),
     ("boot", "arch::boot"),
-    ("firmware", "heirloom::firmware"),
+    ("firmware", "vmm::machine::firmware"),
     ("acpi", "arch::acpi"),
     ("devices", "devices"),
 ];

@@ -10,7 +10,7 @@ use crate::kvm::test_guest::{TestGuest, vm};
 #[test]
 fn pci_interrupts_are_level_triggered_in_the_pics() {
     let Some(vm) = vm() else { return };
-    for (chip_id, elcr) in [(KVM_IRQCHIP_PIC_MASTER, 0x20), (KVM_IRQCHIP_PIC_SLAVE, 0x0e)] {
+    for (chip_id, elcr) in [(KVM_IRQCHIP_PIC_MASTER, 0x00), (KVM_IRQCHIP_PIC_SLAVE, 0x0e)] {
         let mut chip = kvm_irqchip { chip_id, ..Default::default() };
         vm.fd().get_irqchip(&mut chip).unwrap();
         // SAFETY: the chip is a PIC.

@@ -29,8 +29,8 @@ pub(super) fn install(vm: &Vm, ram: &GuestRam, image: &FirmwareImage) -> Result<
 pub(super) fn add_devices(ports: &Bus, root: &PciRoot) -> Result<(), SetupError> {
     root.add(ISA_BRIDGE_SLOT, Arc::new(IsaBridge::default()))?;
     // Each character is an exit, so it is there for who wants to read them.
-    if tracing::enabled!(target: "heirloom::firmware", tracing::Level::DEBUG) {
-        let log = FirmwareLog::new(|line| tracing::debug!(target: "heirloom::firmware", "{line}"));
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        let log = FirmwareLog::new(|line| tracing::debug!("{line}"));
         let (base, size) = firmware_log::PORTS;
         let range = Range::new(base, size).ok_or(SetupError::Internal("a device without ports"))?;
         ports.insert(range, Arc::new(log))?;
