@@ -91,9 +91,9 @@ pub fn bad_images() -> Result<(), String> {
         (vec![0; 1 << 20], "at most 256 KiB"),
         (vec![0xff; 64 << 10], "no jump in its last 16 bytes"),
     ] {
-        run(&image, &[])?.expect_code(2)?.expect_error(text)?;
+        run(&image, &[])?.expect_code(3)?.expect_error(text)?;
     }
-    Heirloom::run(&["--firmware=/nonexistent"]).finish()?.expect_code(2)?.expect_error("cannot read the firmware")?;
+    Heirloom::run(&["--firmware=/nonexistent"]).finish()?.expect_code(3)?.expect_error("cannot read the firmware")?;
     let both = Heirloom::run(&["--firmware=/nonexistent", "--kernel=/nonexistent"]).finish()?.expect_code(2)?;
     both.expect_error("cannot be used with").map(drop)
 }
