@@ -159,6 +159,21 @@ pub enum NotifyMode {
     Exit,
 }
 
+/// What becomes of queue notifications before DRIVER_OK. Drivers of Linux before 3.19 wait for their completion before
+/// they set DRIVER_OK, and a VF made for the modern interface may ignore them.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum EarlyKicks {
+    /// The first one makes the monitor set DRIVER_OK in the VF; the guest reads the status that it wrote. With a
+    /// network card only once the guest has written the features.
+    #[default]
+    Auto,
+    /// They are passed on, and repeated at DRIVER_OK: for VFs that are known to serve them.
+    Pass,
+    /// As `auto`, with a network card also before the features.
+    Start,
+}
+
 /// One legacy virtio function of the guest. Exactly one of `soft`, `vf` and `vfio_user` is there.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
@@ -182,6 +197,9 @@ pub struct LegacyVirtioConfig {
     /// Queue notifications.
     #[serde(default)]
     pub notify: NotifyMode,
+    /// Queue notifications before DRIVER_OK.
+    #[serde(default)]
+    pub early: EarlyKicks,
     /// How long one register access may take, in milliseconds, 1 to 60000.
     #[serde(default, deserialize_with = "deadline_ms", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 60_000))]

@@ -55,7 +55,7 @@ pub fn config(mut value: Value) -> Result<VmConfig, Fault> {
 /// The field that is to blame.
 pub fn device(mut value: Value) -> Result<NewDevice, Fault> {
     let has = |name: &str| value.get(name).is_some_and(|value| !value.is_null());
-    let legacy = ["soft", "vf", "irq", "notify", "deadline_ms", "shadow"].into_iter().any(has);
+    let legacy = ["soft", "vf", "irq", "notify", "early", "deadline_ms", "shadow"].into_iter().any(has);
     let served = value.get("vfio_user").is_some_and(Value::is_string);
     if !legacy && (has("vfio") || has(compat::PATH) || served) {
         compat::strip_device(&mut value, "")?;

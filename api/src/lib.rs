@@ -32,9 +32,9 @@ pub mod state;
 pub mod types;
 
 pub use config::{
-    ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, InterruptMode, LegacyVirtioConfig, MAX_VCPUS, MEMORY_UNIT,
-    MIN_MEMORY, MacAddress, MacError, MemoryConfig, NetBackend, NewDevice, NotifyMode, PayloadConfig, SoftDevice,
-    VmConfig, check_id,
+    ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, EarlyKicks, InterruptMode, LegacyVirtioConfig, MAX_VCPUS,
+    MEMORY_UNIT, MIN_MEMORY, MacAddress, MacError, MemoryConfig, NetBackend, NewDevice, NotifyMode, PayloadConfig,
+    SoftDevice, VmConfig, check_id,
 };
 pub use fault::{Code, Fault};
 pub use hardware::{AdminMode, DeviceConfig, VfConfig, VfioConfig, VfioMode, VfioUserVfConfig};

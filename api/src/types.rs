@@ -109,7 +109,10 @@ pub struct LegacyDevice {
     pub queues: Vec<u16>,
     /// Where notifications are stored; `register` if each is a command.
     pub notify: String,
-    /// Notifications by route: `ioeventfd`, `store`, `admin`, and what became of the early ones.
+    /// What is done about notifications before DRIVER_OK: `auto`, `pass` or `start`.
+    pub early: String,
+    /// Notifications by route: `ioeventfd`, `store`, `admin`, what became of the early ones, and how often one
+    /// made the monitor set DRIVER_OK (`early_starts`).
     pub kicks: BTreeMap<String, u64>,
     /// INTx made from the function's MSI-X, by cause.
     pub intx: BTreeMap<String, u64>,

@@ -169,13 +169,32 @@ impl Guest {
         self.read(60, Width::B4);
     }
 
+    /// A driver whose first kick comes before DRIVER_OK, and what that kick allocates.
+    fn early_kick(&self) -> u64 {
+        for status in [0, 1, 3] {
+            self.write(18, Width::B1, status);
+        }
+        self.write(4, Width::B4, 0x20);
+        self.write(14, Width::B2, 0);
+        self.write(8, Width::B4, 1);
+        let allocated = allocations(|| self.write(16, Width::B2, 0));
+        assert_eq!(self.read(18, Width::B1), 3, "the guest's own status");
+        self.write(18, Width::B1, 7);
+        allocated
+    }
+
     /// Allocations of a thousand rounds, after some that fill what is filled once.
     fn measure(&self) -> u64 {
         self.write(18, Width::B1, 0);
         self.write(18, Width::B1, 1);
         self.write(18, Width::B1, 3);
         (0..10).for_each(|_| self.accesses());
-        allocations(|| (0..1000).for_each(|_| self.accesses()))
+        let of_accesses = allocations(|| (0..1000).for_each(|_| self.accesses()));
+        let starts = || self.device.report().kicks.early_starts;
+        self.early_kick();
+        let of_starts: u64 = (0..200).map(|_| self.early_kick()).sum();
+        assert_eq!(starts(), 201);
+        of_accesses + of_starts
     }
 }
 

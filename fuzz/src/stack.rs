@@ -14,7 +14,7 @@ use devices::contract::{LegacyRegisters, NotifyAddress, Wait};
 use devices::bus::Width;
 use devices::function::{DmaRegion, PciFunction};
 use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
-use devices::transitional::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalDevice};
+use devices::transitional::{EarlyKicks, IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalDevice};
 use event_manager::{EventManager, SubscriberOps};
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
@@ -111,7 +111,7 @@ impl Guest {
         let member = NonZeroU16::new(if kind == Kind::Net { 1 } else { 2 }).expect("not 0");
         let odd = script.u8();
         host.soft.set_quirks(Quirks {
-            early_kicks: odd & 1 != 0,
+            loses_early_kicks: odd & 1 != 0,
             pfn_zero_resets: odd & 2 != 0,
             busy_every: if odd & 4 != 0 { 5 } else { 0 },
             owner_doorbells: odd & 8 != 0,
@@ -130,6 +130,8 @@ impl Guest {
         (config.deadline, config.reset_deadline) = (PATIENCE, PATIENCE);
         config.modern_caps = modes & 1 == 0;
         config.irq_mode = [IrqMode::Auto, IrqMode::Auto, IrqMode::Intx, IrqMode::Msix][usize::from(modes >> 1 & 3)];
+        config.early_kicks =
+            [EarlyKicks::Auto, EarlyKicks::Auto, EarlyKicks::Pass, EarlyKicks::Start][usize::from(modes >> 4 & 3)];
         config.notify_mode = if modes & 8 != 0 { NotifyMode::Exit } else { NotifyMode::Auto };
         let address = match script.u8() % 4 {
             0 => None,

@@ -177,7 +177,7 @@ fn step(bench: &Bench, functions: &[Arc<dyn PciFunction>; 3], memory: &GuestMemo
         17 => {
             let (odd, busy) = (script.u8(), script.u8());
             bench.soft.set_quirks(Quirks {
-                early_kicks: odd & 1 != 0,
+                loses_early_kicks: odd & 1 != 0,
                 pfn_zero_resets: odd & 2 != 0,
                 list_before_vf_enable: odd & 4 != 0,
                 no_notify_info: odd & 8 != 0,

@@ -74,7 +74,7 @@ const DEVICE_EXAMPLES: &[Example] = &[
 const INFO_EXAMPLE: Example = (
     "A machine that runs",
     r#"{"config": {"payload": {"kernel": "/boot/vmlinuz"}, "cpus": {"boot_vcpus": 1, "profile": "host"}, "memory": {"size": 536870912},
-  "serial": {"mode": "Off"}, "legacy_virtio": [{"id": "net0", "soft": {"net": {"backend": "loopback"}}, "irq": "auto", "notify": "auto", "shadow": true}]},
+  "serial": {"mode": "Off"}, "legacy_virtio": [{"id": "net0", "soft": {"net": {"backend": "loopback"}}, "irq": "auto", "notify": "auto", "early": "auto", "shadow": true}]},
  "state": "Running", "memory_actual_size": 536870912,
  "device_tree": {"net0": {"id": "net0", "kind": "legacy_virtio", "pci_bdf": "0000:00:01.0", "slot": 1, "function": "soft/vf0",
   "children": [], "resources": []}}, "ended_by": null}"#,
@@ -83,7 +83,7 @@ const INFO_EXAMPLE: Example = (
 const LEGACY_EXAMPLE: Example = (
     "A disk",
     r#"[{"id": "disk", "pci_bdf": "0000:00:01.0", "mode": "admin_commands", "device": "block", "function": "soft/vf0", "slot": 1, "interrupts": "msix", "status": 7, "queues": [0],
-  "notify": "member BAR 2 + 0x3000", "kicks": {"ioeventfd": 20, "store": 0, "admin": 0, "early": 0, "replayed": 0, "dropped": 0},
+  "notify": "member BAR 2 + 0x3000", "early": "auto", "kicks": {"ioeventfd": 20, "store": 0, "admin": 0, "early": 0, "early_starts": 0, "replayed": 0, "dropped": 0},
   "intx": {"queue": 0, "config": 0, "spurious": 0}, "accesses": {"reads": 15, "writes": 9, "isr_reads": 0, "shadow_reads": 10, "commands": 16},
   "resets": 2, "function_resets": 0, "errors": {"refused": 0, "timeout": 0}, "faulted": null, "times_faulted": 0, "last_fault": null,
   "registers": {"device_features": 4, "device_feature_names": ["SEG_MAX"], "driver_features": 0, "driver_feature_names": [],

@@ -189,9 +189,9 @@ impl VirtioDevice {
         self.chain.returned()
     }
 
-    /// Whether queue 0 takes what the model's source has.
-    pub(super) fn wants_source(&self) -> bool {
-        !self.starved && self.may_run(0, false)
+    /// Whether queue 0 takes what the model's source has; `early` as for [`Self::service`].
+    pub(super) fn wants_source(&self, early: bool) -> bool {
+        !self.starved && self.may_run(0, early)
     }
 
     /// Whether a queue may be processed. Only legacy drivers may use one before DRIVER_OK, and it
@@ -206,7 +206,7 @@ impl VirtioDevice {
         started && self.bus_master && !queue.broken
     }
 
-    /// Processes a queue for one turn and interrupts the driver if it asked for that.
+    /// Processes a queue for one turn, if need be before DRIVER_OK where the device does so (`early`), and interrupts the driver if it asked for that.
     pub(super) fn service(&mut self, index: usize, memory: &Memory, early: bool) -> Served {
         if !self.may_run(index, early) {
             return Served::default();

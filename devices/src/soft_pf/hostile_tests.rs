@@ -82,7 +82,6 @@ fn rubbish_in_the_rings_of_vfs() {
     for index in 0..2 {
         let (vf, ram) = bench.vf(index, RAM);
         let member = index as u64 + 1;
-        bench.soft.set_quirks(Quirks { early_kicks: true, ..Quirks::default() });
         for _ in 0..60 {
             scribble(&mut random, &ram);
             bench.legacy_write(member, 4, 4, random.next() as u32);

@@ -195,10 +195,12 @@ fn the_mac_address_is_writable_by_legacy_drivers_until_reset() {
 }
 
 #[test]
-fn early_kicks_are_lost_unless_the_quirk_says_otherwise() {
-    for honoured in [false, true] {
+fn early_kicks_are_served_unless_the_quirk_says_otherwise() {
+    for honoured in [true, false] {
         let mut nic = legacy(0);
-        nic.bench.soft.set_quirks(Quirks { early_kicks: honoured, ..Quirks::default() });
+        if !honoured {
+            nic.bench.soft.set_quirks(Quirks { loses_early_kicks: true, ..Quirks::default() });
+        }
         nic.bench.legacy_write(1, 18, 1, 3);
         nic.tx.add(&[(TX_AT, 10, false)]);
         kick(nic.vf.as_ref(), 1);
@@ -309,9 +311,10 @@ fn offload_requests_reach_a_tap_that_takes_them() {
 }
 
 #[test]
-fn without_driver_ok_nothing_is_received() {
+fn a_card_that_loses_early_kicks_receives_nothing_without_driver_ok() {
     let (specs, peer) = tap_pair(false);
     let mut nic = legacy_on(specs, 0);
+    nic.bench.soft.set_quirks(Quirks { loses_early_kicks: true, ..Quirks::default() });
     nic.add_buffers(2, 1600);
     peer.send(&ping(10)).unwrap();
     assert_eq!(nic.receive(0).1, ping(10));
@@ -322,6 +325,19 @@ fn without_driver_ok_nothing_is_received() {
     nic.bench.legacy_write(1, 18, 1, 7);
     kick(nic.vf.as_ref(), 0);
     assert_eq!(nic.receive(1).1, ping(20));
+}
+
+#[test]
+fn a_card_that_serves_early_kicks_receives_before_driver_ok() {
+    let (specs, peer) = tap_pair(false);
+    let mut nic = legacy_on(specs, 0);
+    nic.bench.legacy_write(1, 18, 1, 3);
+    nic.add_buffers(2, 1600);
+    kick(nic.vf.as_ref(), 0);
+    for (count, host) in [(0, 10), (1, 20)] {
+        peer.send(&ping(host)).unwrap();
+        assert_eq!(nic.receive(count).1, ping(host));
+    }
 }
 
 #[test]

@@ -11,8 +11,10 @@ use crate::admin::wire::NotifyEntry;
 /// deviates nowhere. May be changed at any time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quirks {
-    /// VFs honour kicks of legacy queues before DRIVER_OK; otherwise such kicks are lost.
-    pub early_kicks: bool,
+    /// VFs lose kicks of legacy queues before DRIVER_OK, as hardware built for the modern interface may. A
+    /// transitional device must not: it has to support a driver that uses it before DRIVER_OK (virtio 1.3, "Legacy
+    /// Interface: Device Initialization").
+    pub loses_early_kicks: bool,
     /// Writing 0 to the legacy queue address resets the whole VF, as QEMU's devices do.
     pub pfn_zero_resets: bool,
     /// LIST_QUERY and LIST_USE of the SR-IOV group work while VF Enable is clear. Shipping devices

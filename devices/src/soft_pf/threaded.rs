@@ -70,7 +70,7 @@ impl Threaded {
     /// The driver kicked a queue: cheap, and safe on any thread.
     pub(super) fn kick(&self, queue: u16) {
         let Some(event) = self.kicks.get(usize::from(queue)) else { return };
-        if self.live.load(Ordering::Acquire) || self.quirks.load().early_kicks {
+        if self.live.load(Ordering::Acquire) || self.serves_early_kicks() {
             self.wake(event);
         }
     }
@@ -91,7 +91,7 @@ impl Threaded {
 
     /// Processes a queue, and those that have work because of it, for one turn each.
     pub(super) fn serve(&self, queue: usize) {
-        let early = self.quirks.load().early_kicks;
+        let early = self.serves_early_kicks();
         let mut next = Some(queue);
         while let Some(queue) = next {
             let Served { again, also } = {
@@ -111,7 +111,11 @@ impl Threaded {
 
     /// Whether the model's source is to be watched.
     pub(super) fn wants_source(&self) -> bool {
-        self.function.device().wants_source()
+        self.function.device().wants_source(self.serves_early_kicks())
+    }
+
+    fn serves_early_kicks(&self) -> bool {
+        !self.quirks.load().loses_early_kicks
     }
 
     /// Lets signals of `event` kick the queue `value`, for as long as the link lives.

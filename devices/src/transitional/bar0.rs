@@ -85,7 +85,7 @@ impl TransitionalDevice {
     }
 
     /// The lock, with nothing in the cache that may have become wrong since it was held last.
-    fn lock_for_access(&self) -> MutexGuard<'_, Core> {
+    pub(super) fn lock_for_access(&self) -> MutexGuard<'_, Core> {
         let mut core = self.lock();
         // A mapped BAR is used without our seeing it, so each access may come after such a use.
         let modern_uses = match self.direct.load(Ordering::Acquire) {
@@ -102,14 +102,18 @@ impl TransitionalDevice {
     }
 
     fn kick(&self, queue: u16) {
-        if self.notifier.kick(queue) == Kick::Command {
-            let _core = self.lock();
-            self.kick_by_command(queue);
+        match self.notifier.kick(queue) {
+            Kick::Done => {}
+            Kick::Command => {
+                let _core = self.lock();
+                self.kick_by_command(queue);
+            }
+            Kick::Start => self.start_and_ring(queue),
         }
     }
 
     /// The caller holds the function's lock.
-    fn kick_by_command(&self, queue: u16) {
+    pub(super) fn kick_by_command(&self, queue: u16) {
         self.stats.kicks_commanded.add();
         let _ = self.back_end.write_area(Area::Common, QUEUE_NOTIFY, Width::B2, queue.into());
     }
@@ -140,6 +144,7 @@ impl TransitionalDevice {
         };
         let value = match register {
             Register::DeviceFeatures => value & !self.hidden_features,
+            Register::Status => core.status_for_guest(value as u8).into(),
             _ => register.width().truncate(value.into()) as u32,
         };
         core.cache.read(register, value);
@@ -189,7 +194,9 @@ impl TransitionalDevice {
         let features = core.cache.merge_driver_features(written.skip, written.width.bytes(), written.value);
         let offered = core.cache.written(Register::DeviceFeatures);
         let offered = offered.or_else(|| self.read_register(core, Register::DeviceFeatures));
-        self.write_whole(core, Register::DriverFeatures, features & offered.unwrap_or(!self.hidden_features));
+        if self.write_whole(core, Register::DriverFeatures, features & offered.unwrap_or(!self.hidden_features)) {
+            self.notifier.features_written();
+        }
     }
 
     /// A non-zero address sets the selected queue up, 0 takes it down.
@@ -200,6 +207,7 @@ impl TransitionalDevice {
             core.cache.guest_wrote(Register::QueueAddress, 0);
             // Some devices take this for a reset of all of the device.
             core.config_armed = false;
+            self.early_start_may_be_lost(core);
             self.write_whole(core, Register::QueueAddress, 0);
             return;
         }
@@ -241,13 +249,13 @@ impl TransitionalDevice {
             self.arm_config(core);
         }
         core.cache.guest_wrote(Register::Status, status.into());
-        if self.write_whole(core, Register::Status, status.into()) {
-            for queue in self.notifier.set_driver_ok(status & STATUS_DRIVER_OK != 0) {
-                self.stats.kicks_replayed.add();
-                if self.notifier.ring(queue) == Kick::Command {
-                    self.kick_by_command(queue);
-                }
-            }
+        core.started_early &= status & STATUS_DRIVER_OK == 0;
+        let below = if self.keeps_early_start(core) { status | STATUS_DRIVER_OK } else { status };
+        if self.back_end.write(Register::Status, below.into()) {
+            core.cache.device_took(Register::Status, status.into());
+            self.status_reached_device(below);
+        } else {
+            core.cache.apply(Event::AccessFailed);
         }
     }
 

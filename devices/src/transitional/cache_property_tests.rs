@@ -186,11 +186,11 @@ proptest! {
         ops in prop::collection::vec(op(), 1..120),
         is_disk in any::<bool>(),
         pfn_zero_resets in any::<bool>(),
-        early_kicks in any::<bool>(),
+        loses_early_kicks in any::<bool>(),
         no_notify_info in any::<bool>(),
         vectors_kept in prop::option::weighted(0.2, 1..4_u16),
     ) {
-        let quirks = Quirks { pfn_zero_resets, early_kicks, no_notify_info, vectors_kept, ..Quirks::default() };
+        let quirks = Quirks { pfn_zero_resets, loses_early_kicks, no_notify_info, vectors_kept, ..Quirks::default() };
         let mut with = stack(is_disk, &quirks, true);
         let mut without = stack(is_disk, &quirks, false);
         for (step, op) in ops.iter().enumerate() {

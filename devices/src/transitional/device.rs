@@ -21,6 +21,7 @@ use super::bus_master::BusMaster;
 use super::cache_events::Event;
 use super::config::{self, Shape};
 use super::decode::Layout;
+use super::early::StartAt;
 use super::fault::Faults;
 use super::features;
 use super::front::Front;
@@ -64,6 +65,8 @@ pub(super) struct Core {
     pub config_armed: bool,
     /// Whether it was given one since the last reset, and may still have it.
     pub config_given: bool,
+    /// The device was given DRIVER_OK, and its driver did not write it yet.
+    pub started_early: bool,
     /// Queues that have a hidden vector.
     pub armed: QueueSet,
     pub bus_master: BusMaster,
@@ -134,7 +137,7 @@ impl TransitionalDevice {
         let stats = Arc::new(Stats::default());
         let trace = DeviceTrace::new(&config.id, device);
         faults.trace(&trace);
-        let notifier = make_notifier(&config, &parts, &faults, &stats)?;
+        let notifier = make_notifier(&config, device, &parts, &faults, &stats)?;
         let layout = Layout { device, config_len: config_len(device, &info) };
         let cache = RegisterCache::new(config.shadow, device);
         Ok(Arc::new(Self {
@@ -253,6 +256,9 @@ impl TransitionalDevice {
     fn guest_command_changed(&self, core: &mut Core, command: Command) {
         core.cache.apply(Event::CommandChanged);
         core.bus_master.write(command.contains(Command::BUS_MASTER));
+        if !core.bus_master.is_enabled() {
+            self.early_start_may_be_lost(core);
+        }
         self.apply_bus_master(core);
     }
 
@@ -372,6 +378,7 @@ impl Core {
             vf_msix: VfMsix::Off,
             config_armed: false,
             config_given: false,
+            started_early: false,
             armed: QueueSet::default(),
             bus_master: BusMaster::default(),
             vf_bus_master: false,
@@ -400,6 +407,7 @@ impl Offers {
 
 fn make_notifier(
     config: &TransitionalConfig,
+    device: DeviceType,
     parts: &Parts,
     faults: &Arc<Faults>,
     stats: &Arc<Stats>,
@@ -410,7 +418,8 @@ fn make_notifier(
         return Err(TransitionalError::NoIoeventfd);
     }
     let links = Links::new(&config.id, port_events);
-    Ok(Notifier::new(doorbell, links, Arc::clone(faults), Arc::clone(stats)))
+    let start_at = StartAt::new(config.early_kicks, device);
+    Ok(Notifier::new(doorbell, links, start_at, Arc::clone(faults), Arc::clone(stats)))
 }
 
 /// Bytes of device configuration: what the VF says, but no more than BAR0 shows with MSI-X on, so that

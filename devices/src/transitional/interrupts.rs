@@ -116,7 +116,7 @@ impl TransitionalDevice {
             return self.silence_vf(core);
         }
         self.for_queues(core, configured, Self::arm_queue);
-        if core.cache.status() & STATUS_DRIVER_OK != 0 {
+        if core.cache.status() & STATUS_DRIVER_OK != 0 || core.started_early {
             self.arm_config(core);
         }
         if self.front.raise_if(ISR_QUEUE, || true) {

@@ -14,6 +14,7 @@
 //! | `front` | configuration space, software interrupt status, INTx pin | |
 //! | `back_end`, `fault` | register accesses with deadlines, and their failures | |
 //! | `notify`, `links`, `queue_set` | kicks, with and without exits | |
+//! | `early` | kicks before DRIVER_OK | |
 //! | `hidden`, `interrupts` | INTx made from the VF's MSI-X, and the switch to MSI-X | |
 //! | `bar0`, `reset` | what the guest's accesses do | |
 //! | `pf_life` | what the loss and the return of the PF do | |
@@ -39,6 +40,7 @@ mod config;
 mod config_cache;
 mod decode;
 mod device;
+mod early;
 #[cfg(test)]
 mod failure_tests;
 mod fault;
@@ -95,6 +97,7 @@ mod wire_property_tests;
 pub use access_counts::RegisterAccesses;
 pub use decode::{CONFIG_START, CONFIG_START_MSIX, Direction, Layout, Register, Target};
 pub use device::TransitionalDevice;
+pub use early::EarlyKicks;
 pub use fault::{ErrorCounts, FaultChange};
 pub use feature_names::feature_names;
 pub use fields::{Piece, Split};

@@ -106,8 +106,8 @@ fn f10_a_storm_without_a_reset_does_write() {
 
 #[test]
 fn f10_a_reset_by_commands() {
-    for early_kicks in [false, true] {
-        let quirks = Quirks { early_kicks, ..Quirks::default() };
+    for loses_early_kicks in [false, true] {
+        let quirks = Quirks { loses_early_kicks, ..Quirks::default() };
         let mut stack = Stack::new(&Setup { quirks, ..Setup::default() });
         for _ in 0..ROUNDS {
             nothing_is_written_after(&mut stack, |stack| stack.write(18, Width::B1, 0));

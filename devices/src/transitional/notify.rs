@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 
+use super::early::StartAt;
 use super::fault::Faults;
 use super::links::{LinkCounts, Links};
 use super::queue_set::QueueSet;
@@ -72,6 +73,8 @@ pub enum Kick {
     Done,
     /// There is no doorbell, or it failed: the caller has to write the register.
     Command,
+    /// The device is to be started first. Nothing is done yet.
+    Start,
 }
 
 /// The kick state of one function.
@@ -80,23 +83,36 @@ pub struct Notifier {
     doorbell: ArcSwapOption<Doorbell>,
     /// Queues with a non-zero address: the others' kicks are dropped (hazard H13).
     configured: QueueSet,
-    /// Queues kicked before DRIVER_OK, to be kicked again then: a device made for the modern
-    /// interface may ignore early ones (hazard H12).
+    /// Queues kicked before the device was started, to be kicked again then: a device made for the
+    /// modern interface may ignore early ones (hazard H12).
     early: QueueSet,
-    driver_ok: AtomicBool,
+    /// Whether the device has DRIVER_OK: from its driver, or from the VMM in the driver's place.
+    started: AtomicBool,
+    start_at: StartAt,
+    /// Whether the driver wrote features since the last reset.
+    has_features: AtomicBool,
     links: Mutex<Links>,
     faults: Arc<Faults>,
     stats: Arc<Stats>,
 }
 
 impl Notifier {
-    /// No queue is set up. `links` makes the route without exits, if there is to be one.
-    pub fn new(doorbell: Option<Doorbell>, links: Links, faults: Arc<Faults>, stats: Arc<Stats>) -> Self {
+    /// No queue is set up. `links` makes the route without exits, if there is to be one. `start_at`
+    /// says when a kick is [`Kick::Start`].
+    pub fn new(
+        doorbell: Option<Doorbell>,
+        links: Links,
+        start_at: StartAt,
+        faults: Arc<Faults>,
+        stats: Arc<Stats>,
+    ) -> Self {
         Self {
             doorbell: ArcSwapOption::new(doorbell.map(Arc::new)),
             configured: QueueSet::default(),
             early: QueueSet::default(),
-            driver_ok: AtomicBool::new(false),
+            started: AtomicBool::new(false),
+            start_at,
+            has_features: AtomicBool::new(false),
             links: Mutex::new(links),
             faults,
             stats,
@@ -111,11 +127,37 @@ impl Notifier {
         }
         // Remember first, ring after. If DRIVER_OK comes between the test and the insertion, the
         // replay may miss this queue, but then the ring below comes after DRIVER_OK and counts.
-        if !self.driver_ok.load(Ordering::SeqCst) {
+        if !self.started.load(Ordering::SeqCst) {
             self.stats.kicks_early.add();
+            if self.starts_at_kick() {
+                return Kick::Start;
+            }
             self.early.insert(queue);
         }
         self.ring(queue)
+    }
+
+    fn starts_at_kick(&self) -> bool {
+        match self.start_at {
+            StartAt::Never => false,
+            StartAt::Features => self.has_features.load(Ordering::SeqCst),
+            StartAt::Once => true,
+        }
+    }
+
+    /// `queue` was kicked and is to be kicked again when the device is started.
+    pub fn remember(&self, queue: u16) {
+        self.early.insert(queue);
+    }
+
+    /// The driver wrote its features.
+    pub fn features_written(&self) {
+        self.has_features.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the device has DRIVER_OK.
+    pub fn is_started(&self) -> bool {
+        self.started.load(Ordering::SeqCst)
     }
 
     /// Rings for `queue` by whatever is cheapest.
@@ -150,9 +192,9 @@ impl Notifier {
     }
 
     /// The device acted on a status with or without DRIVER_OK. Returns the queues to ring again.
-    pub fn set_driver_ok(&self, driver_ok: bool) -> impl Iterator<Item = u16> + use<> {
-        self.driver_ok.store(driver_ok, Ordering::SeqCst);
-        let early = driver_ok.then(|| self.early.take());
+    pub fn set_started(&self, started: bool) -> impl Iterator<Item = u16> + use<> {
+        self.started.store(started, Ordering::SeqCst);
+        let early = started.then(|| self.early.take());
         self.sync_links();
         early.into_iter().flatten()
     }
@@ -160,7 +202,8 @@ impl Notifier {
     /// All queues are gone: before a reset begins.
     pub fn reset(&self) {
         self.configured.clear();
-        self.driver_ok.store(false, Ordering::SeqCst);
+        self.started.store(false, Ordering::SeqCst);
+        self.has_features.store(false, Ordering::SeqCst);
         self.early.clear();
         self.sync_links();
     }
@@ -184,15 +227,15 @@ impl Notifier {
         self.sync_links();
     }
 
-    /// Links exactly the queues that can do without exits: set up, and after DRIVER_OK. Before it,
-    /// kicks have to be seen, to be repeated. Called after each change of what it reads, and it
+    /// Links exactly the queues that can do without exits: set up, and the device has DRIVER_OK. Before
+    /// it, kicks have to be seen, to start the device or to be repeated. Called after each change of what it reads, and it
     /// reads under the lock, so the last of several callers leaves it right.
     fn sync_links(&self) {
         let late = {
             let mut links = self.links();
             let doorbell = self.doorbell.load();
             let Some(doorbell) = doorbell.as_ref() else { return };
-            let wanted = |queue| self.driver_ok.load(Ordering::SeqCst) && self.configured.contains(queue);
+            let wanted = |queue| self.is_started() && self.configured.contains(queue);
             links.sync(doorbell, self.configured.iter(), wanted)
         };
         // A signal that nobody took before the link ended is a kick that nobody made.

@@ -41,6 +41,7 @@ impl TransitionalDevice {
             status,
             queues: self.notifier.configured(),
             notify: self.notifier.describe(),
+            early: self.config.early_kicks,
             kicks: KickReport {
                 store: stats.kicks_stored.get(),
                 ioeventfd: links.kicks,
@@ -50,6 +51,7 @@ impl TransitionalDevice {
                 dropped: stats.kicks_dropped.get(),
                 early: stats.kicks_early.get(),
                 replayed: stats.kicks_replayed.get(),
+                early_starts: stats.early_starts.get(),
             },
             intx: IntxReport {
                 queue: stats.queue_interrupts.get(),

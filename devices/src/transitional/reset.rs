@@ -110,6 +110,7 @@ impl TransitionalDevice {
         core.armed.clear();
         core.config_armed = false;
         core.config_given = false;
+        core.started_early = false;
         self.front.clear_isr(|| self.vectors.drain());
     }
 

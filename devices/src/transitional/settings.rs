@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::early::EarlyKicks;
 use crate::contract::LegacyRegisters;
 use crate::contract::platform::{IrqLine, MsiSource, PortEvents};
 use crate::function::{FunctionError, PciFunction};
@@ -48,6 +49,8 @@ pub struct TransitionalConfig {
     pub irq_mode: IrqMode,
     /// Kicks.
     pub notify_mode: NotifyMode,
+    /// Kicks before DRIVER_OK.
+    pub early_kicks: EarlyKicks,
     /// Longest time for one register access, 1 ms to 60 s. A vCPU waits that long for a dead PF.
     pub deadline: Duration,
     /// Longest time for a reset of the device to end, before the function is reset; 1 ms to 60 s.
@@ -71,6 +74,7 @@ impl TransitionalConfig {
             id: id.to_owned(),
             irq_mode: IrqMode::default(),
             notify_mode: NotifyMode::default(),
+            early_kicks: EarlyKicks::default(),
             deadline: Self::DEADLINE,
             reset_deadline: Self::RESET_DEADLINE,
             modern_caps: true,

@@ -85,20 +85,77 @@ fn a_driver_with_intx_reads_and_writes_a_disk() {
     assert_eq!(report.errors, ErrorCounts::default());
 }
 
+/// Both kinds of VF: those that serve kicks before DRIVER_OK, and those that lose them.
+fn early_quirks() -> [Quirks; 2] {
+    [false, true].map(|loses_early_kicks| Quirks { loses_early_kicks, ..Quirks::default() })
+}
+
+fn stack_with(spec: VfSpec, quirks: Quirks, early: EarlyKicks) -> Stack {
+    Stack::with_config(spec, quirks, |config| config.early_kicks = early)
+}
+
 #[test]
-fn h12_a_kick_that_the_device_ignored_is_made_good_at_driver_ok() {
-    let (_file, spec) = disk();
-    let mut stack = Stack::new(spec, Quirks { early_kicks: false, ..Quirks::default() });
-    stack.write(18, Width::B1, 3);
-    let size = stack.set_up_queue(0, RING);
-    let mut ring = Ring { base: RING, size, next: 0 };
-    request(&stack, &mut ring, 0, 1, SECTOR as u32);
-    stack.write(16, Width::B2, 0);
-    std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(ring.used_index(&stack.memory), 0, "this device ignores early kicks");
-    stack.write(18, Width::B1, 7);
-    assert_eq!(stack.wait_for_interrupt(), 1);
-    assert_eq!(ring.used_index(&stack.memory), 1);
+fn h12_a_disk_answers_before_driver_ok_before_features_and_before_any_status() {
+    for quirks in early_quirks() {
+        for early in [EarlyKicks::Auto, EarlyKicks::Start] {
+            for (status, features) in [(Some(3), true), (Some(3), false), (None, false)] {
+                let (_file, spec) = disk();
+                let mut stack = stack_with(spec, quirks.clone(), early);
+                status.into_iter().for_each(|status| stack.write(18, Width::B1, status));
+                if features {
+                    stack.write(4, Width::B4, 0);
+                }
+                let size = stack.set_up_queue(0, RING);
+                let mut ring = Ring { base: RING, size, next: 0 };
+                for round in 0..3 {
+                    request(&stack, &mut ring, 0, round, SECTOR as u32);
+                    stack.write(16, Width::B2, 0);
+                    assert_eq!(stack.wait_for_interrupt(), 1);
+                    assert_eq!(stack.memory.read_obj::<u8>(GuestAddress(BUFFERS + 0x1000)).unwrap(), round as u8);
+                    assert_eq!(stack.read(18, Width::B1), status.unwrap_or(0), "the guest's own status");
+                }
+                let kicks = stack.device.report().kicks;
+                assert_eq!((kicks.early, kicks.early_starts, kicks.replayed), (1, 1, 0));
+                // The rest of the old order, and the driver goes on.
+                stack.write(4, Width::B4, 0);
+                stack.write(18, Width::B1, 7);
+                assert_eq!(stack.read(18, Width::B1), 7);
+                request(&stack, &mut ring, 0, 9, SECTOR as u32);
+                stack.write(16, Width::B2, 0);
+                assert_eq!(stack.wait_for_interrupt(), 1);
+                stack.write(18, Width::B1, 0);
+                assert_eq!(stack.read(18, Width::B1), 0);
+                assert_eq!(stack.device.report().errors, ErrorCounts::default());
+            }
+        }
+    }
+}
+
+#[test]
+fn h12_early_pass_leaves_it_to_the_device_and_repeats_at_driver_ok() {
+    for quirks in early_quirks() {
+        let loses = quirks.loses_early_kicks;
+        let (_file, spec) = disk();
+        let mut stack = stack_with(spec, quirks, EarlyKicks::Pass);
+        stack.write(18, Width::B1, 3);
+        let size = stack.set_up_queue(0, RING);
+        let mut ring = Ring { base: RING, size, next: 0 };
+        request(&stack, &mut ring, 0, 1, SECTOR as u32);
+        stack.write(16, Width::B2, 0);
+        if loses {
+            std::thread::sleep(Duration::from_millis(50));
+            assert_eq!(ring.used_index(&stack.memory), 0, "this device loses early kicks");
+        } else {
+            assert_eq!(stack.wait_for_interrupt(), 1);
+        }
+        stack.write(18, Width::B1, 7);
+        if loses {
+            assert_eq!(stack.wait_for_interrupt(), 1);
+        }
+        assert_eq!(ring.used_index(&stack.memory), 1);
+        let kicks = stack.device.report().kicks;
+        assert_eq!((kicks.early, kicks.early_starts, kicks.replayed), (1, 0, 1));
+    }
 }
 
 #[test]
@@ -163,7 +220,7 @@ fn a_disk_goes_on_when_msix_is_switched_on_and_off() {
 }
 
 #[test]
-fn f01_linux_network_probe_is_36_commands() {
+fn f01_linux_network_probe_is_37_commands() {
     let stack = Stack::new(VfSpec::Net { backend: NetBackend::Loopback, mac: MAC }, Quirks::default());
     stack.write(18, Width::B1, 0);
     for status in [1, 3] {
@@ -188,9 +245,9 @@ fn f01_linux_network_probe_is_36_commands() {
     assert_eq!(stack.read(30, Width::B1) | stack.read(31, Width::B1) << 8, 1, "link up, behind the moved MAC");
     stack.read(18, Width::B1);
     stack.write(18, Width::B1, 7);
-    assert_eq!(stack.commands(), 36, "35 of the trace, and one look whether the reset ended");
-    assert_eq!(stack.device.report().accesses.commands, 36);
-    assert_eq!(stack.device.report().kicks.replayed, 1);
+    assert_eq!(stack.commands(), 37, "35 of the trace, one look whether the reset ended, and the early start");
+    let report = stack.device.report();
+    assert_eq!((report.accesses.commands, report.kicks.early_starts, report.kicks.replayed), (37, 1, 0));
 }
 
 #[test]

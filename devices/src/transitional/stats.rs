@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 
 use super::access_counts::AccessCounts;
+use super::early::EarlyKicks;
 use super::fault::ErrorCounts;
 use super::identity::DeviceType;
 
@@ -46,10 +47,12 @@ pub struct Stats {
     pub kicks_commanded: Counter,
     /// Kicks for queues that are not set up, dropped.
     pub kicks_dropped: Counter,
-    /// Kicks before DRIVER_OK.
+    /// Kicks before the device had DRIVER_OK.
     pub kicks_early: Counter,
-    /// Kicks repeated at DRIVER_OK.
+    /// Kicks repeated at DRIVER_OK, the guest's or ours.
     pub kicks_replayed: Counter,
+    /// How often the device was given DRIVER_OK in its driver's place.
+    pub early_starts: Counter,
     /// Queue interrupts turned into INTx.
     pub queue_interrupts: Counter,
     /// Configuration interrupts turned into INTx.
@@ -90,10 +93,12 @@ pub struct KickReport {
     pub admin: u64,
     /// Dropped: the queue was not set up.
     pub dropped: u64,
-    /// Made before DRIVER_OK.
+    /// Made before the function had DRIVER_OK, from the guest or from Heirloom.
     pub early: u64,
     /// Repeated at DRIVER_OK.
     pub replayed: u64,
+    /// How often an early kick made Heirloom give the function DRIVER_OK before the guest did.
+    pub early_starts: u64,
 }
 
 /// Synthetic interrupts by kind. MSI-X interrupts go from the function to the guest uncounted.
@@ -139,6 +144,8 @@ pub struct DeviceReport {
     pub queues: Vec<u16>,
     /// Where kicks are stored, such as `member BAR 2 + 0x1000`; `register` if by register writes.
     pub notify: String,
+    /// What is done about kicks before DRIVER_OK, as configured.
+    pub early: EarlyKicks,
     /// Kicks.
     pub kicks: KickReport,
     /// Synthetic interrupts.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use api::{CpusConfig, MemoryConfig, NetBackend, PayloadConfig};
+use api::{CpusConfig, EarlyKicks, MemoryConfig, NetBackend, PayloadConfig};
 use std::fs::File;
 
 use tempfile::TempDir;
@@ -43,6 +43,7 @@ fn device(id: Option<&str>, soft: SoftDevice) -> LegacyVirtioConfig {
         vfio_user: None,
         irq: InterruptMode::Auto,
         notify: NotifyMode::Auto,
+        early: EarlyKicks::Auto,
         deadline_ms: None,
         shadow: true,
     }

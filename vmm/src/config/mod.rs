@@ -17,8 +17,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use api::{
-    ConsoleConfig, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MacAddress, NotifyMode, SoftDevice,
-    VmConfig,
+    ConsoleConfig, ConsoleMode, CpuProfile, EarlyKicks, InterruptMode, LegacyVirtioConfig, MacAddress, NotifyMode,
+    SoftDevice, VmConfig,
 };
 use thiserror::Error;
 
@@ -142,6 +142,8 @@ pub struct DevicePlan {
     pub irq: InterruptMode,
     /// Route of notifications.
     pub notify: NotifyMode,
+    /// Notifications before DRIVER_OK.
+    pub early: EarlyKicks,
     /// Deadline of a register access, where the configuration sets one.
     pub deadline: Option<Duration>,
     /// Whether register reads are answered without a command where the answer is known.
@@ -264,7 +266,15 @@ impl DevicePlan {
             }
         };
         let deadline = config.deadline_ms.map(|ms| Duration::from_millis(ms.into()));
-        Ok(Self { id, vf, irq: config.irq, notify: config.notify, deadline, shadow: config.shadow })
+        Ok(Self {
+            id,
+            vf,
+            irq: config.irq,
+            notify: config.notify,
+            early: config.early,
+            deadline,
+            shadow: config.shadow,
+        })
     }
 }
 

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use api::{InterruptMode, NotifyMode};
+use api::{EarlyKicks, InterruptMode, NotifyMode};
 use arch::irq::PciInterrupt;
 use devices::admin::{AdminStats, PfClient, PfWatchdog, WatchedVf};
 use devices::function::PciFunction;
 use devices::function::detachable::Detachable;
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::transitional::{
-    DeviceReport, IrqMode, NotifyMode as DeviceNotifyMode, Parts, RegisterAccesses, RegisterMirror, TransitionalConfig,
-    TransitionalDevice,
+    DeviceReport, EarlyKicks as DeviceEarlyKicks, IrqMode, NotifyMode as DeviceNotifyMode, Parts, RegisterAccesses,
+    RegisterMirror, TransitionalConfig, TransitionalDevice,
 };
 use serde::Serialize;
 
@@ -251,6 +251,11 @@ fn config(plan: &DevicePlan) -> TransitionalConfig {
             NotifyMode::Auto => DeviceNotifyMode::Auto,
             NotifyMode::Ioeventfd => DeviceNotifyMode::Ioeventfd,
             NotifyMode::Exit => DeviceNotifyMode::Exit,
+        },
+        early_kicks: match plan.early {
+            EarlyKicks::Auto => DeviceEarlyKicks::Auto,
+            EarlyKicks::Pass => DeviceEarlyKicks::Pass,
+            EarlyKicks::Start => DeviceEarlyKicks::Start,
         },
         deadline: plan.deadline.unwrap_or(default.deadline),
         shadow: plan.shadow,

@@ -42,10 +42,15 @@ pub struct Stack {
 impl Stack {
     /// The shadow is off, so that each access is seen below.
     pub fn new(spec: VfSpec, quirks: Quirks) -> Self {
-        Self::with_shadow(spec, quirks, false)
+        Self::with_config(spec, quirks, |config| config.shadow = false)
     }
 
     pub fn with_shadow(spec: VfSpec, quirks: Quirks, shadow: bool) -> Self {
+        Self::with_config(spec, quirks, |config| config.shadow = shadow)
+    }
+
+    /// `change` is applied to a configuration with deadlines that slow machines keep.
+    pub fn with_config(spec: VfSpec, quirks: Quirks, change: impl FnOnce(&mut TransitionalConfig)) -> Self {
         let pf = SoftPf::new("soft", vec![spec]).unwrap();
         pf.set_quirks(quirks);
         let cancelled = Arc::new(AtomicBool::new(false));
@@ -69,7 +74,7 @@ impl Stack {
         let mut config = TransitionalConfig::new("stack");
         config.deadline = Duration::from_secs(10);
         config.reset_deadline = Duration::from_secs(10);
-        config.shadow = shadow;
+        change(&mut config);
         let msi = Arc::new(MsiEvents::default());
         let parts = Parts {
             vf,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use api::{
-    AdminMode, ConsoleMode, CpuProfile, InterruptMode, LegacyVirtioConfig, MemoryConfig, NetBackend, NewDevice,
-    NotifyMode, SoftDevice, VfioMode,
+    AdminMode, ConsoleMode, CpuProfile, EarlyKicks, InterruptMode, LegacyVirtioConfig, MemoryConfig, NetBackend,
+    NewDevice, NotifyMode, SoftDevice, VfioMode,
 };
 use clap::CommandFactory;
 
@@ -65,9 +65,10 @@ fn reports_go_to_several_places_each_in_its_form() {
 
 #[test]
 fn devices() {
-    let blk = device("soft=blk,file=a,,b.img,notify=exit,deadline_ms=250").unwrap();
+    let blk = device("soft=blk,file=a,,b.img,notify=exit,early=pass,deadline_ms=250").unwrap();
     assert_eq!(blk.soft, Some(SoftDevice::Blk { file: "a,b.img".into(), readonly: false }));
     assert_eq!((blk.irq, blk.notify, blk.deadline_ms), (InterruptMode::Auto, NotifyMode::Exit, Some(250)));
+    assert_eq!(blk.early, EarlyKicks::Pass);
     assert!(blk.shadow, "on unless it is switched off");
     for (value, shadow) in [("on", true), ("off", false)] {
         assert_eq!(device(&format!("soft=net,loopback,shadow={value}")).unwrap().shadow, shadow);
@@ -101,7 +102,7 @@ fn errors_name_the_option_the_value_and_the_fix() {
         ("soft=blk,file=a,readonly=maybe", "must be on or off"),
         (
             "soft=blk,file=a,tap=b",
-            "unknown key 'tap'; the keys here are soft, vf, vfio-user, file, readonly, id, irq, notify, deadline_ms, shadow",
+            "unknown key 'tap'; the keys here are soft, vf, vfio-user, file, readonly, id, irq, notify, early, deadline_ms, shadow",
         ),
         ("soft=net", "needs tap=NAME or loopback"),
         ("soft=net,tap=t,loopback", "not both"),

@@ -4,8 +4,8 @@
 use std::num::NonZeroU16;
 
 use api::{
-    AdminMode, InterruptMode, LegacyVirtioConfig, MacAddress, NetBackend, NotifyMode, SoftDevice, VfConfig, VfioMode,
-    VfioUserVfConfig,
+    AdminMode, EarlyKicks, InterruptMode, LegacyVirtioConfig, MacAddress, NetBackend, NotifyMode, SoftDevice, VfConfig,
+    VfioMode, VfioUserVfConfig,
 };
 use devices::function::vfio::{Bdf, VfToken};
 
@@ -47,6 +47,7 @@ pub fn parse(text: &str) -> Result<LegacyVirtioConfig, String> {
         vfio_user,
         irq: options.parsed("irq", irq)?.unwrap_or_default(),
         notify: options.parsed("notify", notify)?.unwrap_or_default(),
+        early: options.parsed("early", early)?.unwrap_or_default(),
         deadline_ms: options.parsed("deadline_ms", deadline_ms)?,
         shadow: options.parsed("shadow", on_or_off)?.unwrap_or(true),
     };
@@ -164,6 +165,15 @@ fn notify(text: &str) -> Result<NotifyMode, String> {
         "ioeventfd" => Ok(NotifyMode::Ioeventfd),
         "exit" => Ok(NotifyMode::Exit),
         _ => Err("must be auto, ioeventfd or exit".to_owned()),
+    }
+}
+
+fn early(text: &str) -> Result<EarlyKicks, String> {
+    match text {
+        "auto" => Ok(EarlyKicks::Auto),
+        "pass" => Ok(EarlyKicks::Pass),
+        "start" => Ok(EarlyKicks::Start),
+        _ => Err("must be auto, pass or start".to_owned()),
     }
 }
 

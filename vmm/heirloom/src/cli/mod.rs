@@ -25,7 +25,7 @@ pub use pf::{PfArgs, PfCommand};
 pub use probe::ProbeArgs;
 pub use run::RunArgs;
 pub use serve::ServeArgs;
-pub use soft_pf::{HiddenVf, SoftPfArgs};
+pub use soft_pf::{HiddenVf, SoftPfArgs, SoftQuirk};
 pub use trace::{TraceArgs, TraceCommand};
 
 /// Exit codes, in the help text because scripts depend on them.

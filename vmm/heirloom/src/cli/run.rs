@@ -105,6 +105,9 @@ Keys of --legacy-virtio:
   irq=auto|intx|msix what interrupts the guest is offered (default auto: both)
   notify=auto|ioeventfd|exit
                      how a queue notification travels (default auto: ioeventfd where possible)
+  early=auto|pass|start
+                     a queue notification before DRIVER_OK (Linux before 3.19) sets DRIVER_OK in the VF
+                     first (auto; with a network card after its features), or is passed on as it is
   deadline_ms=N      how long one register access may take (default 100, 1-60000)
   shadow=on|off      answer register reads without a command where the answer is known (default on)
 

@@ -30,6 +30,9 @@ pub struct SoftPfArgs {
     /// What a client finds in the configuration space of a VF while VF Enable is clear
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = HiddenVf::Readable)]
     hidden_vf: HiddenVf,
+    /// Make the functions worse than the standard asks, to try clients with; may be repeated
+    #[arg(long, value_enum, value_name = "WHAT")]
+    quirk: Vec<SoftQuirk>,
     /// Write what the functions did to this file at exit ('-': standard output); may be repeated
     #[arg(long, value_name = "FILE|-", help_heading = "Reports")]
     report: Vec<PathBuf>,
@@ -70,6 +73,13 @@ pub enum HiddenVf {
     Ones,
 }
 
+/// Value of `--quirk`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SoftQuirk {
+    /// VFs lose kicks of legacy drivers before DRIVER_OK, as hardware built for the modern interface may
+    LosesEarlyKicks,
+}
+
 impl SoftPfArgs {
     /// Folder for the sockets.
     pub fn socket_dir(&self) -> &Path {
@@ -94,6 +104,11 @@ impl SoftPfArgs {
     /// What is in the configuration space of a VF that does not exist.
     pub fn hidden_vf(&self) -> HiddenVf {
         self.hidden_vf
+    }
+
+    /// What the functions do worse than they could.
+    pub fn quirks(&self) -> &[SoftQuirk] {
+        &self.quirk
     }
 
     /// Where reports go.

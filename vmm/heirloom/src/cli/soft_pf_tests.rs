@@ -26,7 +26,9 @@ fn a_whole_command_line() {
     let args = soft_pf(&["--socket-dir=d", "--vf=blk,file=a,,b,readonly", "--pf=blk,file=c"]).unwrap();
     assert_eq!(args.vfs()[0], SoftDevice::Blk { file: "a,b".into(), readonly: true });
     assert_eq!(args.pf(), Some(&SoftDevice::Blk { file: "c".into(), readonly: false }));
-    assert_eq!(args.hidden_vf(), HiddenVf::Readable);
+    assert_eq!((args.hidden_vf(), args.quirks()), (HiddenVf::Readable, &[][..]));
+    let args = soft_pf(&["--socket-dir=d", "--vf=net,loopback", "--quirk=loses-early-kicks"]).unwrap();
+    assert_eq!(args.quirks(), [SoftQuirk::LosesEarlyKicks]);
 }
 
 #[test]

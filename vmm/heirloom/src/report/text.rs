@@ -123,7 +123,15 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
         k.admin,
         d.notify
     )?;
-    writeln!(out, "                     {} early, {} replayed, {} dropped", k.early, k.replayed, k.dropped)?;
+    writeln!(
+        out,
+        "                     {} early ({} starts, early={}), {} replayed, {} dropped",
+        k.early,
+        k.early_starts,
+        d.early.name(),
+        k.replayed,
+        k.dropped
+    )?;
     writeln!(
         out,
         "  interrupts         {:?} at the end; INTx made from MSI-X: {} for queues, {} for configuration, {} spurious",

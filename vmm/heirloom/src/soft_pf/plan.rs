@@ -8,7 +8,7 @@ use devices::function::tap;
 use devices::soft_pf::{self, Quirks, SoftPf, VfSpec};
 
 use super::ServeError;
-use crate::cli::SoftPfArgs;
+use crate::cli::{SoftPfArgs, SoftQuirk};
 use vmm::config::Disk;
 
 /// First bytes of addresses that were not given; the last is the position.
@@ -36,7 +36,8 @@ pub(super) fn build(args: &SoftPfArgs) -> Result<SoftPf, ServeError> {
     }
     .map_err(|error| ServeError::Device(error.into()))?;
     // Linux chooses the command list before it enables VFs.
-    soft.set_quirks(Quirks { list_before_vf_enable: true, ..Quirks::default() });
+    let loses_early_kicks = args.quirks().contains(&SoftQuirk::LosesEarlyKicks);
+    soft.set_quirks(Quirks { list_before_vf_enable: true, loses_early_kicks, ..Quirks::default() });
     Ok(soft)
 }
 
