@@ -25,88 +25,34 @@
 //! | `trace` | a record of each legacy access, while somebody looks | |
 #![forbid(unsafe_code)]
 
-mod access_counts;
-mod back_end;
-mod bar0;
-#[cfg(test)]
-mod bench;
-mod bus_master;
-mod cache_events;
-#[cfg(test)]
-mod cache_failure_tests;
-#[cfg(test)]
-mod cache_property_tests;
-mod config;
-mod config_cache;
-mod decode;
+mod below;
 mod device;
-mod early;
-#[cfg(test)]
-mod failure_tests;
-mod fault;
-#[cfg(test)]
-mod fault_matrix_tests;
-#[cfg(test)]
-mod faulty_stack;
-mod feature_names;
-mod features;
-mod fields;
-mod front;
-mod hidden;
-mod identity;
+mod guest_config;
 mod interrupts;
-#[cfg(test)]
-mod leak_tests;
-mod links;
-#[cfg(test)]
-mod mapping_tests;
-mod mirror;
-#[cfg(test)]
-mod no_dma_tests;
-mod notify;
-#[cfg(test)]
-mod notify_choice_tests;
-mod pf_life;
-#[cfg(test)]
-mod pf_life_tests;
-#[cfg(test)]
-mod property_tests;
-mod queue_set;
-mod register_cache;
-#[cfg(test)]
-mod replay;
-mod report;
-mod reset;
-#[cfg(test)]
-mod sequence_tests;
+mod kicks;
+mod layout;
+mod registers;
+mod service;
 mod settings;
+mod telemetry;
 #[cfg(test)]
-mod stack_tests;
-mod stats;
-mod trace;
-#[cfg(test)]
-mod vector_tests;
-mod vf;
-#[cfg(test)]
-mod vfio_user_tests;
-#[cfg(test)]
-mod width_tests;
-#[cfg(test)]
-mod wire_property_tests;
+mod tests;
 
-pub use access_counts::RegisterAccesses;
-pub use decode::{CONFIG_START, CONFIG_START_MSIX, Direction, Layout, Register, Target};
+pub use below::fault::{ErrorCounts, FaultChange};
 pub use device::TransitionalDevice;
-pub use early::EarlyKicks;
-pub use fault::{ErrorCounts, FaultChange};
-pub use feature_names::feature_names;
-pub use fields::{Piece, Split};
-pub use hidden::InterruptPump;
-pub use identity::{DeviceType, VIRTIO_VENDOR_ID};
-pub use mirror::{QueueMirror, RegisterMirror};
-pub use queue_set::MAX_QUEUES;
-pub use register_cache::RegisterState;
+pub use device::mirror::{QueueMirror, RegisterMirror};
+pub use interrupts::vectors::InterruptPump;
+pub use kicks::early::EarlyKicks;
+pub use kicks::queue_set::MAX_QUEUES;
+pub use layout::decode::{CONFIG_START, CONFIG_START_MSIX, Direction, Layout, Register, Target};
+pub use layout::fields::{Piece, Split};
+pub use layout::identity::{DeviceType, VIRTIO_VENDOR_ID};
+pub use registers::cache::RegisterState;
 pub use settings::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
-pub use stats::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
-pub use trace::line as trace_line;
-pub use trace::{AccessRecord, Commands, DeviceTag, Record, ResetKind, SentCommand, Tracer, What, target_name};
+pub use telemetry::access_counts::RegisterAccesses;
+pub use telemetry::feature_names::feature_names;
+pub use telemetry::stats::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
+pub use telemetry::trace::line as trace_line;
+pub use telemetry::trace::{
+    AccessRecord, Commands, DeviceTag, Record, ResetKind, SentCommand, Tracer, What, target_name,
+};

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::early::EarlyKicks;
 use crate::contract::LegacyRegisters;
 use crate::contract::platform::{IrqLine, MsiSource, PortEvents};
 use crate::function::{FunctionError, PciFunction};
 use crate::pci::{ConfigError, MsixLayoutError};
+use crate::transitional::kicks::early::EarlyKicks;
 
 /// Which interrupts the guest is offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use vmm::trace::line::Sent;
 
 macro_rules! recorded {
     ($name:literal) => {
-        include_str!(concat!("../../../../devices/src/transitional/replay/recorded/", $name, ".jsonl"))
+        include_str!(concat!("../../../../devices/src/transitional/tests/replay/recorded/", $name, ".jsonl"))
     };
 }
 

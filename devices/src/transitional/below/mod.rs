@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The way down to the registers of the device, and its failures.
+
+pub mod back_end;
+pub mod fault;

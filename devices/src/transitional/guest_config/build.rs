@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The guest's configuration space, made from the VF's: transitional identity, BAR0 for ports, the
+//! VF's memory BARs under their own numbers, MSI-X where the VF has it, virtio capabilities as they
+//! are. The VF's PCI Express and power management capabilities are left out: a function with an I/O
+//! BAR behind INTx is a conventional one. Pure.
+
+use super::vf::{MsixLocation, VfInfo};
+use crate::function::PciFunction;
+use crate::pci::capability::id;
+use crate::pci::{BAR_COUNT, BarKind, ConfigSpace, MsixLayout};
+use crate::transitional::layout::identity::DeviceType;
+use crate::transitional::settings::TransitionalError;
+
+/// What the guest's function shall have.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Device type.
+    pub device: DeviceType,
+    /// MSI-X capability, if the guest gets one.
+    pub msix: Option<MsixLayout>,
+    /// Whether the virtio capabilities are shown, for modern drivers.
+    pub modern_caps: bool,
+    /// Interrupt line for INTA; `None` is no interrupt pin.
+    pub irq: Option<u8>,
+}
+
+/// A configuration space, and the offset of its MSI-X capability.
+pub struct Built {
+    /// The configuration space, BARs unplaced.
+    pub space: ConfigSpace,
+    /// Offset of the MSI-X capability.
+    pub msix_offset: Option<u16>,
+}
+
+/// Builds the guest's configuration space.
+pub fn build(shape: &Shape, vf: &dyn PciFunction, info: &VfInfo) -> Result<Built, TransitionalError> {
+    let mut space = ConfigSpace::new(&shape.device.identity());
+    space.add_bar(0, BarKind::Io, shape.device.bar0_size().into())?;
+    for bar in 1..BAR_COUNT {
+        let Some(region) = vf.region(bar) else { continue };
+        let prefetchable = region.prefetchable;
+        let kind =
+            if region.is_64bit { BarKind::Memory64 { prefetchable } } else { BarKind::Memory32 { prefetchable } };
+        space.add_bar(bar, kind, region.size)?;
+    }
+    let msix_offset = match &shape.msix {
+        Some(layout) => {
+            let (body, writable) = layout.capability();
+            Some(space.add_capability(id::MSIX, &body, &writable)?)
+        }
+        None => None,
+    };
+    if shape.modern_caps {
+        for capability in &info.virtio {
+            space.add_capability(id::VENDOR, &capability.body, &[])?;
+        }
+    }
+    match shape.irq {
+        Some(line) => space.set_interrupt(1, line),
+        None => space.set_interrupt(0, 0xff),
+    }
+    Ok(Built { space, msix_offset })
+}
+
+/// The guest's MSI-X at the VF's place. Table and PBA must lie in memory BARs that the VF has.
+pub fn msix_layout(vf: &dyn PciFunction, at: MsixLocation, vectors: u16) -> Result<MsixLayout, TransitionalError> {
+    let place = |location: super::vf::Location| (location.bar, u64::from(location.offset));
+    let layout = MsixLayout::new(vectors, place(at.table), place(at.pba))?;
+    for bar in [at.table.bar, at.pba.bar] {
+        let size = if bar == 0 { None } else { vf.region(bar).map(|region| region.size) };
+        let needed = layout.bar_size(bar).unwrap_or(0);
+        // `bar_size` rounds up to a page; the structures of a smaller BAR are inside if it is the least.
+        if size.is_none_or(|size| size < needed && needed > 4096) {
+            return Err(TransitionalError::MsixOutsideBar { bar });
+        }
+    }
+    Ok(layout)
+}
+
+#[cfg(test)]
+#[path = "build_tests.rs"]
+mod tests;
