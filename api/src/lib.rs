@@ -5,7 +5,8 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | `config`, [`types`], [`state`], `fault` | what goes over the wire; types only |
-//! | [`routes`] | the table that everything else comes from |
+//! | [`operations`] | what can be asked: a type for each request, which everything else comes from |
+//! | [`routes`] | what a route is; the table of all |
 //! | [`openapi`], [`reference`] | the OpenAPI document and docs/api.md, made of the table |
 //! | [`decode`], [`compat`] | texts into types; Cloud Hypervisor's fields |
 //! | [`service`] | what the server needs of a virtual machine monitor |
@@ -22,6 +23,7 @@ pub mod decode;
 mod fault;
 mod hardware;
 pub mod openapi;
+pub mod operations;
 mod probe;
 pub mod reference;
 pub mod routes;
@@ -38,6 +40,7 @@ pub use config::{
 };
 pub use fault::{Code, Fault};
 pub use hardware::{AdminMode, DeviceConfig, VfConfig, VfioConfig, VfioMode, VfioUserVfConfig};
+pub use operations::{Operation, Serve};
 pub use service::Service;
 pub use size::{SizeError, format_size, parse_size};
 pub use state::{StateSet, VmState};

@@ -24,6 +24,11 @@ pub enum VmState {
 impl VmState {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::NotCreated, Self::Created, Self::Running, Self::Paused, Self::Shutdown];
+
+    /// Whether there is a machine: memory, processors, devices.
+    pub const fn has_machine(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
 }
 
 impl fmt::Display for VmState {

@@ -78,14 +78,6 @@ pub struct PciDeviceInfo {
     pub bdf: String,
 }
 
-/// Body of `vm.remove-device`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct VmRemoveDevice {
-    /// Id of the device.
-    pub id: String,
-}
-
 /// Reply of `vm.legacy`: one legacy virtio function of the guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LegacyDevice {

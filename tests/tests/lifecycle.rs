@@ -8,10 +8,11 @@ use std::sync::{LazyLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use api::VmConfig;
+use api::operations::{Boot, Counters, Create, Delete, Pause, PowerButton, Resume, Shutdown, VmmShutdown};
+use api::{Fault, VmConfig, VmState};
 use serde_json::json;
 use tests::{Kvm, TestDisk, small_guest, trials};
-use vmm::lifecycle::{Control, Ended, Engine, EngineOptions, EventBus, LifecycleError, VmState};
+use vmm::lifecycle::{Control, Ended, Engine, EngineOptions, EventBus};
 
 static GUEST: LazyLock<Result<std::path::PathBuf, String>> = LazyLock::new(small_guest);
 
@@ -25,8 +26,8 @@ struct Bench {
     thread: JoinHandle<Result<Ended, String>>,
 }
 
-fn told(error: LifecycleError) -> String {
-    format!("{:?}: {error}: {:?}", error.category, error.causes)
+fn told(error: Fault) -> String {
+    format!("{:?}: {error}: {:?}", error.code, error.causes)
 }
 
 impl Bench {
@@ -66,8 +67,8 @@ impl Bench {
     }
 
     fn boot(&self, cmdline: &str, cpus: u8) -> Result<(), String> {
-        self.control.create(self.config(cmdline, cpus)?).map_err(told)?;
-        self.control.boot().map_err(told)
+        self.control.ask(Create::from(self.config(cmdline, cpus)?)).map_err(told)?;
+        self.control.ask(Boot).map_err(told)
     }
 
     fn wait_for_output(&self, text: &str) -> Result<(), String> {
@@ -80,12 +81,12 @@ impl Bench {
 
     /// A counter of a device, or of `vcpu0`.
     fn counter(&self, of: &str, name: &str) -> Result<u64, String> {
-        let counters = self.control.counters().map_err(told)?;
+        let counters = self.control.ask(Counters).map_err(told)?.0;
         counters.get(of).and_then(|c| c.get(name)).copied().ok_or_else(|| format!("no counter {of}/{name}"))
     }
 
     fn end(self) -> Result<(), String> {
-        self.control.vmm_shutdown().map_err(told)?;
+        self.control.ask(VmmShutdown).map_err(told)?;
         match self.thread.join() {
             Ok(Ok(Ended::Requested)) => Ok(()),
             other => Err(format!("the engine ended with {other:?}")),
@@ -113,7 +114,7 @@ fn power_button(irq: &str) -> Result<(), String> {
     if bench.control.state() != VmState::Running {
         return Err(format!("it did not wait\n{}", bench.output()));
     }
-    bench.control.power_button().map_err(told)?;
+    bench.control.ask(PowerButton).map_err(told)?;
     bench.wait_for(VmState::Shutdown)?;
     bench.wait_for_output("GUEST-OK button")?;
     bench.end()
@@ -129,18 +130,18 @@ fn pause_under_load() -> Result<(), String> {
         let before = (reads()?, kicks()?);
         wait_until(|| reads().is_ok_and(|now| now > before.0 + 50) && kicks().is_ok_and(|now| now > before.1))?;
         let start = Instant::now();
-        bench.control.pause().map_err(told)?;
+        bench.control.ask(Pause).map_err(told)?;
         let took = start.elapsed();
-        let paused = bench.control.counters().map_err(told)?;
+        let paused = bench.control.ask(Counters).map_err(told)?.0;
         thread::sleep(Duration::from_millis(200));
-        let later = bench.control.counters().map_err(told)?;
+        let later = bench.control.ask(Counters).map_err(told)?.0;
         if paused != later {
             return Err(format!("counters move while paused\n{paused:?}\n{later:?}"));
         }
         if took > Duration::from_secs(2) {
             return Err(format!("a pause took {took:?}"));
         }
-        bench.control.resume().map_err(told)?;
+        bench.control.ask(Resume).map_err(told)?;
     }
     bench.end()
 }
@@ -152,10 +153,10 @@ fn pauses_while_a_driver_works() -> Result<(), String> {
     let mut pauses = 0;
     while bench.control.state() != VmState::Shutdown {
         // The guest may end at any moment: then there is nothing to pause.
-        if bench.control.pause().is_ok() {
+        if bench.control.ask(Pause).is_ok() {
             pauses += 1;
             thread::sleep(Duration::from_millis(2));
-            let _ = bench.control.resume();
+            let _ = bench.control.ask(Resume);
         }
         thread::sleep(Duration::from_millis(7));
     }
@@ -171,9 +172,9 @@ fn shut_down_in_the_middle_and_boot_again() -> Result<(), String> {
     let bench = Bench::start()?;
     bench.boot("test=blk irq=pic", 1)?;
     wait_until(|| bench.counter("disk", "reads").is_ok_and(|reads| reads > 5))?;
-    let _ = bench.control.shutdown();
+    let _ = bench.control.ask(Shutdown);
     bench.wait_for(VmState::Shutdown)?;
-    bench.control.boot().map_err(told)?;
+    bench.control.ask(Boot).map_err(told)?;
     bench.wait_for(VmState::Shutdown)?;
     bench.wait_for_output("GUEST-OK blk")?;
     bench.end()
@@ -198,13 +199,13 @@ fn a_hundred_lives_leak_nothing() -> Result<(), String> {
     let bench = Bench::start()?;
     let config = bench.config("test=smp cpus=2 count=100000000", 2)?;
     let live = || {
-        bench.control.create(config.clone()).map_err(told)?;
-        bench.control.boot().map_err(told)?;
+        bench.control.ask(Create::from(config.clone())).map_err(told)?;
+        bench.control.ask(Boot).map_err(told)?;
         // Every other one is deleted while its guest works.
         if bench.control.events().published() % 2 == 0 {
             wait_until(|| bench.counter("disk", "reads").is_ok_and(|reads| reads > 0))?;
         }
-        bench.control.delete().map_err(told)
+        bench.control.ask(Delete).map_err(told)
     };
     // What is made once in a process, such as arenas of the allocator, is there after a few.
     for _ in 0..10 {

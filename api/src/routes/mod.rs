@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The table of routes. Dispatch, 404, 405 and 409, the OpenAPI document and docs/api.md all come from
-//! it; nothing else knows a path. Pure: the handlers are in [`handlers`].
-
-mod handlers;
-mod table;
+//! What a route is. Dispatch, 404, 405 and 409, the OpenAPI document and docs/api.md all come from the table of
+//! routes, which is made of [`crate::operations`]; nothing else knows a path. Pure.
 
 use std::os::fd::OwnedFd;
 
@@ -17,7 +14,8 @@ use crate::service::{Lines, Service};
 use crate::state::StateSet;
 use crate::{Code, Fault, NewDevice, VmConfig, VmState};
 
-pub use table::{CONFIG_EXAMPLES, ROUTES};
+pub use crate::operations::ROUTES;
+pub use crate::operations::examples::CONFIGS as CONFIG_EXAMPLES;
 
 /// Where all operations are.
 pub const PREFIX: &str = "/api/v1";
@@ -71,7 +69,7 @@ pub struct Body {
 }
 
 impl Body {
-    const fn of<T: JsonSchema + Serialize + DeserializeOwned>(examples: &'static [Example]) -> Self {
+    pub(crate) const fn of<T: JsonSchema + Serialize + DeserializeOwned>(examples: &'static [Example]) -> Self {
         Self {
             name: || T::schema_name().into_owned(),
             schema: SchemaGenerator::subschema_for::<T>,
@@ -81,14 +79,14 @@ impl Body {
     }
 
     /// As [`Body::of`], and takes Cloud Hypervisor's fields.
-    const fn config(examples: &'static [Example]) -> Self {
+    pub(crate) const fn config(examples: &'static [Example]) -> Self {
         Self { round_trip: |value| encode(&decode::config(value)?), ..Self::of::<VmConfig>(examples) }
     }
 }
 
 impl Body {
     /// As [`Body::of`] for [`NewDevice`], decoded by its fields.
-    const fn device(examples: &'static [Example]) -> Self {
+    pub(crate) const fn device(examples: &'static [Example]) -> Self {
         Self {
             name: || NewDevice::schema_name().into_owned(),
             schema: SchemaGenerator::subschema_for::<NewDevice>,
@@ -174,7 +172,7 @@ pub struct Call {
 }
 
 /// How a route is carried out.
-pub type Handler = fn(&dyn Service, Call) -> Result<Reply, Fault>;
+pub type Handler = fn(&(dyn Service + 'static), Call) -> Result<Reply, Fault>;
 
 /// One line of the table.
 #[derive(Clone, Copy, Debug)]
@@ -265,6 +263,12 @@ impl Route {
                 Fault::new(code, message)
             }
         })
+    }
+
+    /// Whether it takes nothing and answers nothing.
+    pub fn is_plain(&self) -> bool {
+        let takes_nothing = self.input.body.is_none() && self.input.parameters.is_empty() && !self.input.descriptors;
+        takes_nothing && self.successes.iter().all(|success| matches!(success.content, Content::Empty))
     }
 
     /// The last part of the path: `vm.boot`.

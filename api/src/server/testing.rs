@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A monitor of states without a machine, and a client that writes bytes as they are given.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -14,9 +15,12 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{Limits, Server};
+use crate::operations::{
+    AddDevice, AddedDevice, Counters, Create, Delete, Info, Legacy, Metrics, PrometheusText, RemoveDevice,
+};
 use crate::service::{Line, Lines, ProbeWhat, Service};
-use crate::types::{DeviceNode, LegacyDevice, PciDeviceInfo, ProbeReport, VmCounters, VmInfo};
-use crate::{Code, Fault, NewDevice, VmConfig, VmState};
+use crate::types::{DeviceNode, LegacyDevice, ProbeReport, VmCounters, VmInfo};
+use crate::{Code, Fault, NewDevice, Operation, Serve, VmConfig, VmState};
 
 /// A monitor that keeps a configuration and a state, and moves between states as a real one does.
 pub struct Model {
@@ -76,7 +80,7 @@ impl Model {
         thread::sleep(delay);
         let outcome = {
             let mut inner = self.inner.lock().unwrap();
-            inner.calls.push(call.to_owned());
+            inner.calls.push(call.strip_prefix("vm.").unwrap_or(call).replace('.', "-"));
             match self.next_fault.lock().unwrap().take() {
                 Some(fault) => Err(fault),
                 None => {
@@ -109,96 +113,10 @@ impl Service for Model {
         self.inner.lock().unwrap().state
     }
 
-    fn vm_create(&self, config: VmConfig, descriptors: Vec<OwnedFd>) -> Result<(), Fault> {
-        self.go("create", Some(VmState::Created))?;
-        let mut inner = self.inner.lock().unwrap();
-        inner.config = Some(config);
-        inner.descriptors = descriptors;
-        Ok(())
-    }
-
-    fn vm_boot(&self) -> Result<(), Fault> {
-        self.go("boot", Some(VmState::Running))
-    }
-
-    fn vm_shutdown(&self) -> Result<(), Fault> {
-        self.go("shutdown", Some(VmState::Shutdown))
-    }
-
-    fn vm_reboot(&self) -> Result<(), Fault> {
-        self.go("reboot", None)
-    }
-
-    fn vm_power_button(&self) -> Result<(), Fault> {
-        self.go("power-button", None)
-    }
-
-    fn vm_pause(&self) -> Result<(), Fault> {
-        self.go("pause", Some(VmState::Paused))
-    }
-
-    fn vm_resume(&self) -> Result<(), Fault> {
-        self.go("resume", Some(VmState::Running))
-    }
-
-    fn vm_delete(&self) -> Result<(), Fault> {
-        self.go("delete", Some(VmState::NotCreated))?;
-        self.inner.lock().unwrap().config = None;
-        Ok(())
-    }
-
-    fn vm_add_device(&self, device: NewDevice, _: Vec<OwnedFd>) -> Result<Option<PciDeviceInfo>, Fault> {
-        self.go("add-device", None)?;
-        let mut inner = self.inner.lock().unwrap();
-        let config = inner.config.as_mut().unwrap();
-        match device {
-            NewDevice::LegacyVirtio(device) => config.legacy_virtio.push(device),
-            NewDevice::PassedThrough(device) => config.devices.push(device),
-        }
-        Ok(None)
-    }
-
-    fn vm_remove_device(&self, id: &str) -> Result<(), Fault> {
-        self.device(id)?;
-        self.go("remove-device", None)?;
-        self.inner.lock().unwrap().config.as_mut().unwrap().legacy_virtio.retain(|d| d.id.as_deref() != Some(id));
-        Ok(())
-    }
-
-    fn vm_info(&self) -> Result<VmInfo, Fault> {
-        self.note("info");
-        let inner = self.inner.lock().unwrap();
-        let config = inner.config.clone().unwrap();
-        let kind = "legacy_virtio".to_owned();
-        let node = |id: &String| {
-            let (id, kind) = (id.clone(), kind.clone());
-            DeviceNode { id, kind, pci_bdf: None, slot: None, function: None, children: vec![], resources: vec![] }
-        };
-        let ids = config.legacy_virtio.iter().filter_map(|device| device.id.as_ref());
-        let device_tree = ids.map(|id| (id.clone(), node(id))).collect();
-        Ok(VmInfo { memory_actual_size: config.memory.size, config, state: inner.state, device_tree, ended_by: None })
-    }
-
-    fn vm_counters(&self) -> Result<VmCounters, Fault> {
-        self.note("counters");
-        Ok(VmCounters(BTreeMap::from([("net0".to_owned(), BTreeMap::from([("reads".to_owned(), 7)]))])))
-    }
-
-    fn vm_legacy(&self, id: Option<&str>) -> Result<Vec<LegacyDevice>, Fault> {
-        self.note("legacy");
-        id.map_or(Ok(()), |id| self.device(id))?;
-        Ok(Vec::new())
-    }
-
     fn host_probe(&self, what: &ProbeWhat) -> Result<ProbeReport, Fault> {
         self.note("probe");
         self.inner.lock().unwrap().probed = what.clone();
         Ok(ProbeReport { usable: true, checks: Vec::new() })
-    }
-
-    fn metrics(&self) -> Result<String, Fault> {
-        self.note("metrics");
-        Ok("heirloom_up 1\n".to_owned())
     }
 
     fn events(&self) -> Result<Box<dyn Lines>, Fault> {
@@ -211,9 +129,87 @@ impl Service for Model {
         id.map_or(Ok(()), |id| self.device(id))?;
         Ok(Box::new(Silence))
     }
+}
 
-    fn vmm_shutdown(&self) -> Result<(), Fault> {
-        self.go("vmm-shutdown", Some(VmState::NotCreated))
+/// Operations that answer nothing.
+impl<O: Operation<Reply = ()>> Serve<O> for Model {
+    fn serve(&self, operation: O) -> Result<(), Fault> {
+        let name = O::ROUTE.name();
+        let mut operation: Box<dyn Any> = Box::new(operation);
+        if let Some(RemoveDevice { id }) = operation.downcast_ref() {
+            self.device(id)?;
+        }
+        let after = match name {
+            "vm.create" => Some(VmState::Created),
+            "vm.boot" | "vm.resume" => Some(VmState::Running),
+            "vm.shutdown" => Some(VmState::Shutdown),
+            "vm.pause" => Some(VmState::Paused),
+            "vm.delete" | "vmm.shutdown" => Some(VmState::NotCreated),
+            _ => None,
+        };
+        self.go(name, after)?;
+        let config = &mut self.inner.lock().unwrap();
+        if let Some(create) = operation.downcast_mut::<Create>() {
+            config.config = Some(create.config.clone());
+            config.descriptors = std::mem::take(&mut create.descriptors);
+        }
+        match (operation.downcast_ref::<RemoveDevice>(), &mut config.config) {
+            (Some(gone), Some(config)) => config.legacy_virtio.retain(|d| d.id.as_deref() != Some(&*gone.id)),
+            _ if operation.is::<Delete>() => config.config = None,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Serve<AddDevice> for Model {
+    fn serve(&self, AddDevice { device, .. }: AddDevice) -> Result<AddedDevice, Fault> {
+        self.go(AddDevice::ROUTE.name(), None)?;
+        let mut inner = self.inner.lock().unwrap();
+        let config = inner.config.as_mut().unwrap();
+        match device {
+            NewDevice::LegacyVirtio(device) => config.legacy_virtio.push(device),
+            NewDevice::PassedThrough(device) => config.devices.push(device),
+        }
+        Ok(AddedDevice { id: String::new(), bdf: None })
+    }
+}
+
+impl Serve<Info> for Model {
+    fn serve(&self, Info: Info) -> Result<VmInfo, Fault> {
+        self.note("info");
+        let inner = self.inner.lock().unwrap();
+        let config = inner.config.clone().unwrap();
+        let kind = "legacy_virtio".to_owned();
+        let node = |id: &String| {
+            let (id, kind) = (id.clone(), kind.clone());
+            DeviceNode { id, kind, pci_bdf: None, slot: None, function: None, children: vec![], resources: vec![] }
+        };
+        let ids = config.legacy_virtio.iter().filter_map(|device| device.id.as_ref());
+        let device_tree = ids.map(|id| (id.clone(), node(id))).collect();
+        Ok(VmInfo { memory_actual_size: config.memory.size, config, state: inner.state, device_tree, ended_by: None })
+    }
+}
+
+impl Serve<Counters> for Model {
+    fn serve(&self, Counters: Counters) -> Result<VmCounters, Fault> {
+        self.note("counters");
+        Ok(VmCounters(BTreeMap::from([("net0".to_owned(), BTreeMap::from([("reads".to_owned(), 7)]))])))
+    }
+}
+
+impl Serve<Legacy> for Model {
+    fn serve(&self, Legacy { id }: Legacy) -> Result<Vec<LegacyDevice>, Fault> {
+        self.note("legacy");
+        id.map_or(Ok(()), |id| self.device(&id))?;
+        Ok(Vec::new())
+    }
+}
+
+impl Serve<Metrics> for Model {
+    fn serve(&self, Metrics: Metrics) -> Result<PrometheusText, Fault> {
+        self.note("metrics");
+        Ok(PrometheusText("heirloom_up 1\n".to_owned()))
     }
 }
 

@@ -8,12 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use api::server::StartError;
-use api::{ConsoleMode, VmConfig};
+use api::{ConsoleMode, Fault, VmConfig};
 use thiserror::Error;
 use vmm::config::ConfigError;
-use vmm::lifecycle::{
-    Control, Ended, Engine, EngineOptions, EventBus, EventMonitor, Failure, LifecycleError, MonitorTarget,
-};
+use vmm::lifecycle::{Control, Ended, Engine, EngineOptions, EventBus, EventMonitor, Failure, MonitorTarget};
 use vmm::machine::SetupError;
 use vmm::report::Report;
 
@@ -63,7 +61,7 @@ pub enum RunError {
     Api(#[from] StartError),
     /// An operation failed for another reason.
     #[error(transparent)]
-    Operation(#[from] LifecycleError),
+    Operation(#[from] Fault),
 }
 
 /// Runs a guest to its end and writes the report.

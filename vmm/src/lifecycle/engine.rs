@@ -8,6 +8,7 @@
 
 mod guest;
 mod look;
+mod requests;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -15,17 +16,17 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use api::VmConfig;
+use api::{Code, Fault, VmConfig, VmState};
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-use super::control::{Control, Reply, Request, Ticket};
+use super::control::{Control, Request};
 use super::operator::Operator;
+use super::queue::Job;
 use super::tally::{News, Tally, count};
-use super::view;
 use super::vm::{Failure, VirtualMachine};
 use super::wish::Wish;
-use super::{Category, Ended, EventBus, EventKind, LifecycleError, Operation, VmState};
+use super::{Ended, EventBus, EventKind};
 use crate::config::ConfigError;
 use crate::machine::{Loop, Observer, SetupError};
 use crate::report::Report;
@@ -55,7 +56,7 @@ pub struct Engine {
     wish: Arc<Wish>,
     control: Control,
     /// Gone when the engine ends: who asks then is told at once.
-    requests: Option<Receiver<Ticket>>,
+    requests: Option<Receiver<Job<Self>>>,
     vm: Option<VirtualMachine>,
     operator: Operator,
     report: Report,
@@ -177,62 +178,24 @@ impl Engine {
 
     fn answer_requests(&mut self) {
         while self.ended.is_none() {
-            let Some(mut ticket) = self.requests.as_ref().and_then(|requests| requests.try_recv().ok()) else { return };
-            if let Some(request) = ticket.begin() {
-                let answer = self.carry_out(request);
-                ticket.answer(answer.map_err(LifecycleError::from));
-            }
+            let Some(job) = self.requests.as_ref().and_then(|requests| requests.try_recv().ok()) else { return };
+            job(self);
         }
     }
 
-    fn carry_out(&mut self, request: Request) -> Result<Reply, Failure> {
-        match request {
-            Request::Metrics => return Ok(Reply::Text(self.metrics())),
-            Request::VmmShutdown => {
-                self.ended = Some(Ended::Requested);
-                return Ok(Reply::Done);
-            }
-            _ => {}
+    pub(super) fn answer<R: Request>(&mut self, request: R) -> Result<R::Reply, Failure> {
+        if R::NEEDS_STATE {
+            // The guest may have ended since the loop woke up: then it did so before the request.
+            self.look_at_guest()?;
+            R::ROUTE.check_state(self.control.state())?;
         }
-        // The guest may have ended since the loop woke up: then it did so before the request.
-        self.look_at_guest()?;
-        let operation = request.operation();
-        operation.after(self.control.state()).map_err(|refusal| LifecycleError::refused(operation, refusal))?;
-        match request {
-            Request::Create(config, descriptors) => {
-                self.prepare_with(*config, descriptors)?;
-                self.created();
-            }
-            Request::Boot => self.boot()?,
-            Request::Shutdown => self.shut_down("shut down by request")?,
-            Request::Reboot => self.reboot("rebooted by request")?,
-            Request::PowerButton => self.power_button()?,
-            Request::Pause => self.pause()?,
-            Request::Resume => self.resume()?,
-            Request::Delete => self.delete()?,
-            Request::Info => return Ok(Reply::Info(Box::new(self.info()?))),
-            Request::Counters => return Ok(Reply::Counters(view::counters(&self.figures()))),
-            Request::Legacy(id) => return Ok(Reply::Legacy(self.legacy(id.as_deref())?)),
-            Request::AddDevice(device, descriptors) => {
-                let outputs = self.options.outputs.clone();
-                let id = self.vm()?.add_device(*device, descriptors, &outputs)?;
-                self.control.events().publish(EventKind::DeviceAdded { id: id.clone() });
-                return Ok(Reply::Text(id));
-            }
-            Request::RemoveDevice(id) => {
-                let outputs = self.options.outputs.clone();
-                self.vm()?.remove_device(&id, &outputs)?;
-                self.control.events().publish(EventKind::DeviceRemoved { id });
-            }
-            Request::Metrics | Request::VmmShutdown => {}
-        }
-        Ok(Reply::Done)
+        request.carry_out(self)
     }
 
-    fn vm(&mut self) -> Result<&mut VirtualMachine, LifecycleError> {
-        self.vm.as_mut().ok_or_else(|| {
-            LifecycleError::new(Category::Internal, "there is no virtual machine: this is a mistake in heirloom")
-        })
+    fn vm(&mut self) -> Result<&mut VirtualMachine, Fault> {
+        self.vm
+            .as_mut()
+            .ok_or_else(|| Fault::new(Code::Internal, "there is no virtual machine: this is a mistake in heirloom"))
     }
 
     fn set_state(&mut self, state: VmState) {
@@ -376,27 +339,6 @@ impl Engine {
             self.ended = Some(Ended::Requested);
         }
         Ok(())
-    }
-}
-
-impl Request {
-    /// What the table of states calls it. The two that are possible always are answered before.
-    fn operation(&self) -> Operation {
-        match self {
-            Self::Create(..) => Operation::Create,
-            Self::Boot => Operation::Boot,
-            Self::Shutdown => Operation::Shutdown,
-            Self::Reboot => Operation::Reboot,
-            Self::PowerButton => Operation::PowerButton,
-            Self::Pause => Operation::Pause,
-            Self::Resume => Operation::Resume,
-            Self::Delete => Operation::Delete,
-            Self::Info | Self::Metrics | Self::VmmShutdown => Operation::Info,
-            Self::Counters => Operation::Counters,
-            Self::Legacy(_) => Operation::Legacy,
-            Self::AddDevice(..) => Operation::AddDevice,
-            Self::RemoveDevice(_) => Operation::RemoveDevice,
-        }
     }
 }
 

@@ -6,9 +6,9 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use api::VmState;
 use devices::admin::{LATENCY_BOUNDS, OpcodeStats};
 
-use super::VmState;
 use super::tally::Tally;
 use super::view::{Figures, by_kind};
 use crate::machine::{DeviceSection, PassthroughSection, PfSection};

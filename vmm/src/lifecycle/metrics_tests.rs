@@ -2,6 +2,8 @@
 //! The page of a real machine, read by a parser that accepts nothing but the format.
 use std::collections::BTreeMap;
 
+use api::operations::{Counters, Metrics, Pause};
+
 use super::super::test_engine::*;
 use super::*;
 
@@ -101,14 +103,14 @@ impl Parsed {
 #[test]
 fn the_page_of_a_machine_at_work_agrees_with_its_counters() {
     let Some(engine) = TestEngine::start() else { return };
-    let idle = parse(&engine.control.metrics().unwrap());
+    let idle = parse(&engine.control.ask(Metrics).unwrap().0);
     assert_eq!(idle.sum("heirloom_vm_state", &[("state", "NotCreated")]), 1.0);
     assert_eq!(idle.sum("heirloom_vm_state", &[]), 1.0);
     engine.create_and_boot(READ_STATUS);
     wait_until(|| engine.reads() > 500);
-    engine.control.pause().unwrap();
-    let page = parse(&engine.control.metrics().unwrap());
-    let counters = engine.control.counters().unwrap();
+    engine.control.ask(Pause).unwrap();
+    let page = parse(&engine.control.ask(Metrics).unwrap().0);
+    let counters = engine.control.ask(Counters).unwrap().0;
     let (net, vcpu) = (&counters["net0"], &counters["vcpu0"]);
     assert_eq!(page.sum("heirloom_vm_state", &[("state", "Paused")]), 1.0);
     assert_eq!(page.sum("heirloom_boots_total", &[]), 1.0);

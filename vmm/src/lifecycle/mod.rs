@@ -4,10 +4,10 @@
 //!
 //! | module | what it is | pure |
 //! | --- | --- | --- |
-//! | `state` | states, operations, and which goes in which | yes |
-//! | `error` | failures with a category, causes and the field to blame | yes |
-//! | `control` | the engine from other threads: a bounded queue, deadlines | |
-//! | `engine` | the main loop and operations; in `guest` what the guest does, in `look` what clients see | |
+//! | `state` | the state, for any thread | yes |
+//! | `error` | failures as faults of the API | yes |
+//! | `control`, `queue` | the engine from other threads: a bounded queue, deadlines | |
+//! | `engine` | the main loop; in `requests` what each operation does, in `guest` what the guest does, in `look` what clients see | |
 //! | `vm` | configuration, open files, machine | |
 //! | `operator`, `wish` | serial port and terminal; signals and Ctrl-A X | |
 //! | `events`, `monitor` | what happened, as a stream; the stream as a file | |
@@ -20,24 +20,26 @@ mod ended;
 mod engine;
 mod error;
 mod events;
+mod legacy_view;
 mod metrics;
 mod monitor;
 mod operator;
+mod queue;
 mod state;
+#[cfg(test)]
+mod states_tests;
 mod tally;
 #[cfg(test)]
 pub(crate) mod test_engine;
 #[cfg(test)]
 mod test_pf;
-pub mod view;
+mod view;
 mod vm;
 mod wish;
 
-pub use control::Control;
+pub use control::{Control, Request};
 pub use ended::Ended;
 pub use engine::{Engine, EngineOptions};
-pub use error::{Category, LifecycleError};
 pub use events::{Event, EventBus, EventKind, Next, Subscription, rfc3339};
 pub use monitor::{EventMonitor, MonitorTarget};
-pub use state::{Operation, Refusal, StateCell, VmState};
 pub use vm::Failure;

@@ -7,8 +7,10 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use api::operations::{Boot, Counters, Create, VmmShutdown};
 use api::{
     ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, LegacyVirtioConfig, MemoryConfig, PayloadConfig, VmConfig,
+    VmState,
 };
 use tempfile::TempDir;
 
@@ -64,8 +66,8 @@ impl TestEngine {
     }
 
     pub(crate) fn create_and_boot(&self, code: &[u8]) {
-        self.control.create(self.config(code)).unwrap();
-        self.control.boot().unwrap();
+        self.control.ask(Create::from(self.config(code))).unwrap();
+        self.control.ask(Boot).unwrap();
     }
 
     /// Waits until the guest has brought about this state.
@@ -75,7 +77,7 @@ impl TestEngine {
 
     /// Register reads of the guest so far.
     pub(crate) fn reads(&self) -> u64 {
-        self.control.counters().unwrap()["net0"]["reads"]
+        self.control.ask(Counters).unwrap().0["net0"]["reads"]
     }
 
     /// A file in the test's folder.
@@ -87,7 +89,7 @@ impl TestEngine {
 
     /// Ends it as a client does.
     pub(crate) fn end(mut self) -> Ended {
-        self.control.vmm_shutdown().unwrap();
+        self.control.ask(VmmShutdown).unwrap();
         self.thread.take().unwrap().join().unwrap().unwrap()
     }
 }
@@ -95,7 +97,7 @@ impl TestEngine {
 impl Drop for TestEngine {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
-            let _ = self.control.vmm_shutdown();
+            let _ = self.control.ask(VmmShutdown);
             let ended = thread.join();
             assert!(thread::panicking() || ended.unwrap().is_ok());
         }

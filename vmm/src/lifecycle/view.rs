@@ -1,53 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What people and their tools get to see of a virtual machine. Pure.
+//! What people and their tools get to see of a virtual machine, in the API's types. Pure.
 
 use std::collections::BTreeMap;
 
 use api::VmConfig;
-use serde::Serialize;
+use api::types::{DeviceNode, VmCounters};
 
-use super::VmState;
-use crate::machine::{DeviceSection, LegacySection, PassthroughSection, PfSection};
+use crate::machine::{DeviceSection, PassthroughSection, PfSection};
 use crate::vcpu::ExitCounts;
-
-/// Who answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Ping {
-    /// Version of this program.
-    pub version: &'static str,
-    /// Its process.
-    pub pid: u32,
-}
-
-/// A virtual machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct VmInfo {
-    /// Its configuration, with the ids and addresses that were given out.
-    pub config: VmConfig,
-    /// What it does.
-    pub state: VmState,
-    /// Bytes of main memory.
-    pub memory_actual_size: u64,
-    /// Its devices by id.
-    pub device_tree: BTreeMap<String, DeviceNode>,
-    /// Why the guest stopped last, if it did.
-    pub ended_by: Option<String>,
-}
-
-/// A device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct DeviceNode {
-    /// Its id.
-    pub id: String,
-    /// What it is: `legacy_virtio` or `passthrough`.
-    pub kind: &'static str,
-    /// Its place on the PCI bus while there is a machine, such as `0000:00:01.0`.
-    pub pci_bdf: Option<String>,
-    /// Its slot there.
-    pub slot: Option<u8>,
-    /// Name of the function below, while there is a machine.
-    pub function: Option<String>,
-}
 
 /// What a machine counted so far; all empty without one.
 #[derive(Debug, Default)]
@@ -62,21 +22,8 @@ pub(super) struct Figures {
     pub(super) pfs: Vec<PfSection>,
 }
 
-/// Counters by name, by device id or `vcpu0`, `vcpu1`, ....
-pub type Counters = BTreeMap<String, BTreeMap<String, u64>>;
-
-/// A legacy function in detail.
-#[derive(Clone, Debug, Serialize)]
-pub struct LegacyInfo {
-    /// Its place on the PCI bus.
-    pub pci_bdf: String,
-    /// Everything else.
-    #[serde(flatten)]
-    pub details: LegacySection,
-}
-
 /// The place of a slot of bus 0.
-pub fn bdf(slot: u8) -> String {
+pub(super) fn bdf(slot: u8) -> String {
     format!("0000:00:{slot:02x}.0")
 }
 
@@ -84,7 +31,9 @@ pub fn bdf(slot: u8) -> String {
 pub(super) fn device_tree(config: &VmConfig, figures: &Figures) -> BTreeMap<String, DeviceNode> {
     let node = |id: &String, kind, place: Option<(u8, &String)>| {
         let (slot, function) = place.map(|(slot, function)| (slot, function.clone())).unzip();
-        (id.clone(), DeviceNode { id: id.clone(), kind, pci_bdf: slot.map(bdf), slot, function })
+        let (kind, pci_bdf) = (String::from(kind), slot.map(bdf));
+        let (children, resources) = (Vec::new(), Vec::new());
+        (id.clone(), DeviceNode { id: id.clone(), kind, pci_bdf, slot, function, children, resources })
     };
     let legacy = config.legacy_virtio.iter().filter_map(|device| device.id.as_ref()).map(|id| {
         let section = figures.devices.iter().find(|section| section.device.id == *id);
@@ -98,13 +47,13 @@ pub(super) fn device_tree(config: &VmConfig, figures: &Figures) -> BTreeMap<Stri
 }
 
 /// All counters of a machine.
-pub(super) fn counters(figures: &Figures) -> Counters {
+pub(super) fn counters(figures: &Figures) -> VmCounters {
     let vcpus = figures.exits.iter().enumerate();
     let vcpus = vcpus.map(|(index, counts)| (format!("vcpu{index}"), vcpu_counters(counts)));
     let devices = figures.devices.iter().map(|section| (section.device.id.clone(), device_counters(section)));
     let passed = figures.passthrough.iter();
     let passed = passed.map(|section| (section.device.id.clone(), passthrough_counters(section)));
-    vcpus.chain(devices).chain(passed).collect()
+    VmCounters(vcpus.chain(devices).chain(passed).collect())
 }
 
 fn vcpu_counters(counts: &ExitCounts) -> BTreeMap<String, u64> {

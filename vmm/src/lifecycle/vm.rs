@@ -6,10 +6,10 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::{LegacyVirtioConfig, NetBackend, NewDevice, SoftDevice, VmConfig};
+use api::{Code, Fault, LegacyVirtioConfig, NetBackend, NewDevice, SoftDevice, VmConfig};
 
+use super::error::no_device;
 use super::operator::SerialFile;
-use super::{Category, LifecycleError};
 use crate::config::{self, ConfigError, Descriptors, Plan, check_outputs};
 use crate::machine::{Machine, Observer, SetupError};
 
@@ -38,7 +38,7 @@ pub enum Failure {
     /// The machine cannot be put together.
     Setup(SetupError),
     /// Everything else.
-    Other(LifecycleError),
+    Other(Fault),
 }
 
 impl From<ConfigError> for Failure {
@@ -53,13 +53,13 @@ impl From<SetupError> for Failure {
     }
 }
 
-impl From<LifecycleError> for Failure {
-    fn from(error: LifecycleError) -> Self {
+impl From<Fault> for Failure {
+    fn from(error: Fault) -> Self {
         Self::Other(error)
     }
 }
 
-impl From<Failure> for LifecycleError {
+impl From<Failure> for Fault {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Config(error) => Self::from(&error),
@@ -135,7 +135,7 @@ impl VirtualMachine {
         config.legacy_virtio.retain(|device| device.id.as_deref() != Some(id));
         config.devices.retain(|device| device.id.as_deref() != Some(id));
         if config == self.config {
-            return Err(LifecycleError::no_device(id).into());
+            return Err(no_device(id).into());
         }
         let is_used = |number: u32| {
             let uses = |device: &LegacyVirtioConfig| matches!(&device.soft, Some(SoftDevice::Net { backend: NetBackend::Fd(n), .. }) if *n == number);
@@ -166,9 +166,9 @@ impl VirtualMachine {
     }
 
     /// The machine.
-    pub(super) fn machine(&self) -> Result<&Machine, LifecycleError> {
+    pub(super) fn machine(&self) -> Result<&Machine, Fault> {
         self.machine.as_ref().ok_or_else(|| {
-            LifecycleError::new(Category::Internal, "there is no machine in this state: this is a mistake in heirloom")
+            Fault::new(Code::Internal, "there is no machine in this state: this is a mistake in heirloom")
         })
     }
 }

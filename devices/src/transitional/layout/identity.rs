@@ -40,6 +40,19 @@ impl DeviceType {
     pub const ALL: [Self; 7] =
         [Self::Net, Self::Block, Self::Console, Self::Entropy, Self::Balloon, Self::Scsi, Self::NineP];
 
+    /// As reports and the API write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Net => "net",
+            Self::Block => "block",
+            Self::Console => "console",
+            Self::Entropy => "entropy",
+            Self::Balloon => "balloon",
+            Self::Scsi => "scsi",
+            Self::NineP => "ninep",
+        }
+    }
+
     /// The type behind a modern PCI device id (0x1041..), if it has a transitional one.
     pub fn from_modern_id(device_id: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|t| MODERN_BASE + *t as u16 == device_id)

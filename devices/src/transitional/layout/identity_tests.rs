@@ -41,3 +41,10 @@ fn bar0_is_a_power_of_two_that_pci_allows() {
     }
     assert_eq!((DeviceType::Net.bar0_size(), DeviceType::Block.bar0_size()), (64, 128));
 }
+
+#[test]
+fn a_type_has_one_name() {
+    for device in DeviceType::ALL {
+        assert_eq!(serde_json::to_value(device).unwrap(), device.name());
+    }
+}

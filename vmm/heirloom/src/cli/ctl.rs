@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 
 use api::NewDevice;
-use clap::{Args, Subcommand};
+use api::routes::{ROUTES, Route};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Subcommand};
 
 use super::{device, legacy_virtio};
 
@@ -52,20 +54,9 @@ pub enum Verb {
         #[arg(value_name = "FILE|-")]
         config: PathBuf,
     },
-    /// Start the guest
-    Boot,
-    /// Stop the guest's processors
-    Pause,
-    /// Let the guest's processors go on
-    Resume,
-    /// End the guest, as a power cut does
-    Shutdown,
-    /// End the guest and start it again
-    Reboot,
-    /// Press the guest's power button
-    PowerButton,
-    /// Remove the virtual machine
-    Delete,
+    /// One of the API that takes nothing and answers nothing
+    #[command(flatten)]
+    Plain(PlainVerb),
     /// Show configuration, state and devices
     Info,
     /// Show what devices and processors did, in numbers
@@ -109,6 +100,44 @@ pub enum Verb {
     },
     /// Remove the virtual machine and end the heirloom that answers
     ShutdownVmm,
+}
+
+/// An operation on the virtual machine that takes nothing and answers nothing. Its word is the end of its path, its
+/// help the API's own: a new one in [`api::operations`] is a verb by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct PlainVerb(pub &'static Route);
+
+impl PlainVerb {
+    fn all() -> impl Iterator<Item = (&'static str, &'static Route)> {
+        let of_the_machine = |route: &'static Route| Some((route.name().strip_prefix("vm.")?, route));
+        ROUTES.iter().filter(|route| route.is_plain()).filter_map(of_the_machine)
+    }
+}
+
+impl FromArgMatches for PlainVerb {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let found = matches.subcommand_name().and_then(|given| Self::all().find(|(word, _)| *word == given));
+        found.map(|(_, route)| Self(route)).ok_or_else(|| Error::new(ErrorKind::InvalidSubcommand))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Subcommand for PlainVerb {
+    fn augment_subcommands(command: Command) -> Command {
+        command.subcommands(Self::all().map(|(word, route)| Command::new(word).about(route.summary)))
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        Self::all().any(|(word, _)| word == name)
+    }
 }
 
 /// The device that the words after `add-device` describe. Without a kind before them they are a legacy virtio

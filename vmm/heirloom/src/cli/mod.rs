@@ -18,7 +18,7 @@ mod trace;
 
 use clap::{Parser, Subcommand};
 
-pub use ctl::{CtlArgs, Verb, new_device};
+pub use ctl::{CtlArgs, PlainVerb, Verb, new_device};
 pub use generate::{CompletionsArgs, ManArgs};
 pub use observe::ObserveArgs;
 pub use pf::{PfArgs, PfCommand};

@@ -7,14 +7,15 @@ mod table;
 use std::io::{self, Write};
 use std::path::Path;
 
+use api::Operation;
 use api::client::{Client, ClientError};
-use api::routes::PREFIX;
-use api::types::VmRemoveDevice;
+use api::operations::{AddDevice, Counters, Create, Info, Legacy, Metrics, RemoveDevice, VmmShutdown};
+use api::routes::{PREFIX, Route};
 use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::cli::{CtlArgs, Verb, new_device};
+use crate::cli::{CtlArgs, PlainVerb, Verb, new_device};
 use vmm::config::{self, ConfigError};
 
 /// Why nothing came of it.
@@ -52,12 +53,24 @@ struct Request {
     show: fn(&Value) -> String,
 }
 
-fn get(name: &str, show: fn(&Value) -> String) -> Request {
-    Request { method: "GET", target: format!("{PREFIX}/{name}"), body: None, show }
+/// A request for the operation `O`.
+fn of<O: Operation>(show: fn(&Value) -> String) -> Request {
+    plain(&O::ROUTE, show)
 }
 
-fn put(name: &str, body: Option<String>) -> Request {
-    Request { method: "PUT", target: format!("{PREFIX}/{name}"), body, show: table::device }
+fn plain(route: &Route, show: fn(&Value) -> String) -> Request {
+    Request { method: route.method.name(), target: route.path.to_owned(), body: None, show }
+}
+
+impl Request {
+    fn with(self, body: &impl Serialize) -> io::Result<Self> {
+        let body = serde_json::to_string(body).map_err(io::Error::other)?;
+        Ok(Self { body: Some(body), ..self })
+    }
+
+    fn about(self, parameter: &str, value: Option<&str>) -> Self {
+        Self { target: with_parameter(&self.target, parameter, value), ..self }
+    }
 }
 
 /// What a verb comes to.
@@ -93,38 +106,33 @@ pub fn run(args: &CtlArgs, out: &mut impl Write) -> Result<(), CtlError> {
 fn ask(verb: &Verb) -> Result<Ask, CtlError> {
     Ok(Ask::Reply(match verb {
         Verb::Ping => get("vmm.ping", table::ping),
-        Verb::Create { config } => put("vm.create", Some(json(&read_config(config)?)?)),
-        Verb::Boot => put("vm.boot", None),
-        Verb::Pause => put("vm.pause", None),
-        Verb::Resume => put("vm.resume", None),
-        Verb::Shutdown => put("vm.shutdown", None),
-        Verb::Reboot => put("vm.reboot", None),
-        Verb::PowerButton => put("vm.power-button", None),
-        Verb::Delete => put("vm.delete", None),
-        Verb::Info => get("vm.info", table::info),
-        Verb::Counters => get("vm.counters", table::counters),
-        Verb::Legacy { id } => get(&with_parameter("vm.legacy", "id", id.as_deref()), table::legacy),
+        Verb::Create { config } => of::<Create>(table::nothing).with(&read_config(config)?)?,
+        Verb::Plain(PlainVerb(route)) => plain(route, table::nothing),
+        Verb::Info => of::<Info>(table::info),
+        Verb::Counters => of::<Counters>(table::counters),
+        Verb::Legacy { id } => of::<Legacy>(table::legacy).about("id", id.as_deref()),
         Verb::AddDevice { device } => {
             let device = new_device(device).map_err(|error| ConfigError::Usage(format!("add-device: {error}")))?;
-            put("vm.add-device", Some(json(&device)?))
+            of::<AddDevice>(table::device).with(&device)?
         }
-        Verb::RemoveDevice { id } => put("vm.remove-device", Some(json(&VmRemoveDevice { id: id.clone() })?)),
+        Verb::RemoveDevice { id } => of::<RemoveDevice>(table::nothing).with(&RemoveDevice { id: id.clone() })?,
         Verb::Probe { path, vf, pf } => {
             let given = [("path", path), ("vf", vf), ("pf", pf)].into_iter().find(|(_, value)| value.is_some());
             let (name, value) = given.map_or(("path", None), |(name, value)| (name, value.as_deref()));
-            get(&with_parameter("host.probe", name, value), table::probe)
+            get("host.probe", table::probe).about(name, value)
         }
-        Verb::ShutdownVmm => put("vmm.shutdown", None),
-        Verb::Metrics => return Ok(Ask::Text("/metrics")),
+        Verb::ShutdownVmm => of::<VmmShutdown>(table::nothing),
+        Verb::Metrics => return Ok(Ask::Text(Metrics::ROUTE.path)),
         Verb::Events => return Ok(Ask::Stream(format!("{PREFIX}/vmm.events"))),
         Verb::Trace { id } => {
-            return Ok(Ask::Stream(format!("{PREFIX}/{}", with_parameter("vm.trace", "id", id.as_deref()))));
+            return Ok(Ask::Stream(with_parameter(&format!("{PREFIX}/vm.trace"), "id", id.as_deref())));
         }
     }))
 }
 
-fn json(value: &impl Serialize) -> io::Result<String> {
-    serde_json::to_string(value).map_err(io::Error::other)
+/// A request that is no operation of the engine.
+fn get(name: &str, show: fn(&Value) -> String) -> Request {
+    Request { method: "GET", target: format!("{PREFIX}/{name}"), body: None, show }
 }
 
 fn read_config(path: &Path) -> Result<api::VmConfig, ConfigError> {

@@ -35,6 +35,11 @@ fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
 }
 
+/// Of operations that answer nothing; another version's server may.
+pub fn nothing(reply: &Value) -> String {
+    format!("{}\n", plain(reply))
+}
+
 pub fn ping(reply: &Value) -> String {
     format!("heirloom {}, process {}\n", plain(&reply["version"]), plain(&reply["pid"]))
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the guest does to its machine: it switches it off, resets it, or crashes.
 
+use api::Fault;
+
 use super::super::tally::count;
 use super::super::vm::Failure;
-use super::super::{Ended, EventKind, LifecycleError};
+use super::super::{Ended, EventKind};
 use super::Engine;
 use crate::machine::{Machine, SetupError};
 use crate::vcpu::ExitReason;
@@ -47,13 +49,13 @@ impl Engine {
         match self.reboot(why) {
             Ok(()) => Ok(()),
             Err(failure) if !self.options.ends_with_guest => {
-                let error = LifecycleError::from(failure);
+                let error = Fault::from(failure);
                 tracing::error!(causes = ?error.causes, "the guest reset itself and cannot be started again: {error}");
                 Ok(())
             }
             Err(Failure::Setup(error)) => Err(error),
             Err(failure) => {
-                let error = LifecycleError::from(failure);
+                let error = Fault::from(failure);
                 Err(SetupError::Restart(Box::new(error)))
             }
         }
@@ -65,7 +67,7 @@ impl Engine {
         match self.shut_down(&why) {
             Err(Failure::Setup(error)) if self.options.ends_with_guest => Err(error),
             Err(failure) => {
-                tracing::error!("the machine did not stop cleanly: {}", LifecycleError::from(failure));
+                tracing::error!("the machine did not stop cleanly: {}", Fault::from(failure));
                 Ok(())
             }
             Ok(()) => Ok(()),

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
-use super::super::LifecycleError;
+use api::Fault;
+use api::types::{LegacyDevice, VmInfo};
+
+use super::super::error::no_device;
+use super::super::legacy_view::legacy_device;
 use super::super::metrics::{self, Snapshot};
-use super::super::view::{self, Figures, LegacyInfo, VmInfo};
+use super::super::view::{self, Figures};
 use super::Engine;
-use crate::machine::LegacySection;
 
 /// How long a look at a function's registers waits for an access to it.
 const LOOK_LIMIT: Duration = Duration::from_millis(5);
@@ -23,7 +26,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn info(&mut self) -> Result<VmInfo, LifecycleError> {
+    pub(super) fn info(&mut self) -> Result<VmInfo, Fault> {
         let figures = self.figures();
         let state = self.control.state();
         let vm = self.vm()?;
@@ -36,13 +39,12 @@ impl Engine {
         })
     }
 
-    pub(super) fn legacy(&mut self, id: Option<&str>) -> Result<Vec<LegacyInfo>, LifecycleError> {
-        let details = self.vm()?.machine()?.legacy(LOOK_LIMIT);
-        let wanted = |info: &LegacyInfo| id.is_none_or(|id| info.details.section.device.id == id);
-        let info = |details: LegacySection| LegacyInfo { pci_bdf: view::bdf(details.section.slot), details };
-        let found: Vec<_> = details.into_iter().map(info).filter(wanted).collect();
+    pub(super) fn legacy(&mut self, id: Option<&str>) -> Result<Vec<LegacyDevice>, Fault> {
+        let sections = self.vm()?.machine()?.legacy(LOOK_LIMIT).into_iter();
+        let wanted = |device: &LegacyDevice| id.is_none_or(|id| device.id == id);
+        let found: Vec<_> = sections.map(legacy_device).filter(wanted).collect();
         match id {
-            Some(id) if found.is_empty() => Err(LifecycleError::no_device(id)),
+            Some(id) if found.is_empty() => Err(no_device(id)),
             _ => Ok(found),
         }
     }
