@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
 use crate::hardware::{DeviceConfig, VfConfig, VfioUserVfConfig};
+use crate::smbios::SmbiosConfig;
 
 /// A whole virtual machine.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
@@ -26,6 +27,9 @@ pub struct VmConfig {
     /// The first serial port (0x3f8, IRQ 4).
     #[serde(default)]
     pub serial: ConsoleConfig,
+    /// What the machine says of itself.
+    #[serde(default, skip_serializing_if = "SmbiosConfig::is_default")]
+    pub smbios: SmbiosConfig,
     /// Legacy virtio functions, in slot order.
     #[serde(default)]
     pub legacy_virtio: Vec<LegacyVirtioConfig>,
@@ -38,7 +42,7 @@ pub struct VmConfig {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct PayloadConfig {
-    /// Linux kernel: bzImage, or uncompressed vmlinux. Without it the machine starts its firmware, as a PC does.
+    /// Linux kernel: bzImage, zImage, or uncompressed vmlinux. Without it the machine starts its firmware, as a PC does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<PathBuf>,
     /// PC firmware (a BIOS image), where there is no kernel; SeaBIOS as the distribution installs it where it is absent.
@@ -50,6 +54,24 @@ pub struct PayloadConfig {
     /// Kernel command line, beside a kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cmdline: Option<String>,
+    /// How to enter the kernel.
+    #[serde(default)]
+    pub boot: BootProtocol,
+}
+
+/// How to enter a kernel.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum BootProtocol {
+    /// By the 64-bit entry where the image has one. A 32-bit ELF image is entered by PVH if it has the note.
+    #[default]
+    Auto,
+    /// Linux boot protocol, 64-bit entry: bzImages since Linux 3.8, and 64-bit ELF images.
+    Linux64,
+    /// Linux boot protocol, 32-bit entry: every bzImage and zImage, and 32-bit ELF images.
+    Linux32,
+    /// PVH: ELF images with its note.
+    Pvh,
 }
 
 /// What processors the guest sees.

@@ -30,17 +30,19 @@ pub mod routes;
 pub mod server;
 pub mod service;
 mod size;
+mod smbios;
 pub mod state;
 pub mod types;
 
 pub use config::{
-    ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, EarlyKicks, InterruptMode, LegacyVirtioConfig, MAX_VCPUS,
-    MEMORY_UNIT, MIN_MEMORY, MacAddress, MacError, MemoryConfig, NetBackend, NewDevice, NotifyMode, PayloadConfig,
-    SoftDevice, VmConfig, check_id,
+    BootProtocol, ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, EarlyKicks, InterruptMode, LegacyVirtioConfig,
+    MAX_VCPUS, MEMORY_UNIT, MIN_MEMORY, MacAddress, MacError, MemoryConfig, NetBackend, NewDevice, NotifyMode,
+    PayloadConfig, SoftDevice, VmConfig, check_id,
 };
 pub use fault::{Code, Fault};
 pub use hardware::{AdminMode, DeviceConfig, VfConfig, VfioConfig, VfioMode, VfioUserVfConfig};
 pub use operations::{Operation, Serve};
 pub use service::Service;
 pub use size::{SizeError, format_size, parse_size};
+pub use smbios::SmbiosConfig;
 pub use state::{StateSet, VmState};

@@ -25,9 +25,22 @@ fn boots(protocol: u16, high: bool) -> Result<(), String> {
     let finished = run(OldKernel { protocol, high }, &["--cmdline=root=/dev/hda1 words=3"])?.expect_code(0)?;
     ["GUEST decompressing\n", "GUEST kernel is whole\n", "GUEST cmdline=root=/dev/hda1 words=3\n"]
         .into_iter()
-        .chain(["GUEST initrd is there\n", "GUEST system=Heirloom\n", "GUEST-OK old kernel\n"])
+        .chain(["GUEST initrd is there\n", "GUEST system=Heirloom/Heirloom VM/\n", "GUEST-OK old kernel\n"])
         .try_fold(finished, |finished, line| finished.expect_output(line))
         .map(drop)
+}
+
+/// The machine says who it is, and how the kernel was entered; an entry that the kernel has not is told.
+fn says_who_it_is() -> Result<(), String> {
+    let kernel = OldKernel { protocol: 0x204, high: true };
+    let identity = "--smbios=vendor=ACME,,  Inc.,product=Server 2000,version=3,serial=SN-0042,\
+                    uuid=12345678-9abc-def0-0102-030405060708";
+    run(kernel, &[identity, "--cmdline=quiet", "--report=-", "--boot=linux32"])?
+        .expect_code(0)?
+        .expect_output("GUEST system=ACME,  Inc./Server 2000/3/SN-0042/\n")?
+        .expect_output("entry: 32-bit\n")?;
+    let refused = run(kernel, &["--boot=linux64"])?.expect_code(3)?;
+    if refused.stderr.contains("has no 64-bit entry") { Ok(()) } else { Err(refused.stderr) }
 }
 
 /// From real mode, by where a BIOS would be.
@@ -55,6 +68,7 @@ fn main() -> ExitCode {
         trials::trial("bzimage_2_00", || boots(0x200, true), lack),
         trials::trial("zimage_2_03", || boots(0x203, false), lack),
         trials::trial("zimage_2_01", || boots(0x201, false), lack),
+        trials::trial("says_who_it_is", says_who_it_is, lack),
         trials::trial("reboots_by_the_bios", reboots_by_the_bios, lack),
         trials::trial("initrd_stays_below_mem", initrd_stays_below_mem, lack),
     ])

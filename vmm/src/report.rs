@@ -28,6 +28,8 @@ pub struct Report {
 pub struct Boot {
     /// Why it ended.
     pub ended_by: String,
+    /// What the first processor started in: `firmware`, or the kernel's `64-bit`, `32-bit` or `PVH` entry.
+    pub entry: String,
     /// Exits of each vCPU.
     pub vcpus: Vec<Exits>,
     /// The PFs of the legacy virtio devices, in the order in which these name them.
@@ -81,6 +83,7 @@ impl Report {
         }
         self.boots.push(Boot {
             ended_by: ended_by.to_owned(),
+            entry: machine.entry().map_or_else(|| "firmware".to_owned(), |protocol| protocol.to_string()),
             vcpus: machine.exits().into_iter().map(Exits::from).collect(),
             pfs: machine.pfs(),
             devices: machine.devices(),

@@ -92,6 +92,17 @@ pub enum Entry {
     },
 }
 
+impl Entry {
+    /// By which protocol it is; never [`Protocol::Auto`].
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Self::Long { .. } => Protocol::Linux64,
+            Self::Protected32 { .. } => Protocol::Linux32,
+            Self::Pvh { .. } => Protocol::Pvh,
+        }
+    }
+}
+
 /// A kernel in guest memory, and what it asks of its loader.
 struct Kernel {
     entry: KernelEntry,

@@ -112,7 +112,13 @@ smbios:
     mov esi, offset system_is
     call print
     mov esi, edi
+6:  call print                              # ends behind the text's 0
+    push esi
+    mov esi, offset slash
     call print
+    pop esi
+    cmp byte ptr [esi], 0
+    jne 6b
     mov esi, offset newline
     call print
 4:  cmp word ptr [edi], 0
@@ -183,5 +189,6 @@ no_smbios: .asciz "GUEST-FAIL no SMBIOS tables\n"
 system_is: .asciz "GUEST system="
 to_real_mode: .asciz "GUEST to real mode\n"
 done: .asciz "GUEST-OK old kernel\n"
+slash: .asciz "/"
 newline: .asciz "\n"
     .balign 4

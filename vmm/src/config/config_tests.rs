@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use api::{CpusConfig, EarlyKicks, MemoryConfig, NetBackend, PayloadConfig};
+use api::{CpusConfig, EarlyKicks, MemoryConfig, NetBackend, PayloadConfig, SmbiosConfig};
 use std::fs::File;
 
 use tempfile::TempDir;
@@ -31,6 +31,7 @@ impl Files {
             serial: ConsoleConfig::default(),
             legacy_virtio: devices,
             devices: Vec::new(),
+            smbios: SmbiosConfig::default(),
         }
     }
 }

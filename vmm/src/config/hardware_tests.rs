@@ -15,6 +15,7 @@ fn config(legacy: &str, devices: &str) -> (tempfile::TempDir, VmConfig) {
         cpus: Default::default(),
         memory: MemoryConfig::default(),
         serial: Default::default(),
+        smbios: Default::default(),
         legacy_virtio: serde_json::from_str(legacy).unwrap(),
         devices: serde_json::from_str(devices).unwrap(),
     };

@@ -10,6 +10,7 @@ mod memory;
 mod net;
 mod outputs;
 mod payload;
+mod smbios;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU8;
@@ -20,6 +21,7 @@ use api::{
     ConsoleConfig, ConsoleMode, CpuProfile, EarlyKicks, InterruptMode, LegacyVirtioConfig, MacAddress, NotifyMode,
     SoftDevice, VmConfig,
 };
+use arch::smbios::Identity;
 use thiserror::Error;
 
 pub use disk::{Disk, DiskError};
@@ -115,6 +117,8 @@ impl ConfigError {
 pub struct Plan {
     /// What to boot.
     pub payload: PayloadPlan,
+    /// What the machine says of itself.
+    pub identity: Identity,
     /// Number of vCPUs.
     pub cpus: NonZeroU8,
     /// What they can do.
@@ -216,6 +220,7 @@ impl Plan {
     pub fn check_with(config: &VmConfig, descriptors: &Descriptors) -> Result<Self, ConfigError> {
         let cpus = check_limits(config)?;
         let memory_options = MemoryPlan::check(config)?;
+        let identity = smbios::check(&config.smbios)?;
         let ids = give_ids(&config.legacy_virtio)?;
         let passthrough = hardware::check_devices(&config.devices, &mut ids.iter().cloned().collect())?;
         let macs = give_macs(&config.legacy_virtio)?;
@@ -230,6 +235,7 @@ impl Plan {
         hardware::check_owners(&devices, &passthrough)?;
         Ok(Self {
             payload,
+            identity,
             cpus,
             cpu_profile: config.cpus.profile,
             memory: config.memory.size,

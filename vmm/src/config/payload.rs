@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use api::PayloadConfig;
+use api::{BootProtocol, PayloadConfig};
 use arch::flash;
 use thiserror::Error;
 
@@ -46,6 +46,8 @@ pub struct KernelPlan {
     pub initrd: Option<File>,
     /// Kernel command line.
     pub cmdline: String,
+    /// How to enter the kernel.
+    pub boot: BootProtocol,
 }
 
 /// A firmware image of a right size.
@@ -100,6 +102,7 @@ impl PayloadPlan {
             path: kernel.clone(),
             initrd: config.initramfs.as_deref().map(|path| open_file(INITRD, path)).transpose()?,
             cmdline: config.cmdline.clone().unwrap_or_default(),
+            boot: config.boot,
         }))
     }
 
@@ -132,6 +135,9 @@ fn wrong<T>(field: &'static str, text: &str) -> Result<T, ConfigError> {
 fn firmware(config: &PayloadConfig) -> Result<PayloadPlan, ConfigError> {
     if config.initramfs.is_some() {
         return wrong("payload.initramfs", "an initial RAM disk goes with a kernel: give --kernel FILE as well");
+    }
+    if config.boot != BootProtocol::Auto {
+        return wrong("payload.boot", "an entry of the kernel goes with a kernel: give --kernel FILE as well");
     }
     if config.cmdline.is_some() {
         return wrong(

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use api::operations::{Boot, Counters, Create, VmmShutdown};
 use api::{
-    ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, LegacyVirtioConfig, MemoryConfig, PayloadConfig, VmConfig,
-    VmState,
+    ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, LegacyVirtioConfig, MemoryConfig, PayloadConfig, SmbiosConfig,
+    VmConfig, VmState,
 };
 use tempfile::TempDir;
 
@@ -61,6 +61,7 @@ impl TestEngine {
             memory: MemoryConfig { size: 16 << 20, ..MemoryConfig::default() },
             serial: ConsoleConfig { mode: ConsoleMode::Off, file: None },
             devices: Vec::new(),
+            smbios: SmbiosConfig::default(),
             legacy_virtio: vec![net("")],
         }
     }

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arch::boot::Protocol;
 use arch::{cpuid, layout};
 use devices::bus::{Bus, Range};
 use devices::pci::PciRoot;
@@ -66,6 +67,7 @@ pub struct Machine {
     legacy: LegacyVirtio,
     passthrough: Passthrough,
     chipset: Chipset,
+    entry: Option<Protocol>,
     cancelled: Arc<AtomicBool>,
     /// What runs in the main loop for this machine.
     subscribers: Vec<SubscriberId>,
@@ -109,7 +111,7 @@ impl Machine {
         remap();
 
         let interrupts: Vec<_> = legacy.interrupts().into_iter().chain(passthrough.interrupts()).collect();
-        let vcpus = processors::create(&vm, plan, ram.memory(), &interrupts)?;
+        let (vcpus, entry) = processors::create(&vm, plan, ram.memory(), &interrupts)?;
         let board = Board {
             remap: {
                 let remap = Arc::clone(&remap);
@@ -121,7 +123,23 @@ impl Machine {
             thread_init: None,
         };
         let vcpus = Vcpus::start(vcpus, &board, VcpuState::Paused)?;
-        Ok(Self { vcpus, legacy, passthrough, remap, chipset, cancelled, subscribers: Vec::new(), observer, _vm: vm })
+        Ok(Self {
+            vcpus,
+            legacy,
+            passthrough,
+            remap,
+            chipset,
+            entry,
+            cancelled,
+            subscribers: Vec::new(),
+            observer,
+            _vm: vm,
+        })
+    }
+
+    /// By which protocol the kernel was entered, if there is one and no firmware.
+    pub fn entry(&self) -> Option<Protocol> {
+        self.entry
     }
 
     /// The serial port, for input.

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 
-use api::CpuProfile;
+use api::{BootProtocol, CpuProfile};
 use arch::boot::{self, BootSource, Entry, Protocol};
 use arch::irq::PciInterrupt;
 use arch::{acpi, cpuid, mptable, regs, smbios};
@@ -19,44 +19,50 @@ use crate::config::{KernelPlan, PayloadPlan, Plan};
 use crate::kvm::{KvmVcpu, VcpuSetup, Vm};
 use crate::vcpu::Vcpus;
 
-/// Loads the kernel, if there is one, and creates the processors, the first one about to enter it or the firmware.
+/// Loads the kernel, if there is one, and creates the processors, the first one about to enter it or the firmware; says
+/// by which protocol a kernel is entered.
 pub(super) fn create(
     vm: &Vm,
     plan: &Plan,
     memory: &GuestMemoryMmap<()>,
     interrupts: &[PciInterrupt],
-) -> Result<Vec<KvmVcpu>, SetupError> {
+) -> Result<(Vec<KvmVcpu>, Option<Protocol>), SetupError> {
     let entry = match &plan.payload {
-        PayloadPlan::Kernel(kernel) => Some(load(kernel, plan.cpus.get(), memory, interrupts)?),
+        PayloadPlan::Kernel(kernel) => Some(load(kernel, plan, memory, interrupts)?),
         PayloadPlan::Firmware(_) => None,
     };
     // All are there before the first is configured: KVM knows where INIT goes only for those.
     let vcpus = (0..plan.cpus.get()).map(|index| vm.create_vcpu(index.into())).collect::<Result<Vec<_>, _>>()?;
     vcpus.iter().zip(0..).try_for_each(|(vcpu, index)| configure(vm, plan, vcpu, index, entry.as_ref()))?;
-    Ok(vcpus)
+    Ok((vcpus, entry.map(|entry| entry.protocol())))
 }
 
 fn load(
-    plan: &KernelPlan,
-    cpus: u8,
+    kernel: &KernelPlan,
+    plan: &Plan,
     memory: &GuestMemoryMmap<()>,
     interrupts: &[PciInterrupt],
 ) -> Result<Entry, SetupError> {
     let again =
         |file: &File| rewound(file).map_err(|source| SetupError::System { what: "read an image again", source });
-    let mut kernel = again(&plan.file)?;
-    let mut initrd = plan.initrd.as_ref().map(again).transpose()?;
-    let rsdp = acpi::write(memory, cpus, interrupts)?;
-    mptable::write(memory, cpus, interrupts)?;
-    smbios::write(memory, &smbios::Identity::default(), cpus)?;
+    let mut image = again(&kernel.file)?;
+    let mut initrd = kernel.initrd.as_ref().map(again).transpose()?;
+    let rsdp = acpi::write(memory, plan.cpus.get(), interrupts)?;
+    mptable::write(memory, plan.cpus.get(), interrupts)?;
+    smbios::write(memory, &plan.identity, plan.cpus.get())?;
     let source = BootSource {
-        kernel: &mut kernel,
+        kernel: &mut image,
         initrd: initrd.as_mut(),
-        cmdline: &plan.cmdline,
-        protocol: Protocol::Auto,
+        cmdline: &kernel.cmdline,
+        protocol: match kernel.boot {
+            BootProtocol::Auto => Protocol::Auto,
+            BootProtocol::Linux64 => Protocol::Linux64,
+            BootProtocol::Linux32 => Protocol::Linux32,
+            BootProtocol::Pvh => Protocol::Pvh,
+        },
         rsdp: Some(rsdp),
     };
-    boot::load(memory, source).map_err(|source| SetupError::Boot { kernel: plan.path.display().to_string(), source })
+    boot::load(memory, source).map_err(|source| SetupError::Boot { kernel: kernel.path.display().to_string(), source })
 }
 
 /// The same open file from its start: a reboot reads it once more.

@@ -13,6 +13,7 @@ mod pf;
 mod probe;
 mod run;
 mod serve;
+mod smbios;
 mod soft_pf;
 mod trace;
 

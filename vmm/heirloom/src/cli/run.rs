@@ -4,13 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use api::{
-    ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, DeviceConfig, LegacyVirtioConfig, MemoryConfig, PayloadConfig,
-    VmConfig,
+    BootProtocol, ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, DeviceConfig, LegacyVirtioConfig, MemoryConfig,
+    PayloadConfig, SmbiosConfig, VmConfig,
 };
 use clap::{Args, ValueEnum};
 use vmm::config::{self, ConfigError};
 
-use super::{EXIT_CODES, ObserveArgs, device, legacy_virtio, memory};
+use super::{EXIT_CODES, ObserveArgs, device, legacy_virtio, memory, smbios};
 use crate::report::{ReportFormat, ReportTarget};
 
 /// `heirloom run`
@@ -24,7 +24,7 @@ pub struct RunArgs {
     /// Print the machine as the body of vm.create, and start nothing
     #[arg(long, help_heading = "Guest")]
     dry_run: bool,
-    /// Linux kernel to start directly: bzImage, or uncompressed vmlinux
+    /// Linux kernel to start directly: bzImage, zImage, or uncompressed vmlinux
     #[arg(long, conflicts_with = "config", value_name = "FILE", help_heading = "Guest")]
     kernel: Option<PathBuf>,
     /// PC firmware that starts what it finds on the disks [default without --kernel: the SeaBIOS that is installed]
@@ -36,6 +36,19 @@ pub struct RunArgs {
     /// Kernel command line [default: console=ttyS0]
     #[arg(long, conflicts_with = "config", requires = "kernel", value_name = "TEXT", help_heading = "Guest")]
     cmdline: Option<String>,
+    /// How to enter the kernel; by itself the 64-bit entry where there is one
+    #[arg(
+        long,
+        conflicts_with = "config",
+        requires = "kernel",
+        value_enum,
+        value_name = "PROTOCOL",
+        help_heading = "Guest"
+    )]
+    boot: Option<Boot>,
+    /// What the machine says of itself in its SMBIOS tables. See --help for its keys
+    #[arg(long, conflicts_with = "config", value_name = "KEY=VALUE,...", help_heading = "Guest", value_parser = smbios::parse)]
+    smbios: Option<SmbiosConfig>,
     /// Number of processors (1-64)
     #[arg(long, conflicts_with = "config", value_name = "N", help_heading = "Guest", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     cpus: u8,
@@ -121,6 +134,13 @@ Keys of --memory, behind the size:
   hugepage_size=2M|1G
   prefault=on|off    have all of it before the guest starts (default off)
   shared=on|off      other processes can map it (default off; on where vfio-user is used)
+
+Keys of --smbios, each up to 64 printable characters:
+  vendor=TEXT        manufacturer (default Heirloom)
+  product=TEXT       product name (default Heirloom VM)
+  version=TEXT       its version (default: not specified)
+  serial=TEXT        serial number (default: not specified)
+  uuid=UUID          (default: not present)
 A comma inside a value is written twice.
 
 Console: Ctrl-A X ends the virtual machine, Ctrl-A A sends a Ctrl-A.
@@ -134,6 +154,30 @@ Example:
     "Exit codes: 0 guest powered off, 1 internal error, 2 bad usage, 3 set-up failed, 4 guest crashed,
 5 ended by Ctrl-A X, 6 guest reset with --no-reboot, 128+N ended by signal N"
 );
+
+/// Value of `--boot`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Boot {
+    /// The 64-bit entry where the image has one; PVH for a 32-bit ELF image with its note
+    Auto,
+    /// Linux's 64-bit entry: bzImages since Linux 3.8, 64-bit ELF images
+    Linux64,
+    /// Linux's 32-bit entry: every bzImage and zImage, 32-bit ELF images
+    Linux32,
+    /// PVH: ELF images with its note
+    Pvh,
+}
+
+impl From<Boot> for BootProtocol {
+    fn from(boot: Boot) -> Self {
+        match boot {
+            Boot::Auto => Self::Auto,
+            Boot::Linux64 => Self::Linux64,
+            Boot::Linux32 => Self::Linux32,
+            Boot::Pvh => Self::Pvh,
+        }
+    }
+}
 
 /// Value of `--cpu`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -172,6 +216,7 @@ impl RunArgs {
                 firmware: self.firmware.clone(),
                 initramfs: self.initrd.clone(),
                 cmdline: self.kernel.is_some().then(|| self.cmdline.clone().unwrap_or_else(|| CMDLINE.to_owned())),
+                boot: self.boot.map_or(BootProtocol::Auto, Into::into),
             },
             cpus: CpusConfig { boot_vcpus: self.cpus, profile: self.cpu.into() },
             memory: self.memory,
@@ -180,6 +225,7 @@ impl RunArgs {
                 Some("none") => ConsoleConfig { mode: ConsoleMode::Off, file: None },
                 _ => ConsoleConfig { mode: ConsoleMode::File, file: Some(self.serial.clone()) },
             },
+            smbios: self.smbios.clone().unwrap_or_default(),
             legacy_virtio: self.legacy_virtio.clone(),
             devices: self.device.clone(),
         }

@@ -33,6 +33,7 @@ fn write_report(out: &mut String, report: &Report) -> fmt::Result {
 }
 
 fn write_boot(out: &mut String, boot: &Boot) -> fmt::Result {
+    writeln!(out, "entry: {}", boot.entry)?;
     for (index, exits) in boot.vcpus.iter().enumerate() {
         writeln!(
             out,

@@ -5,13 +5,20 @@ use super::*;
 
 fn report(pfs: impl IntoIterator<Item = PfReport>) -> Report {
     let pfs = ('a'..).zip(pfs).map(|(pf, report)| PfSection { pf: pf.into(), report }).collect();
-    let boot = Boot { ended_by: "end".into(), vcpus: Vec::new(), pfs, devices: Vec::new(), passthrough: Vec::new() };
+    let boot = Boot {
+        ended_by: "end".into(),
+        entry: "32-bit".into(),
+        vcpus: Vec::new(),
+        pfs,
+        devices: Vec::new(),
+        passthrough: Vec::new(),
+    };
     Report { ended_by: "end".into(), boot_count: 1, boots: vec![boot], ..Report::default() }
 }
 
 #[test]
 fn a_pf_is_told_of_once_it_was_lost() {
-    let line = |pf| render(&report(pf)).lines().nth(1).map(str::to_owned);
+    let line = |pf| render(&report(pf)).lines().nth(2).map(str::to_owned);
     assert_eq!(line(None), None);
     assert_eq!(line(Some(PfReport::default())), None);
     let loss = |back_after_ms| PfLoss { after_ms: 12_340, reason: "reset".into(), back_after_ms };
