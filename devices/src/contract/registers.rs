@@ -44,4 +44,8 @@ pub trait LegacyRegisters: Send + Sync {
     /// Where to store a queue index to kick that queue, in the device's order of preference. The
     /// earliest that can be reached counts; without one, a kick is a write to Common offset 16.
     fn notify_addresses(&self) -> &[NotifyAddress];
+    /// Bytes of device configuration that can be reached, whatever the device has; `None` is all of them.
+    fn config_reach(&self) -> Option<u8> {
+        None
+    }
 }

@@ -20,6 +20,8 @@ use super::VfioFunction;
 use crate::contract::{Answer, Area, LegacyRegisters, NotifyAddress, RegisterError, Wait, Width};
 use crate::function::{FunctionError, PciFunction, Result as FunctionResult};
 
+/// Modern device id of a network card (virtio 1.3, 5.1.1 and 4.1.2.1).
+const NET_DEVICE_ID: u16 = 0x1041;
 const COMMAND: u16 = 0x04;
 const COMMAND_IO: u32 = 1 << 0;
 /// Where device configuration begins without and with MSI-X on the host (`VIRTIO_PCI_CONFIG_OFF`).
@@ -41,6 +43,16 @@ pub enum Bar0Error {
         name: String,
         /// Its driver.
         driver: String,
+    },
+    /// Another device type. Kernels that let the driver have it make a network card's registers for it.
+    #[error(
+        "{name} (device id {device_id:#06x}) is no network card: the kernel's legacy registers are made for those alone; use admin=pf, with the physical function bound to vfio-pci (heirloom pf release, then heirloom pf prepare)"
+    )]
+    NotANetworkCard {
+        /// The function.
+        name: String,
+        /// Its device id, as the kernel's PCI core has it.
+        device_id: u16,
     },
     /// The driver offers no registers.
     #[error(
@@ -118,13 +130,7 @@ impl OverVfioBar0 {
     /// When the driver or the region is not there.
     pub fn new(function: &Arc<VfioFunction>, notify: Vec<NotifyAddress>) -> Result<Self, Bar0Error> {
         let name = function.name().to_owned();
-        if function.legacy_region().is_none() {
-            let driver = function.driver().to_owned();
-            return Err(match driver.as_str() {
-                super::function::LEGACY_DRIVER => Bar0Error::NoRegion { name },
-                _ => Bar0Error::Driver { name, driver },
-            });
-        }
+        check(&name, function.driver(), function.device_id(), function.legacy_region())?;
         function.separate_legacy_region()?;
         Ok(Self { region: Arc::clone(function) as _, name, notify })
     }
@@ -181,6 +187,17 @@ impl OverVfioBar0 {
     }
 }
 
+/// Whether a function with this driver, device id and legacy region has registers for this back end.
+fn check(name: &str, driver: &str, device_id: u16, region: Option<u64>) -> Result<(), Bar0Error> {
+    let name = name.to_owned();
+    match region {
+        _ if driver != super::function::LEGACY_DRIVER => Err(Bar0Error::Driver { name, driver: driver.to_owned() }),
+        _ if device_id != NET_DEVICE_ID => Err(Bar0Error::NotANetworkCard { name, device_id }),
+        None => Err(Bar0Error::NoRegion { name }),
+        Some(_) => Ok(()),
+    }
+}
+
 fn errno(error: &FunctionError) -> Option<i32> {
     match error {
         FunctionError::Io { source, .. } => source.raw_os_error(),
@@ -220,6 +237,11 @@ impl LegacyRegisters for OverVfioBar0 {
 
     fn notify_addresses(&self) -> &[NotifyAddress] {
         &self.notify
+    }
+
+    /// Behind the header as it is with the host's MSI-X on, where the region shows least.
+    fn config_reach(&self) -> Option<u8> {
+        Some(self.region.size().saturating_sub(CONFIG_WITH_MSIX).try_into().unwrap_or(u8::MAX))
     }
 }
 

@@ -157,3 +157,23 @@ fn a_busy_device_is_asked_again_until_the_deadline() {
     assert_eq!(bench.read(Area::Common, 18, Width::B1), Err(RegisterError::Cancelled));
     assert!(bench.log().is_empty());
 }
+
+#[test]
+fn only_network_cards_on_the_kernels_driver_have_its_registers() {
+    let check = |driver, id, region| check("0000:41:00.2", driver, id, region).map_err(|error| error.to_string());
+    assert_eq!(check("virtio_vfio_pci", 0x1041, Some(32)), Ok(()));
+    let disk = check("virtio_vfio_pci", 0x1042, Some(32)).unwrap_err();
+    assert!(
+        disk.contains("device id 0x1042") && disk.contains("no network card") && disk.contains("admin=pf"),
+        "{disk}"
+    );
+    assert!(check("virtio_vfio_pci", 0x1042, None).unwrap_err().contains("no network card"));
+    assert!(check("virtio_vfio_pci", 0x1041, None).unwrap_err().contains("no legacy registers in region 0"));
+    assert!(check("vfio-pci", 0x1042, None).unwrap_err().contains("is bound to vfio-pci"));
+}
+
+#[test]
+fn what_can_be_reached_is_what_the_region_shows_with_msix_on() {
+    assert_eq!(Bench::new(false).registers.config_reach(), Some(8));
+    assert_eq!(Bench::new(true).registers.config_reach(), Some(8));
+}

@@ -87,6 +87,11 @@ impl VfioFunction {
         &self.driver
     }
 
+    /// The device id that the kernel's PCI core knows. A variant driver may show another one in configuration space.
+    pub(super) fn device_id(&self) -> u16 {
+        self.device_id
+    }
+
     /// [`Mode::Group`] or [`Mode::Cdev`].
     pub fn mode(&self) -> Mode {
         self.attachment.mode()

@@ -35,6 +35,16 @@ fn h32_features_that_were_not_offered_are_not_forwarded() {
 }
 
 #[test]
+fn item_33_features_follow_what_the_back_end_reaches() {
+    const NEEDS_MORE: u32 = 1 << 3 | 1 << 22;
+    for (config_reach, seen) in [(Some(8), 0), (Some(10), 1 << 22), (None, NEEDS_MORE)] {
+        let setup = Setup { features: NET_FEATURES | NEEDS_MORE, config_reach, ..Setup::net() };
+        let bench = setup.build();
+        assert_eq!(bench.r32(0) & NEEDS_MORE, seen, "{config_reach:?}: the capability says 17 bytes");
+    }
+}
+
+#[test]
 fn narrow_feature_writes_are_merged() {
     let bench = Bench::net();
     bench.w16(4, 0x9823);

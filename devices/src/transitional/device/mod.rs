@@ -144,7 +144,7 @@ impl TransitionalDevice {
         let trace = DeviceTrace::new(&config.id, device);
         faults.trace(&trace);
         let notifier = make_notifier(&config, device, &parts, &faults, &stats)?;
-        let layout = Layout { device, config_len: config_len(device, &info) };
+        let layout = Layout { device, config_len: config_len(device, &info, parts.registers.config_reach()) };
         let cache = RegisterCache::new(config.shadow, device);
         Ok(Arc::new(Self {
             layout,
@@ -428,11 +428,12 @@ fn make_notifier(
     Ok(Notifier::new(doorbell, links, start_at, Arc::clone(faults), Arc::clone(stats)))
 }
 
-/// Bytes of device configuration: what the VF says, but no more than BAR0 shows with MSI-X on, so that
-/// no field comes and goes with MSI-X.
-fn config_len(device: DeviceType, info: &VfInfo) -> u8 {
+/// Bytes of device configuration: what the VF says, but no more than can be reached, or than BAR0 shows with
+/// MSI-X on, so that no field comes and goes with MSI-X.
+fn config_len(device: DeviceType, info: &VfInfo, reach: Option<u8>) -> u8 {
     let room = u32::from(device.bar0_size() - HEADER);
-    info.config_len.unwrap_or(room).min(room).try_into().unwrap_or(u8::MAX)
+    let len = info.config_len.unwrap_or(room).min(room).try_into().unwrap_or(u8::MAX);
+    reach.map_or(len, |reach| len.min(reach))
 }
 
 /// COMMAND of the VF: memory always, no INTx ever.

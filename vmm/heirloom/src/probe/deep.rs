@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What only an open PF tells: its administration queue, its commands, and for each VF notify addresses and queue
-//! sizes. The PF is started as for a guest and stopped again; VFs are not opened. A VF that nobody uses has its queues
-//! looked at by its legacy registers, which leaves its queue selection at 0 and nothing else.
+//! sizes. The PF is started as for a guest and stopped again. A VF that nobody uses has its queues looked at by its legacy
+//! registers, which leaves its queue selection at 0 and nothing else; a disk is opened and asked for a sector besides.
 
+use std::fs::File;
+use std::io::Read;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,11 +15,12 @@ use devices::admin::{AdminChannel, AdminError, Command, OverAdmin, PfDriver, opc
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, NotifyAddress, RegisterError, Wait};
 use devices::function::PciFunction;
-use devices::function::vfio::{Bdf, DmaSpace, OpenOptions, VfioFunction};
+use devices::function::vfio::{Bdf, DmaSpace, OpenOptions, VfToken, VfioFunction};
 use devices::transitional::MAX_QUEUES;
 
 use super::ProbeRequest;
 use super::checks::{Checks, chain};
+use super::early;
 
 /// How long starting a PF, and all that is asked of it, may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
@@ -42,6 +45,8 @@ pub(super) struct Member {
     pub sizes: Vec<Option<u64>>,
     /// MSI-X vectors, if they are known.
     pub vectors: Option<u16>,
+    /// It is a disk.
+    pub is_disk: bool,
     /// Nobody uses it.
     pub is_idle: bool,
 }
@@ -49,21 +54,44 @@ pub(super) struct Member {
 /// A PF of this host.
 pub(super) fn host_pf(checks: &mut Checks, request: &ProbeRequest, pf: Bdf, members: &[Member]) {
     checks.about(pf);
-    let options = OpenOptions { token: request.token, paths: request.paths.clone(), ..OpenOptions::new(pf) };
-    match VfioFunction::open(&DmaSpace::with_progress(None, |_| {}), &options) {
-        Ok(function) => ask(checks, Arc::new(function), None, members, LIMIT),
+    // PF and VFs are opened with one token, be it one that nobody else has.
+    let token = request.token.map_or_else(token, Ok);
+    let token = match token {
+        Ok(token) => token,
+        Err(error) => return checks.unknown("admin_queue", format!("no random token: {error}"), None),
+    };
+    let space = DmaSpace::with_progress(None, |_| {});
+    let open = |bdf: Bdf| {
+        let options = OpenOptions { token: Some(token), paths: request.paths.clone(), ..OpenOptions::new(bdf) };
+        VfioFunction::open(&space, &options)
+    };
+    let open_member = |member: &Member| {
+        let bdf = member.name.parse::<Bdf>().map_err(|error| error.to_string())?;
+        Ok(Arc::new(open(bdf).map_err(|error| chain(&error))?) as Arc<dyn PciFunction>)
+    };
+    match open(pf) {
+        Ok(function) => ask(checks, Arc::new(function), None, (members, &open_member), LIMIT),
         Err(error) => {
             checks.unknown("admin_queue", format!("the PF cannot be opened: {}", chain(&error)), None);
         }
     }
 }
 
+fn token() -> std::io::Result<VfToken> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(VfToken::from_bytes(bytes))
+}
+
+/// Opens a VF.
+pub(super) type OpenMember<'a> = &'a dyn Fn(&Member) -> Result<Arc<dyn PciFunction>, String>;
+
 /// Starts the PF, enables `vfs` of its VFs if nobody else does, asks, and stops it.
 pub(super) fn ask(
     checks: &mut Checks,
     pf: Arc<dyn PciFunction>,
     vfs: Option<u16>,
-    members: &[Member],
+    (members, open): (&[Member], OpenMember<'_>),
     limit: Duration,
 ) {
     let cancelled = AtomicBool::new(false);
@@ -88,6 +116,7 @@ pub(super) fn ask(
         if driver.supports_legacy() {
             notify_info(checks, &driver, (&*pf, member), &wait);
             queue_sizes(checks, &driver, member, &wait);
+            early_kicks(checks, &driver, (member, open), limit);
         }
     }
 }
@@ -176,6 +205,27 @@ fn queue_sizes(checks: &mut Checks, driver: &Arc<PfDriver>, member: &Member, wai
             chain(&error),
             "the device refuses legacy register accesses: update its firmware",
         ),
+    }
+}
+
+fn early_kicks(
+    checks: &mut Checks,
+    driver: &Arc<PfDriver>,
+    (member, open): (&Member, OpenMember<'_>),
+    limit: Duration,
+) {
+    if !member.is_disk {
+        return;
+    }
+    if !member.is_idle {
+        return checks.unknown("early_kicks", "the VF is in use, and trying would disturb it", None);
+    }
+    // A disk that is slow is not to cost the others their time; it is waited for twice.
+    let cancelled = AtomicBool::new(false);
+    let wait = Wait { deadline: Instant::now() + limit + 2 * early::PATIENCE, cancelled: &cancelled };
+    match open(member) {
+        Ok(vf) => early::check(checks, driver, (member.number, &vf), &wait),
+        Err(error) => checks.unknown("early_kicks", format!("the VF cannot be opened: {error}"), None),
     }
 }
 

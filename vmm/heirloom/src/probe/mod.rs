@@ -17,6 +17,7 @@
 mod checks;
 mod config_space;
 mod deep;
+mod early;
 mod functions;
 mod host;
 mod kvm;

@@ -262,17 +262,52 @@ fn kvm_of_this_machine() {
     }
 }
 
+enum Spec {
+    Card,
+    Disk,
+}
+
 fn ask_soft(quirks: Quirks) -> ProbeReport {
-    let soft =
-        SoftPf::new("soft", vec![VfSpec::Net { backend: NetBackend::Loopback, mac: [2, 0, 0, 0, 0, 1] }]).unwrap();
+    ask_soft_of(Spec::Card, quirks)
+}
+
+fn ask_soft_of(spec: Spec, quirks: Quirks) -> ProbeReport {
+    let vf = match spec {
+        Spec::Card => VfSpec::Net { backend: NetBackend::Loopback, mac: [2, 0, 0, 0, 0, 1] },
+        Spec::Disk => {
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(1 << 20).unwrap();
+            VfSpec::Blk { file, read_only: true, id: "disk".to_owned() }
+        }
+    };
+    let soft = SoftPf::new("soft", vec![vf]).unwrap();
     soft.set_quirks(quirks);
     let sizes = (0..6).map(|bar| soft.vf(0).unwrap().region(bar).map(|region| region.size)).collect();
     let number = std::num::NonZeroU16::MIN;
-    let member = Member { name: "vf".to_owned(), number, sizes, vectors: Some(2), is_idle: true };
+    let is_disk = matches!(spec, Spec::Disk);
+    let member = Member { name: "vf".to_owned(), number, sizes, vectors: Some(2), is_disk, is_idle: true };
     let mut checks = Checks::default();
     checks.about("pf");
-    deep::ask(&mut checks, soft.pf(), Some(1), &[member], std::time::Duration::from_secs(2));
+    let open = |_: &Member| Ok(soft.vf(0).unwrap());
+    deep::ask(&mut checks, soft.pf(), Some(1), (&[member], &open), std::time::Duration::from_secs(2));
     checks.report()
+}
+
+#[test]
+fn a_disk_is_asked_whether_it_serves_early_kicks() {
+    for no_notify_info in [false, true] {
+        let early = |loses_early_kicks| {
+            let quirks = Quirks { loses_early_kicks, no_notify_info, ..Quirks::default() };
+            find(&ask_soft_of(Spec::Disk, quirks), "early_kicks", "vf").clone()
+        };
+        let serves = early(false);
+        assert_eq!((serves.result, serves.detail.contains("before Linux 3.19 work")), (Pass, true), "{serves:?}");
+        let loses = early(true);
+        assert_eq!((loses.result, loses.detail.contains("before Linux 3.19 hang")), (Warn, true), "{loses:?}");
+        assert!(loses.fix.unwrap().contains("early="));
+    }
+    let card = ask_soft(Quirks::default());
+    assert!(card.checks.iter().all(|check| check.name != "early_kicks"), "{card:?}");
 }
 
 #[test]

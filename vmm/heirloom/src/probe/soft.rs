@@ -7,6 +7,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use devices::bus::Width;
 use devices::function::PciFunction;
 use devices::function::vfio_user::{DEADLINE, VfioUserFunction};
 use devices::soft_pf::{NetBackend, SoftPf, VfSpec};
@@ -14,10 +15,12 @@ use devices::soft_pf::{NetBackend, SoftPf, VfSpec};
 use super::checks::{Checks, chain};
 use super::deep::{self, Member};
 use super::functions::{DEEP, NOT_DEEP};
-use super::vf::msix;
+use super::vf::{is_disk, msix};
 
 /// Any address does for a card that nobody uses.
 const MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x4c, 0x56, 0x00];
+/// Register of configuration space.
+const DEVICE_ID: u16 = 0x02;
 /// More VFs than a software PF has.
 const MOST_VFS: u16 = 255;
 
@@ -33,7 +36,8 @@ pub(super) fn builtin(checks: &mut Checks) {
     checks.pass("pf", "the software PF of heirloom run, with a network card as its VF");
     let member = soft.vf(0).map(|vf| look(checks, "soft/vf0".to_owned(), NonZeroU16::MIN, &*vf));
     checks.about("soft/pf");
-    deep::ask(checks, soft.pf(), Some(1), member.as_slice(), deep::LIMIT);
+    let open = |_: &Member| soft.vf(0).ok_or_else(|| "there is none".to_owned());
+    deep::ask(checks, soft.pf(), Some(1), (member.as_slice(), &open), deep::LIMIT);
 }
 
 /// A software PF behind sockets: `pf.sock`, `vf0.sock`, `vf1.sock`, ...
@@ -63,16 +67,22 @@ pub(super) fn sockets(checks: &mut Checks, folder: &Path, deep: bool) {
         Some(pf) => pf,
         None => return,
     };
-    let mut members = Vec::new();
+    let (mut members, mut functions) = (Vec::new(), Vec::new());
     for (vf, number) in vfs.iter().zip(1..) {
         checks.about(vf.display());
         let Some(number) = NonZeroU16::new(number) else { continue };
         if let Some(function) = connect(checks, vf) {
             members.push(look(checks, vf.display().to_string(), number, &*function));
+            functions.push((number, function));
         }
     }
     checks.about(path.display());
-    deep::ask(checks, pf, u16::try_from(vfs.len()).ok(), &members, deep::LIMIT);
+    // Connected already: a function has one client at a time.
+    let open = |member: &Member| {
+        let found = functions.iter().find(|(number, _)| *number == member.number);
+        found.map(|(_, function)| Arc::clone(function)).ok_or_else(|| "it is not connected".to_owned())
+    };
+    deep::ask(checks, pf, u16::try_from(vfs.len()).ok(), (&members, &open), deep::LIMIT);
 }
 
 /// One client at a time has a function: another one waits, and gives up.
@@ -108,5 +118,6 @@ fn look(checks: &mut Checks, name: String, number: NonZeroU16, vf: &dyn PciFunct
     let vectors = vf.msix_vectors();
     msix(checks, vectors);
     let sizes = (0..6).map(|bar| vf.region(bar).map(|region| region.size)).collect();
-    Member { name, number, sizes, vectors: Some(vectors), is_idle: true }
+    let is_disk = vf.config_read(DEVICE_ID, Width::B2).is_ok_and(|id| is_disk(id as u16));
+    Member { name, number, sizes, vectors: Some(vectors), is_disk, is_idle: true }
 }

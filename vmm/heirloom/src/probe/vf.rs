@@ -75,7 +75,12 @@ pub(super) fn look(
         checks.fail("in_use", by.join("; "), "choose another VF, or end its user");
     }
     let sizes = resources.iter().map(|bar| bar.map(|bar| (bar.end - bar.start).saturating_add(1))).take(6).collect();
-    Ok(Member { name: vf.to_string(), number, sizes, vectors, is_idle: by.is_empty() })
+    Ok(Member { name: vf.to_string(), number, sizes, vectors, is_disk: is_disk(ids.device), is_idle: by.is_empty() })
+}
+
+/// Whether a modern device id is a disk's.
+pub(super) fn is_disk(device_id: u16) -> bool {
+    DeviceType::from_modern_id(device_id) == Some(DeviceType::Block)
 }
 
 pub(super) fn msix(checks: &mut Checks, vectors: u16) {

@@ -11,11 +11,12 @@ use devices::function::vfio::OverVfioBar0;
 /// Registers until [`Self::release`].
 pub(in crate::machine) struct KernelRegisters {
     inner: RwLock<Option<Arc<OverVfioBar0>>>,
+    config_reach: Option<u8>,
 }
 
 impl KernelRegisters {
     pub(super) fn new(registers: OverVfioBar0) -> Arc<Self> {
-        Arc::new(Self { inner: RwLock::new(Some(Arc::new(registers))) })
+        Arc::new(Self { config_reach: registers.config_reach(), inner: RwLock::new(Some(Arc::new(registers))) })
     }
 
     /// Lets go. An access that is under way ends before the VF is closed.
@@ -42,5 +43,9 @@ impl LegacyRegisters for KernelRegisters {
     /// The kernel does not tell where it stores kicks: they are register writes.
     fn notify_addresses(&self) -> &[NotifyAddress] {
         &[]
+    }
+
+    fn config_reach(&self) -> Option<u8> {
+        self.config_reach
     }
 }

@@ -59,6 +59,8 @@ pub struct Setup {
     pub features: u32,
     pub config_bytes: Vec<u8>,
     pub structure: &'static str,
+    /// Bytes of device configuration that the registers below reach.
+    pub config_reach: Option<u8>,
 }
 
 impl Setup {
@@ -83,6 +85,7 @@ impl Setup {
             features: NET_FEATURES,
             config_bytes,
             structure: "6 2 2 2 4 1",
+            config_reach: None,
         }
     }
 

@@ -90,6 +90,7 @@ pub struct Model {
     /// Accesses that crossed fields or went past the end.
     pub violations: AtomicU64,
     notify: Vec<NotifyAddress>,
+    config_reach: Option<u8>,
     state: Mutex<ModelState>,
 }
 
@@ -109,6 +110,7 @@ impl Model {
             status_after_reset: AtomicU64::new(0),
             violations: AtomicU64::new(0),
             notify: setup.notify.clone(),
+            config_reach: setup.config_reach,
             state: Mutex::new(ModelState {
                 driver_features: 0,
                 select: 0,
@@ -282,5 +284,9 @@ impl LegacyRegisters for Model {
 
     fn notify_addresses(&self) -> &[NotifyAddress] {
         &self.notify
+    }
+
+    fn config_reach(&self) -> Option<u8> {
+        self.config_reach
     }
 }
