@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
 use crate::hardware::{DeviceConfig, VfConfig, VfioUserVfConfig};
+use crate::id::device_id;
 use crate::smbios::SmbiosConfig;
 
 /// A whole virtual machine.
@@ -243,23 +244,8 @@ pub const MIN_MEMORY: u64 = 8 << 20;
 pub const MEMORY_UNIT: u64 = 1 << 20;
 /// No host has that much, and sums of it cannot overflow.
 const MAX_MEMORY: u64 = 1 << 50;
-/// Longest id; it is a label in reports and metrics.
-const MAX_ID: usize = 32;
 /// Longest deadline of a register access, in milliseconds.
 const MAX_DEADLINE_MS: u32 = 60_000;
-
-/// Whether a text can be the id of a device.
-///
-/// # Errors
-/// What an id looks like.
-pub fn check_id(id: &str) -> Result<(), String> {
-    let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if plain && (1..=MAX_ID).contains(&id.len()) {
-        Ok(())
-    } else {
-        Err(format!("an id has 1 to {MAX_ID} letters, digits, '-', '_' and '.'"))
-    }
-}
 
 fn vcpus<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
     match u8::deserialize(from)? {
@@ -276,12 +262,6 @@ fn memory_size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     Err(de::Error::custom(format_args!(
         "{size} bytes: must be a multiple of 1 MiB (1048576), at least 8 MiB (8388608) and at most 1 PiB"
     )))
-}
-
-pub(crate) fn device_id<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    let id = Option::<String>::deserialize(from)?;
-    id.as_deref().map_or(Ok(()), check_id).map_err(de::Error::custom)?;
-    Ok(id)
 }
 
 fn deadline_ms<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {

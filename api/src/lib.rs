@@ -22,6 +22,7 @@ mod config;
 pub mod decode;
 mod fault;
 mod hardware;
+mod id;
 pub mod openapi;
 pub mod operations;
 mod probe;
@@ -37,10 +38,11 @@ pub mod types;
 pub use config::{
     BootProtocol, ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, EarlyKicks, InterruptMode, LegacyVirtioConfig,
     MAX_VCPUS, MEMORY_UNIT, MIN_MEMORY, MacAddress, MacError, MemoryConfig, NetBackend, NewDevice, NotifyMode,
-    PayloadConfig, SoftDevice, VmConfig, check_id,
+    PayloadConfig, SoftDevice, VmConfig,
 };
 pub use fault::{Code, Fault};
 pub use hardware::{AdminMode, DeviceConfig, VfConfig, VfioConfig, VfioMode, VfioUserVfConfig};
+pub use id::check_id;
 pub use operations::{Operation, Serve};
 pub use service::Service;
 pub use size::{SizeError, format_size, parse_size};

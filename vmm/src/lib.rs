@@ -11,6 +11,7 @@
 //! | [`vcpu`] | the threads that run guest code, and what its exits mean |
 //! | [`console`], [`terminal`], [`signals`] | the operator |
 //! | [`report`] | what the devices did |
+//! | [`timestamp`] | moments as text |
 //! | [`trace`] | legacy accesses as they happen |
 
 pub mod config;
@@ -21,5 +22,6 @@ pub mod machine;
 pub mod report;
 pub mod signals;
 pub mod terminal;
+pub mod timestamp;
 pub mod trace;
 pub mod vcpu;

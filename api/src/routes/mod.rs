@@ -154,6 +154,8 @@ pub enum Reply {
     Empty,
     /// 200 with JSON.
     Json(Vec<u8>),
+    /// 200 with the OpenAPI document, which is made of the whole table.
+    Document,
     /// 200 with text of a media type.
     Text(&'static str, String),
     /// 200 with lines.

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::lines::LineBody;
 use super::stream::Peer;
 use super::{LOOKERS, Limits};
+use crate::openapi;
 use crate::routes::{self, Call, Lane, Reply, Route};
 use crate::service::Service;
 use crate::{Code, Fault};
@@ -195,6 +196,7 @@ impl Dispatcher {
                 reply
             }
             Reply::Json(json) => with_body(StatusCode::OK, "application/json", json.into()),
+            Reply::Document => with_body(StatusCode::OK, "application/json", openapi::document().to_string().into()),
             Reply::Text(media, text) => with_body(StatusCode::OK, media, text.into()),
             Reply::Lines(lines) => {
                 let busy = |_| Fault::new(Code::Busy, "too many streams are open");

@@ -7,6 +7,7 @@ mod dispatch;
 mod lines;
 mod socket;
 mod stream;
+mod whole_reply;
 
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::Sleep;
 
-use super::connection::protocol_fault;
+use super::whole_reply::protocol_fault;
 
 /// Descriptors that a request may bring.
 pub const MAX_DESCRIPTORS: usize = 16;

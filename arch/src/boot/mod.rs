@@ -24,6 +24,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 pub use error::{BootError, BzImageError, CmdlineError, ElfError, InitrdError};
 pub use image::Image;
 
+pub use crate::regs::Entry;
 use crate::regs::tables;
 use crate::{e820, layout};
 
@@ -64,32 +65,6 @@ pub struct BootSource<'a, I> {
     pub protocol: Protocol,
     /// Where [`crate::acpi::write`] put the RSDP, if there is ACPI.
     pub rsdp: Option<GuestAddress>,
-}
-
-/// Where and how the first processor starts; [`crate::regs::bsp`] turns it into registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
-    /// 64-bit boot protocol: long mode, low 4 GiB identity-mapped, RSI = zero page.
-    Long {
-        /// Instruction pointer.
-        rip: u64,
-        /// `boot_params`.
-        zero_page: GuestAddress,
-    },
-    /// 32-bit boot protocol: protected mode, flat segments, paging off, ESI = zero page.
-    Protected32 {
-        /// Instruction pointer.
-        eip: u32,
-        /// `boot_params`.
-        zero_page: GuestAddress,
-    },
-    /// PVH: protected mode, flat segments, paging off, EBX = start info.
-    Pvh {
-        /// Instruction pointer.
-        eip: u32,
-        /// `hvm_start_info`.
-        start_info: GuestAddress,
-    },
 }
 
 impl Entry {

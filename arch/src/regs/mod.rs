@@ -5,6 +5,7 @@
 //! The others (APs) get all of that but the registers: with the in-kernel local APIC they wait in
 //! KVM_MP_STATE_UNINITIALIZED for INIT and SIPI from the kernel, which set every register they start with.
 
+mod entry;
 mod lapic;
 mod msr;
 pub(crate) mod tables;
@@ -15,8 +16,8 @@ use vm_memory::Address;
 pub use lapic::set_lint_pins;
 pub use msr::{msrs, paravirt_reset_msrs};
 
-use crate::boot::Entry;
 use crate::layout;
+pub use entry::Entry;
 
 const CR0_PE: u64 = 1 << 0;
 const CR0_ET: u64 = 1 << 4;

@@ -6,13 +6,14 @@
 //! | --- | --- |
 //! | `access` | [`IoDevice`]: a guest access and its answer |
 //! | [`platform`] | what devices need of the platform below them |
-//! | `registers`, `register_names` | [`LegacyRegisters`]: the legacy registers of one device, whoever keeps them |
+//! | `registers`, `area`, `register_names` | [`LegacyRegisters`]: the legacy registers of one device, whoever keeps them |
 //! | `register_error` | [`RegisterError`]: why an access to them has no result |
 //! | `failure` | [`FailureKind`]: kinds of failure, as counters and traces name them |
 //! | `wait` | [`Wait`]: a deadline, and what ends a wait before it |
 #![forbid(unsafe_code)]
 
 mod access;
+mod area;
 mod failure;
 pub mod platform;
 mod register_error;
@@ -21,8 +22,9 @@ mod registers;
 mod wait;
 
 pub use access::{Access, Effect, IoDevice, Width};
+pub use area::Area;
 pub use failure::FailureKind;
 pub use register_error::{Answer, RegisterError};
 pub use register_names::{ISR_STATUS, QUEUE_NOTIFY, REGISTER_NAMES, register_index};
-pub use registers::{Area, LegacyRegisters, NotifyAddress};
+pub use registers::{LegacyRegisters, NotifyAddress};
 pub use wait::{Wait, WaitOver};

@@ -6,8 +6,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::area::Area;
 use super::failure::FailureKind;
-use super::registers::Area;
 use super::wait::WaitOver;
 
 /// What a device said when it refused, for messages. Only the back end knows what the numbers mean.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The legacy registers that are told apart in counters, reports and traces, and their names. Pure.
 
-use super::registers::Area;
+use super::area::Area;
 
 /// Names of the registers in the standard, by [`register_index`]; the last one stands for all of device
 /// configuration.

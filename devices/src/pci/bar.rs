@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the registers of one base address register look like. Pure; knows no configuration space.
 
-use super::config_space::ConfigError;
+use super::config_error::ConfigError;
 use super::{BarKind, BarWindow};
 
 /// Number of BAR registers of a type 0 header.

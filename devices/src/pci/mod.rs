@@ -17,6 +17,7 @@
 
 mod bar;
 pub mod capability;
+mod config_error;
 pub mod config_space;
 mod device;
 pub mod host_bridge;
@@ -30,7 +31,8 @@ pub mod resources;
 pub mod root;
 
 pub use bar::BAR_COUNT;
-pub use config_space::{Changed, Command, ConfigError, ConfigSpace, Identity};
+pub use config_error::ConfigError;
+pub use config_space::{Changed, Command, ConfigSpace, Identity};
 pub use device::{BarKind, BarWindow, PciDevice};
 pub use intx::{INTX_IRQS, IntxPin, intx_irq};
 pub use isa_bridge::IsaBridge;

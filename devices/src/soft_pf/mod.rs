@@ -24,6 +24,7 @@ mod blk;
 mod chain;
 mod commands;
 mod device;
+mod event_loop;
 mod function;
 #[cfg(test)]
 mod hostile_tests;
@@ -167,14 +168,14 @@ impl SoftPf {
         let quirks = quirks::SharedQuirks::new(ArcSwap::default());
         let (mut vfs, mut workers) = (Vec::new(), Vec::new());
         for (index, spec) in specs.into_iter().enumerate() {
-            let events = worker::Loop::new().map_err(SoftPfError::Loop)?;
+            let events = event_loop::Loop::new().map_err(SoftPfError::Loop)?;
             let (name, model) = (format!("{name}/vf{index}"), model(spec, index + 1)?);
             let endpoint = events.remote_endpoint();
             let threaded = Arc::new(threaded::Threaded::new(name, model, quirks.clone(), endpoint)?);
             workers.push(worker::Worker::spawn(events, threaded.clone())?);
             vfs.push(Arc::new(vf::Vf { threaded }));
         }
-        let events = worker::Loop::new().map_err(SoftPfError::Loop)?;
+        let events = event_loop::Loop::new().map_err(SoftPfError::Loop)?;
         let (model, endpoint) = (model(pf, 0)?, events.remote_endpoint());
         let pf = Arc::new(pf::Pf::new(format!("{name}/pf"), model, vfs.clone(), quirks.clone(), endpoint)?);
         workers.push(worker::Worker::spawn(events, pf.threaded.clone())?);

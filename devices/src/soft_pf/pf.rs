@@ -10,6 +10,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::SoftPfError;
 use super::commands::Commands;
+use super::event_loop::Endpoint;
 use super::layout::{self, OWNER_DOORBELLS, modern_device_id};
 use super::model::Model;
 use super::pf_model::PfModel;
@@ -18,7 +19,6 @@ use super::report::{self, CommandCounts, SoftPfReport};
 use super::sriov::{self, EnabledVfs, Vfs};
 use super::threaded::{BarWrite, Threaded};
 use super::vf::Vf;
-use super::worker::Endpoint;
 use crate::bus::Width;
 use crate::function::{DmaRegion, KickLink, PciFunction, Region, Result};
 

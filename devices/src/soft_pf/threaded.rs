@@ -2,20 +2,19 @@
 //! A function whose queues a thread of its own processes: all of a VF, and the PF but for its administration
 //! virtqueue. What wakes the thread is in `worker`; registers and configuration space are in `function`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::SoftPfError;
 use super::device::Served;
+use super::event_loop::Endpoint;
 use super::function::Function;
 use super::layout;
 use super::model::Model;
 use super::quirks::SharedQuirks;
-use super::worker::{Endpoint, Link};
 use crate::bus::Width;
-use crate::function::{FunctionError, KickLink, Result};
+use crate::function::Result;
 
 /// A function and what its thread needs.
 pub(super) struct Threaded {
@@ -25,7 +24,8 @@ pub(super) struct Threaded {
     /// DRIVER_OK, readable without the lock.
     live: AtomicBool,
     pub quirks: SharedQuirks,
-    endpoint: Endpoint,
+    /// Reaches the event loop of its thread.
+    pub endpoint: Endpoint,
 }
 
 impl Threaded {
@@ -116,14 +116,6 @@ impl Threaded {
 
     fn serves_early_kicks(&self) -> bool {
         !self.quirks.load().loses_early_kicks
-    }
-
-    /// Lets signals of `event` kick the queue `value`, for as long as the link lives.
-    pub(super) fn link(self: &Arc<Self>, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
-        let io = |source| FunctionError::Io { name: self.function.name.clone(), what: "link an ioeventfd", source };
-        let event = event.try_clone().map_err(io)?;
-        let link = Link::new(&self.endpoint, self.clone(), value, event).map_err(io)?;
-        Ok(Box::new(link))
     }
 }
 

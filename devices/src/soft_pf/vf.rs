@@ -11,6 +11,7 @@ use vmm_sys_util::eventfd::EventFd;
 use super::layout::{self, REGISTER_BAR, is_doorbell};
 use super::legacy::NoSuchField;
 use super::threaded::{BarWrite, Threaded};
+use super::worker;
 use crate::bus::Width;
 use crate::function::{DmaRegion, KickLink, PciFunction, Region, Result};
 
@@ -154,6 +155,6 @@ impl PciFunction for Vf {
         if bar != REGISTER_BAR || !is_doorbell(offset) {
             return Err(self.threaded.function.unsupported("an ioeventfd at an address that is no doorbell"));
         }
-        self.threaded.link(value, event)
+        worker::link(&self.threaded, value, event)
     }
 }

@@ -8,20 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use event_manager::{
-    EventManager, EventOps, EventSet, Events, MutEventSubscriber, RemoteEndpoint, SubscriberId, SubscriberOps,
-};
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber, SubscriberId, SubscriberOps};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::SoftPfError;
+use super::event_loop::{Endpoint, Loop, Subscriber};
 use super::threaded::Threaded;
-use crate::function::KickLink;
-
-type Subscriber = Arc<Mutex<dyn MutEventSubscriber + Send>>;
-/// The event loop of one function.
-pub(super) type Loop = EventManager<Subscriber>;
-/// Reaches the event loop from other threads.
-pub(super) type Endpoint = RemoteEndpoint<Subscriber>;
+use crate::function::{FunctionError, KickLink, Result as FunctionResult};
 
 /// Event data: queue indices, and these.
 const SOURCE: u32 = 0x1_0000;
@@ -159,8 +152,16 @@ impl MutEventSubscriber for Forwarder {
     }
 }
 
+/// Lets signals of `event` kick the queue `value`, for as long as the link lives.
+pub(super) fn link(owner: &Arc<Threaded>, value: u16, event: &EventFd) -> FunctionResult<Box<dyn KickLink>> {
+    let io = |source| FunctionError::Io { name: owner.function.name.clone(), what: "link an ioeventfd", source };
+    let event = event.try_clone().map_err(io)?;
+    let link = Link::new(&owner.endpoint, owner.clone(), value, event).map_err(io)?;
+    Ok(Box::new(link))
+}
+
 /// An ioeventfd that kicks a queue for as long as this lives.
-pub(super) struct Link {
+struct Link {
     endpoint: Endpoint,
     id: SubscriberId,
     count: Arc<AtomicU64>,
@@ -168,7 +169,7 @@ pub(super) struct Link {
 
 impl Link {
     /// Adds `event` to the event loop; each signal kicks the queue with index `value`.
-    pub(super) fn new(endpoint: &Endpoint, owner: Arc<Threaded>, value: u16, event: EventFd) -> io::Result<Self> {
+    fn new(endpoint: &Endpoint, owner: Arc<Threaded>, value: u16, event: EventFd) -> io::Result<Self> {
         let (count, watched) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let forwarder = Forwarder { owner, queue: value, event, count: count.clone(), watched: watched.clone() };
         let forwarder: Subscriber = Arc::new(Mutex::new(forwarder));

@@ -14,12 +14,10 @@ use vm_memory::{
 };
 
 use super::KvmError;
+use super::PAGE_SIZE;
 use super::host_memory::HostMemory;
 use super::huge_pages::Pool;
 use super::prefault::prefault;
-
-/// Granularity of guest memory in bytes.
-pub const PAGE_SIZE: u64 = 4096;
 
 /// How guest RAM is to be had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

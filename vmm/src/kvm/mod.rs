@@ -20,6 +20,7 @@
 // The one place in this crate that may use `unsafe`: mappings shared with the kernel, and a signal handler.
 #![allow(unsafe_code)]
 
+mod bar_mapper;
 mod device_memory;
 mod error;
 mod events;
@@ -42,15 +43,18 @@ pub(crate) mod test_guest;
 #[cfg(test)]
 mod test_irqchip;
 
-pub use device_memory::BarMapper;
+pub use bar_mapper::BarMapper;
 pub use error::KvmError;
 pub use events::PortIoEvents;
 pub use exit::Exit;
 pub use kick::Kicker;
 pub use lines::{IrqLines, PIN_COUNT};
-pub use memory::{GuestRam, PAGE_SIZE, RamOptions};
+pub use memory::{GuestRam, RamOptions};
 pub use routing::MsiRoutes;
 pub use speed::Speed;
 pub use vcpu::{KvmVcpu, Registers, VcpuSetup};
 pub use vfio::VfioFiles;
 pub use vm::Vm;
+
+/// Granularity of guest memory in bytes.
+pub const PAGE_SIZE: u64 = 4096;

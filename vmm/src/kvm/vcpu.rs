@@ -55,8 +55,20 @@ pub struct KvmVcpu {
     has_run: bool,
 }
 
+impl Vm {
+    /// Creates vCPU `index`, which is also its local APIC id. Its state is that of a processor after power-on
+    /// until [`KvmVcpu::configure`].
+    ///
+    /// # Errors
+    /// When there are too many, or KVM refuses.
+    pub fn create_vcpu(&self, index: u16) -> Result<KvmVcpu, KvmError> {
+        let (fd, run_size) = self.new_vcpu(index)?;
+        KvmVcpu::new(fd, index, run_size, self.clone())
+    }
+}
+
 impl KvmVcpu {
-    pub(super) fn new(fd: VcpuFd, index: u16, run_size: usize, vm: Vm) -> Result<Self, KvmError> {
+    fn new(fd: VcpuFd, index: u16, run_size: usize, vm: Vm) -> Result<Self, KvmError> {
         let page = RunPage::map(&fd, run_size)
             .map_err(|source| KvmError::Call { what: "map the vCPU's shared pages", source })?;
         Ok(Self { index, fd, page, vm, has_run: false })

@@ -11,11 +11,11 @@ use kvm_bindings::{
     CpuId, KVM_API_VERSION, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_MAX_CPUID_ENTRIES, KVM_MEM_READONLY,
     KVM_PIT_SPEAKER_DUMMY, kvm_irqchip, kvm_pit_config, kvm_userspace_memory_region,
 };
-use kvm_ioctls::{Cap, Kvm, VmFd};
+use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use vm_memory::{Bytes, GuestMemoryRegion, MemoryRegionAddress};
 
 use super::device_memory::DeviceMemory;
-use super::{GuestRam, KvmError, KvmVcpu};
+use super::{GuestRam, KvmError};
 
 /// Edge/level control registers of both PICs, bit n for line n: what the guest's tables call level-triggered.
 const ELCR: u16 = {
@@ -204,18 +204,14 @@ impl Vm {
         region.read(buffer, MemoryRegionAddress(address - region.start_addr().0)).unwrap_or(0)
     }
 
-    /// Creates vCPU `index`, which is also its local APIC id. Its state is that of a processor after power-on
-    /// until [`KvmVcpu::configure`].
-    ///
-    /// # Errors
-    /// When there are too many, or KVM refuses.
-    pub fn create_vcpu(&self, index: u16) -> Result<KvmVcpu, KvmError> {
+    /// The kernel's vCPU `index`, and the bytes of the pages that it shares.
+    pub(super) fn new_vcpu(&self, index: u16) -> Result<(VcpuFd, usize), KvmError> {
         let max = self.inner.kvm.get_max_vcpus();
         if usize::from(index) >= max {
             return Err(KvmError::TooManyVcpus { index, max });
         }
         let fd = self.inner.fd.create_vcpu(index.into()).map_err(KvmError::call("create a vCPU"))?;
-        KvmVcpu::new(fd, index, self.inner.fd.run_size(), self.clone())
+        Ok((fd, self.inner.fd.run_size()))
     }
 
     /// What KVM can show guests in CPUID on this host.

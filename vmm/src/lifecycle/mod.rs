@@ -40,6 +40,6 @@ mod wish;
 pub use control::{Control, Request};
 pub use ended::Ended;
 pub use engine::{Engine, EngineOptions};
-pub use events::{Event, EventBus, EventKind, Next, Subscription, rfc3339};
+pub use events::{Event, EventBus, EventKind, Next, Subscription};
 pub use monitor::{EventMonitor, MonitorTarget};
 pub use vm::Failure;

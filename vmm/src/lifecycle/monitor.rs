@@ -15,7 +15,8 @@ use std::time::{Duration, SystemTime};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 use serde_json::json;
 
-use super::events::{EventBus, Next, Subscription, rfc3339};
+use super::events::{EventBus, Next, Subscription};
+use crate::timestamp::rfc3339;
 
 /// How long the last events may take to be written when the process ends.
 const LAST_LIMIT: Duration = Duration::from_millis(500);

@@ -14,7 +14,7 @@ use devices::transitional::{DeviceTag, Record, Tracer};
 
 use super::file::TraceFile;
 use super::line::Line;
-use crate::lifecycle::rfc3339;
+use crate::timestamp::rfc3339;
 
 /// Between two looks into the ring while it is empty. An eventfd write for each record would cost the vCPU a
 /// system call.

@@ -85,12 +85,10 @@ impl VfioUserFunction {
             removed,
             _watcher: watcher,
         };
-        discovery::cut_msix_pages(&mut function)?;
+        for pages in discovery::msix_pages(&function)? {
+            function.found.cut(pages);
+        }
         Ok(function)
-    }
-
-    pub(super) fn found_mut(&mut self) -> &mut Discovered {
-        &mut self.found
     }
 
     fn fail(&self, what: &'static str, failure: Failure) -> FunctionError {

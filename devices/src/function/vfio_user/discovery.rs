@@ -7,7 +7,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::client::VfioUserFunction;
 use super::connection::{Connection, Failure};
 use super::version::{self, Capabilities};
 use super::wire::{self, DeviceInfo, IrqInfo, RegionAccess, RegionInfo, Request, SparseArea, read_data, region_flag};
@@ -150,21 +149,35 @@ fn irq_count(connection: &Connection, kinds: u32, index: u32) -> Result<u16, Fai
     u16::try_from(info.count.min(MAX_VECTORS)).map_err(|_| nonsense("too many interrupts"))
 }
 
-/// Takes the pages of the MSI-X table and pending bits out of what can be mapped.
-pub(super) fn cut_msix_pages(function: &mut VfioUserFunction) -> FunctionResult<()> {
+/// Pages of a BAR, from page border to page border.
+pub(super) struct Pages {
+    bar: usize,
+    first: u64,
+    end: u64,
+}
+
+/// The pages of the MSI-X table and pending bits, which nobody may map.
+pub(super) fn msix_pages(function: &dyn PciFunction) -> FunctionResult<Vec<Pages>> {
     let list = CapabilityList::read(function)?;
-    let Some(msix) = list.found.iter().find(|capability| capability.id == id::MSIX) else { return Ok(()) };
+    let Some(msix) = list.found.iter().find(|capability| capability.id == id::MSIX) else { return Ok(Vec::new()) };
     let at = u16::from(msix.offset);
     let vectors = u64::from(function.config_read(at + 2, Width::B2)? & 0x7ff) + 1;
-    for (register, bytes) in [(at + 4, 16 * vectors), (at + 8, vectors.div_ceil(64) * 8)] {
+    let pages = |(register, bytes): (u16, u64)| {
         let place = function.config_read(register, Width::B4)?;
         let (bar, offset) = ((place & 7) as usize, u64::from(place & !7));
-        let (first, end) = (offset / PAGE * PAGE, (offset + bytes).next_multiple_of(PAGE));
-        if let Some(bar) = function.found_mut().bars.get_mut(bar) {
-            bar.areas = std::mem::take(&mut bar.areas).into_iter().flat_map(|area| without(area, first, end)).collect();
+        Ok(Pages { bar, first: offset / PAGE * PAGE, end: (offset + bytes).next_multiple_of(PAGE) })
+    };
+    [(at + 4, 16 * vectors), (at + 8, vectors.div_ceil(64) * 8)].into_iter().map(pages).collect()
+}
+
+impl Discovered {
+    /// Takes `pages` out of what can be mapped.
+    pub(super) fn cut(&mut self, pages: Pages) {
+        if let Some(bar) = self.bars.get_mut(pages.bar) {
+            let areas = std::mem::take(&mut bar.areas).into_iter();
+            bar.areas = areas.flat_map(|area| without(area, pages.first, pages.end)).collect();
         }
     }
-    Ok(())
 }
 
 /// The parts of `area` outside of `first..end`, which are page borders.

@@ -7,7 +7,7 @@ use devices::function::vfio::sysfs::{SriovCounts, SysfsFunction};
 use devices::function::vfio::{Bdf, group_blockers, is_no_iommu_group};
 use devices::transitional::VIRTIO_VENDOR_ID;
 
-use super::steps::Binding;
+use super::binding::Binding;
 use super::{Host, ManageError, Owner, PrepareRequest, VFIO_PCI, usage};
 
 /// A PF as it is.

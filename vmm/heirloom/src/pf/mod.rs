@@ -13,6 +13,7 @@
 //! | `outcome` | what was done, for people and programs | no |
 #![forbid(unsafe_code)]
 
+mod binding;
 mod checks;
 mod error;
 #[cfg(test)]

@@ -3,9 +3,10 @@
 
 use devices::function::vfio::Bdf;
 
+use super::binding::Binding;
 use super::checks::{self, Pf};
 use super::state::{self, Before};
-use super::steps::{Binding, Journal, Step};
+use super::steps::{Journal, Step};
 use super::{Host, ManageError, Outcome, Owner, PrepareRequest};
 
 /// Enables VFs of a PF and gives them, and the PF where it is to be driven from user space, to VFIO. What is so already

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `heirloom pf release`.
 
+use super::binding::Binding;
 use super::checks::{self, Pf};
 use super::state::{self, Before};
-use super::steps::{Binding, Journal, Step};
+use super::steps::{Journal, Step};
 use super::{Host, ManageError, Outcome, ReleaseRequest, VFIO_PCI};
 
 /// Disables the VFs of a PF and gives it back to the driver that it had. A PF that was prepared by somebody else is

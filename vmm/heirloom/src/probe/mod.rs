@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod checks;
+mod common;
 mod config_space;
 mod deep;
 mod early;

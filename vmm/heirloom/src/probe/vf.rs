@@ -8,8 +8,8 @@ use devices::function::vfio::{Bdf, is_vfio_driver};
 use devices::transitional::DeviceType;
 
 use super::checks::Checks;
+use super::common::{Route, iommu_group, kind};
 use super::deep::Member;
-use super::functions::{Route, iommu_group, kind};
 use super::{ProbeRequest, config_space};
 use crate::pf::{VIRTIO_VFIO_PCI, users};
 

@@ -15,7 +15,8 @@ use devices::function::vfio::Bdf;
 use devices::function::vfio::sysfs::Sysfs;
 
 use crate::probe::{self, ProbeRequest, Target};
-use vmm::lifecycle::{Control, Next, Request, Subscription, rfc3339};
+use vmm::lifecycle::{Control, Next, Request, Subscription};
+use vmm::timestamp::rfc3339;
 use vmm::trace::{NextLine, TraceSubscription};
 
 /// Starts the API on a socket at `path`.
