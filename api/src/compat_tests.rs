@@ -123,7 +123,10 @@ fn a_path_is_an_address() {
     let null = json!([{"path": null, "vfio_user": "/run/s"}]);
     assert_eq!(devices(null).unwrap(), devices(json!([{"vfio_user": "/run/s"}])).unwrap());
     let long = json!([{"path": "/sys/devices/pci0000:40/0000:40:01.0/0000:41:1f.7"}]);
-    assert_eq!(devices(long).unwrap()[0].vfio.as_ref().unwrap().address, "0000:41:1f.7");
+    let crate::FunctionOrigin::Host(vfio) = &devices(long).unwrap()[0].origin else {
+        panic!("no function of the host")
+    };
+    assert_eq!(vfio.address, "0000:41:1f.7");
 }
 
 #[test]

@@ -11,6 +11,8 @@ use thiserror::Error;
 
 use crate::hardware::{DeviceConfig, VfConfig, VfioUserVfConfig};
 use crate::id::device_id;
+use crate::origin::function_config;
+use crate::size::format_size;
 use crate::smbios::SmbiosConfig;
 
 /// A whole virtual machine.
@@ -92,7 +94,7 @@ pub enum CpuProfile {
 pub struct CpusConfig {
     /// Number of processors, 1 to 64.
     #[serde(deserialize_with = "vcpus")]
-    #[schemars(range(min = 1, max = 64))]
+    #[schemars(range(min = 1, max = MAX_VCPUS))]
     pub boot_vcpus: u8,
     /// What they can do.
     #[serde(default)]
@@ -109,20 +111,22 @@ impl Default for CpusConfig {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct MemoryConfig {
-    /// Bytes; a multiple of 1 MiB, at least 8 MiB.
+    /// Bytes; a multiple of 1 MiB, at least 8 MiB. On a command line the suffixes K, M, G and T are powers of 1024.
     #[serde(deserialize_with = "memory_size")]
-    #[schemars(range(min = 8_388_608, max = 1_125_899_906_842_624i64), extend("multipleOf" = 1_048_576))]
+    #[schemars(range(min = MIN_MEMORY, max = MAX_MEMORY), extend("multipleOf" = MEMORY_UNIT, "x-option" = "=SIZE"))]
     pub size: u64,
-    /// Take it from the host's pool of huge pages.
+    /// Take it from the host's pool of huge pages, which has to be filled before. Without it, transparent huge pages
+    /// are asked for.
     #[serde(default)]
     pub hugepages: bool,
-    /// Bytes of a huge page, 2 MiB or 1 GiB; 2 MiB where it is absent.
+    /// Bytes of a huge page, 2 MiB (2M) or 1 GiB (1G); 2 MiB where it is absent. The memory's size is a multiple of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-option" = "=SIZE"))]
     pub hugepage_size: Option<u64>,
-    /// Have all of it before the guest starts.
+    /// Have all of it before the guest starts, and say how far it is once that takes longer than a second.
     #[serde(default)]
     pub prefault: bool,
-    /// Memory that other processes can map. On by itself where a function is served by vfio-user.
+    /// Other processes can map it. On by itself where a function is served by vfio-user.
     #[serde(default)]
     pub shared: bool,
 }
@@ -176,7 +180,7 @@ pub enum NotifyMode {
     /// By ioeventfd where it can be had, else from the exit loop.
     #[default]
     Auto,
-    /// By ioeventfd, without an exit to the VMM.
+    /// By ioeventfd, without an exit to the VMM. The machine does not start where it cannot be had.
     Ioeventfd,
     /// One store from the exit loop.
     Exit,
@@ -197,39 +201,41 @@ pub enum EarlyKicks {
     Start,
 }
 
-/// One legacy virtio function of the guest. Exactly one of `soft`, `vf` and `vfio_user` is there.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub struct LegacyVirtioConfig {
-    /// Name in logs, reports and the API; unique in the machine. Given out where it is absent.
-    #[serde(default, deserialize_with = "device_id", skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,32}$"))]
-    pub id: Option<String>,
-    /// A virtual function of the software PF.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub soft: Option<SoftDevice>,
-    /// A virtual function of the host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vf: Option<VfConfig>,
-    /// A virtual function that another process serves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vfio_user: Option<VfioUserVfConfig>,
-    /// Interrupts.
-    #[serde(default)]
-    pub irq: InterruptMode,
-    /// Queue notifications.
-    #[serde(default)]
-    pub notify: NotifyMode,
-    /// Queue notifications before DRIVER_OK.
-    #[serde(default)]
-    pub early: EarlyKicks,
-    /// How long one register access may take, in milliseconds, 1 to 60000.
-    #[serde(default, deserialize_with = "deadline_ms", skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 60_000))]
-    pub deadline_ms: Option<u32>,
-    /// Answer guest reads of registers without an admin command where the answer is known.
-    #[serde(default = "on")]
-    pub shadow: bool,
+function_config! {
+    /// One legacy virtio function of the guest. Exactly one of `soft`, `vf` and `vfio_user` is there.
+    pub struct LegacyVirtioConfig, in documents LegacyVirtioDocument "LegacyVirtioDocument" {
+        /// Name in logs, reports and the API, unique in the machine: up to 32 of `A-Z a-z 0-9 - _ .`. Where it is absent
+        /// it is made of the kind and the position among the devices: `blk0`, `net1`, `vf2`.
+        #[serde(default, deserialize_with = "device_id", skip_serializing_if = "Option::is_none")]
+        #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,32}$"), extend("x-option" = "=NAME"))]
+        pub id: Option<String>,
+        /// Where the virtual function behind a legacy function comes from.
+        pub origin: enum VfOrigin {
+            /// A virtual function of the built-in software PF.
+            soft, option "soft=KIND": Soft(SoftDevice),
+            /// A virtual function of this host, such as `0000:41:00.3`, bound to `vfio-pci`.
+            vf, option "vf=ADDRESS": Host(VfConfig),
+            /// A virtual function that another process serves, such as `heirloom soft-pf`.
+            vfio_user, option "vfio-user=PATH": Served(VfioUserVfConfig),
+        }
+        /// What interrupts the guest is offered.
+        #[serde(default)]
+        pub irq: InterruptMode,
+        /// How a queue notification reaches the VF.
+        #[serde(default)]
+        pub notify: NotifyMode,
+        /// What becomes of queue notifications before DRIVER_OK.
+        #[serde(default)]
+        pub early: EarlyKicks,
+        /// How long one register access waits for the PF, in milliseconds.
+        #[serde(default, deserialize_with = "deadline_ms", skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = MAX_DEADLINE_MS), extend("default" = DEFAULT_DEADLINE_MS))]
+        pub deadline_ms: Option<u32>,
+        /// Answer guest reads of registers without an admin command where the answer is known. Off it asks the PF each
+        /// time: for tests, and to look for a fault.
+        #[serde(default = "on")]
+        pub shadow: bool,
+    }
 }
 
 const fn on() -> bool {
@@ -242,8 +248,11 @@ pub const MAX_VCPUS: u8 = 64;
 pub const MIN_MEMORY: u64 = 8 << 20;
 /// Main memory comes in these units: guests and page tables like round numbers.
 pub const MEMORY_UNIT: u64 = 1 << 20;
-/// No host has that much, and sums of it cannot overflow.
-const MAX_MEMORY: u64 = 1 << 50;
+/// Most main memory: RAM, with the hole below 4 GiB in it, ends within the 46 address bits of old 64-bit kernels
+/// (`MAXMEM` in Linux).
+pub const MAX_MEMORY: u64 = (1 << 46) - (1 << 30);
+/// Deadline of a register access where none is given, in milliseconds.
+pub const DEFAULT_DEADLINE_MS: u32 = 100;
 /// Longest deadline of a register access, in milliseconds.
 const MAX_DEADLINE_MS: u32 = 60_000;
 
@@ -256,12 +265,20 @@ fn vcpus<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
 
 fn memory_size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     let size = u64::deserialize(from)?;
+    check_memory_size(size).map_err(de::Error::custom)?;
+    Ok(size)
+}
+
+/// Whether a machine can have so much memory.
+///
+/// # Errors
+/// How much it can have.
+pub fn check_memory_size(size: u64) -> Result<(), String> {
     if (MIN_MEMORY..=MAX_MEMORY).contains(&size) && size.is_multiple_of(MEMORY_UNIT) {
-        return Ok(size);
+        return Ok(());
     }
-    Err(de::Error::custom(format_args!(
-        "{size} bytes: must be a multiple of 1 MiB (1048576), at least 8 MiB (8388608) and at most 1 PiB"
-    )))
+    let [is, unit, least, most] = [size, MEMORY_UNIT, MIN_MEMORY, MAX_MEMORY].map(format_size);
+    Err(format!("memory size {is}: must be a multiple of {unit}, at least {least} and at most {most}"))
 }
 
 fn deadline_ms<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
@@ -279,9 +296,10 @@ fn deadline_ms<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Err
 pub enum SoftDevice {
     /// A disk.
     Blk {
-        /// Image file or block device, raw.
+        /// Raw image file or block device; not empty, a multiple of 512 bytes.
+        #[schemars(extend("x-option" = "=PATH"))]
         file: PathBuf,
-        /// The guest may not write.
+        /// The guest may not write: it is told so, and writes fail.
         #[serde(default)]
         readonly: bool,
     },
@@ -291,6 +309,7 @@ pub enum SoftDevice {
         backend: NetBackend,
         /// Its address; given out where it is absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("x-option" = "=ADDRESS"))]
         mac: Option<MacAddress>,
     },
 }
@@ -300,11 +319,13 @@ pub enum SoftDevice {
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum NetBackend {
     /// A tap interface of the host that exists already.
+    #[schemars(extend("x-option" = "=NAME"))]
     Tap(String),
     /// The descriptor with this index among those that came with the request: a tap with a virtio-net
     /// header, or a socket that carries one Ethernet frame per datagram.
+    #[schemars(extend("x-option" = ""))]
     Fd(#[schemars(range(max = 15))] u32),
-    /// Inside the VMM: answers ARP and ICMP echo for every address. For tests; needs no privileges.
+    /// Answers ARP and ICMP echo (ping) for every address inside the VMM. For tests; needs no privileges.
     Loopback,
 }
 

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{Code, Fault, NewDevice, VmConfig, compat};
+use crate::{Code, DeviceConfig, Fault, LegacyVirtioConfig, NewDevice, VmConfig, compat};
 
 /// A body as JSON.
 ///
@@ -55,7 +55,7 @@ pub fn config(mut value: Value) -> Result<VmConfig, Fault> {
 /// The field that is to blame.
 pub fn device(mut value: Value) -> Result<NewDevice, Fault> {
     let has = |name: &str| value.get(name).is_some_and(|value| !value.is_null());
-    let legacy = ["soft", "vf", "irq", "notify", "early", "deadline_ms", "shadow"].into_iter().any(has);
+    let legacy = LegacyVirtioConfig::FIELDS.iter().any(|name| !DeviceConfig::FIELDS.contains(name) && has(name));
     let served = value.get("vfio_user").is_some_and(Value::is_string);
     if !legacy && (has("vfio") || has(compat::PATH) || served) {
         compat::strip_device(&mut value, "")?;

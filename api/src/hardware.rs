@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::device_id;
+use crate::origin::function_config;
 
 /// Who runs the admin commands for a VF.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
@@ -41,12 +42,15 @@ pub enum VfioMode {
 #[serde(deny_unknown_fields)]
 pub struct VfConfig {
     /// Its address, such as `0000:41:00.3`.
+    #[schemars(extend("x-option" = "=ADDRESS"))]
     pub address: String,
-    /// The address of its PF; found in sysfs where it is absent.
+    /// Its PF, bound to `vfio-pci` too; found in sysfs where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-option" = "=ADDRESS"))]
     pub pf: Option<String>,
-    /// The UUID that PF and VFs are opened with.
+    /// The UUID that PF and VFs are opened with, one for all VFs of a PF. Made anew for each run where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-option" = "=UUID"))]
     pub token: Option<String>,
     /// Who runs the admin commands.
     #[serde(default)]
@@ -61,10 +65,12 @@ pub struct VfConfig {
 #[serde(deny_unknown_fields)]
 pub struct VfioUserVfConfig {
     /// The socket of the VF.
+    #[schemars(extend("x-option" = "=PATH"))]
     pub socket: PathBuf,
     /// The socket of its PF.
+    #[schemars(extend("x-option" = "pf-socket=PATH"))]
     pub pf_socket: PathBuf,
-    /// The VF's number among the VFs of its PF, from 1.
+    /// The VF's number among the VFs of its PF, from 1. As many VFs are enabled as the highest number needs.
     pub member: NonZeroU16,
 }
 
@@ -73,27 +79,31 @@ pub struct VfioUserVfConfig {
 #[serde(deny_unknown_fields)]
 pub struct VfioConfig {
     /// Its address, such as `0000:41:00.3`.
+    #[schemars(extend("x-option" = "=ADDRESS"))]
     pub address: String,
     /// The UUID to open it with, for a VF whose PF was opened with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-option" = "=UUID"))]
     pub token: Option<String>,
     /// By which interface it is opened.
     #[serde(default)]
     pub mode: VfioMode,
 }
 
-/// A function passed through. Exactly one of `vfio` and `vfio_user` is there.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub struct DeviceConfig {
-    /// Name in logs, reports and the API; unique in the machine. Given out where it is absent.
-    #[serde(default, deserialize_with = "device_id", skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,32}$"))]
-    pub id: Option<String>,
-    /// A function of the host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vfio: Option<VfioConfig>,
-    /// The socket of a function that another process serves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vfio_user: Option<PathBuf>,
+function_config! {
+    /// A function passed through. Exactly one of `vfio` and `vfio_user` is there.
+    pub struct DeviceConfig, in documents DeviceDocument "DeviceDocument" {
+        /// Name in logs, reports and the API, unique in the machine: up to 32 of `A-Z a-z 0-9 - _ .`. Where it is absent
+        /// it is made of the position: `dev0`, `dev1`.
+        #[serde(default, deserialize_with = "device_id", skip_serializing_if = "Option::is_none")]
+        #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,32}$"), extend("x-option" = "=NAME"))]
+        pub id: Option<String>,
+        /// Where a function passed through comes from.
+        pub origin: enum FunctionOrigin {
+            /// A function of this host, such as `0000:41:00.3`, bound to `vfio-pci`.
+            vfio, option "vfio=ADDRESS": Host(VfioConfig),
+            /// The socket of a function that another process serves.
+            vfio_user, option "vfio-user=PATH": Served(PathBuf),
+        }
+    }
 }

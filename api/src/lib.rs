@@ -9,6 +9,7 @@
 //! | [`routes`] | what a route is; the table of all |
 //! | [`openapi`], [`reference`] | the OpenAPI document and docs/api.md, made of the table |
 //! | [`decode`], [`compat`] | texts into types; Cloud Hypervisor's fields |
+//! | [`options`] | the same types as `key=value` lists, with their help |
 //! | [`service`] | what the server needs of a virtual machine monitor |
 //! | [`server`], [`client`] | HTTP/1.1 on a unix socket |
 //!
@@ -25,6 +26,8 @@ mod hardware;
 mod id;
 pub mod openapi;
 pub mod operations;
+pub mod options;
+mod origin;
 mod probe;
 pub mod reference;
 pub mod routes;
@@ -36,12 +39,12 @@ pub mod state;
 pub mod types;
 
 pub use config::{
-    BootProtocol, ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, EarlyKicks, InterruptMode, LegacyVirtioConfig,
-    MAX_VCPUS, MEMORY_UNIT, MIN_MEMORY, MacAddress, MacError, MemoryConfig, NetBackend, NewDevice, NotifyMode,
-    PayloadConfig, SoftDevice, VmConfig,
+    BootProtocol, ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, DEFAULT_DEADLINE_MS, EarlyKicks, InterruptMode,
+    LegacyVirtioConfig, MAX_MEMORY, MAX_VCPUS, MEMORY_UNIT, MIN_MEMORY, MacAddress, MacError, MemoryConfig, NetBackend,
+    NewDevice, NotifyMode, PayloadConfig, SoftDevice, VfOrigin, VmConfig, check_memory_size,
 };
 pub use fault::{Code, Fault};
-pub use hardware::{AdminMode, DeviceConfig, VfConfig, VfioConfig, VfioMode, VfioUserVfConfig};
+pub use hardware::{AdminMode, DeviceConfig, FunctionOrigin, VfConfig, VfioConfig, VfioMode, VfioUserVfConfig};
 pub use id::check_id;
 pub use operations::{Operation, Serve};
 pub use service::Service;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::routes::{Body, Content, ROUTES, Route, Success};
 use crate::state::VmState;
-use crate::{Code, Fault, VmConfig, compat};
+use crate::{Code, Fault, VmConfig, compat, options};
 
 /// Versions of the interface, not of Heirloom: a field or route more raises the second number.
 const API_VERSION: &str = "1.0.0";
@@ -32,6 +32,7 @@ fn build() -> Value {
     generator.subschema_for::<Fault>();
     generator.subschema_for::<VmConfig>();
     let mut schemas = Value::Object(generator.take_definitions(true));
+    options::strip(&mut schemas);
     add_foreign_fields(&mut schemas);
     json!({
         "openapi": "3.0.3",

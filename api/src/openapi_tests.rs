@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::reference;
+use crate::{options, reference};
 
 /// The files that are made of the table. `HEIRLOOM_UPDATE=1` writes them; without it they are compared.
 #[test]
@@ -12,23 +12,46 @@ fn generated_files_are_current() {
         "# SPDX-License-Identifier: Apache-2.0\n# Made by `HEIRLOOM_UPDATE=1 cargo test -p api generated_files`. Do not edit.\n",
     );
     yaml.push_str(&serde_yaml_ng::to_string(document()).unwrap());
-    for (file, text) in [("resources/openapi.yaml", yaml), ("docs/api.md", reference::markdown())] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+    let operation = with_tables(&fs::read_to_string(repository("docs/operation.md")).unwrap());
+    for (file, text) in
+        [("resources/openapi.yaml", yaml), ("docs/api.md", reference::markdown()), ("docs/operation.md", operation)]
+    {
+        let path = repository(file);
         if std::env::var_os("HEIRLOOM_UPDATE").is_some() {
             fs::write(&path, &text).unwrap();
         }
         let current = fs::read_to_string(&path).unwrap_or_default();
         assert!(
             current == text,
-            "{file} is not what the table of routes says; run: HEIRLOOM_UPDATE=1 cargo test -p api generated_files"
+            "{file} is not what the routes and types say; run: HEIRLOOM_UPDATE=1 cargo test -p api generated_files"
         );
     }
 }
 
+fn repository(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file)
+}
+
+/// The text with its tables of keys as the types have them.
+fn with_tables(text: &str) -> String {
+    let tables = [
+        ("--legacy-virtio", options::LEGACY_VIRTIO.markdown()),
+        ("--device", options::DEVICE.markdown()),
+        ("--memory", options::MEMORY.markdown()),
+        ("--smbios", options::SMBIOS.markdown()),
+    ];
+    tables.into_iter().fold(text.to_owned(), |text, (option, table)| {
+        let (before, rest) = text.split_once(&format!("<!-- keys of {option}: ")).expect(option);
+        let (note, rest) = rest.split_once('\n').expect(option);
+        let (_, after) = rest.split_once("<!-- end of keys -->").expect(option);
+        format!("{before}<!-- keys of {option}: {note}\n\n{table}\n<!-- end of keys -->{after}")
+    })
+}
+
 #[test]
 fn the_file_says_what_the_server_serves() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../resources/openapi.yaml");
-    let file: Value = serde_yaml_ng::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let file: Value =
+        serde_yaml_ng::from_str(&fs::read_to_string(repository("resources/openapi.yaml")).unwrap()).unwrap();
     assert_eq!(&file, document());
 }
 

@@ -27,7 +27,7 @@ pub struct SmbiosConfig {
     pub serial: Option<String>,
     /// UUID, such as `bd8d9d2b-5a5f-4f5a-a211-f591514ba1f3`; not present where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"))]
+    #[schemars(regex(pattern = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"), extend("x-option" = "=UUID"))]
     pub uuid: Option<String>,
 }
 

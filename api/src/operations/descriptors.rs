@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::{Code, Fault, LegacyVirtioConfig, NetBackend, SoftDevice};
+use crate::{Code, Fault, LegacyVirtioConfig, NetBackend, SoftDevice, VfOrigin};
 
 /// Every descriptor must be referred to, and every reference must have one: a machine with another tap
 /// than meant would be worse than none.
@@ -11,7 +11,7 @@ pub(super) fn check(devices: &[LegacyVirtioConfig], descriptors: &[OwnedFd]) -> 
     let mut used = vec![false; descriptors.len()];
     let invalid = |message: String| Fault::new(Code::InvalidDescriptors, message);
     for (position, device) in devices.iter().enumerate() {
-        let Some(SoftDevice::Net { backend: NetBackend::Fd(index), .. }) = &device.soft else { continue };
+        let VfOrigin::Soft(SoftDevice::Net { backend: NetBackend::Fd(index), .. }) = &device.origin else { continue };
         let field = format!("legacy_virtio[{position}].soft.net.backend.fd");
         match usize::try_from(*index).ok().and_then(|index| used.get_mut(index)) {
             Some(taken @ false) => *taken = true,

@@ -309,5 +309,6 @@ fn both_kinds_of_device() {
     }
     let config = bench.model.inner.lock().unwrap().config.clone().unwrap();
     assert_eq!((config.legacy_virtio.len(), config.devices.len()), (2, 3));
-    assert_eq!(config.devices[2].vfio.as_ref().unwrap().address, "0000:41:00.5");
+    let crate::FunctionOrigin::Host(vfio) = &config.devices[2].origin else { panic!("no function of the host") };
+    assert_eq!(vfio.address, "0000:41:00.5");
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use api::{CpusConfig, EarlyKicks, MemoryConfig, NetBackend, PayloadConfig, SmbiosConfig};
+use api::{CpusConfig, MemoryConfig, NetBackend, PayloadConfig, SmbiosConfig};
 use std::fs::File;
 
 use tempfile::TempDir;
@@ -37,17 +37,8 @@ impl Files {
 }
 
 fn device(id: Option<&str>, soft: SoftDevice) -> LegacyVirtioConfig {
-    LegacyVirtioConfig {
-        id: id.map(str::to_owned),
-        soft: Some(soft),
-        vf: None,
-        vfio_user: None,
-        irq: InterruptMode::Auto,
-        notify: NotifyMode::Auto,
-        early: EarlyKicks::Auto,
-        deadline_ms: None,
-        shadow: true,
-    }
+    let id = id.map(str::to_owned);
+    serde_json::from_value(serde_json::json!({ "id": id, "soft": soft })).unwrap()
 }
 
 fn blk(id: Option<&str>, file: PathBuf, readonly: bool) -> LegacyVirtioConfig {
@@ -100,9 +91,11 @@ fn names_and_addresses_that_are_given_out_are_free_ones_and_stay() {
     let (mac, id) = (Some("52:54:00:4c:56:01"), Some("net2"));
     let config = complete(files.config(vec![net(id, mac), net(None, None), net(None, None)])).unwrap();
     let given = |config: &VmConfig| -> Vec<_> {
-        let of = |device: &LegacyVirtioConfig| match &device.soft {
-            Some(SoftDevice::Net { mac, .. }) => format!("{} {}", device.id.as_deref().unwrap(), mac.unwrap()),
-            Some(SoftDevice::Blk { .. }) | None => String::new(),
+        let of = |device: &LegacyVirtioConfig| match &device.origin {
+            VfOrigin::Soft(SoftDevice::Net { mac, .. }) => {
+                format!("{} {}", device.id.as_deref().unwrap(), mac.unwrap())
+            }
+            _ => String::new(),
         };
         config.legacy_virtio.iter().map(of).collect()
     };

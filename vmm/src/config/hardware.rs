@@ -7,7 +7,10 @@ use std::fmt::Display;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
-use api::{AdminMode, DeviceConfig, VfConfig, VfioConfig, VfioMode, VfioUserVfConfig};
+use api::{
+    AdminMode, DeviceConfig, FunctionOrigin, LegacyVirtioConfig, VfConfig, VfOrigin, VfioConfig, VfioMode,
+    VfioUserVfConfig,
+};
 use devices::function::vfio::{Bdf, VfToken};
 
 use super::{ConfigError, DevicePlan};
@@ -109,16 +112,35 @@ impl ServedVfPlan {
 
 impl FunctionPlan {
     fn check(config: &DeviceConfig) -> Result<Self, ConfigError> {
-        match (&config.vfio, &config.vfio_user) {
-            (Some(VfioConfig { address, token, mode }), None) => Ok(Self::Host {
+        match &config.origin {
+            FunctionOrigin::Host(VfioConfig { address, token, mode }) => Ok(Self::Host {
                 bdf: parsed("vfio", address)?,
                 token: token.as_deref().map(|text| parsed("token", text)).transpose()?,
                 mode: *mode,
             }),
-            (None, Some(socket)) => Ok(Self::Served(check_socket(socket.clone())?)),
-            _ => Err(ConfigError::Usage("a device passed through has either vfio or vfio_user".to_owned())),
+            FunctionOrigin::Served(socket) => Ok(Self::Served(check_socket(socket.clone())?)),
         }
     }
+}
+
+/// Checks the addresses, tokens and paths of a legacy function, without a look at the host.
+///
+/// # Errors
+/// The one that is wrong.
+pub fn check_legacy_virtio(config: &LegacyVirtioConfig) -> Result<(), ConfigError> {
+    match &config.origin {
+        VfOrigin::Soft(_) => Ok(()),
+        VfOrigin::Host(vf) => HostVfPlan::check(vf).map(drop),
+        VfOrigin::Served(vf) => ServedVfPlan::check(vf).map(drop),
+    }
+}
+
+/// Checks those of a function passed through.
+///
+/// # Errors
+/// The one that is wrong.
+pub fn check_device(config: &DeviceConfig) -> Result<(), ConfigError> {
+    FunctionPlan::check(config).map(drop)
 }
 
 fn check_socket(path: PathBuf) -> Result<PathBuf, ConfigError> {

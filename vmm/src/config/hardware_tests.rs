@@ -5,8 +5,8 @@ use crate::config::{Plan, VfPlan};
 
 const VF: &str = r#"{"vf": {"address": "0000:41:00.3"}}"#;
 
-/// A machine with these devices, written as JSON.
-fn config(legacy: &str, devices: &str) -> (tempfile::TempDir, VmConfig) {
+/// The plan of a machine with these devices, which are JSON, or why there is none.
+fn plan(legacy: &str, devices: &str) -> Result<Plan, String> {
     let dir = tempfile::tempdir().unwrap();
     let kernel = dir.path().join("kernel");
     std::fs::write(&kernel, "kernel").unwrap();
@@ -16,14 +16,9 @@ fn config(legacy: &str, devices: &str) -> (tempfile::TempDir, VmConfig) {
         memory: MemoryConfig::default(),
         serial: Default::default(),
         smbios: Default::default(),
-        legacy_virtio: serde_json::from_str(legacy).unwrap(),
-        devices: serde_json::from_str(devices).unwrap(),
+        legacy_virtio: serde_json::from_str(legacy).map_err(|error| error.to_string())?,
+        devices: serde_json::from_str(devices).map_err(|error| error.to_string())?,
     };
-    (dir, config)
-}
-
-fn plan(legacy: &str, devices: &str) -> Result<Plan, String> {
-    let (_dir, config) = config(legacy, devices);
     Plan::check(&config).map_err(|error| error.to_string())
 }
 
@@ -58,13 +53,18 @@ fn contradictions_are_told_with_their_fix() {
     let token = r#"{"vf": {"address": "0000:41:00.3", "token": "x"}}"#;
     for (legacy, devices, wanted) in [
         ("[{}]".to_owned(), "[]", "exactly one of soft, vf and vfio_user"),
+        (
+            format!("[{}]", VF.replacen('{', r#"{"soft": {"net": {"backend": "loopback"}}, "#, 1)),
+            "[]",
+            "exactly one of soft",
+        ),
         (format!("[{VF}, {VF}]"), "[]", "two devices use 0000:41:00.3"),
         (format!("[{VF}]"), device, "two devices use 0000:41:00.3"),
         (format!("[{pf}]"), r#"[{"vfio": {"address": "0000:41:00.0"}}]"#, "0000:41:00.0 is the PF of another device"),
         (format!("[{kernel}]"), "[]", "leave pf= out"),
         (format!("[{served}]"), "[]", "the same socket"),
         (format!("[{token}]"), "[]", "token=x: not a UUID"),
-        ("[]".to_owned(), "[{}]", "either vfio or vfio_user"),
+        ("[]".to_owned(), "[{}]", "exactly one of vfio and vfio_user"),
         (format!("[{VF}]"), r#"[{"vfio_user": "s", "id": "vf0"}]"#, "two devices have the id 'vf0'"),
     ] {
         let error = plan(&legacy, devices).unwrap_err();

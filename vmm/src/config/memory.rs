@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How guest memory is to be had, checked as far as words can be.
 
-use api::{MemoryConfig, VmConfig, format_size};
+use api::{FunctionOrigin, MemoryConfig, VfOrigin, VmConfig, format_size};
 
-use super::{ConfigError, MEMORY_UNIT, MIN_MEMORY};
+use super::ConfigError;
+
+// What can be configured can be built.
+const _: () = assert!(arch::layout::MIN_MEMORY <= api::MIN_MEMORY && api::MAX_MEMORY == arch::layout::MAX_MEMORY);
 
 /// Sizes of huge pages that x86-64 processors have.
 const HUGE_PAGES: [u64; 2] = [2 << 20, 1 << 30];
@@ -24,22 +27,14 @@ impl MemoryPlan {
         let memory = &config.memory;
         check_size(memory)?;
         // Whoever serves a function has to reach the guest's memory.
-        let served = config.legacy_virtio.iter().any(|device| device.vfio_user.is_some())
-            || config.devices.iter().any(|device| device.vfio_user.is_some());
+        let served = config.legacy_virtio.iter().any(|device| matches!(device.origin, VfOrigin::Served(_)))
+            || config.devices.iter().any(|device| matches!(device.origin, FunctionOrigin::Served(_)));
         Ok(Self { hugetlb: huge_page(memory)?, prefault: memory.prefault, shared: memory.shared || served })
     }
 }
 
 fn check_size(memory: &MemoryConfig) -> Result<(), ConfigError> {
-    if memory.size < MIN_MEMORY || !memory.size.is_multiple_of(MEMORY_UNIT) {
-        let text = format!(
-            "memory size {}: must be a multiple of 1M, and at least {}",
-            format_size(memory.size),
-            format_size(MIN_MEMORY)
-        );
-        return Err(ConfigError::Value { field: "memory.size", text });
-    }
-    Ok(())
+    api::check_memory_size(memory.size).map_err(|text| ConfigError::Value { field: "memory.size", text })
 }
 
 fn huge_page(memory: &MemoryConfig) -> Result<Option<u64>, ConfigError> {

@@ -15,29 +15,21 @@ mod smbios;
 use std::collections::BTreeSet;
 use std::num::NonZeroU8;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use api::{
-    ConsoleConfig, ConsoleMode, CpuProfile, EarlyKicks, InterruptMode, LegacyVirtioConfig, MacAddress, NotifyMode,
-    SoftDevice, VmConfig,
+    ConsoleConfig, ConsoleMode, CpuProfile, LegacyVirtioConfig, MAX_VCPUS, MacAddress, SoftDevice, VfOrigin, VmConfig,
 };
 use arch::smbios::Identity;
 use thiserror::Error;
 
 pub use disk::{Disk, DiskError};
 pub use file::{read_file, read_stream};
-pub use hardware::{FunctionPlan, HostVfPlan, PassthroughPlan, ServedVfPlan};
+pub use hardware::{FunctionPlan, HostVfPlan, PassthroughPlan, ServedVfPlan, check_device, check_legacy_virtio};
 pub use memory::MemoryPlan;
 pub use net::{Descriptors, NetSource};
 pub use outputs::check_outputs;
 pub use payload::{FirmwareError, FirmwareImage, KernelPlan, PayloadPlan};
 
-/// Least main memory: a kernel, an initial RAM disk and the tables of a PC must fit.
-const MIN_MEMORY: u64 = 8 << 20;
-/// Main memory comes in these units: guests and page tables like round numbers.
-const MEMORY_UNIT: u64 = 1 << 20;
-/// Most processors; xAPIC ids would allow some more.
-const MAX_CPUS: u8 = 64;
 /// Slots of PCI bus 0 that are left for devices; slot 0 is the host bridge.
 const MAX_DEVICES: usize = 31;
 /// With firmware slot 1 is the ISA bridge.
@@ -142,16 +134,8 @@ pub struct DevicePlan {
     pub id: String,
     /// What the VF is.
     pub vf: VfPlan,
-    /// Interrupts offered.
-    pub irq: InterruptMode,
-    /// Route of notifications.
-    pub notify: NotifyMode,
-    /// Notifications before DRIVER_OK.
-    pub early: EarlyKicks,
-    /// Deadline of a register access, where the configuration sets one.
-    pub deadline: Option<Duration>,
-    /// Whether register reads are answered without a command where the answer is known.
-    pub shadow: bool,
+    /// What else it is to be like.
+    pub config: LegacyVirtioConfig,
 }
 
 /// What a VF is.
@@ -256,31 +240,17 @@ struct Given {
 impl DevicePlan {
     fn check(config: &LegacyVirtioConfig, given: Given, descriptors: &Descriptors) -> Result<Self, ConfigError> {
         let Given { id, mac } = given;
-        let vf = match (&config.soft, &config.vf, &config.vfio_user) {
-            (Some(SoftDevice::Blk { file, readonly }), None, None) => {
+        let vf = match &config.origin {
+            VfOrigin::Soft(SoftDevice::Blk { file, readonly }) => {
                 VfPlan::Soft(SoftPlan::Blk(Disk::open(file, *readonly)?))
             }
-            (Some(SoftDevice::Net { backend, .. }), None, None) => {
+            VfOrigin::Soft(SoftDevice::Net { backend, .. }) => {
                 VfPlan::Soft(SoftPlan::Net { backend: NetSource::check(backend, descriptors)?, mac })
             }
-            (None, Some(vf), None) => VfPlan::Host(HostVfPlan::check(vf)?),
-            (None, None, Some(vf)) => VfPlan::Served(ServedVfPlan::check(vf)?),
-            _ => {
-                return Err(ConfigError::Usage(format!(
-                    "legacy virtio device '{id}': give exactly one of soft, vf and vfio_user"
-                )));
-            }
+            VfOrigin::Host(vf) => VfPlan::Host(HostVfPlan::check(vf)?),
+            VfOrigin::Served(vf) => VfPlan::Served(ServedVfPlan::check(vf)?),
         };
-        let deadline = config.deadline_ms.map(|ms| Duration::from_millis(ms.into()));
-        Ok(Self {
-            id,
-            vf,
-            irq: config.irq,
-            notify: config.notify,
-            early: config.early,
-            deadline,
-            shadow: config.shadow,
-        })
+        Ok(Self { id, vf, config: config.clone() })
     }
 }
 
@@ -294,7 +264,7 @@ pub fn complete(mut config: VmConfig) -> Result<VmConfig, ConfigError> {
     let macs = give_macs(&config.legacy_virtio)?;
     for ((device, id), given) in config.legacy_virtio.iter_mut().zip(ids).zip(macs) {
         device.id = Some(id);
-        if let Some(SoftDevice::Net { mac, .. }) = &mut device.soft {
+        if let VfOrigin::Soft(SoftDevice::Net { mac, .. }) = &mut device.origin {
             *mac = Some(given);
         }
     }
@@ -310,9 +280,9 @@ pub fn complete(mut config: VmConfig) -> Result<VmConfig, ConfigError> {
 fn check_limits(config: &VmConfig) -> Result<NonZeroU8, ConfigError> {
     let wrong = |field, text: String| Err::<NonZeroU8, _>(ConfigError::Value { field, text });
     let cpus = match NonZeroU8::new(config.cpus.boot_vcpus) {
-        Some(cpus) if cpus.get() <= MAX_CPUS => cpus,
+        Some(cpus) if cpus.get() <= MAX_VCPUS => cpus,
         _ => {
-            let text = format!("number of processors {}: must be 1 to {MAX_CPUS}", config.cpus.boot_vcpus);
+            let text = format!("number of processors {}: must be 1 to {MAX_VCPUS}", config.cpus.boot_vcpus);
             return wrong("cpus.boot_vcpus", text);
         }
     };
@@ -338,10 +308,10 @@ fn give_ids(devices: &[LegacyVirtioConfig]) -> Result<Vec<String>, ConfigError> 
     }
     let mut ids = Vec::new();
     for (position, device) in devices.iter().enumerate() {
-        let kind = match device.soft {
-            Some(SoftDevice::Blk { .. }) => "blk",
-            Some(SoftDevice::Net { .. }) => "net",
-            None => "vf",
+        let kind = match device.origin {
+            VfOrigin::Soft(SoftDevice::Blk { .. }) => "blk",
+            VfOrigin::Soft(SoftDevice::Net { .. }) => "net",
+            VfOrigin::Host(_) | VfOrigin::Served(_) => "vf",
         };
         let id = device.id.clone().unwrap_or_else(|| {
             let free = (position..).map(|n| format!("{kind}{n}")).find(|id| !used.contains(id));
@@ -356,9 +326,9 @@ fn give_ids(devices: &[LegacyVirtioConfig]) -> Result<Vec<String>, ConfigError> 
 /// The address of each network card: the one asked for, or a locally administered one by position.
 /// Devices that are no network cards get one as well; nobody reads it.
 fn give_macs(devices: &[LegacyVirtioConfig]) -> Result<Vec<MacAddress>, ConfigError> {
-    let mac_of = |device: &LegacyVirtioConfig| match &device.soft {
-        Some(SoftDevice::Net { mac, .. }) => *mac,
-        Some(SoftDevice::Blk { .. }) | None => None,
+    let mac_of = |device: &LegacyVirtioConfig| match &device.origin {
+        VfOrigin::Soft(SoftDevice::Net { mac, .. }) => *mac,
+        VfOrigin::Soft(SoftDevice::Blk { .. }) | VfOrigin::Host(_) | VfOrigin::Served(_) => None,
     };
     let asked: BTreeSet<_> = devices.iter().filter_map(mac_of).map(|mac| mac.0).collect();
     let mut used = BTreeSet::new();
@@ -371,7 +341,7 @@ fn give_macs(devices: &[LegacyVirtioConfig]) -> Result<Vec<MacAddress>, ConfigEr
         let given = mac_of(device).or_else(|| free.next().map(MacAddress));
         let mac = given.unwrap_or(MacAddress(by_position(position)));
         drop(free);
-        if matches!(device.soft, Some(SoftDevice::Net { .. })) && !used.insert(mac.0) {
+        if matches!(device.origin, VfOrigin::Soft(SoftDevice::Net { .. })) && !used.insert(mac.0) {
             return Err(ConfigError::Usage(format!(
                 "two network cards have the address {mac}: give each its own with mac="
             )));

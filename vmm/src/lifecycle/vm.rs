@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::{Code, Fault, LegacyVirtioConfig, NetBackend, NewDevice, SoftDevice, VmConfig};
+use api::{Code, Fault, LegacyVirtioConfig, NetBackend, NewDevice, SoftDevice, VfOrigin, VmConfig};
 
 use super::error::no_device;
 use super::operator::SerialFile;
@@ -138,7 +138,7 @@ impl VirtualMachine {
             return Err(no_device(id).into());
         }
         let is_used = |number: u32| {
-            let uses = |device: &LegacyVirtioConfig| matches!(&device.soft, Some(SoftDevice::Net { backend: NetBackend::Fd(n), .. }) if *n == number);
+            let uses = |device: &LegacyVirtioConfig| matches!(&device.origin, VfOrigin::Soft(SoftDevice::Net { backend: NetBackend::Fd(n), .. }) if *n == number);
             config.legacy_virtio.iter().any(uses)
         };
         let mut descriptors = self.descriptors.clone();
@@ -175,7 +175,7 @@ impl VirtualMachine {
 
 /// The descriptor that a device refers to becomes one of the machine's, under a number that is free.
 fn give_descriptor(device: &mut LegacyVirtioConfig, given: Vec<OwnedFd>, descriptors: &mut Descriptors) {
-    if let Some(SoftDevice::Net { backend: NetBackend::Fd(index), .. }) = &mut device.soft
+    if let VfOrigin::Soft(SoftDevice::Net { backend: NetBackend::Fd(index), .. }) = &mut device.origin
         && let Some(descriptor) = usize::try_from(*index).ok().and_then(|at| given.into_iter().nth(at))
     {
         *index = (0..).find(|number| !descriptors.contains_key(number)).unwrap_or(u32::MAX);

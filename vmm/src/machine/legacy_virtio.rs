@@ -242,23 +242,23 @@ impl Builder<'_> {
 fn config(plan: &DevicePlan) -> TransitionalConfig {
     let default = TransitionalConfig::new(&plan.id);
     TransitionalConfig {
-        irq_mode: match plan.irq {
+        irq_mode: match plan.config.irq {
             InterruptMode::Auto => IrqMode::Auto,
             InterruptMode::Intx => IrqMode::Intx,
             InterruptMode::Msix => IrqMode::Msix,
         },
-        notify_mode: match plan.notify {
+        notify_mode: match plan.config.notify {
             NotifyMode::Auto => DeviceNotifyMode::Auto,
             NotifyMode::Ioeventfd => DeviceNotifyMode::Ioeventfd,
             NotifyMode::Exit => DeviceNotifyMode::Exit,
         },
-        early_kicks: match plan.early {
+        early_kicks: match plan.config.early {
             EarlyKicks::Auto => DeviceEarlyKicks::Auto,
             EarlyKicks::Pass => DeviceEarlyKicks::Pass,
             EarlyKicks::Start => DeviceEarlyKicks::Start,
         },
-        deadline: plan.deadline.unwrap_or(default.deadline),
-        shadow: plan.shadow,
+        deadline: Duration::from_millis(plan.config.deadline_ms.unwrap_or(api::DEFAULT_DEADLINE_MS).into()),
+        shadow: plan.config.shadow,
         ..default
     }
 }

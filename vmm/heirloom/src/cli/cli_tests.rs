@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use api::{
-    AdminMode, ConsoleMode, CpuProfile, EarlyKicks, InterruptMode, LegacyVirtioConfig, MemoryConfig, NetBackend,
-    NewDevice, NotifyMode, SoftDevice, VfioMode,
+    AdminMode, ConsoleMode, CpuProfile, EarlyKicks, FunctionOrigin, InterruptMode, LegacyVirtioConfig, MemoryConfig,
+    NetBackend, NewDevice, NotifyMode, SoftDevice, VfOrigin, VfioConfig, VfioMode,
 };
 use clap::CommandFactory;
 
@@ -17,7 +17,7 @@ fn run(words: &[&str]) -> Result<Box<RunArgs>, String> {
 }
 
 fn device(text: &str) -> Result<LegacyVirtioConfig, String> {
-    legacy_virtio::parse(text)
+    key_value::legacy_virtio(text)
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn reports_go_to_several_places_each_in_its_form() {
 #[test]
 fn devices() {
     let blk = device("soft=blk,file=a,,b.img,notify=exit,early=pass,deadline_ms=250").unwrap();
-    assert_eq!(blk.soft, Some(SoftDevice::Blk { file: "a,b.img".into(), readonly: false }));
+    assert_eq!(blk.origin, VfOrigin::Soft(SoftDevice::Blk { file: "a,b.img".into(), readonly: false }));
     assert_eq!((blk.irq, blk.notify, blk.deadline_ms), (InterruptMode::Auto, NotifyMode::Exit, Some(250)));
     assert_eq!(blk.early, EarlyKicks::Pass);
     assert!(blk.shadow, "on unless it is switched off");
@@ -74,7 +74,7 @@ fn devices() {
         assert_eq!(device(&format!("soft=net,loopback,shadow={value}")).unwrap().shadow, shadow);
     }
     for text in ["soft=net,loopback", "soft=net,loopback=on", "soft=net,tap=loopback"] {
-        let Some(SoftDevice::Net { backend, .. }) = device(text).unwrap().soft else {
+        let VfOrigin::Soft(SoftDevice::Net { backend, .. }) = device(text).unwrap().origin else {
             panic!("{text} is no network card")
         };
         assert_eq!(backend, NetBackend::Loopback, "{text}");
@@ -102,7 +102,7 @@ fn errors_name_the_option_the_value_and_the_fix() {
         ("soft=blk,file=a,readonly=maybe", "must be on or off"),
         (
             "soft=blk,file=a,tap=b",
-            "unknown key 'tap'; the keys here are soft, vf, vfio-user, file, readonly, id, irq, notify, early, deadline_ms, shadow",
+            "unknown key 'tap'; the keys here are soft, vf, vfio-user, file, readonly, deadline_ms, early, id, irq, notify, shadow",
         ),
         ("soft=net", "needs tap=NAME or loopback"),
         ("soft=net,tap=t,loopback", "not both"),
@@ -200,21 +200,23 @@ fn vfs_of_the_host_and_of_other_processes() {
     let vf =
         device("vf=0000:41:00.3,pf=41:00.0,token=BD8D9D2B-5a5f-4f5a-a211-f591514ba1f3,admin=pf,mode=cdev,irq=msix");
     let vf = vf.unwrap();
-    assert!(vf.soft.is_none() && vf.vfio_user.is_none() && vf.irq == InterruptMode::Msix);
-    let host = vf.vf.unwrap();
+    assert_eq!(vf.irq, InterruptMode::Msix);
+    let VfOrigin::Host(host) = vf.origin else { panic!("no VF of the host") };
     assert_eq!((host.address.as_str(), host.pf.as_deref()), ("0000:41:00.3", Some("41:00.0")));
     assert_eq!((host.admin, host.mode), (AdminMode::Pf, VfioMode::Cdev));
-    let served = device("vfio-user=d/vf0.sock,pf-socket=d/pf.sock,member=1").unwrap().vfio_user.unwrap();
+    let served = device("vfio-user=d/vf0.sock,pf-socket=d/pf.sock,member=1").unwrap();
+    let VfOrigin::Served(served) = served.origin else { panic!("no VF of another process") };
     assert_eq!((served.socket, served.pf_socket, served.member.get()), ("d/vf0.sock".into(), "d/pf.sock".into(), 1));
 }
 
 #[test]
 fn functions_passed_through() {
-    let parse = super::device::parse;
+    let parse = key_value::device;
     let vfio = parse("vfio=0000:41:00.3,id=gpu,mode=group").unwrap();
     assert_eq!(vfio.id.as_deref(), Some("gpu"));
-    assert_eq!(vfio.vfio.map(|v| (v.address, v.mode)), Some(("0000:41:00.3".to_owned(), VfioMode::Group)));
-    assert_eq!(parse("vfio-user=/run/vf0.sock").unwrap().vfio_user, Some("/run/vf0.sock".into()));
+    let function = VfioConfig { address: "0000:41:00.3".to_owned(), token: None, mode: VfioMode::Group };
+    assert_eq!(vfio.origin, FunctionOrigin::Host(function));
+    assert_eq!(parse("vfio-user=/run/vf0.sock").unwrap().origin, FunctionOrigin::Served("/run/vf0.sock".into()));
     for (text, wanted) in [
         ("id=a", "give one of vfio= and vfio-user="),
         ("vfio=0000:41:00.3,vfio-user=s", "give one of vfio= and vfio-user="),

@@ -8,7 +8,7 @@ use api::routes::{ROUTES, Route};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Subcommand};
 
-use super::{device, legacy_virtio};
+use super::key_value;
 
 const HELP: &str = "\
 Examples:
@@ -143,8 +143,8 @@ impl Subcommand for PlainVerb {
 /// The device that the words after `add-device` describe. Without a kind before them they are a legacy virtio
 /// function's; `vfio=`, which is none, is a function passed through.
 pub fn new_device(words: &[String]) -> Result<NewDevice, String> {
-    let legacy = |text: &str| legacy_virtio::parse(text).map(NewDevice::LegacyVirtio);
-    let passed = |text: &str| device::parse(text).map(NewDevice::PassedThrough);
+    let legacy = |text: &str| key_value::legacy_virtio(text).map(NewDevice::LegacyVirtio);
+    let passed = |text: &str| key_value::device(text).map(NewDevice::PassedThrough);
     match words {
         [text] if text.split(',').any(|option| option.starts_with("vfio=")) => passed(text),
         [text] => legacy(text),

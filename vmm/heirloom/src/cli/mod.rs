@@ -3,17 +3,13 @@
 //! nothing.
 
 mod ctl;
-mod device;
 mod generate;
-mod legacy_virtio;
-mod memory;
+mod key_value;
 mod observe;
-mod options;
 mod pf;
 mod probe;
 mod run;
 mod serve;
-mod smbios;
 mod soft_pf;
 mod trace;
 

@@ -2,20 +2,22 @@
 //! `heirloom run`.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
+use api::options::{DEVICE, LEGACY_VIRTIO, MEMORY, SMBIOS};
 use api::{
-    BootProtocol, ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, DeviceConfig, LegacyVirtioConfig, MemoryConfig,
-    PayloadConfig, SmbiosConfig, VmConfig,
+    BootProtocol, ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, DeviceConfig, LegacyVirtioConfig, MAX_VCPUS,
+    MemoryConfig, PayloadConfig, SmbiosConfig, VmConfig, format_size,
 };
 use clap::{Args, ValueEnum};
 use vmm::config::{self, ConfigError};
 
-use super::{EXIT_CODES, ObserveArgs, device, legacy_virtio, memory, smbios};
+use super::{EXIT_CODES, ObserveArgs, key_value};
 use crate::report::{ReportFormat, ReportTarget};
 
 /// `heirloom run`
 #[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES, after_long_help = LONG_HELP)]
+#[command(after_help = EXIT_CODES, after_long_help = long_help())]
 pub struct RunArgs {
     /// Take the whole machine from this file, which is exactly the body of vm.create: TOML if its name
     /// ends in .toml, else JSON
@@ -47,25 +49,24 @@ pub struct RunArgs {
     )]
     boot: Option<Boot>,
     /// What the machine says of itself in its SMBIOS tables. See --help for its keys
-    #[arg(long, conflicts_with = "config", value_name = "KEY=VALUE,...", help_heading = "Guest", value_parser = smbios::parse)]
+    #[arg(long, conflicts_with = "config", value_name = "KEY=VALUE,...", help_heading = "Guest", value_parser = key_value::smbios)]
     smbios: Option<SmbiosConfig>,
-    /// Number of processors (1-64)
-    #[arg(long, conflicts_with = "config", value_name = "N", help_heading = "Guest", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(long, help = format!("Number of processors (1-{MAX_VCPUS})"), conflicts_with = "config", value_name = "N", help_heading = "Guest", default_value_t = CpusConfig::default().boot_vcpus, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_VCPUS)))]
     cpus: u8,
     /// What processors the guest sees
     #[arg(long, conflicts_with = "config", value_enum, value_name = "PROFILE", help_heading = "Guest", default_value_t = Cpu::Host)]
     cpu: Cpu,
     /// Size of main memory, such as 512M or 4G, and how it is to be had. See --help for its keys
-    #[arg(long, conflicts_with = "config", value_name = "SIZE[,KEY=VALUE...]", help_heading = "Guest", default_value = "512M", value_parser = memory::parse)]
+    #[arg(long, conflicts_with = "config", value_name = "SIZE[,KEY=VALUE...]", help_heading = "Guest", default_value = default_memory(), value_parser = key_value::memory)]
     memory: MemoryConfig,
     /// End with exit code 6 when the guest resets itself, instead of starting it again
     #[arg(long, help_heading = "Guest")]
     no_reboot: bool,
     /// A legacy virtio function on a virtual function; may be repeated. See --help for its keys
-    #[arg(long, conflicts_with = "config", value_name = "KEY=VALUE,...", help_heading = "Devices", value_parser = legacy_virtio::parse)]
+    #[arg(long, conflicts_with = "config", value_name = "KEY=VALUE,...", help_heading = "Devices", value_parser = key_value::legacy_virtio)]
     legacy_virtio: Vec<LegacyVirtioConfig>,
     /// A PCI function that the guest gets as it is; may be repeated. See --help for its keys
-    #[arg(long, conflicts_with = "config", value_name = "KEY=VALUE,...", help_heading = "Devices", value_parser = device::parse)]
+    #[arg(long, conflicts_with = "config", value_name = "KEY=VALUE,...", help_heading = "Devices", value_parser = key_value::device)]
     device: Vec<DeviceConfig>,
     /// Where the serial port goes: stdio, none, or a file that its output is written to
     #[arg(
@@ -93,56 +94,27 @@ pub struct RunArgs {
 /// Command line of a kernel that is given none: its messages go to the serial port.
 const CMDLINE: &str = "console=ttyS0";
 
-const LONG_HELP: &str = concat!(
-    "\
-Keys of --legacy-virtio:
-  soft=blk           a disk on a virtual function of the built-in software PF, with
-    file=PATH          raw image or block device; a multiple of 512 bytes (required)
-    readonly=on|off    the guest may not write (default off)
-  soft=net           a network card on a virtual function of the built-in software PF, with
-    tap=NAME           a tap interface that exists already; or
-    loopback           answer ARP and ping inside heirloom, for tests without privileges
-    mac=ADDRESS        default: 52:54:00:4c:56:NN, by position
-  vf=0000:41:00.3    a virtual function of this host, bound to vfio-pci, with
-    pf=ADDRESS         its PF, bound to vfio-pci too (default: as sysfs says)
-    token=UUID         what PF and VFs are opened with
-    admin=auto|pf|kernel
-                       who runs admin commands: heirloom, which opens the PF, or the kernel, if the
-                       VF is bound to virtio_vfio_pci (default auto: by the VF's driver)
-    mode=auto|group|cdev
-                       interface of the kernel (default auto: cdev if the host has it)
-  vfio-user=SOCKET   a virtual function that another process serves, with
-    pf-socket=SOCKET   the socket of its PF (required)
-    member=N           its number at the PF, from 1 (required)
-  id=NAME            name in logs and reports (default: blk0, net1, vf2, ... by position)
-  irq=auto|intx|msix what interrupts the guest is offered (default auto: both)
-  notify=auto|ioeventfd|exit
-                     how a queue notification travels (default auto: ioeventfd where possible)
-  early=auto|pass|start
-                     a queue notification before DRIVER_OK (Linux before 3.19) sets DRIVER_OK in the VF
-                     first (auto; with a network card after its features), or is passed on as it is
-  deadline_ms=N      how long one register access may take (default 100, 1-60000)
-  shadow=on|off      answer register reads without a command where the answer is known (default on)
+/// What `--help` says at its end.
+fn long_help() -> String {
+    let mut text = String::new();
+    for (option, keys) in [
+        ("--legacy-virtio", LEGACY_VIRTIO.help()),
+        ("--device", DEVICE.help()),
+        ("--memory", MEMORY.help()),
+        ("--smbios", SMBIOS.help()),
+    ] {
+        text.push_str(&format!("Keys of {option}:\n{keys}\n"));
+    }
+    format!("{text}{}\n\n{LONG_HELP}", key_value::COMMAS)
+}
 
-Keys of --device:
-  vfio=0000:41:00.3  a PCI function of this host, bound to vfio-pci, with token= and mode= as above
-  vfio-user=SOCKET   a PCI function that another process serves
-  id=NAME            name in logs and reports (default: dev0, dev1, ... by position)
+/// The size of memory where none is given.
+fn default_memory() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| format_size(MemoryConfig::default().size));
+    &TEXT
+}
 
-Keys of --memory, behind the size:
-  hugepages=on|off   from the host's pool of huge pages, which has to be filled before (default off)
-  hugepage_size=2M|1G
-  prefault=on|off    have all of it before the guest starts (default off)
-  shared=on|off      other processes can map it (default off; on where vfio-user is used)
-
-Keys of --smbios, each up to 64 printable characters:
-  vendor=TEXT        manufacturer (default Heirloom)
-  product=TEXT       product name (default Heirloom VM)
-  version=TEXT       its version (default: not specified)
-  serial=TEXT        serial number (default: not specified)
-  uuid=UUID          (default: not present)
-A comma inside a value is written twice.
-
+const LONG_HELP: &str = "\
 Console: Ctrl-A X ends the virtual machine, Ctrl-A A sends a Ctrl-A.
 
 Example:
@@ -150,10 +122,8 @@ Example:
     --cmdline 'console=ttyS0 virtio_pci.force_legacy=1' \\
     --legacy-virtio soft=blk,file=disk.img --legacy-virtio soft=net,loopback --report -
 
-",
-    "Exit codes: 0 guest powered off, 1 internal error, 2 bad usage, 3 set-up failed, 4 guest crashed,
-5 ended by Ctrl-A X, 6 guest reset with --no-reboot, 128+N ended by signal N"
-);
+Exit codes: 0 guest powered off, 1 internal error, 2 bad usage, 3 set-up failed, 4 guest crashed,
+5 ended by Ctrl-A X, 6 guest reset with --no-reboot, 128+N ended by signal N";
 
 /// Value of `--boot`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

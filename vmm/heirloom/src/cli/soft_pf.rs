@@ -6,23 +6,22 @@ use std::path::{Path, PathBuf};
 use api::SoftDevice;
 use clap::{Args, ValueEnum};
 
-use super::legacy_virtio;
-use super::options::Options;
+use super::key_value;
 use crate::log::{LogFormat, LogOptions};
 use crate::report::{ReportFormat, ReportTarget};
 
 /// `heirloom soft-pf`
 #[derive(Debug, Args)]
-#[command(after_long_help = LONG_HELP)]
+#[command(after_long_help = long_help())]
 pub struct SoftPfArgs {
     /// Folder for the sockets: pf.sock, vf0.sock, vf1.sock, ...
     #[arg(long, value_name = "DIR")]
     socket_dir: PathBuf,
     /// A virtual function; may be repeated. See --help for its keys
-    #[arg(long, required = true, value_name = "KIND,KEY=VALUE,...", value_parser = parse_function)]
+    #[arg(long, required = true, value_name = "KIND,KEY=VALUE,...", value_parser = key_value::soft_device)]
     vf: Vec<SoftDevice>,
     /// What the PF itself is (default: of the VFs' kind; an empty disk in memory, or a card with loopback)
-    #[arg(long, value_name = "KIND,KEY=VALUE,...", value_parser = parse_function)]
+    #[arg(long, value_name = "KIND,KEY=VALUE,...", value_parser = key_value::soft_device)]
     pf: Option<SoftDevice>,
     /// Take VFs of different kinds, or of another kind than the PF: no kernel can make use of that through SR-IOV
     #[arg(long)]
@@ -44,17 +43,17 @@ pub struct SoftPfArgs {
     verbose: u8,
 }
 
-const LONG_HELP: &str = "\
-Keys of --vf and --pf:
-  blk              a disk, with
-    file=PATH        raw image or block device; a multiple of 512 bytes (required)
-    readonly=on|off  the driver may not write (default off)
-  net              a network card, with
-    tap=NAME         a tap interface that exists already; or
-    loopback         answer ARP and ping inside heirloom, for tests without privileges
-    mac=ADDRESS      default: 52:54:00:4c:58:NN, by position; the PF's ends in ff
-A comma inside a value is written twice.
+/// What `--help` says at its end.
+fn long_help() -> String {
+    format!(
+        "Keys of --vf and --pf, behind the kind:\n{}The default of mac= is 52:54:00:4c:58:NN, by position; the PF's ends \
+         in ff.\n{}\n\n{LONG_HELP}",
+        api::options::SOFT_DEVICE.help(),
+        key_value::COMMAS
+    )
+}
 
+const LONG_HELP: &str = "\
 The server says 'listening on ...' when clients may connect, and runs until SIGINT or SIGTERM. It removes its
 sockets then. Each socket serves one client at a time; PF and VFs may have clients of different processes.
 
@@ -120,18 +119,6 @@ impl SoftPfArgs {
     pub fn log(&self) -> LogOptions<'_> {
         LogOptions { verbosity: self.verbose, format: LogFormat::Text, file: None }
     }
-}
-
-/// Parses `blk,file=disk.img,...`.
-fn parse_function(text: &str) -> Result<SoftDevice, String> {
-    let mut options = Options::parse(text)?;
-    let function = match (options.switch("blk")?, options.switch("net")?) {
-        (true, false) => legacy_virtio::blk(&mut options, "blk")?,
-        (false, true) => legacy_virtio::net(&mut options, "net")?,
-        _ => return Err("must begin with blk or net: write blk,file=PATH or net,loopback".to_owned()),
-    };
-    options.finish()?;
-    Ok(function)
 }
 
 #[cfg(test)]
