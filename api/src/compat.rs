@@ -167,7 +167,7 @@ pub fn strip_device(device: &mut Value, place: &str) -> Result<(), Fault> {
         }
         None => {
             let shown: String = path.to_string().chars().take(80).collect();
-            invalid(&format!("{shown} is no PCI function: write it such as /sys/bus/pci/devices/0000:41:00.3"))
+            invalid(&format!("{shown} is not a PCI function: write it such as /sys/bus/pci/devices/0000:41:00.3"))
         }
     }
 }

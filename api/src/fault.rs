@@ -117,7 +117,7 @@ impl Code {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::MalformedRequest => "the request is not HTTP/1.1 as this server knows it",
-            Self::MalformedJson => "the body is no JSON; the message has line and column",
+            Self::MalformedJson => "the body is not JSON; the message has line and column",
             Self::InvalidField => "a field or parameter is unknown, missing, of the wrong type or out of range",
             Self::UnsupportedField => "a field of Cloud Hypervisor's schema with a value that Heirloom cannot honour",
             Self::InvalidConfig => "the fields are right one by one and make no machine together",

@@ -116,7 +116,7 @@ fn a_trace_has_a_place_of_its_own() {
     refused(Heirloom::run(&words).finish().unwrap(), SET_UP, "cannot write the trace of legacy accesses to");
     let summarize = |path: &str| Heirloom::plain(&["trace", "summarize", path]).finish().unwrap();
     refused(summarize(&nowhere), 1, "cannot read");
-    refused(summarize(&kernel), 1, "line 1 is no line of a trace");
+    refused(summarize(&kernel), 1, "line 1 is not a line of a trace");
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub enum SocketError {
     #[error("the API socket {} is in use by a process that runs: end that one, or choose another path", .0.display())]
     Live(PathBuf),
     /// The path is something else.
-    #[error("{} exists and is no socket: choose another path", .0.display())]
+    #[error("{} exists and is not a socket: choose another path", .0.display())]
     NotASocket(PathBuf),
     /// The path does not fit.
     #[error("the path of the API socket has {length} bytes, a unix socket's may have 107: choose a shorter one")]

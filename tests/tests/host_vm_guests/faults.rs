@@ -78,7 +78,10 @@ pub(crate) fn no_admin_queue() -> Outcome {
 pub(crate) fn no_vf() -> Outcome {
     ours()?;
     let pf = address("pf")?;
-    refused(&format!("--legacy-virtio=vf={pf}"), &[&pf, "is no virtual function", "sriov_numvfs", "--device vfio="])?;
+    refused(
+        &format!("--legacy-virtio=vf={pf}"),
+        &[&pf, "is not a virtual function", "sriov_numvfs", "--device vfio="],
+    )?;
     refused("--legacy-virtio=vf=0000:7f:00.1", &["there is no PCI function 0000:7f:00.1 on this host"])
 }
 

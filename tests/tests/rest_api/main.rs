@@ -250,7 +250,7 @@ fn sockets() -> Result<(), String> {
     bench.ctl(&["ping"])?.expect_code(0)?.expect_output("heirloom ")?;
     let file = bench.path("file");
     fs::write(&file, "x").map_err(|e| e.to_string())?;
-    Heirloom::plain(&["serve", "--api-socket", &file]).finish()?.expect_code(3)?.expect_error("no socket")?;
+    Heirloom::plain(&["serve", "--api-socket", &file]).finish()?.expect_code(3)?.expect_error("not a socket")?;
     Heirloom::plain(&["ctl", "--api-socket", "/nonexistent", "ping"]).finish()?.expect_code(3)?;
     bench.ctl(&["create", "/nonexistent"])?.expect_code(2)?.expect_error("/nonexistent")?;
     // A server that was killed leaves its socket, and the next one takes its place.

@@ -113,7 +113,7 @@ fn disks_that_are_none() {
     let odd = files.write("odd", 1000);
     let empty = files.write("empty", 0);
     for (path, wanted) in [
-        (odd, "no multiple of 512: extend it with 'truncate -s 1024"),
+        (odd, "not a multiple of 512: extend it with 'truncate -s 1024"),
         (empty, "is empty"),
         (files.path("nowhere"), "No such file"),
         (files.dir.path().to_owned(), "neither a regular file nor a block device"),

@@ -44,7 +44,7 @@ pub enum DiskError {
         path: PathBuf,
     },
     /// No whole number of sectors.
-    #[error("the disk image {} has {size} bytes, which is no multiple of 512: extend it with 'truncate -s {} {}'",
+    #[error("the disk image {} has {size} bytes, which is not a multiple of 512: extend it with 'truncate -s {} {}'",
         path.display(), size.next_multiple_of(SECTOR), path.display())]
     Size {
         /// The image.

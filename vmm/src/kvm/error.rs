@@ -101,7 +101,7 @@ pub enum KvmError {
     },
     /// Memory could not be had before the guest starts.
     #[error(
-        "cannot have all of the guest's memory before it starts (prefault=on): use less, or free memory on the host"
+        "cannot allocate all of the guest's memory before it starts (prefault=on): use less, or free memory on the host"
     )]
     Prefault {
         /// The kernel's answer.

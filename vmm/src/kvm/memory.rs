@@ -22,7 +22,7 @@ use super::prefault::prefault;
 /// How guest RAM is to be had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RamOptions {
-    /// Ask the kernel for transparent huge pages. A wish: the kernel may not have them.
+    /// Ask the kernel for transparent huge pages. It may not have them.
     pub huge_pages: bool,
     /// Take huge pages of this size, a power of two, from the host's pool.
     pub hugetlb: Option<u64>,

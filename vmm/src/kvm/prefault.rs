@@ -38,7 +38,7 @@ impl Progress {
     fn tell(&mut self, done: u64) {
         if self.due(Instant::now()) {
             let (done, total) = (done >> 20, self.total >> 20);
-            tracing::info!(target: "heirloom::progress", "guest memory: {done} of {total} MiB are there");
+            tracing::info!(target: "heirloom::progress", "guest memory: {done} of {total} MiB are allocated");
         }
     }
 }

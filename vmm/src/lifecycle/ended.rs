@@ -16,7 +16,7 @@ pub enum Ended {
     /// The guest crashed.
     Crashed(Arc<CrashReport>),
     /// Ctrl-A X.
-    Left,
+    FromConsole,
     /// A signal.
     Signal(i32),
     /// Somebody asked for it through the control interface.
@@ -29,7 +29,7 @@ impl fmt::Display for Ended {
             Self::PoweredOff => write!(f, "the guest powered itself off"),
             Self::Reset => write!(f, "the guest reset itself"),
             Self::Crashed(report) => write!(f, "the guest crashed: {}", report.cause),
-            Self::Left => write!(f, "ended from the console"),
+            Self::FromConsole => write!(f, "ended from the console"),
             Self::Signal(signal) => write!(f, "ended by signal {signal}"),
             Self::Requested => write!(f, "ended by request"),
         }
@@ -42,7 +42,7 @@ impl Ended {
         match self {
             Self::PoweredOff | Self::Requested => 0,
             Self::Crashed(_) => 4,
-            Self::Left => 5,
+            Self::FromConsole => 5,
             Self::Reset => 6,
             Self::Signal(signal) => 128u8.wrapping_add(*signal as u8),
         }

@@ -21,11 +21,12 @@ use event_manager::{EventOps, EventSet, Events, MutEventSubscriber, SubscriberOp
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::control::{Control, Request};
+use super::counters::{EngineCounters, count};
 use super::operator::Operator;
+use super::publisher::EventPublisher;
 use super::queue::Job;
-use super::tally::{News, Tally, count};
+use super::stop_request::StopRequest;
 use super::vm::{Failure, VirtualMachine};
-use super::wish::Wish;
 use super::{Ended, EventBus, EventKind};
 use crate::config::ConfigError;
 use crate::machine::{Loop, Observer, SetupError};
@@ -53,14 +54,14 @@ pub struct EngineOptions {
 pub struct Engine {
     options: EngineOptions,
     main_loop: Loop,
-    wish: Arc<Wish>,
+    stop_request: Arc<StopRequest>,
     control: Control,
     /// Gone when the engine ends: who asks then is told at once.
     requests: Option<Receiver<Job<Self>>>,
     vm: Option<VirtualMachine>,
     operator: Operator,
     report: Report,
-    tally: Arc<Tally>,
+    counters: Arc<EngineCounters>,
     ended: Option<Ended>,
 }
 
@@ -88,9 +89,9 @@ impl Engine {
         let system = |what| move |source| SetupError::System { what, source };
         let mut main_loop = Loop::new().map_err(SetupError::NoMainLoop)?;
         let wake = Arc::new(EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC).map_err(system("make an eventfd"))?);
-        let wish = Wish::new(Arc::clone(&wake));
+        let stop_request = StopRequest::new(Arc::clone(&wake));
         if options.takes_signals {
-            let on_signal = Arc::clone(&wish);
+            let on_signal = Arc::clone(&stop_request);
             signals::watch(move |signal| on_signal.make(signal)).map_err(system("watch for signals"))?;
         }
         main_loop.add_subscriber(Box::new(Wake(Arc::clone(&wake))));
@@ -98,13 +99,13 @@ impl Engine {
         Ok(Self {
             options,
             main_loop,
-            wish,
+            stop_request,
             control,
             requests: Some(requests),
             vm: None,
             operator: Operator::default(),
             report: Report::default(),
-            tally: Arc::default(),
+            counters: Arc::default(),
             ended: None,
         })
     }
@@ -161,15 +162,15 @@ impl Engine {
 
     fn serve(&mut self) -> Result<Ended, SetupError> {
         loop {
-            // A wish comes before what the guest did about the same time.
-            if let Some(ended) = self.wish.granted() {
+            // A request to stop comes before what the guest did about the same time.
+            if let Some(ended) = self.stop_request.ended() {
                 return Ok(ended);
             }
             self.look_at_guest()?;
             self.answer_requests();
             match self.ended.take() {
                 // A signal while the guest ended counts more.
-                Some(ended) => return Ok(self.wish.granted().unwrap_or(ended)),
+                Some(ended) => return Ok(self.stop_request.ended().unwrap_or(ended)),
                 // What came meanwhile has signalled the loop: nothing waits for the next event.
                 None => self.main_loop.run().map_err(SetupError::MainLoop)?,
             };
@@ -219,7 +220,7 @@ impl Engine {
         self.control.events().publish(EventKind::Booting);
         match self.start_machine() {
             Ok(()) => {
-                count(&self.tally.boots);
+                count(&self.counters.boots);
                 self.enter(VmState::Running, EventKind::Booted);
                 Ok(())
             }
@@ -231,17 +232,17 @@ impl Engine {
     }
 
     fn start_machine(&mut self) -> Result<(), Failure> {
-        let observer: Arc<dyn Observer> = Arc::new(News {
+        let observer: Arc<dyn Observer> = Arc::new(EventPublisher {
             events: Arc::clone(self.control.events()),
-            tally: Arc::clone(&self.tally),
+            counters: Arc::clone(&self.counters),
             traces: Arc::clone(self.control.traces()),
         });
         let outputs = self.options.outputs.clone();
-        let wish = Arc::clone(&self.wish);
+        let stop_request = Arc::clone(&self.stop_request);
         let vm = self.vm()?;
         vm.build(observer, &outputs)?;
         let serial = vm.config.serial.clone();
-        self.operator.take(&serial, &wish)?;
+        self.operator.take(&serial, &stop_request)?;
         let Some(machine) = self.vm.as_mut().and_then(|vm| vm.machine.as_mut()) else {
             return Err(SetupError::Internal("a machine that was built is not there").into());
         };

@@ -79,7 +79,7 @@ fn stuck_in_an_access(engine: &TestEngine) -> ServedPf {
     engine.control.ask(Create::from(config)).unwrap();
     engine.control.ask(Boot).unwrap();
     wait_until(|| engine.reads() > 10);
-    pf.go_deaf();
+    pf.hang();
     wait_until(|| pf.has_missed());
     pf
 }
@@ -100,7 +100,7 @@ fn a_pause_while_the_pf_is_dead_returns_in_time_and_faults_nothing() {
     assert!(start.elapsed() < Duration::from_secs(2), "took {:?}", start.elapsed());
 
     // The PF answers during the pause: the access ends, but the guest does not go on.
-    pf.hear_again();
+    pf.recover();
     wait_until(|| control.ask(Legacy::default()).unwrap()[0].registers.is_some());
     let reads = engine.reads();
     thread::sleep(Duration::from_millis(100));
@@ -136,12 +136,12 @@ fn faults_and_the_loss_of_the_pf_are_events() {
     config.legacy_virtio = vec![pf.net0(r#""deadline_ms":50"#)];
     control.ask(Create::from(config)).unwrap();
     control.ask(Boot).unwrap();
-    pf.go_deaf();
+    pf.hang();
     let EventKind::DeviceFaulted { id, reason } = wait_for_event(&mut events, "faulted") else { panic!() };
     assert_eq!(id, "net0");
     assert!(reason.contains("deadline"), "{reason}");
     assert_eq!(control.ask(Legacy::default()).unwrap()[0].last_fault, Some(reason));
-    pf.hear_again();
+    pf.recover();
     pf.reset();
     let name = pf.name();
     let EventKind::PfLost { pf, .. } = wait_for_event(&mut events, "lost") else { panic!() };

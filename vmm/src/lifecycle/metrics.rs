@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use api::VmState;
 use devices::admin::{LATENCY_BOUNDS, OpcodeStats};
 
-use super::tally::Tally;
+use super::counters::EngineCounters;
 use super::view::{Figures, by_kind};
 use crate::machine::{DeviceSection, PassthroughSection, PfSection};
 use crate::vcpu::ExitCounts;
@@ -18,7 +18,7 @@ use crate::vcpu::ExitCounts;
 pub(super) struct Snapshot<'a> {
     pub(super) state: VmState,
     pub(super) events: u64,
-    pub(super) tally: &'a Tally,
+    pub(super) counters: &'a EngineCounters,
     pub(super) figures: &'a Figures,
 }
 
@@ -45,17 +45,17 @@ fn engine(page: &mut Page, snapshot: &Snapshot<'_>) {
         let name = format!("{state:?}");
         page.sample("heirloom_vm_state", &[("state", &name)], u64::from(state == snapshot.state));
     }
-    let tally = snapshot.tally;
+    let counters = snapshot.counters;
     let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let counters = [
         ("heirloom_events_total", "Events published.", snapshot.events),
-        ("heirloom_boots_total", "Machines that were started, reboots included.", get(&tally.boots)),
-        ("heirloom_guest_resets_total", "Resets of the machine by its guest.", get(&tally.guest_resets)),
-        ("heirloom_crashes_total", "Guests that crashed.", get(&tally.crashes)),
-        ("heirloom_device_faults_total", "Times a device went out of service.", get(&tally.faults)),
-        ("heirloom_device_recoveries_total", "Times a device came back into service.", get(&tally.recoveries)),
-        ("heirloom_pf_losses_total", "Times the PF was lost.", get(&tally.pf_losses)),
-        ("heirloom_pf_restarts_total", "Times the PF was started over.", get(&tally.pf_restarts)),
+        ("heirloom_boots_total", "Machines that were started, reboots included.", get(&counters.boots)),
+        ("heirloom_guest_resets_total", "Resets of the machine by its guest.", get(&counters.guest_resets)),
+        ("heirloom_crashes_total", "Guests that crashed.", get(&counters.crashes)),
+        ("heirloom_device_faults_total", "Times a device went out of service.", get(&counters.faults)),
+        ("heirloom_device_recoveries_total", "Times a device came back into service.", get(&counters.recoveries)),
+        ("heirloom_pf_losses_total", "Times the PF was lost.", get(&counters.pf_losses)),
+        ("heirloom_pf_restarts_total", "Times the PF was started over.", get(&counters.pf_restarts)),
     ];
     for (name, help, value) in counters {
         page.family(name, "counter", help);

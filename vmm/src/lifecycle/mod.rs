@@ -9,13 +9,15 @@
 //! | `control`, `queue` | the engine from other threads: a bounded queue, deadlines | |
 //! | `engine` | the main loop; in `requests` what each operation does, in `guest` what the guest does, in `look` what clients see | |
 //! | `vm` | configuration, open files, machine | |
-//! | `operator`, `wish` | serial port and terminal; signals and Ctrl-A X | |
+//! | `operator`, `stop_request` | serial port and terminal; signals and Ctrl-A X | |
 //! | `events`, `monitor` | what happened, as a stream; the stream as a file | |
-//! | `tally`, `metrics`, `view` | counts; Prometheus text; what clients see | |
+//! | `publisher`, `counters`, `metrics` | what a machine tells, as events and counts; Prometheus text | |
+//! | `view`, `legacy_view` | what clients see | yes |
 //! | `ended` | how it all ended, and the exit code for that | yes |
 #![forbid(unsafe_code)]
 
 mod control;
+mod counters;
 mod ended;
 mod engine;
 mod error;
@@ -24,18 +26,18 @@ mod legacy_view;
 mod metrics;
 mod monitor;
 mod operator;
+mod publisher;
 mod queue;
 mod state;
 #[cfg(test)]
 mod states_tests;
-mod tally;
+mod stop_request;
 #[cfg(test)]
 pub(crate) mod test_engine;
 #[cfg(test)]
 mod test_pf;
 mod view;
 mod vm;
-mod wish;
 
 pub use control::{Control, Request};
 pub use ended::Ended;

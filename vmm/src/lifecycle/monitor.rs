@@ -83,7 +83,7 @@ impl EventMonitor {
         thread::Builder::new().name("event-monitor".to_owned()).spawn(move || {
             let _running: mpsc::Sender<()> = running;
             if let Err(error) = write_all(subscription, file) {
-                tracing::warn!("no more events are written: {error}");
+                tracing::warn!("events are no longer written: {error}");
             }
         })?;
         Ok(Self { done })

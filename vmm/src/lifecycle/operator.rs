@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use api::{ConsoleConfig, ConsoleMode};
 use devices::chipset::SerialPort;
 
-use super::wish::{LEAVE, Wish};
+use super::stop_request::{FROM_CONSOLE, StopRequest};
 use crate::console::Console;
 use crate::machine::{SerialOutput, SetupError};
 use crate::terminal::RawTerminal;
@@ -68,8 +68,8 @@ pub(super) struct Operator {
 }
 
 impl Operator {
-    /// Takes the terminal for a machine whose serial port is `config`; Ctrl-A X makes a wish.
-    pub(super) fn take(&mut self, config: &ConsoleConfig, wish: &Arc<Wish>) -> Result<(), SetupError> {
+    /// Takes the terminal for a machine whose serial port is `config`; Ctrl-A X asks to stop.
+    pub(super) fn take(&mut self, config: &ConsoleConfig, stop_request: &Arc<StopRequest>) -> Result<(), SetupError> {
         if config.mode != ConsoleMode::Tty {
             return Ok(());
         }
@@ -78,9 +78,9 @@ impl Operator {
                 RawTerminal::enter().map_err(|source| SetupError::System { what: "set up the terminal", source })?;
         }
         if self.console.is_none() {
-            let wish = Arc::clone(wish);
+            let stop_request = Arc::clone(stop_request);
             // It cannot be ended, as it may be stuck in a read: there is one for the life of the process.
-            let console = Console::start(self.raw.is_some(), move || wish.make(LEAVE))
+            let console = Console::start(self.raw.is_some(), move || stop_request.make(FROM_CONSOLE))
                 .map_err(|source| SetupError::System { what: "start the console", source })?;
             self.console = Some(console);
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! For tests: a software PF with one network card, served over vfio-user, that can go deaf. It takes commands then and
-//! answers none, as hardware does that hangs, until it hears again.
+//! For tests: a software PF with one network card, served over vfio-user, that can hang. It takes commands then and answers
+//! none until it recovers.
 
 use std::sync::{Arc, Mutex};
 
@@ -25,7 +25,7 @@ struct Ring {
 pub(crate) struct ServedPf {
     // In the order of their end.
     _servers: [Server; 2],
-    pf: Arc<DeafPf>,
+    pf: Arc<HangingPf>,
     _soft: SoftPf,
     dir: TempDir,
 }
@@ -34,7 +34,7 @@ impl ServedPf {
     pub(crate) fn start() -> Self {
         let card = VfSpec::Net { backend: NetBackend::Loopback, mac: [2, 0, 0, 0, 0, 1] };
         let soft = SoftPf::new("served", vec![card]).unwrap();
-        let pf = Arc::new(DeafPf { pf: soft.pf(), missed: Mutex::default() });
+        let pf = Arc::new(HangingPf { pf: soft.pf(), missed: Mutex::default() });
         let dir = TempDir::new().unwrap();
         let serve =
             |name: &str, function| Server::spawn(function, Server::bind(&dir.path().join(name)).unwrap()).unwrap();
@@ -55,19 +55,19 @@ impl ServedPf {
         self.dir.path().join("pf.sock").to_str().unwrap().to_owned()
     }
 
-    pub(crate) fn go_deaf(&self) {
+    pub(crate) fn hang(&self) {
         self.pf.missed.lock().unwrap().get_or_insert_default();
     }
 
-    /// It notices what it missed.
-    pub(crate) fn hear_again(&self) {
+    /// Carries out what came while it hung.
+    pub(crate) fn recover(&self) {
         let missed = self.pf.missed.lock().unwrap().take().unwrap_or_default();
         for Ring { bar, offset, width, value } in missed {
             self.pf.pf.region_write(bar, offset, width, value).unwrap();
         }
     }
 
-    /// Whether there were doorbells that it did not hear.
+    /// Whether there were doorbells while it hung.
     pub(crate) fn has_missed(&self) -> bool {
         self.pf.missed.lock().unwrap().as_ref().is_some_and(|missed| !missed.is_empty())
     }
@@ -79,13 +79,13 @@ impl ServedPf {
 }
 
 #[derive(Debug)]
-struct DeafPf {
+struct HangingPf {
     pf: Arc<dyn PciFunction>,
-    /// `None` as long as it hears.
+    /// Doorbells while it hangs; `None` while it works.
     missed: Mutex<Option<Vec<Ring>>>,
 }
 
-impl PciFunction for DeafPf {
+impl PciFunction for HangingPf {
     fn name(&self) -> &str {
         self.pf.name()
     }

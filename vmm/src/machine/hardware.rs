@@ -21,7 +21,7 @@ use crate::kvm::{GuestRam, VfioFiles, Vm};
 pub enum HardwareError {
     /// A whole function, or a PF.
     #[error(
-        "{bdf} is no virtual function (sysfs names no physfn): make VFs with 'echo N > /sys/bus/pci/devices/PF/sriov_numvfs' and name one of them, or give the whole function to the guest with --device vfio={bdf}"
+        "{bdf} is not a virtual function (sysfs names no physfn): make VFs with 'echo N > /sys/bus/pci/devices/PF/sriov_numvfs' and name one of them, or give the whole function to the guest with --device vfio={bdf}"
     )]
     NotAVf {
         /// The function.

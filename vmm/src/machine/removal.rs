@@ -19,7 +19,7 @@ impl Watched {
         match event.try_clone() {
             Ok(event) => Some(Self { event, act: Box::new(act) }),
             Err(error) => {
-                tracing::warn!(function = name, %error, "cannot watch whether a function is wanted back");
+                tracing::warn!(function = name, %error, "cannot watch for requests to give a function back");
                 None
             }
         }
@@ -53,7 +53,7 @@ impl MutEventSubscriber for RemovalWatch {
     fn init(&mut self, ops: &mut EventOps) {
         for watched in &self.watched {
             if let Err(error) = ops.add(Events::new(&watched.event, EventSet::IN)) {
-                tracing::error!("cannot watch whether a function is wanted back: {error:?}");
+                tracing::error!("cannot watch for requests to give a function back: {error:?}");
             }
         }
     }

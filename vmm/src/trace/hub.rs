@@ -280,7 +280,7 @@ fn send(sender: &SyncSender<Arc<str>>, lost: &mut u64, line: Option<(Arc<str>, u
 /// Whether a file took what it was given; if not, its end is told.
 fn told(result: io::Result<()>) -> bool {
     if let Err(error) = &result {
-        tracing::error!("the trace of legacy accesses ends here: {error}");
+        tracing::error!("the trace of legacy accesses stops here: {error}");
     }
     result.is_ok()
 }

@@ -22,7 +22,9 @@ pub struct Bdf {
 
 /// Not the address of a PCI function.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{0:?} is no PCI address; it looks like 0000:41:00.3 (domain:bus:device.function, hexadecimal), see lspci -D")]
+#[error(
+    "{0:?} is not a PCI address; it looks like 0000:41:00.3 (domain:bus:device.function, hexadecimal), see lspci -D"
+)]
 pub struct BdfError(String);
 
 impl fmt::Display for Bdf {

@@ -141,7 +141,7 @@ pub enum OpenError {
         bdf: Bdf,
     },
     /// It is no PCI device for VFIO.
-    #[error("{bdf} is no PCI device to VFIO (device flags {flags:#x})")]
+    #[error("{bdf} is not a PCI device for VFIO (device flags {flags:#x})")]
     NotPci {
         /// The function.
         bdf: Bdf,

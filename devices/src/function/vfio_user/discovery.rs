@@ -62,7 +62,7 @@ pub(super) fn negotiate(connection: &Connection) -> Result<Capabilities, Failure
 pub(super) fn discover(connection: &Connection) -> Result<Discovered, Failure> {
     let info = connection.ask(&Request::GetInfo(16), &[], |payload, _| Ok(DeviceInfo::decode(payload)?))?;
     if info.flags & DEVICE_IS_PCI == 0 || info.regions <= CONFIG_REGION {
-        return Err(nonsense("the server's device is no PCI function"));
+        return Err(nonsense("the server's device is not a PCI function"));
     }
     let mut found = Discovered::default();
     let config = region_info(connection, CONFIG_REGION)?.0;
@@ -77,7 +77,7 @@ pub(super) fn discover(connection: &Connection) -> Result<Discovered, Failure> {
             continue;
         }
         if !info.size.is_power_of_two() || info.size > 1 << 62 {
-            return Err(nonsense(format!("BAR {index} has {:#x} bytes, which is no power of two", info.size)));
+            return Err(nonsense(format!("BAR {index} has {:#x} bytes, which is not a power of two", info.size)));
         }
         let region = region(info.size, register);
         upper_half = region.is_64bit;

@@ -27,7 +27,7 @@ const REST: Duration = Duration::from_millis(100);
 #[derive(Debug, Error)]
 pub enum ServerError {
     /// Something else than an old socket is in the way.
-    #[error("{} exists and is no socket; choose another path", path.display())]
+    #[error("{} exists and is not a socket; choose another path", path.display())]
     InTheWay {
         /// The socket's path.
         path: PathBuf,

@@ -32,7 +32,7 @@ pub enum VersionError {
         len: usize,
     },
     /// No JSON.
-    #[error("the version text is no JSON: {0}")]
+    #[error("the version text is not JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// A value is not what it has to be.
     #[error("{name} in the version text is not {wanted}")]

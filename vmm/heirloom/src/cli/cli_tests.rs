@@ -87,7 +87,7 @@ fn errors_name_the_option_the_value_and_the_fix() {
         ("", "empty entry"),
         ("file=disk.img", "give one of soft=, vf= and vfio-user="),
         ("soft=net,loopback,vf=0000:41:00.3", "give one of soft=, vf= and vfio-user="),
-        ("vf=41:00", "vf=41:00: \"41:00\" is no PCI address"),
+        ("vf=41:00", "vf=41:00: \"41:00\" is not a PCI address"),
         ("vf=0000:41:00.3,token=abc", "token=abc: not a UUID"),
         ("vf=0000:41:00.3,admin=me", "admin=me: must be auto, pf or kernel"),
         ("vf=0000:41:00.3,mode=fast", "mode=fast: must be auto, group or cdev"),
@@ -220,7 +220,7 @@ fn functions_passed_through() {
     for (text, wanted) in [
         ("id=a", "give one of vfio= and vfio-user="),
         ("vfio=0000:41:00.3,vfio-user=s", "give one of vfio= and vfio-user="),
-        ("vfio=41", "vfio=41: \"41\" is no PCI address"),
+        ("vfio=41", "vfio=41: \"41\" is not a PCI address"),
         ("vfio-user=s,token=x", "unknown key 'token'"),
     ] {
         let error = parse(text).unwrap_err();

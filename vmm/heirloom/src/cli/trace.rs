@@ -10,7 +10,7 @@ Example:
   heirloom run --kernel vmlinuz --legacy-virtio soft=net,loopback --trace-legacy trace.jsonl
   heirloom trace summarize trace.jsonl --svg timeline.svg
 
-Exit codes: 0 summarized, 1 the file cannot be read or is no trace, 2 bad usage";
+Exit codes: 0 summarized, 1 the file cannot be read or is not a trace, 2 bad usage";
 
 /// `heirloom trace`
 #[derive(Debug, Args)]

@@ -37,7 +37,7 @@ pub enum ManageError {
     },
     /// Not virtio.
     #[error(
-        "{bdf} is no virtio function (vendor {vendor:#06x}, device {device:#06x}; virtio has vendor 0x1af4): name the virtio PF of the card"
+        "{bdf} is not a virtio function (vendor {vendor:#06x}, device {device:#06x}; virtio has vendor 0x1af4): name the virtio PF of the card"
     )]
     NotVirtio {
         /// What was named.

@@ -117,7 +117,7 @@ pub(super) fn load(host: &Host, pf: Bdf) -> Result<Option<Before>, ManageError> 
     let before: Before = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     let named = [&before.driver, &before.driver_override];
     if let Some(name) = named.into_iter().flatten().find(|name| !is_driver_name(name)) {
-        return Err(wrong(format!("{name:?} is no driver")));
+        return Err(wrong(format!("{name:?} is not a driver")));
     }
     Ok(Some(before))
 }

@@ -256,7 +256,7 @@ pub(super) fn judge_sizes(checks: &mut Checks, sizes: &[u32], vectors: Option<u1
         let fix = "update the device's firmware: legacy queues have to be powers of two";
         checks.fail(
             "queue_sizes",
-            format!("{detail}; {odd} is no power of two, and legacy drivers cannot choose another size"),
+            format!("{detail}; {odd} is not a power of two, and legacy drivers cannot choose another size"),
             fix,
         );
     } else if most > IPXE {

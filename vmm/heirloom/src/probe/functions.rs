@@ -27,7 +27,7 @@ pub(super) fn vf_and_pf(checks: &mut Checks, request: &ProbeRequest, vf: Bdf) {
             checks.about(vf);
             checks.fail(
                 "vf",
-                "it is no virtual function, or its PF does not list it",
+                "it is not a virtual function, or its PF does not list it",
                 "name a VF; heirloom probe --all shows them",
             );
         }

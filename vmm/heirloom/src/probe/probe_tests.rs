@@ -137,7 +137,7 @@ fn pfs_that_cannot_be_used() {
     assert_eq!(find(&report, "pf", CARD).detail, "it cannot have VFs (no SR-IOV)");
     let report = probe(&fixture, Target::Pf(bdf("0000:99:00.0")));
     assert_eq!(find(&report, "pf", "0000:99:00.0").result, Fail);
-    for (named, says) in [(PF, "no virtual function"), ("0000:99:00.0", "there is no PCI function")] {
+    for (named, says) in [(PF, "not a virtual function"), ("0000:99:00.0", "there is no PCI function")] {
         let report = probe(&fixture, Target::Vf(bdf(named)));
         assert!(find(&report, "vf", named).detail.contains(says), "{report:#?}");
         assert!(!report.usable);
@@ -362,7 +362,7 @@ fn queue_sizes_against_firmware() {
     for (sizes, result, says) in [
         (&[][..], Fail, "no queue 0"),
         (&[128, 64], Pass, "2 queues of 128, 64"),
-        (&[129], Fail, "no power of two"),
+        (&[129], Fail, "not a power of two"),
         (&[256, 64], Warn, "iPXE takes 256"),
         (&[512], Warn, "more than SeaBIOS (128) and iPXE (256)"),
     ] {

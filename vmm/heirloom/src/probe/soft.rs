@@ -47,7 +47,7 @@ pub(super) fn sockets(checks: &mut Checks, folder: &Path, deep: bool) {
     let fix = format!("heirloom soft-pf --socket-dir {} --vf net,loopback", folder.display());
     match fs::metadata(&path) {
         Ok(found) if found.file_type().is_socket() => checks.pass("pf_socket", "there is a socket"),
-        Ok(_) => return checks.fail("pf_socket", "it is no socket", fix),
+        Ok(_) => return checks.fail("pf_socket", "it is not a socket", fix),
         Err(error) => return checks.fail("pf_socket", format!("cannot be looked at: {error}"), fix),
     }
     let vfs: Vec<_> =

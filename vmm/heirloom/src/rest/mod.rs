@@ -58,7 +58,7 @@ impl Service for Monitor {
             ProbeWhat::Vf(address) => match target(address, "vf")? {
                 Target::Pf(bdf) => {
                     return Err(
-                        Fault::new(Code::InvalidField, format!("{bdf} is no virtual function: try pf=")).at("vf")
+                        Fault::new(Code::InvalidField, format!("{bdf} is not a virtual function: try pf=")).at("vf")
                     );
                 }
                 vf => vf,

@@ -51,7 +51,7 @@ pub enum SummaryError {
         source: io::Error,
     },
     /// Not a line of a trace.
-    #[error("line {line} is no line of a trace: {reason}")]
+    #[error("line {line} is not a line of a trace: {reason}")]
     Line {
         /// Number of the line, from 1.
         line: u64,

@@ -138,16 +138,16 @@ const RESET: &str = r#"{"event":"reset","t":5,"device":"d","what":"machine"}"#;
 fn what_is_no_trace_is_refused_with_the_number_of_the_line() {
     assert_eq!(error(""), "the file is empty: no trace was recorded");
     assert!(error("# heirloom legacy accesses; seconds since x\n").contains("--trace-format json"));
-    assert!(error("ELF\n").starts_with("line 1 is no line of a trace: "));
-    assert!(error(&format!("{RESET}\n")).contains("line 1 is no line of a trace: a trace begins with"));
-    assert!(error(&format!("{START}\n{RESET}\n{{}}\n")).starts_with("line 3 is no line of a trace: missing field"));
+    assert!(error("ELF\n").starts_with("line 1 is not a line of a trace: "));
+    assert!(error(&format!("{RESET}\n")).contains("line 1 is not a line of a trace: a trace begins with"));
+    assert!(error(&format!("{START}\n{RESET}\n{{}}\n")).starts_with("line 3 is not a line of a trace: missing field"));
     assert!(error(&format!("{START}\n{RESET}\n\n{RESET}\n")).starts_with("line 3"));
-    assert!(error(&format!("{START}\n{START}\n")).contains("line 2 is no line of a trace: a second trace"));
+    assert!(error(&format!("{START}\n{START}\n")).contains("line 2 is not a line of a trace: a second trace"));
     assert!(error(&START.replace(":1,", ":2,")).contains("format 2, and this heirloom reads format 1"));
     assert!(error(&format!("{START}\n{}\n", RESET.replace("\"t\":5", "\"t\":-5"))).starts_with("line 2"));
     assert!(error(&format!("{START}\n{}\n", "x".repeat(100_000))).contains("longer than 65536 bytes"));
     let many: String = (0..65).map(|n| format!("{}\n", RESET.replace("\"d\"", &format!("\"d{n}\"")))).collect();
-    assert!(error(&format!("{START}\n{many}")).contains("line 66 is no line of a trace: device 'd64' is one more"));
+    assert!(error(&format!("{START}\n{many}")).contains("line 66 is not a line of a trace: device 'd64' is one more"));
 }
 
 #[test]

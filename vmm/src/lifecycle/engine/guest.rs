@@ -3,7 +3,7 @@
 
 use api::Fault;
 
-use super::super::tally::count;
+use super::super::counters::count;
 use super::super::vm::Failure;
 use super::super::{Ended, EventKind};
 use super::Engine;
@@ -21,18 +21,18 @@ impl Engine {
             ExitReason::Reset => (Ended::Reset, EventKind::GuestReset),
             ExitReason::Crashed(report) => {
                 let reason = report.cause.to_string();
-                count(&self.tally.crashes);
+                count(&self.counters.crashes);
                 if !self.options.ends_with_guest {
                     tracing::error!("the guest crashed\n{report}");
                 }
                 (Ended::Crashed(report), EventKind::Crashed { reason })
             }
             // Nobody but this module stops a machine, and it takes the machine away then.
-            ExitReason::Stopped => (Ended::Left, EventKind::Shutdown),
+            ExitReason::Stopped => (Ended::FromConsole, EventKind::Shutdown),
         };
         self.control.events().publish(event);
         if matches!(ended, Ended::Reset) {
-            count(&self.tally.guest_resets);
+            count(&self.counters.guest_resets);
             if !self.options.no_reboot {
                 tracing::info!("the guest resets itself");
                 return self.restart(&ended.to_string());
@@ -61,9 +61,9 @@ impl Engine {
         }
     }
 
-    /// A wish that came meanwhile goes before what the guest did.
+    /// A request to stop that came meanwhile goes before what the guest did.
     fn after_the_end(&mut self, why: &str) -> Result<(), SetupError> {
-        let why = self.wish.granted().map_or_else(|| why.to_owned(), |wish| wish.to_string());
+        let why = self.stop_request.ended().map_or_else(|| why.to_owned(), |ended| ended.to_string());
         match self.shut_down(&why) {
             Err(Failure::Setup(error)) if self.options.ends_with_guest => Err(error),
             Err(failure) => {

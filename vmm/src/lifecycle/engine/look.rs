@@ -53,7 +53,7 @@ impl Engine {
         metrics::render(&Snapshot {
             state: self.control.state(),
             events: self.control.events().published(),
-            tally: &self.tally,
+            counters: &self.counters,
             figures: &self.figures(),
         })
     }

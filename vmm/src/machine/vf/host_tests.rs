@@ -50,7 +50,7 @@ fn what_is_no_vf_or_has_another_pf_is_told_with_the_fix() {
     let sysfs = sysfs(dir.path());
     let error = |vf: &str, said: Option<&str>| route(&sysfs, &plan(vf, said, AdminMode::Auto)).unwrap_err().to_string();
     let text = error("0000:41:00.0", None);
-    assert!(text.contains("no virtual function") && text.contains("--device vfio=0000:41:00.0"), "{text}");
+    assert!(text.contains("not a virtual function") && text.contains("--device vfio=0000:41:00.0"), "{text}");
     let text = error("0000:41:00.1", Some("0000:42:00.0"));
     assert!(text.contains("of 0000:41:00.0, not of 0000:42:00.0: leave pf= out"), "{text}");
     let text = error("0000:99:00.1", None);
