@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use arch::{irq, layout};
 use devices::bus::{Bus, IoDevice, Range};
-use devices::chipset::{AcpiPm, Cmos, DebugPort, I8042, SerialPort};
-use devices::pci::{CONFIG_PORTS, PciRoot};
+use devices::chipset::{AcpiPm, Cmos, DebugPort, I8042, SerialPort, acpi_pm, cmos, debug_port, i8042, serial};
+use devices::pci::{CONFIG_PORTS, INTX_IRQS, PciRoot};
 
 use super::{Platform, SetupError};
 
@@ -21,6 +21,18 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 const COM1_IRQ: u32 = 4;
 /// IRQ of the keyboard.
 const KEYBOARD_IRQ: u32 = 1;
+
+// The tables that the guest reads name the ports and lines that devices decode and drive. `arch` and `devices` know
+// nothing of each other, so it is made sure of here.
+const _: () = {
+    assert!(serial::PORTS.0 == layout::COM1_IO as u64);
+    assert!(cmos::PORTS.0 == layout::RTC_IO as u64);
+    assert!(acpi_pm::PORTS.0 == layout::PM1A_EVENT_IO as u64);
+    assert!(CONFIG_PORTS.0 == layout::PCI_CONFIG_IO as u64);
+    let [first, second] = INTX_IRQS;
+    let [table_first, table_second] = irq::PCI_LINES;
+    assert!(first == table_first && second == table_second);
+};
 
 /// What the machine still has to do with its chipset after it is on the bus.
 pub(super) struct Chipset {
@@ -41,15 +53,15 @@ impl Chipset {
         let keyboard = platform.lines.edge_irq(KEYBOARD_IRQ)?;
         let power = Arc::new(AcpiPm::new(platform.lines.share(irq::SCI.into())?));
         let above_4g = memory.saturating_sub(layout::PCI_MMIO_START);
-        let devices: [(u64, u64, Arc<dyn IoDevice>); 6] = [
-            (layout::COM1_IO.into(), 8, serial.clone()),
-            (0x60, 5, Arc::new(I8042::new(Some(keyboard)))),
-            (layout::RTC_IO.into(), 2, Arc::new(Cmos::new(memory - above_4g, above_4g))),
-            (0x80, 1, Arc::new(DebugPort::default())),
-            (layout::PM1A_EVENT_IO.into(), 12, power.clone()),
-            (CONFIG_PORTS.0, CONFIG_PORTS.1, root.clone()),
+        let devices: [((u64, u64), Arc<dyn IoDevice>); 6] = [
+            (serial::PORTS, serial.clone()),
+            (i8042::PORTS, Arc::new(I8042::new(Some(keyboard)))),
+            (cmos::PORTS, Arc::new(Cmos::new(memory - above_4g, above_4g))),
+            (debug_port::PORTS, Arc::new(DebugPort::default())),
+            (acpi_pm::PORTS, power.clone()),
+            (CONFIG_PORTS, root.clone()),
         ];
-        for (base, size, device) in devices {
+        for ((base, size), device) in devices {
             let range = Range::new(base, size).ok_or(SetupError::Internal("a device without ports"))?;
             ports.insert(range, device)?;
         }

@@ -290,15 +290,3 @@ fn place_functions(root: &PciRoot) -> Result<(), SetupError> {
         _ => Err(SetupError::Internal("the windows for PCI BARs are empty")),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    /// The guest's tables and the PCI functions know these lines each for themselves, because devices and boot
-    /// tables must not depend on each other.
-    #[test]
-    fn pci_functions_are_wired_to_the_lines_that_the_tables_call_pci() {
-        let mut lines = devices::pci::INTX_IRQS;
-        lines.sort_unstable();
-        assert_eq!(lines, arch::irq::PCI_LINES);
-    }
-}
