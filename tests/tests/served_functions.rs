@@ -23,11 +23,17 @@ struct Bench {
 
 impl Bench {
     fn new() -> Result<Self, String> {
+        Self::with(&[])
+    }
+
+    /// `words` are further ones for the server.
+    fn with(words: &[&str]) -> Result<Self, String> {
         let disk = TestDisk::new(64 << 10, 11)?;
         let mut server = Heirloom::plain(&["soft-pf", "--mixed", "--vf"])
             .arg(format!("blk,file={}", disk.path().display()))
             .args(&["--vf", "net,loopback", "--socket-dir"])
             .arg(disk.dir())
+            .args(words)
             .start()?;
         let mut line = String::new();
         let out = server.stdout.take().ok_or("the server has no output")?;
@@ -87,6 +93,24 @@ fn disk_pic() -> Result<(), String> {
 
 fn disk_msix() -> Result<(), String> {
     disk("msix")
+}
+
+/// A disk that ignores kicks before DRIVER_OK, and drivers that wait for what comes of them.
+fn early_kicks_of_a_disk_that_loses_them() -> Result<(), String> {
+    for (order, irq, keys) in
+        [("driver_ok", "msix", ""), ("features", "pic", ",early=start"), ("status", "ioapic", ",notify=exit")]
+    {
+        let bench = Bench::with(&["--quirk", "loses-early-kicks"])?;
+        let vf = format!("{}{keys}", bench.vf(1, "disk"));
+        let report = bench.run(&format!("test=early order={order} irq={irq}"), &[vf])?;
+        let disk = device(&report, "disk")?;
+        check(disk["kicks"]["early_starts"] == 1 && disk["kicks"]["replayed"] == 0, "the disk was not started", disk)?;
+    }
+    // A card is started by its first kick after the features.
+    let bench = Bench::with(&["--quirk", "loses-early-kicks"])?;
+    let report = bench.run("test=net irq=ioapic", &[bench.vf(2, "net")])?;
+    let net = device(&report, "net")?;
+    check(net["kicks"]["early_starts"] == 1, "the card was not started", net)
 }
 
 fn net() -> Result<(), String> {
@@ -161,7 +185,8 @@ fn errors_at_the_start() -> Result<(), String> {
 
 type Test = fn() -> Result<(), String>;
 
-const TESTS: [(&str, Test); 7] = [
+const TESTS: [(&str, Test); 8] = [
+    ("served_disk_that_loses_early_kicks", early_kicks_of_a_disk_that_loses_them),
     ("served_disk_with_pic", disk_pic),
     ("served_disk_with_msix", disk_msix),
     ("served_net", net),

@@ -102,6 +102,22 @@ fn blk(irq: &str, keys: &'static str) -> Result<(), String> {
     }
 }
 
+/// A driver that waits for sectors before DRIVER_OK.
+fn early(order: &str, irq: &str, keys: &'static str) -> Result<(), String> {
+    let bench = Bench::new(&format!("test=early order={order} irq={irq}"))?.disk_keys(keys);
+    let expected = fnv1a(&bench.disk.bytes()?[..4 * 512]);
+    let (finished, report) = bench.run()?;
+    finished.expect_output(&format!("GUEST early fnv1a={expected:08x}"))?;
+    let disk = device(&report, "disk")?;
+    let starts = u64::from(!keys.contains("early=pass"));
+    check(number(&disk["kicks"]["early_starts"])? == starts, "the kick did not start the disk once", disk)?;
+    check(number(&disk["kicks"]["early"])? >= 1 && disk["faulted"].is_null(), "no early kick, or out of service", disk)
+}
+
+fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(2_166_136_261, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(16_777_619))
+}
+
 fn net(irq: &str, keys: &'static str) -> Result<(), String> {
     let (finished, report) = Bench::new(&format!("test=net irq={irq} count=5"))?.net_keys(keys).run()?;
     finished.expect_output("GUEST net pings=5")?;
@@ -453,6 +469,11 @@ const TESTS: &[(&str, Test)] = &[
     ("blk_intx_through_the_pics", || blk("pic", "")),
     ("blk_intx_through_the_ioapic", || blk("ioapic", ",irq=intx")),
     ("blk_msix", || blk("msix", "")),
+    ("early_driver_ok_last_poll", || early("driver_ok", "poll", "")),
+    ("early_driver_ok_last_msix", || early("driver_ok", "msix", "")),
+    ("early_features_last_pic", || early("features", "pic", ",notify=exit")),
+    ("early_no_status_ioapic", || early("status", "ioapic", "")),
+    ("early_pass_to_a_disk_that_serves_it", || early("driver_ok", "msix", ",early=pass")),
     ("blk_msix_only_device", || blk("msix", ",irq=msix,notify=exit")),
     ("net_polled", || net("poll", "")),
     ("net_intx", || net("pic", ",irq=intx")),

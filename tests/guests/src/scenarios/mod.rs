@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `hello` | it starts, prints, and powers off |
 //! | `blk` | reads the whole disk, writes a pattern, flushes, reads it back |
+//! | `early` | reads sectors before DRIVER_OK; `order=driver_ok\|features\|status` is what comes after the first ones |
 //! | `net` | ARP and ping through the first network card |
 //! | `bars` | moves the I/O BAR about, off, and onto another one |
 //! | `sweep` | every offset and width of the I/O BAR, with garbage, then the disk still works |
@@ -39,6 +40,7 @@ use crate::cmdline::Cmdline;
 use crate::interrupts;
 use crate::port;
 use crate::virtio::Interrupts;
+use crate::virtio::blk::Order;
 
 /// Why a scenario failed.
 pub enum Reason {
@@ -82,6 +84,7 @@ pub fn run(name: &str, cmdline: &Cmdline) -> Result<(), Reason> {
     match name {
         "hello" => Ok(()),
         "blk" => disk::run(index, irq),
+        "early" => disk::early(irq, order(cmdline)?),
         "net" => network::run(irq, cmdline.number("count", 3)),
         "bars" => bars::run(irq),
         "sweep" => sweep::run(),
@@ -103,6 +106,16 @@ pub fn run(name: &str, cmdline: &Cmdline) -> Result<(), Reason> {
         "reboot" if disk::mark_was_there(irq)? => Ok(()),
         "reboot" => reset(),
         _ => Err("there is no such test".into()),
+    }
+}
+
+/// What the driver of `test=early` has not written when it begins.
+fn order(cmdline: &Cmdline) -> Result<Order, Reason> {
+    match cmdline.value("order").unwrap_or_default() {
+        "driver_ok" => Ok(Order::DriverOkLast),
+        "features" => Ok(Order::FeaturesLast),
+        "status" => Ok(Order::NoStatus),
+        _ => Err("there is no such order".into()),
     }
 }
 

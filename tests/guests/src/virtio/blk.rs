@@ -16,6 +16,17 @@ pub enum Operation {
     Flush = 4,
 }
 
+/// What a driver has not written yet when it uses its queue for the first time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// DRIVER_OK, as in Linux before 3.19.
+    DriverOkLast,
+    /// Features neither, as in Linux 2.6.27.
+    FeaturesLast,
+    /// Nothing but the reset, as firmware does.
+    NoStatus,
+}
+
 /// A disk.
 pub struct Disk {
     pub transport: Transport,
@@ -33,6 +44,28 @@ impl Disk {
         transport.set_status(ACKNOWLEDGE | DRIVER | DRIVER_OK);
         let sectors = (0..8).fold(0, |sum, byte| sum | u64::from(transport.config(byte)) << (8 * byte));
         Ok(Self { transport, ring, sectors })
+    }
+
+    /// Brings up a disk that can be asked before DRIVER_OK, in the order of a kernel of that time. The rest of the
+    /// order is left to [`Self::ready`].
+    pub fn open_early(interrupts: Interrupts, order: Order) -> Result<Self, &'static str> {
+        let transport = Transport::open(2, 0, interrupts)?;
+        match order {
+            Order::DriverOkLast => transport.set_features(transport.features() & FLUSH_FEATURE),
+            Order::FeaturesLast => {}
+            Order::NoStatus => transport.reset(),
+        }
+        let mut ring = Ring::new(0);
+        transport.set_up_queue(0, &mut ring)?;
+        Ok(Self { transport, ring, sectors: 1 })
+    }
+
+    /// What follows the probe of kernels of that time.
+    pub fn ready(&self, order: Order) {
+        if order != Order::DriverOkLast {
+            self.transport.set_features(self.transport.features() & FLUSH_FEATURE);
+        }
+        self.transport.set_status(ACKNOWLEDGE | DRIVER | DRIVER_OK);
     }
 
     /// Page of the ring.
