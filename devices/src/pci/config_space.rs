@@ -3,6 +3,7 @@
 //! Pure: it says what changed and leaves it to its owner to act. Source: PCI Local Bus 3.0, chapter 6.
 
 use bitflags::bitflags;
+use serde::{Deserialize, Serialize};
 
 use super::bar::{BAR_COUNT, BarLayout};
 use super::capability::Allocator;
@@ -79,6 +80,11 @@ pub struct Identity {
     /// Subsystem id; the device type of a legacy virtio function.
     pub subsystem_id: u16,
 }
+
+/// What a guest wrote into a configuration space, to be saved and set again: each byte with a writable bit, by its
+/// offset. What is read-only is the function's, and no state changes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigSpaceState(Vec<(u16, u8)>);
 
 /// The registers of one function.
 #[derive(Clone, Debug)]
@@ -275,6 +281,20 @@ impl ConfigSpace {
     /// All 4096 bytes, as reads see them.
     pub fn bytes(&self) -> &[u8] {
         self.registers.bytes()
+    }
+
+    /// What the guest wrote.
+    pub fn state(&self) -> ConfigSpaceState {
+        let all = (0..u16::MAX).zip(self.bytes());
+        let writable = |offset: &u16| self.registers.writable(*offset, Width::B1) != 0;
+        ConfigSpaceState(all.filter(|(offset, _)| writable(offset)).map(|(offset, byte)| (offset, *byte)).collect())
+    }
+
+    /// Goes on from `state`, as if the guest had written it: bits that it cannot write stay.
+    pub fn set_state(&mut self, state: &ConfigSpaceState) {
+        for (offset, byte) in &state.0 {
+            self.registers.write(*offset, Width::B1, (*byte).into());
+        }
     }
 
     /// Function level reset: power-on values everywhere, so COMMAND is 0 and no BAR is placed.

@@ -305,3 +305,18 @@ proptest! {
         prop_assert_eq!(config.bytes(), fresh);
     }
 }
+
+#[test]
+fn a_saved_state_brings_back_what_a_guest_wrote_and_nothing_else() {
+    let mut space = ConfigSpace::new(&NET);
+    space.add_bar(0, BarKind::Io, 64).unwrap();
+    space.write(4, Width::B2, 0x405);
+    space.write(0x10, Width::B4, 0xc000);
+    let saved = serde_json::to_string(&space.state()).unwrap();
+    space.reset();
+    space.set_state(&serde_json::from_str(&saved).unwrap());
+    assert_eq!((space.read(4, Width::B2), space.bar(0).unwrap().base), (0x405, 0xc000));
+    let before = space.bytes().to_vec();
+    space.set_state(&serde_json::from_str("[[0,255],[61,9],[4095,1],[65535,1]]").unwrap());
+    assert_eq!(space.bytes(), before, "read-only, or outside");
+}

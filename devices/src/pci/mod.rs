@@ -32,11 +32,11 @@ pub mod root;
 
 pub use bar::BAR_COUNT;
 pub use config_error::ConfigError;
-pub use config_space::{Changed, Command, ConfigSpace, Identity};
+pub use config_space::{Changed, Command, ConfigSpace, ConfigSpaceState, Identity};
 pub use device::{BarKind, BarWindow, PciDevice};
 pub use intx::{INTX_IRQS, IntxPin, intx_irq};
 pub use isa_bridge::IsaBridge;
-pub use msix::{MSIX_CONTROL_OFFSET, Msix, MsixChange};
+pub use msix::{MSIX_CONTROL_OFFSET, Msix, MsixChange, MsixState};
 pub use msix_layout::{MSIX_MAX_VECTORS, MsixLayout, MsixLayoutError};
 pub use register_file::CONFIG_SPACE_SIZE;
 pub use resources::AssignError;

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -79,6 +80,15 @@ struct State {
     failure_logged: bool,
 }
 
+/// What a guest made of the vectors, to be saved and set again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MsixState {
+    enabled: bool,
+    function_masked: bool,
+    /// Address, data and mask bit of each vector.
+    vectors: Vec<(u64, u32, bool)>,
+}
+
 /// All vectors of one function.
 pub struct Msix {
     name: String,
@@ -138,6 +148,26 @@ impl Msix {
             (true, false) => MsixChange::Disabled,
             _ => MsixChange::None,
         }
+    }
+
+    /// What the guest made of the vectors. Pending signals are in the eventfds and not in it.
+    pub fn state(&self) -> MsixState {
+        let state = self.lock();
+        let of = |entry: &Entry| (entry.message.address, entry.message.data, entry.masked);
+        let vectors = state.entries.iter().map(of).collect();
+        MsixState { enabled: state.enabled, function_masked: state.function_masked, vectors }
+    }
+
+    /// Goes on from `saved`. Vectors that this function has not are left out, and those that it has more stay.
+    pub fn set_state(&self, saved: &MsixState) {
+        let mut state = self.lock();
+        state.enabled = saved.enabled;
+        state.function_masked = saved.function_masked;
+        for (entry, (address, data, masked)) in state.entries.iter_mut().zip(&saved.vectors) {
+            entry.message = MsiMessage { address: address & !3, data: *data };
+            entry.masked = *masked;
+        }
+        self.apply_all(&mut state);
     }
 
     /// Reset: disabled, every vector masked with an empty message. Signals stay in the eventfds.

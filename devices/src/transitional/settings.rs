@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::contract::LegacyRegisters;
 use crate::contract::platform::{IrqLine, MsiSource, PortEvents};
 use crate::function::{FunctionError, PciFunction};
 use crate::pci::{ConfigError, MsixLayoutError};
-use crate::transitional::kicks::early::EarlyKicks;
 
 /// Which interrupts the guest is offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +38,31 @@ pub enum NotifyMode {
     Ioeventfd,
     /// With an exit each.
     Exit,
+}
+
+/// What becomes of kicks before DRIVER_OK.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EarlyKicks {
+    /// The first one starts the device. A network card is not started before its driver wrote the features: they
+    /// decide how long the header of a frame is, and a device may look at them when it starts.
+    #[default]
+    Auto,
+    /// They are passed on, and repeated at DRIVER_OK.
+    Pass,
+    /// The first one starts the device, whatever it is.
+    Start,
+}
+
+impl EarlyKicks {
+    /// Its name in options and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Pass => "pass",
+            Self::Start => "start",
+        }
+    }
 }
 
 /// What the operator says about a function.

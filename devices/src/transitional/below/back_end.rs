@@ -3,26 +3,88 @@
 //! service is left alone. Callers hold the function's lock, so there is one access at a time.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::fault::Faults;
-use crate::contract::{Area, LegacyRegisters, RegisterError, Wait, Width};
+use crate::contract::{Area, LegacyRegisters, NotifyAddress, RegisterError, Wait, Width};
 use crate::transitional::layout::decode::{Direction, Register};
+use crate::transitional::layout::identity::DeviceType;
 use crate::transitional::telemetry::stats::Stats;
 use crate::transitional::telemetry::trace::{DeviceTrace, SentCommand};
 
 /// Legacy registers with a deadline.
 pub struct BackEnd {
-    pub(in crate::transitional) registers: Arc<dyn LegacyRegisters>,
-    pub(in crate::transitional) deadline: Duration,
-    pub(in crate::transitional) cancelled: Arc<AtomicBool>,
-    pub(in crate::transitional) faults: Arc<Faults>,
-    pub(in crate::transitional) stats: Arc<Stats>,
-    pub(in crate::transitional) trace: Arc<DeviceTrace>,
+    registers: Arc<dyn LegacyRegisters>,
+    deadline: Duration,
+    cancelled: Arc<AtomicBool>,
+    faults: Arc<Faults>,
+    stats: Arc<Stats>,
+    trace: Arc<DeviceTrace>,
 }
 
 impl BackEnd {
+    /// The `registers` of the function `id`, a `device`, in service. Each access ends at `deadline`, and all when
+    /// `cancelled` is set.
+    pub fn new(
+        (id, device): (&str, DeviceType),
+        registers: Arc<dyn LegacyRegisters>,
+        deadline: Duration,
+        cancelled: Arc<AtomicBool>,
+    ) -> Self {
+        let faults = Arc::new(Faults::new(id));
+        let trace = DeviceTrace::new(id, device);
+        faults.trace(&trace);
+        Self { registers, deadline, cancelled, faults, stats: Arc::new(Stats::default()), trace }
+    }
+
+    /// The function's failures, and whether it is in service.
+    pub fn faults(&self) -> &Arc<Faults> {
+        &self.faults
+    }
+
+    /// What is counted of the function.
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.stats
+    }
+
+    /// The function's end of a tracer.
+    pub fn trace(&self) -> &Arc<DeviceTrace> {
+        &self.trace
+    }
+
+    /// Where to kick, in the device's order of preference.
+    pub fn notify_addresses(&self) -> &[NotifyAddress] {
+        self.registers.notify_addresses()
+    }
+
+    /// How many bytes of device configuration can be reached; `None` if all.
+    pub fn config_reach(&self) -> Option<u8> {
+        self.registers.config_reach()
+    }
+
+    /// Whether the VM stops.
+    pub fn is_stopping(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Reads a register of Common within `wait`, as a part of [`Self::counted`].
+    pub fn read_within(&self, offset: u8, width: Width, wait: &Wait<'_>) -> Result<u32, RegisterError> {
+        self.sends(Direction::Read, Area::Common, offset, width);
+        self.registers.read(Area::Common, offset, width, wait)
+    }
+
+    /// Writes a register of Common within `wait`, as a part of [`Self::counted`].
+    pub fn write_within(&self, offset: u8, width: Width, value: u32, wait: &Wait<'_>) -> Result<(), RegisterError> {
+        self.sends(Direction::Write, Area::Common, offset, width);
+        self.registers.write(Area::Common, offset, width, value, wait)
+    }
+
+    /// The deadline of one access.
+    pub const fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// Reads a whole header register; `None` if that failed, which is counted.
     pub fn read(&self, register: Register) -> Option<u32> {
         self.read_area(Area::Common, register.offset(), register.width()).ok()
@@ -61,13 +123,13 @@ impl BackEnd {
         )
     }
 
-    /// Counts an access to the registers below; to be called before each.
-    pub fn sends(&self, direction: Direction, area: Area, offset: u8, width: Width) {
+    /// Counts an access to the registers below.
+    fn sends(&self, direction: Direction, area: Area, offset: u8, width: Width) {
         self.stats.commands.add();
         self.trace.command(SentCommand { direction, area, offset, width });
     }
 
-    /// Runs accesses that call [`Self::sends`] within `limit`, also while out of service: a reset has to try.
+    /// Runs accesses within `limit`, also while out of service: a reset has to try.
     pub fn counted<T>(
         &self,
         access: impl FnOnce(&Wait<'_>) -> Result<T, RegisterError>,

@@ -5,37 +5,15 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use serde::Serialize;
-
 use crate::contract::{FailureKind, RegisterError};
-use crate::transitional::telemetry::stats::Counter;
+use crate::transitional::telemetry::counter::Counter;
+use crate::transitional::telemetry::reports::ErrorCounts;
 use crate::transitional::telemetry::trace::DeviceTrace;
 
 /// Whether no access after this failure makes sense: each would wait for its deadline again, or go
 /// to a function that is not there.
 fn is_fatal(error: &RegisterError) -> bool {
     matches!(error, RegisterError::Timeout | RegisterError::Dead(_) | RegisterError::Full | RegisterError::Gone(_))
-}
-
-/// Failures by kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ErrorCounts {
-    /// Refused by the device.
-    pub refused: u64,
-    /// Past the deadline.
-    pub timeout: u64,
-    /// Given up because the VM stops.
-    pub cancelled: u64,
-    /// Answers too short.
-    pub short: u64,
-    /// No room in the admin queue.
-    pub full: u64,
-    /// Admin queue dead.
-    pub dead: u64,
-    /// No such register below.
-    pub no_register: u64,
-    /// Operations on the function that failed.
-    pub function: u64,
 }
 
 /// What happened to a function's service.
@@ -98,7 +76,10 @@ impl Faults {
 
     fn tell(&self, change: FaultChange<'_>) {
         if let Some(trace) = self.trace.get() {
-            trace.fault(change);
+            match change {
+                FaultChange::Faulted(reason) => trace.faulted(reason),
+                FaultChange::Recovered => trace.recovered(),
+            }
         }
         if let Some(observer) = self.observer.get() {
             observer(change);

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::transitional::device::{Core, TransitionalDevice};
+use super::{Core, TransitionalDevice};
 use crate::transitional::layout::decode::Register;
-use crate::transitional::registers::cache::RegisterState;
 use crate::transitional::telemetry::feature_names::feature_names;
 
 /// Between two looks at a lock that a register access holds.
@@ -56,8 +55,8 @@ impl TransitionalDevice {
     /// The registers, unless an access below holds them for longer than `patience`: `None` then.
     pub fn mirror(&self, patience: Duration) -> Option<RegisterMirror> {
         let core = self.lock_within(patience)?;
-        let names = |features| feature_names(self.layout.device, features);
-        let cache = &core.cache;
+        let names = |features| feature_names(self.registers.layout().device, features);
+        let cache = &core.registers;
         let offered = cache.written(Register::DeviceFeatures);
         let driver_features = cache.written(Register::DriverFeatures).unwrap_or(0);
         let queues = cache.queues().map(|(index, queue)| QueueMirror {
@@ -74,19 +73,9 @@ impl TransitionalDevice {
             device_status: cache.status(),
             device_status_names: status_names(cache.status()),
             config_msix_vector: cache.known(Register::ConfigVector).map(|vector| vector as u16),
-            msix_enabled: core.guest_msix,
+            msix_enabled: core.interrupts.guest_msix(),
             queues: queues.filter(|queue| queue.address != 0 || queue.size.unwrap_or(0) != 0).collect(),
         })
-    }
-
-    /// All that is known of the registers, to be saved.
-    pub fn register_state(&self) -> RegisterState {
-        self.lock().cache.state()
-    }
-
-    /// Goes on from a saved `state` of the registers. Sends nothing: the caller has brought the device there.
-    pub fn set_register_state(&self, state: RegisterState) {
-        self.lock().cache.set_state(state);
     }
 
     fn lock_within(&self, patience: Duration) -> Option<MutexGuard<'_, Core>> {

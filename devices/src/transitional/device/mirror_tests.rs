@@ -53,11 +53,11 @@ fn faults_and_recoveries_are_told_once_each_and_remembered() {
             FaultChange::Recovered => "recovered".to_owned(),
         });
     });
-    bench.device.faults.fault("one".into());
-    bench.device.faults.fault("two".into());
-    bench.device.faults.recover();
-    bench.device.faults.recover();
-    bench.device.faults.fault("three".into());
+    bench.device.back_end.faults().fault("one".into());
+    bench.device.back_end.faults().fault("two".into());
+    bench.device.back_end.faults().recover();
+    bench.device.back_end.faults().recover();
+    bench.device.back_end.faults().fault("three".into());
     assert_eq!(*seen.lock().unwrap(), ["one", "recovered", "three"]);
     assert_eq!(bench.device.fault_history(), (2, Some("three".to_owned())));
     assert_eq!(bench.read(18, Width::B1), 0, "the status that the guest wrote last");

@@ -1,52 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The report of one function, for `vm.info`.
 
+use super::TransitionalDevice;
 use crate::transitional::below::fault::FaultChange;
-use crate::transitional::device::TransitionalDevice;
 use crate::transitional::telemetry::access_counts::RegisterAccesses;
-use crate::transitional::telemetry::stats::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
+use crate::transitional::telemetry::reports::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
 
 impl TransitionalDevice {
     /// Has `observer` told when the function goes out of service, and when it is back; once in its life. It is
     /// called on vCPU threads and must not wait.
     pub fn observe_faults(&self, observer: impl Fn(FaultChange<'_>) + Send + Sync + 'static) {
-        self.faults.observe(Box::new(observer));
+        self.back_end.faults().observe(Box::new(observer));
     }
 
     /// The guest's accesses to BAR0 by register.
     pub fn register_accesses(&self) -> Vec<RegisterAccesses> {
-        self.stats.by_register.snapshot()
+        self.back_end.stats().by_register.snapshot()
     }
 
     /// How often the function went out of service, and why it did last.
     pub fn fault_history(&self) -> (u64, Option<String>) {
-        self.faults.history()
+        self.back_end.faults().history()
     }
 
     /// The state of the function and what it counted. Never waits for a register access, so that a
     /// function with a dead PF can be looked at.
     pub fn report(&self) -> DeviceReport {
         let (status, guest_msix) = self.published();
-        let stats = &self.stats;
-        let links = self.notifier.linked();
+        let stats = self.back_end.stats();
+        let ioeventfds = self.kicks.without_exits();
         DeviceReport {
             id: self.config.id.clone(),
-            device: self.layout.device,
-            function: self.vf.name().to_owned(),
-            interrupts: match (guest_msix, self.intx) {
+            device: self.registers.layout().device,
+            function: self.vf_name.clone(),
+            interrupts: match (guest_msix, self.interrupts.offers_intx()) {
                 (true, _) => InterruptReport::Msix,
                 (false, true) => InterruptReport::Intx,
                 (false, false) => InterruptReport::None,
             },
             status,
-            queues: self.notifier.configured(),
-            notify: self.notifier.describe(),
+            queues: self.kicks.configured(),
+            notify: self.kicks.describe(),
             early: self.config.early_kicks,
             kicks: KickReport {
                 store: stats.kicks_stored.get(),
-                ioeventfd: links.kicks,
-                ioeventfd_queues: links.live,
-                ioeventfd_uncounted: links.uncounted,
+                ioeventfd: ioeventfds.kicks,
+                ioeventfd_queues: ioeventfds.live,
+                ioeventfd_uncounted: ioeventfds.uncounted,
                 admin: stats.kicks_commanded.get(),
                 dropped: stats.kicks_dropped.get(),
                 early: stats.kicks_early.get(),
@@ -67,8 +67,8 @@ impl TransitionalDevice {
             },
             resets: stats.resets.get(),
             function_resets: stats.function_resets.get(),
-            errors: self.faults.counts(),
-            faulted: self.faults.reason(),
+            errors: self.back_end.faults().counts(),
+            faulted: self.back_end.faults().reason(),
         }
     }
 }

@@ -21,9 +21,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use crate::bus::Width;
 use crate::contract::platform::IrqLine;
-use crate::pci::{BarWindow, Changed, Command, ConfigSpace, IntxPin};
+use crate::pci::{BarWindow, Changed, Command, ConfigSpace, ConfigSpaceState, IntxPin};
 
 /// ISR bit: some queue has used buffers.
 pub const ISR_QUEUE: u8 = 1;
@@ -62,12 +64,20 @@ pub struct ConfigWrite {
     pub windows_moved: bool,
 }
 
+/// All that there is to save.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedConfig {
+    space: ConfigSpaceState,
+    isr: u8,
+    active: bool,
+}
+
 /// Configuration space, interrupt status and pin of one function.
-pub struct Front {
+pub struct GuestConfig {
     state: Mutex<State>,
 }
 
-impl Front {
+impl GuestConfig {
     /// Nothing pending, MSI-X off. Without a `line` there is no pin to raise.
     pub fn new(space: ConfigSpace, line: Option<Arc<dyn IrqLine>>) -> Self {
         let pin = line.map(IntxPin::new);
@@ -137,6 +147,21 @@ impl Front {
         if let Some(pin) = &mut state.pin {
             pin.refresh(&mut state.space);
         }
+    }
+
+    /// All that there is to save.
+    pub fn state(&self) -> SavedConfig {
+        let state = self.lock();
+        SavedConfig { space: state.space.state(), isr: state.isr, active: state.active }
+    }
+
+    /// Goes on from `saved`: what is read-only stays, and the line is as the interrupt status says.
+    pub fn set_state(&self, saved: &SavedConfig) {
+        let mut state = self.lock();
+        state.space.set_state(&saved.space);
+        state.isr = saved.isr;
+        state.active = saved.active;
+        state.set_pin(saved.isr != 0 && saved.active);
     }
 
     /// BARs that are decoded.

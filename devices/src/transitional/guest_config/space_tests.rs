@@ -19,11 +19,11 @@ impl IrqLine for Line {
     }
 }
 
-fn front() -> (Arc<Line>, Front) {
+fn config() -> (Arc<Line>, GuestConfig) {
     let line = Arc::new(Line::default());
     let mut space = ConfigSpace::new(&DeviceType::Net.identity());
     space.set_interrupt(1, 11);
-    (line.clone(), Front::new(space, Some(line)))
+    (line.clone(), GuestConfig::new(space, Some(line)))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,7 +70,7 @@ impl Expected {
 fn every_interleaving_keeps_line_and_status_in_step() {
     let mut sequences = 0;
     for number in 0..STEPS.len().pow(5) {
-        let (line, front) = front();
+        let (line, config) = config();
         let mut expected = Expected::default();
         let mut rest = number;
         for _ in 0..5 {
@@ -79,20 +79,20 @@ fn every_interleaving_keeps_line_and_status_in_step() {
             let before = expected.bits;
             expected.step(step);
             match step {
-                Step::Queue => drop(front.raise_if(ISR_QUEUE, || true)),
-                Step::Config => drop(front.raise_if(ISR_CONFIG, || true)),
-                Step::Read => assert_eq!(front.take_isr(), before),
-                Step::MsixOn => front.set_intx_active(false),
-                Step::MsixOff => front.set_intx_active(true),
-                Step::Disable => drop(front.write(4, Width::B2, 0x400)),
-                Step::Enable => drop(front.write(4, Width::B2, 0)),
-                Step::Clear => front.clear_isr(|| {}),
+                Step::Queue => drop(config.raise_if(ISR_QUEUE, || true)),
+                Step::Config => drop(config.raise_if(ISR_CONFIG, || true)),
+                Step::Read => assert_eq!(config.take_isr(), before),
+                Step::MsixOn => config.set_intx_active(false),
+                Step::MsixOff => config.set_intx_active(true),
+                Step::Disable => drop(config.write(4, Width::B2, 0x400)),
+                Step::Enable => drop(config.write(4, Width::B2, 0)),
+                Step::Clear => config.clear_isr(|| {}),
             }
             let high = line.high.load(Ordering::SeqCst);
             assert_eq!(high, expected.bits != 0 && !expected.disabled, "after {step:?} of sequence {number}");
-            assert_eq!(front.read(6, Width::B2) & 8 != 0, expected.bits != 0);
+            assert_eq!(config.read(6, Width::B2) & 8 != 0, expected.bits != 0);
         }
-        assert_eq!(front.take_isr(), expected.bits);
+        assert_eq!(config.take_isr(), expected.bits);
         sequences += 1;
     }
     assert_eq!(sequences, 32768);
@@ -103,21 +103,21 @@ fn every_interleaving_keeps_line_and_status_in_step() {
 #[test]
 fn no_event_is_lost_between_threads() {
     const WORK: u64 = 20_000;
-    let (line, front) = front();
+    let (line, config) = config();
     let announced = AtomicU64::new(0);
     let start = std::time::Instant::now();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..WORK {
                 announced.fetch_add(1, Ordering::SeqCst);
-                front.raise_if(ISR_QUEUE, || true);
+                config.raise_if(ISR_QUEUE, || true);
             }
         });
         let mut seen = 0;
         while seen < WORK {
             assert!(start.elapsed().as_secs() < 60, "an interrupt was lost at {seen} of {WORK}");
             if line.high.load(Ordering::SeqCst) {
-                assert_ne!(front.take_isr(), 0, "the bit is there before the line is up");
+                assert_ne!(config.take_isr(), 0, "the bit is there before the line is up");
                 seen = announced.load(Ordering::SeqCst);
             } else {
                 std::thread::yield_now();
@@ -128,15 +128,15 @@ fn no_event_is_lost_between_threads() {
 
 #[test]
 fn an_event_that_was_not_there_raises_nothing() {
-    let (line, front) = front();
-    assert!(!front.raise_if(ISR_QUEUE, || false));
+    let (line, config) = config();
+    assert!(!config.raise_if(ISR_QUEUE, || false));
     assert!(!line.high.load(Ordering::SeqCst));
-    assert_eq!(front.take_isr(), 0);
+    assert_eq!(config.take_isr(), 0);
 }
 
 #[test]
 fn without_a_line_the_status_can_still_be_polled() {
-    let front = Front::new(ConfigSpace::new(&DeviceType::Block.identity()), None);
-    assert!(front.raise_if(ISR_QUEUE, || true));
-    assert_eq!((front.take_isr(), front.take_isr()), (1, 0));
+    let config = GuestConfig::new(ConfigSpace::new(&DeviceType::Block.identity()), None);
+    assert!(config.raise_if(ISR_QUEUE, || true));
+    assert_eq!((config.take_isr(), config.take_isr()), (1, 0));
 }

@@ -10,7 +10,8 @@ use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use crate::function::eventfds;
-use crate::transitional::guest_config::space::{Front, ISR_CONFIG, ISR_QUEUE};
+use crate::transitional::below::back_end::BackEnd;
+use crate::transitional::guest_config::space::{GuestConfig, ISR_CONFIG, ISR_QUEUE};
 use crate::transitional::kicks::queue_set::MAX_QUEUES;
 use crate::transitional::telemetry::stats::Stats;
 use crate::transitional::telemetry::trace::DeviceTrace;
@@ -56,6 +57,11 @@ impl HiddenVectors {
         self.config.store(vector, Ordering::Release);
     }
 
+    /// The vector that configuration changes use.
+    pub fn config(&self) -> u16 {
+        self.config.load(Ordering::Acquire)
+    }
+
     /// Interrupt status bits that a signal of `vector` sets.
     fn isr_bits(&self, vector: usize) -> u8 {
         let is_config = vector == usize::from(self.config.load(Ordering::Acquire));
@@ -81,19 +87,29 @@ impl HiddenVectors {
 
 /// Raises INTx when a hidden vector is signalled. The event loop runs it.
 pub struct InterruptPump {
-    pub(in crate::transitional) vectors: Arc<HiddenVectors>,
-    pub(in crate::transitional) front: Arc<Front>,
-    pub(in crate::transitional) stats: Arc<Stats>,
-    pub(in crate::transitional) trace: Arc<DeviceTrace>,
+    vectors: Arc<HiddenVectors>,
+    guest_config: Arc<GuestConfig>,
+    stats: Arc<Stats>,
+    trace: Arc<DeviceTrace>,
 }
 
 impl InterruptPump {
+    /// From `vectors` to the line of `guest_config`, counted by `back_end`.
+    pub(super) fn new(vectors: &Arc<HiddenVectors>, guest_config: &Arc<GuestConfig>, back_end: &BackEnd) -> Self {
+        Self {
+            vectors: Arc::clone(vectors),
+            guest_config: Arc::clone(guest_config),
+            stats: Arc::clone(back_end.stats()),
+            trace: Arc::clone(back_end.trace()),
+        }
+    }
+
     /// The event is read under the lock of the status: a reset that clears the status and drains the
     /// events then finds either the event or the bit, and no stale interrupt comes after it.
     fn pump(&self, vector: usize) {
         let Some(event) = self.vectors.events.get(vector) else { return };
         let bits = self.vectors.isr_bits(vector);
-        if self.front.raise_if(bits, || eventfds::take(event).is_some()) {
+        if self.guest_config.raise_if(bits, || eventfds::take(event).is_some()) {
             self.trace.interrupt(bits, false);
             match bits {
                 ISR_CONFIG => self.stats.config_interrupts.add(),

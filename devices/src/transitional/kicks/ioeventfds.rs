@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-use super::notifier::Doorbell;
+use super::doorbell::Doorbell;
 use super::queue_set::QueueSet;
 use crate::contract::QUEUE_NOTIFY;
 use crate::contract::platform::PortEvents;
@@ -22,7 +22,7 @@ struct Live {
 }
 
 /// One queue's link, made or not.
-struct QueueLink {
+struct QueueIoeventfd {
     event: EventFd,
     live: Option<Live>,
     /// Kicks through links that ended.
@@ -35,7 +35,7 @@ struct QueueLink {
 
 /// What was made through the links of one function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkCounts {
+pub struct IoeventfdCounts {
     /// Kicks, where the function counts them.
     pub kicks: u64,
     /// Links that work now.
@@ -46,16 +46,16 @@ pub struct LinkCounts {
 
 /// The links of one function.
 #[derive(Default)]
-pub struct Links {
+pub struct Ioeventfds {
     name: String,
     port_events: Option<Arc<dyn PortEvents>>,
     /// Port of queue notify, while BAR0 is decoded.
     port: Option<u16>,
-    queues: BTreeMap<u16, QueueLink>,
+    queues: BTreeMap<u16, QueueIoeventfd>,
     logged: bool,
 }
 
-impl Links {
+impl Ioeventfds {
     /// No links; without `port_events` there will never be one. `name` is for logs.
     pub fn new(name: &str, port_events: Option<Arc<dyn PortEvents>>) -> Self {
         Self { name: name.to_owned(), port_events, ..Self::default() }
@@ -102,7 +102,7 @@ impl Links {
     fn make(&mut self, queue: u16, port: u16, doorbell: &Doorbell, ports: &dyn PortEvents) -> Result<(), String> {
         let link = match self.queues.entry(queue) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(QueueLink::new()?),
+            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(QueueIoeventfd::new()?),
         };
         if link.live.is_some() || link.failed_at == Some(port) {
             return Ok(());
@@ -118,16 +118,16 @@ impl Links {
     }
 
     /// What was made through links so far.
-    pub fn counts(&self) -> LinkCounts {
-        LinkCounts {
-            kicks: self.queues.values().map(QueueLink::kicks).fold(0, u64::wrapping_add),
+    pub fn counts(&self) -> IoeventfdCounts {
+        IoeventfdCounts {
+            kicks: self.queues.values().map(QueueIoeventfd::kicks).fold(0, u64::wrapping_add),
             live: self.queues.values().filter(|link| link.live.is_some()).count(),
             uncounted: self.queues.values().map(|link| link.uncounted).fold(0, u64::wrapping_add),
         }
     }
 }
 
-impl QueueLink {
+impl QueueIoeventfd {
     fn new() -> Result<Self, String> {
         let event = EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK).map_err(|error| format!("no eventfd: {error}"))?;
         Ok(Self { event, live: None, retired: 0, uncounted: 0, failed_at: None })

@@ -3,13 +3,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 /// Queues a function can have here. Legacy devices have a few; a network card with 64 queue pairs
 /// has 129.
 pub const MAX_QUEUES: u16 = 256;
 const WORDS: usize = MAX_QUEUES as usize / 64;
 
-/// Queue indices below [`MAX_QUEUES`]; larger ones are never in it.
-#[derive(Debug, Default)]
+/// Queue indices below [`MAX_QUEUES`]; larger ones are never in it. Saved as a list of them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<u16>", into = "Vec<u16>")]
 pub struct QueueSet {
     words: [AtomicU64; WORDS],
 }
@@ -45,6 +48,13 @@ impl QueueSet {
         }
     }
 
+    /// Has the queues of `other` in, and no others.
+    pub fn set(&self, other: &Self) {
+        for (word, value) in self.words.iter().zip(&other.words) {
+            word.store(value.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+    }
+
     /// Takes all out and says which were in, in ascending order.
     pub fn take(&self) -> impl Iterator<Item = u16> + use<> {
         let mut words = [0; WORDS];
@@ -63,6 +73,42 @@ impl QueueSet {
         members(words)
     }
 }
+
+impl FromIterator<u16> for QueueSet {
+    fn from_iter<I: IntoIterator<Item = u16>>(queues: I) -> Self {
+        let set = Self::default();
+        queues.into_iter().for_each(|queue| set.insert(queue));
+        set
+    }
+}
+
+impl From<Vec<u16>> for QueueSet {
+    fn from(queues: Vec<u16>) -> Self {
+        queues.into_iter().collect()
+    }
+}
+
+impl From<QueueSet> for Vec<u16> {
+    fn from(set: QueueSet) -> Self {
+        set.iter().collect()
+    }
+}
+
+impl Clone for QueueSet {
+    fn clone(&self) -> Self {
+        let copy = Self::default();
+        copy.set(self);
+        copy
+    }
+}
+
+impl PartialEq for QueueSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for QueueSet {}
 
 fn members(words: [u64; WORDS]) -> impl Iterator<Item = u16> + use<> {
     (0..MAX_QUEUES).filter(move |queue| words[usize::from(queue / 64)] & 1 << (queue % 64) != 0)

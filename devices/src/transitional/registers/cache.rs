@@ -93,6 +93,8 @@ struct Cells {
     address_halves: [Option<u16>; 2],
     /// The device was reset and no driver wrote its status since, by either interface: it is 0.
     status_is_zero: bool,
+    /// The device was given DRIVER_OK, and its driver did not write it yet.
+    started_early: bool,
 }
 
 /// All that a cache holds, to be saved and set again.
@@ -126,6 +128,7 @@ impl RegisterCache {
             queues: vec![QueueCells::default(); usize::from(MAX_QUEUES)],
             address_halves: [None; 2],
             status_is_zero: false,
+            started_early: false,
         };
         Self { answers, modern_uses: 0, cells, config: ConfigCache::new(answers, device) }
     }
@@ -172,6 +175,7 @@ impl RegisterCache {
         }
         if guest != Fate::Keep {
             cells.address_halves = [None; 2];
+            cells.started_early = false;
         }
         if let Some(is_zero) = row.status_is_zero {
             cells.status_is_zero = is_zero;
@@ -218,6 +222,26 @@ impl RegisterCache {
         self.cells.status_is_zero
     }
 
+    /// The device was given DRIVER_OK in its driver's place.
+    pub fn start_early(&mut self) {
+        self.cells.started_early = true;
+    }
+
+    /// Whether the device was given DRIVER_OK, and its driver did not write it yet.
+    pub fn is_started_early(&self) -> bool {
+        self.cells.started_early
+    }
+
+    /// Whether the device was given DRIVER_OK, by its driver or in its driver's place.
+    pub fn has_driver_ok(&self) -> bool {
+        self.cells.started_early || self.status() & STATUS_DRIVER_OK != 0
+    }
+
+    /// The status that the guest gets to see when the device's is `status`.
+    pub fn status_for_guest(&self, status: u32) -> u32 {
+        if self.cells.started_early { status & !u32::from(STATUS_DRIVER_OK) } else { status }
+    }
+
     /// Indices and registers of all queues.
     pub fn queues(&self) -> impl Iterator<Item = (u16, &QueueCells)> {
         (0..MAX_QUEUES).zip(&self.cells.queues)
@@ -247,7 +271,10 @@ impl RegisterCache {
     pub fn guest_wrote(&mut self, register: Register, value: u32) {
         match register {
             Register::QueueSelect => self.cells.address_halves = [None; 2],
-            Register::Status => self.cells.status_is_zero = false,
+            Register::Status => {
+                self.cells.status_is_zero = false;
+                self.cells.started_early &= value as u8 & STATUS_DRIVER_OK == 0;
+            }
             _ => {}
         }
         if let Some(cell) = self.cell_mut(register) {

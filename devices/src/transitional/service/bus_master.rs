@@ -2,8 +2,10 @@
 //! When the function may do DMA (hazard H11). Drivers before Linux 2.6.34 never enable bus mastering
 //! and expect DMA all the same; later ones use the bit and mean it. Pure.
 
+use serde::{Deserialize, Serialize};
+
 /// The bus master policy of one function.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BusMaster {
     /// The bit as the guest wrote it.
     guest: bool,

@@ -1,4 +1,232 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether the function serves its guest.
+//! Whether the function serves its guest: DMA, resets, and whether it is there at all (hazards H6 to H11).
+//! What changes under the function's lock is a [`DmaState`] that the caller keeps.
+//!
+//! It touches COMMAND of the VF, resets of the VF, and the status register below, and nothing else.
+//!
+//! | module | what it is | pure |
+//! | --- | --- | --- |
+//! | `bus_master` | when the function may do DMA | yes |
+//! | `modern` | the VF's own BARs, for guests that use them | |
 
-pub mod bus_master;
+mod bus_master;
+pub mod modern;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::below::back_end::BackEnd;
+use super::layout::decode::Register;
+use super::telemetry::trace::ResetKind;
+use crate::contract::{RegisterError, Wait, Width};
+use crate::function::{FunctionError, PciFunction};
+use crate::pci::Command;
+use bus_master::BusMaster;
+
+/// COMMAND of the VF.
+const COMMAND: u16 = 0x04;
+const STATUS: u8 = Register::Status.offset();
+/// First and longest pause between two looks at the status.
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+
+/// Whether the function may do DMA. All that there is to save.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DmaState {
+    bus_master: BusMaster,
+    /// Bus master bit of the VF as last written.
+    vf_bus_master: bool,
+}
+
+impl DmaState {
+    /// Whether the policy lets the function do DMA.
+    pub fn is_allowed(&self) -> bool {
+        self.bus_master.is_enabled()
+    }
+}
+
+/// The service of one function.
+pub struct Service {
+    vf: Arc<dyn PciFunction>,
+    back_end: Arc<BackEnd>,
+    reset_deadline: Duration,
+    /// Whether the VF was taken away for good.
+    gone: AtomicBool,
+}
+
+impl Service {
+    /// In service, without DMA. A reset of the device that does not end within `reset_deadline` has failed.
+    pub fn new(vf: &Arc<dyn PciFunction>, back_end: &Arc<BackEnd>, reset_deadline: Duration) -> Self {
+        Self { vf: Arc::clone(vf), back_end: Arc::clone(back_end), reset_deadline, gone: AtomicBool::new(false) }
+    }
+
+    /// Out of service until the guest resets the function, which resets the VF.
+    pub fn fail(&self, reason: String) {
+        self.back_end.faults().fault(reason);
+    }
+
+    /// Out of service for good: the VF was taken away.
+    pub fn take_away(&self, reason: &str) {
+        self.gone.store(true, Ordering::Release);
+        self.fail(reason.to_owned());
+    }
+
+    /// Whether the VF was taken away.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Switches bus mastering of the VF off, whoever holds the function's lock.
+    pub fn cut_dma(&self) {
+        if let Err(error) = write_command(self.vf.as_ref(), false) {
+            self.back_end.faults().function(&error);
+        }
+    }
+
+    /// The guest wrote COMMAND.
+    pub fn guest_command(&self, state: &mut DmaState, command: Command) {
+        state.bus_master.write(command.contains(Command::BUS_MASTER));
+        self.apply(state);
+    }
+
+    /// The guest gave a queue an address or told of a driver: it expects DMA.
+    pub fn expect_dma(&self, state: &mut DmaState) {
+        state.bus_master.expect_dma();
+        self.apply(state);
+    }
+
+    /// No DMA, whatever the policy says.
+    pub fn stop_dma(&self, state: &mut DmaState) {
+        self.set_bus_master(state, false);
+    }
+
+    /// The device was reset: DMA as the guest's bus master bit says.
+    pub fn device_was_reset(&self, state: &mut DmaState) {
+        state.bus_master.device_reset();
+        self.apply(state);
+    }
+
+    fn apply(&self, state: &mut DmaState) {
+        self.set_bus_master(state, state.bus_master.is_enabled());
+    }
+
+    fn set_bus_master(&self, state: &mut DmaState, enabled: bool) {
+        if state.vf_bus_master == enabled || enabled && self.is_gone() {
+            return;
+        }
+        match write_command(self.vf.as_ref(), enabled) {
+            Ok(()) => state.vf_bus_master = enabled,
+            Err(error) => self.back_end.faults().function(&error),
+        }
+    }
+
+    /// Resets the device by its status register: writes 0 and waits until it reads 0. Says whether that ended.
+    ///
+    /// A function out of service may have been reset below, or replaced: nothing that it was given, interrupts and
+    /// bus mastering included, is sure to be there. Then this is `false`, and only [`Self::reset_function`] helps.
+    pub fn reset_device(&self) -> bool {
+        let reset = |wait: &Wait<'_>| {
+            self.back_end.write_within(STATUS, Width::B1, 0, wait)?;
+            let mut pause = FIRST_PAUSE;
+            while self.back_end.read_within(STATUS, Width::B1, wait)? & 0xff != 0 {
+                sleep(pause, wait)?;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Ok(())
+        };
+        !self.back_end.faults().is_faulted() && self.back_end.counted(reset, self.reset_deadline).is_ok()
+    }
+
+    /// Whether a reset of the function makes sense.
+    pub fn may_reset_function(&self) -> bool {
+        !self.back_end.is_stopping() && !self.is_gone()
+    }
+
+    /// A function-level reset, the one way back into service; [`Self::look_for_service`] follows. Says whether it
+    /// was done: then bus mastering is off, and memory decoding on.
+    pub fn reset_function(&self, state: &mut DmaState) -> bool {
+        self.back_end.stats().function_resets.add();
+        self.back_end.trace().reset(ResetKind::Function);
+        if !self.reset_vf() {
+            // Bus mastering is off already: it may hang, but it does not write to guest memory.
+            return false;
+        }
+        self.vf_was_reset(state);
+        true
+    }
+
+    /// In service, if the device answers and its status is 0.
+    pub fn look_for_service(&self) {
+        let look = |wait: &Wait<'_>| self.back_end.read_within(STATUS, Width::B1, wait);
+        match self.back_end.counted(look, self.back_end.deadline()).map(|status| status & 0xff) {
+            Ok(0) => self.back_end.faults().recover(),
+            Ok(status) => self.fail(format!("status is {status:#x} after a function-level reset")),
+            // Counted, and out of service if it was a fatal one.
+            Err(_) => {}
+        }
+    }
+
+    /// The device read 0 after its reset, and now it reads `status` though nobody wrote that: it may
+    /// not have been reset at all and go on with rings that the guest has freed (H6). No DMA, out of
+    /// service; the guest's next reset is a function-level one.
+    pub fn reset_did_not_hold(&self, state: &mut DmaState, status: u32) {
+        self.stop_dma(state);
+        let reason = format!("status is {status:#x} after a reset that had ended");
+        self.back_end.faults().function(&reason);
+        self.fail(reason);
+    }
+
+    /// Resets the function with the machine, or at its end: back in service if that worked.
+    pub fn machine_reset(&self, state: &mut DmaState) {
+        // At the end nobody has asked the function whether it is back, and nobody will.
+        if self.reset_vf() && !self.back_end.is_stopping() {
+            self.back_end.faults().recover();
+        }
+        state.bus_master = BusMaster::default();
+        self.vf_was_reset(state);
+    }
+
+    fn reset_vf(&self) -> bool {
+        match self.vf.reset() {
+            Ok(()) => true,
+            Err(error) => {
+                self.back_end.faults().function(&error);
+                self.fail(format!("the function cannot be reset: {error}"));
+                false
+            }
+        }
+    }
+
+    /// The bus master bit and memory decoding are as after power-on.
+    fn vf_was_reset(&self, state: &mut DmaState) {
+        state.vf_bus_master = false;
+        self.cut_dma();
+    }
+}
+
+/// COMMAND of a VF: memory decoding always, without which the VMM cannot ring doorbells; no INTx ever.
+pub fn write_command(vf: &dyn PciFunction, bus_master: bool) -> Result<(), FunctionError> {
+    let always = Command::MEMORY | Command::INTX_DISABLE;
+    let command = if bus_master { always | Command::BUS_MASTER } else { always };
+    vf.config_write(COMMAND, Width::B2, command.bits().into())
+}
+
+/// Sleeps, but not past the deadline.
+fn sleep(pause: Duration, wait: &Wait<'_>) -> Result<(), RegisterError> {
+    match wait.over() {
+        Some(over) => Err(over.into()),
+        None => {
+            let left = wait.deadline.saturating_duration_since(Instant::now());
+            thread::sleep(pause.min(left));
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;

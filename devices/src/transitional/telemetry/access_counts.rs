@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::stats::Counter;
+use super::counter::Counter;
 use crate::contract::{Area, ISR_STATUS, QUEUE_NOTIFY, REGISTER_NAMES, register_index};
 use crate::transitional::layout::decode::{Direction, Target};
 

@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What people see of a function: counters, reports, traces.
+//! What people see of a function: counters, reports, traces. It changes nothing of what the function does.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | `counter`, `stats`, `access_counts` | what is counted |
+//! | `reports` | what of it a report has |
+//! | `feature_names` | features by name |
+//! | `trace` | a record of each legacy access, while somebody looks |
 
 pub mod access_counts;
+pub mod counter;
 pub mod feature_names;
+pub mod reports;
 pub mod stats;
 pub mod trace;

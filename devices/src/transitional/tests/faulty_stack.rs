@@ -4,8 +4,8 @@
 use std::io::Write;
 use std::num::NonZeroU16;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use event_manager::{EventManager, SubscriberOps};
@@ -38,21 +38,31 @@ pub const QUEUE: u16 = 128;
 /// Passing tests do not wait for it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Counts the interrupts that live.
+/// Counts the interrupts that live, and has the events of all that were made.
 #[derive(Default)]
-pub struct CountingMsi(Arc<AtomicI64>);
+pub struct CountingMsi {
+    live: Arc<AtomicI64>,
+    events: Mutex<Vec<EventFd>>,
+}
 struct CountedInterrupt(EventFd, Arc<AtomicI64>);
 
 impl CountingMsi {
     pub fn live(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
+        self.live.load(Ordering::SeqCst)
+    }
+
+    /// The event of the guest's `vector`.
+    pub fn event(&self, vector: usize) -> EventFd {
+        self.events.lock().unwrap()[vector].try_clone().unwrap()
     }
 }
 
 impl MsiSource for CountingMsi {
     fn allocate(&self) -> std::io::Result<Arc<dyn MsiInterrupt>> {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Ok(Arc::new(CountedInterrupt(EventFd::new(EFD_NONBLOCK)?, self.0.clone())))
+        self.live.fetch_add(1, Ordering::SeqCst);
+        let event = EventFd::new(EFD_NONBLOCK)?;
+        self.events.lock().unwrap().push(event.try_clone()?);
+        Ok(Arc::new(CountedInterrupt(event, self.live.clone())))
     }
 }
 
@@ -105,7 +115,7 @@ impl Default for Setup {
 pub struct Stack {
     pub device: Arc<TransitionalDevice>,
     pub line: Arc<FakeLine>,
-    pub msi: CountingMsi,
+    pub msi: Arc<CountingMsi>,
     pub ports: Arc<FakePorts>,
     pub log: Log,
     pub memory: GuestMemoryMmap,
@@ -167,7 +177,6 @@ impl Stack {
         let client = device.clone();
         let watched = WatchedVf { member: NonZeroU16::MIN, function: vf.clone(), client };
         let watchdog = PfWatchdog::new(driver.clone(), vec![watched]);
-        let msi = CountingMsi(msi.0.clone());
         let stack =
             Self { device, line, msi, ports, log, memory, vf, events, watchdog, driver, pf, servers, soft, offered: 0 };
         stack.place_bars();

@@ -44,7 +44,7 @@ fn leaves_nothing(what: &str, times: u64, mut phase: impl FnMut(u64)) {
 
 #[test]
 fn f26_a_thousand_loads_leak_nothing() {
-    let test = "transitional::leak_tests::f26_counted_alone";
+    let test = "transitional::tests::leak_tests::f26_counted_alone";
     let alone = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--ignored", "--test-threads=1", "--nocapture"])
         .output()

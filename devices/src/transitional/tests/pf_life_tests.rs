@@ -73,7 +73,7 @@ fn f13_a_guest_with_msix_has_its_vectors_again() {
         stack.write(14, Width::B2, 0);
         stack.write(22, Width::B2, 1);
         assert_eq!(stack.read(22, Width::B2), 1);
-        let event = stack.device.msix.as_ref().unwrap().event(1).unwrap().try_clone().unwrap();
+        let event = stack.msi.event(1);
         let _ = event.read();
         stack.offer_read(5 + round);
         stack.write(16, Width::B2, 0);

@@ -6,11 +6,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccessRecord, Commands, DeviceTag, Record, SentCommand, What, target_name};
+use super::names::target_name;
+use super::record::{AccessRecord, Commands, DeviceTag, Record, SentCommand, What};
 use crate::contract::Area;
 use crate::transitional::layout::decode::Direction;
 use crate::transitional::layout::identity::DeviceType;
-use crate::transitional::telemetry::stats::DeviceReport;
+use crate::transitional::telemetry::reports::DeviceReport;
+
+pub use super::record::Sent;
 
 /// Version of the lines; a reader refuses others.
 pub const FORMAT: u32 = 1;
@@ -23,26 +26,6 @@ pub enum Dir {
     Read,
     /// The guest writes.
     Write,
-}
-
-/// Who answered an access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sent {
-    /// Admin commands.
-    Admin,
-    /// The shadow: nothing was sent.
-    Shadow,
-    /// The interrupt status in software: nothing was sent.
-    Isr,
-    /// A store to the notify address.
-    Doorbell,
-    /// Nobody: a kick of a queue that is not set up.
-    Dropped,
-    /// Nobody: a hole, or a write of what cannot be written.
-    Ignored,
-    /// Nobody: the function is out of service.
-    OutOfService,
 }
 
 /// One admin command.

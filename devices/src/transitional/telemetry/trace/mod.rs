@@ -6,7 +6,6 @@
 //! allocation, no lock and no wait. When the ring is full, records are counted as lost. [`line`] is what a record
 //! is outside of this process. Nothing here writes a file.
 
-mod access;
 pub mod line;
 mod names;
 mod record;
@@ -18,13 +17,12 @@ use std::time::Instant;
 
 use crossbeam_queue::ArrayQueue;
 
-use super::stats::DeviceReport;
+use super::reports::DeviceReport;
 use crate::contract::FailureKind;
-use crate::transitional::below::fault::FaultChange;
 use crate::transitional::layout::identity::DeviceType;
 
 pub use names::target_name;
-pub use record::{AccessRecord, Commands, DeviceTag, Record, ResetKind, SentCommand, What};
+pub use record::{AccessRecord, Commands, DeviceTag, Record, ResetKind, Sent, SentCommand, What};
 
 thread_local! {
     /// What the access that this thread carries out asked of the registers below.
@@ -147,7 +145,7 @@ impl DeviceTrace {
     }
 
     /// An access, or an event with commands, begins on this thread.
-    fn begin(&self) -> Instant {
+    pub fn begin(&self) -> Instant {
         COMMANDS.set(Commands::NONE);
         Instant::now()
     }
@@ -176,6 +174,16 @@ impl DeviceTrace {
         }
     }
 
+    /// What this thread asked of the registers below since [`Self::begin`].
+    pub fn commands(&self) -> Commands {
+        COMMANDS.get()
+    }
+
+    /// An access that began at `begun` has ended.
+    pub fn access(&self, begun: Instant, record: AccessRecord) {
+        self.note(begun, What::Access(record));
+    }
+
     /// An interrupt was raised on the line.
     pub fn interrupt(&self, isr: u8, spurious: bool) {
         if self.is_on() {
@@ -200,14 +208,17 @@ impl DeviceTrace {
         self.note(at, What::Msix { enabled, commands: COMMANDS.get() });
     }
 
-    /// The function went out of service, or is back.
-    pub fn fault(&self, change: FaultChange<'_>) {
+    /// The function went out of service.
+    pub fn faulted(&self, reason: &str) {
         if self.is_on() {
-            let what = match change {
-                FaultChange::Faulted(reason) => What::Faulted(reason.into()),
-                FaultChange::Recovered => What::Recovered,
-            };
-            self.note(Instant::now(), what);
+            self.note(Instant::now(), What::Faulted(reason.into()));
+        }
+    }
+
+    /// The function is back in service.
+    pub fn recovered(&self) {
+        if self.is_on() {
+            self.note(Instant::now(), What::Recovered);
         }
     }
 

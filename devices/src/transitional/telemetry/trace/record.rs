@@ -4,12 +4,33 @@
 
 use std::sync::Arc;
 
-use super::line::Sent;
+use serde::{Deserialize, Serialize};
+
 use crate::bus::Width;
 use crate::contract::{Area, FailureKind};
 use crate::transitional::layout::decode::{Direction, Target};
 use crate::transitional::layout::identity::DeviceType;
-use crate::transitional::telemetry::stats::DeviceReport;
+use crate::transitional::telemetry::reports::DeviceReport;
+
+/// Who answered an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sent {
+    /// Admin commands.
+    Admin,
+    /// The shadow: nothing was sent.
+    Shadow,
+    /// The interrupt status in software: nothing was sent.
+    Isr,
+    /// A store to the notify address.
+    Doorbell,
+    /// Nobody: a kick of a queue that is not set up.
+    Dropped,
+    /// Nobody: a hole, or a write of what cannot be written.
+    Ignored,
+    /// Nobody: the function is out of service.
+    OutOfService,
+}
 
 /// Commands of one access that are noted one by one; most accesses need one, a queue on the interrupt line three.
 const NOTED: usize = 6;

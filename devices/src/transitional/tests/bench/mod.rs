@@ -3,17 +3,19 @@
 //! vectors, doorbell in BAR 2 at 0x1000) over a model of a legacy device that is strict where
 //! hardware may be, with one log of all that reaches it, in order.
 
+mod below;
 mod function;
 mod model;
 mod platform;
 mod stack;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use event_manager::{EventManager, SubscriberOps};
 
+pub use below::Below;
 pub use function::FakeFunction;
 pub use model::{Model, refused};
 pub use platform::{FakeLine, FakeMsi, FakePorts, MsiEvents};
@@ -34,7 +36,7 @@ pub const BASE: u16 = 0xc040;
 pub struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
-    fn add(&self, line: String) {
+    pub fn add(&self, line: String) {
         self.0.lock().unwrap().push(line);
     }
 
@@ -121,13 +123,8 @@ impl Bench {
     }
 
     pub fn new(setup: Setup) -> Result<Self, TransitionalError> {
-        let log = Log::default();
-        let enabled = Arc::new(AtomicU64::new(0));
-        let vf = Arc::new(FakeFunction::vf(&setup, &log, &enabled));
+        let Below { vf, model, line, log, .. } = Below::new(&setup);
         let pf = Arc::new(FakeFunction::pf(&setup, &log));
-        let model = Arc::new(Model::new(&setup, &log, enabled));
-        vf.resets(&model);
-        let line = Arc::new(FakeLine::default());
         let ports = Arc::new(FakePorts::new(&log));
         let cancelled = Arc::new(AtomicBool::new(false));
         let device = TransitionalDevice::new(

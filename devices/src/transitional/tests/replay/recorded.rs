@@ -57,7 +57,7 @@ fn essence(lines: &[Line]) -> Vec<Line> {
 
 fn check(name: &str, make: fn(bool) -> Guest, drive: impl Fn(&mut Guest)) {
     let now = record(make, drive);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/transitional/replay/recorded").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/transitional/tests/replay/recorded").join(name);
     if std::env::var_os("HEIRLOOM_RECORD").is_some() {
         let text: String = now.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
         std::fs::write(&path, text).unwrap();

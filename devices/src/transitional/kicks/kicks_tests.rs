@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::sync::atomic::Ordering;
-
+use super::*;
 use crate::bus::Width;
-use crate::contract::platform::PortEvents;
 use crate::pci::{Command, PciDevice};
 use crate::transitional::NotifyMode;
-use crate::transitional::tests::bench::{BASE, Bench, Setup};
+use crate::transitional::tests::bench::{BASE, Below, Bench, FakePorts, Setup};
 
 fn linked() -> Bench {
     Setup { ports: true, ..Setup::net() }.build()
@@ -178,4 +176,53 @@ fn kicks_that_nobody_counts_are_reported_as_such() {
     counted.set_up_queue(0, 0x100);
     counted.w8(18, 7);
     assert_eq!(counted.device.report().kicks.ioeventfd_uncounted, 0);
+}
+
+/// The kicks by themselves, over a function.
+fn alone(port: bool) -> (Below, Arc<FakePorts>, Kicks) {
+    let below = Below::new(&Setup::net());
+    let ports = Arc::new(FakePorts::new(&below.log));
+    let reach = Reach { vf: below.function(), owner: None };
+    let back_end = &below.back_end;
+    let kicks = Kicks::new(
+        (reach, back_end.notify_addresses()),
+        ("alone", port.then(|| ports.clone() as Arc<dyn PortEvents>)),
+        StartAt::Never,
+        back_end.faults().clone(),
+        back_end.stats().clone(),
+    );
+    (below, ports, kicks)
+}
+
+#[test]
+fn h13_without_a_function_around_it_a_kick_is_dropped_stored_or_a_command() {
+    let (below, _, kicks) = alone(false);
+    assert_eq!(kicks.kick(1), Kick::Done);
+    assert!(below.log.take().is_empty(), "not set up");
+    kicks.queue_ready(1);
+    assert_eq!(kicks.kick(1), Kick::Done);
+    assert_eq!(below.log.take(), ["vf store 2+1000.2=1"]);
+    below.vf.can_store.store(false, Ordering::SeqCst);
+    assert_eq!(kicks.kick(1), Kick::Command);
+    kicks.move_to(&[]);
+    assert_eq!((kicks.kick(1), kicks.has_doorbell()), (Kick::Command, false));
+}
+
+#[test]
+fn what_is_saved_goes_on_in_another_with_its_ioeventfds() {
+    let (_below, _, kicks) = alone(false);
+    kicks.queue_ready(0);
+    kicks.queue_ready(1);
+    let _ = kicks.kick(1);
+    let saved = serde_json::to_string(&kicks.state()).unwrap();
+    let (below, ports, other) = alone(true);
+    other.set_base(Some(BASE));
+    other.set_state(&serde_json::from_str(&saved).unwrap());
+    assert_eq!((other.state(), other.configured()), (kicks.state(), vec![0, 1]));
+    assert!(ports.places().is_empty(), "not before DRIVER_OK");
+    assert_eq!(other.set_started(true).collect::<Vec<_>>(), [1], "kicked before");
+    assert_eq!(ports.places(), [(BASE + 16, 0), (BASE + 16, 1)]);
+    below.log.take();
+    other.set_state(&KickState::default());
+    assert!(ports.places().is_empty());
 }

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What one owner of a function has below it, without a function around it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use super::{FakeFunction, FakeLine, Log, Model, Setup};
+use crate::function::PciFunction;
+use crate::transitional::DeviceType;
+use crate::transitional::below::back_end::BackEnd;
+
+/// A VF, its legacy registers, and the guest's interrupt line.
+pub struct Below {
+    pub vf: Arc<FakeFunction>,
+    pub model: Arc<Model>,
+    pub line: Arc<FakeLine>,
+    pub back_end: Arc<BackEnd>,
+    pub log: Log,
+}
+
+impl Below {
+    pub fn new(setup: &Setup) -> Self {
+        let log = Log::default();
+        let enabled = Arc::new(AtomicU64::new(0));
+        let vf = Arc::new(FakeFunction::vf(setup, &log, &enabled));
+        let model = Arc::new(Model::new(setup, &log, enabled));
+        vf.resets(&model);
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let back_end = BackEnd::new(("below", DeviceType::Net), model.clone(), Duration::from_secs(10), cancelled);
+        Self { vf, model, line: Arc::default(), back_end: Arc::new(back_end), log }
+    }
+
+    /// The VF as what it is to its owners.
+    pub fn function(&self) -> Arc<dyn PciFunction> {
+        self.vf.clone()
+    }
+}
