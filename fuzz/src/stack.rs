@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use devices::admin::wire::NotifyEntry;
 use devices::admin::{AdminChannel, OverAdmin, PfDriver};
-use devices::contract::{LegacyRegisters, NotifyAddress, Wait};
 use devices::bus::Width;
+use devices::contract::{LegacyRegisters, NotifyAddress, Wait};
 use devices::function::{DmaRegion, PciFunction};
 use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
 use devices::transitional::{EarlyKicks, IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalDevice};

@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use devices::admin::{AdminChannel, AdminError, Command, OverAdmin, PfDriver};
-use devices::contract::{Area, LegacyRegisters, Wait};
 use devices::bus::Width;
+use devices::contract::{Area, LegacyRegisters, Wait};
 use fuzz::hostile_pf::{Answer, HostilePf};
 use fuzz::script::Script;
 use libfuzzer_sys::fuzz_target;

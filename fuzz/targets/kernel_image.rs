@@ -5,7 +5,7 @@
 
 use std::io::Cursor;
 
-use arch::boot::{self, BootSource, Protocol, Entry};
+use arch::boot::{self, BootSource, Entry, Protocol};
 use arch::layout;
 use fuzz::script::Script;
 use libfuzzer_sys::fuzz_target;

@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use devices::admin::PfDriver;
-use devices::contract::Wait;
 use devices::bus::Width;
+use devices::contract::Wait;
 use devices::function::{DmaRegion, PciFunction};
 use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
 use fuzz::script::{MAX_OPERATIONS, Script};

@@ -25,6 +25,32 @@ fn the_command_is_well_formed() {
     Cli::command().debug_assert();
 }
 
+/// The table of options in docs/operation.md names options of `heirloom run`, with the defaults that they have.
+#[test]
+fn the_table_of_options_has_the_defaults() {
+    let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operation.md")).unwrap();
+    let (_, table) = docs.split_once("| option | default | notes |").unwrap();
+    let command = Cli::command();
+    let run = command.find_subcommand("run").unwrap();
+    let mut rows = 0;
+    for row in table.lines().skip(2).take_while(|line| line.starts_with("| `--")) {
+        let name: String = row.chars().skip(5).take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        let Some(option) = run.get_arguments().find(|arg| arg.get_long() == Some(&name)) else {
+            panic!("--{name} is no option of heirloom run")
+        };
+        let cells: Vec<_> = row.split(" | ").collect();
+        for default in option.get_default_values().iter().map(|default| default.to_str().unwrap()) {
+            // An option that is there or not is off.
+            let shown = if default == "false" { "off" } else { default };
+            assert_eq!(cells[1].trim_matches('`'), shown, "--{name}");
+        }
+        let limits = format!("1 to {}", api::MAX_VCPUS);
+        assert!(name != "cpus" || row.contains(&limits), "{row}");
+        rows += 1;
+    }
+    assert!(rows > 10, "{rows}");
+}
+
 #[test]
 fn a_whole_command_line() {
     let args = run(&[

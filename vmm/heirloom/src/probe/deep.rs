@@ -70,7 +70,7 @@ pub(super) fn host_pf(checks: &mut Checks, request: &ProbeRequest, pf: Bdf, memb
         Ok(Arc::new(open(bdf).map_err(|error| chain(&error))?) as Arc<dyn PciFunction>)
     };
     match open(pf) {
-        Ok(function) => ask(checks, Arc::new(function), None, (members, &open_member), LIMIT),
+        Ok(function) => ask(checks, Arc::new(function), None, members, &open_member, LIMIT),
         Err(error) => {
             checks.unknown("admin_queue", format!("the PF cannot be opened: {}", chain(&error)), None);
         }
@@ -91,7 +91,8 @@ pub(super) fn ask(
     checks: &mut Checks,
     pf: Arc<dyn PciFunction>,
     vfs: Option<u16>,
-    (members, open): (&[Member], OpenMember<'_>),
+    members: &[Member],
+    open: OpenMember<'_>,
     limit: Duration,
 ) {
     let cancelled = AtomicBool::new(false);
@@ -114,16 +115,17 @@ pub(super) fn ask(
     for member in members {
         checks.about(&member.name);
         if driver.supports_legacy() {
-            notify_info(checks, &driver, (&*pf, member), &wait);
+            notify_info(checks, &driver, &*pf, member, &wait);
             queue_sizes(checks, &driver, member, &wait);
-            early_kicks(checks, &driver, (member, open), limit);
+            early_kicks(checks, &driver, member, open, limit);
         }
     }
 }
 
 fn command(
     driver: &PfDriver,
-    (opcode, member_id): (u16, u64),
+    opcode: u16,
+    member_id: u64,
     result: &mut [u8],
     wait: &Wait<'_>,
 ) -> Result<(), AdminError> {
@@ -137,7 +139,7 @@ fn command(
 
 fn commands(checks: &mut Checks, driver: &PfDriver, wait: &Wait<'_>) {
     let mut word = [0; 8];
-    let listed = match command(driver, (opcode::LIST_QUERY, 0), &mut word, wait) {
+    let listed = match command(driver, opcode::LIST_QUERY, 0, &mut word, wait) {
         Ok(()) => CommandList::from_word(u64::from_le_bytes(word)),
         Err(error) => {
             let fix = "enable VFs before: some devices list nothing without";
@@ -154,13 +156,13 @@ fn commands(checks: &mut Checks, driver: &PfDriver, wait: &Wait<'_>) {
     }
 }
 
-fn notify_info(checks: &mut Checks, driver: &PfDriver, (pf, member): (&dyn PciFunction, &Member), wait: &Wait<'_>) {
+fn notify_info(checks: &mut Checks, driver: &PfDriver, pf: &dyn PciFunction, member: &Member, wait: &Wait<'_>) {
     const SLOW: &str = "nothing needs to be done; kicks are slower than they could be";
     if !driver.supports(opcode::LEGACY_NOTIFY_INFO) {
         return checks.warn("notify_info", "not offered: each kick is an administration command", SLOW);
     }
     let mut result = [0; NOTIFY_INFO_LEN];
-    if let Err(error) = command(driver, (opcode::LEGACY_NOTIFY_INFO, member.number.get().into()), &mut result, wait) {
+    if let Err(error) = command(driver, opcode::LEGACY_NOTIFY_INFO, member.number.get().into(), &mut result, wait) {
         return checks.warn("notify_info", format!("{}; each kick is an administration command", chain(&error)), SLOW);
     }
     let info = NotifyInfo::parse(&result);
@@ -208,12 +210,7 @@ fn queue_sizes(checks: &mut Checks, driver: &Arc<PfDriver>, member: &Member, wai
     }
 }
 
-fn early_kicks(
-    checks: &mut Checks,
-    driver: &Arc<PfDriver>,
-    (member, open): (&Member, OpenMember<'_>),
-    limit: Duration,
-) {
+fn early_kicks(checks: &mut Checks, driver: &Arc<PfDriver>, member: &Member, open: OpenMember<'_>, limit: Duration) {
     if !member.is_disk {
         return;
     }

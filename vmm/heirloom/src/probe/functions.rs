@@ -84,19 +84,19 @@ fn group(checks: &mut Checks, request: &ProbeRequest, pf: Bdf, vfs: &[(NonZeroU1
     let mut members = Vec::new();
     for &(number, vf) in vfs {
         checks.about(vf);
-        match vf::look(checks, request, (number, vf), route) {
+        match vf::look(checks, request, number, vf, route) {
             Ok(member) => members.push(member),
             Err(error) => checks.unknown("vf", chain(&error), None),
         }
     }
     match route {
         Route::Heirloom if request.deep && idle => deep::host_pf(checks, request, pf, &members),
-        _ => not_deep(checks, request, (pf, route), &members),
+        _ => not_deep(checks, request, pf, route, &members),
     }
 }
 
 /// Says why a PF was not opened.
-fn not_deep(checks: &mut Checks, request: &ProbeRequest, (pf, route): (Bdf, Route), members: &[Member]) {
+fn not_deep(checks: &mut Checks, request: &ProbeRequest, pf: Bdf, route: Route, members: &[Member]) {
     let (why, fix) = match route {
         Route::Kernel => ("the kernel runs administration commands and does not tell", None),
         Route::Heirloom if request.deep => ("the PF is in use", Some("end its user, or ask that")),

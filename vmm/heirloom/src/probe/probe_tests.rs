@@ -289,7 +289,7 @@ fn ask_soft_of(spec: Spec, quirks: Quirks) -> ProbeReport {
     let mut checks = Checks::default();
     checks.about("pf");
     let open = |_: &Member| Ok(soft.vf(0).unwrap());
-    deep::ask(&mut checks, soft.pf(), Some(1), (&[member], &open), std::time::Duration::from_secs(2));
+    deep::ask(&mut checks, soft.pf(), Some(1), &[member], &open, std::time::Duration::from_secs(2));
     checks.report()
 }
 

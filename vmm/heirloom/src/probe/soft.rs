@@ -37,7 +37,7 @@ pub(super) fn builtin(checks: &mut Checks) {
     let member = soft.vf(0).map(|vf| look(checks, "soft/vf0".to_owned(), NonZeroU16::MIN, &*vf));
     checks.about("soft/pf");
     let open = |_: &Member| soft.vf(0).ok_or_else(|| "there is none".to_owned());
-    deep::ask(checks, soft.pf(), Some(1), (member.as_slice(), &open), deep::LIMIT);
+    deep::ask(checks, soft.pf(), Some(1), member.as_slice(), &open, deep::LIMIT);
 }
 
 /// A software PF behind sockets: `pf.sock`, `vf0.sock`, `vf1.sock`, ...
@@ -82,7 +82,7 @@ pub(super) fn sockets(checks: &mut Checks, folder: &Path, deep: bool) {
         let found = functions.iter().find(|(number, _)| *number == member.number);
         found.map(|(_, function)| Arc::clone(function)).ok_or_else(|| "it is not connected".to_owned())
     };
-    deep::ask(checks, pf, u16::try_from(vfs.len()).ok(), (&members, &open), deep::LIMIT);
+    deep::ask(checks, pf, u16::try_from(vfs.len()).ok(), &members, &open, deep::LIMIT);
 }
 
 /// One client at a time has a function: another one waits, and gives up.

@@ -19,7 +19,8 @@ type Result<T> = std::result::Result<T, SysfsError>;
 pub(super) fn look(
     checks: &mut Checks,
     request: &ProbeRequest,
-    (number, vf): (NonZeroU16, Bdf),
+    number: NonZeroU16,
+    vf: Bdf,
     route: Route,
 ) -> Result<Member> {
     let function = request.paths.sysfs.function(vf)?;
