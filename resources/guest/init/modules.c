@@ -10,6 +10,25 @@
 #include "sys.h"
 #include "text.h"
 
+/* Loads the module in an open file, also by kernels before 3.8, which take it from memory. */
+static long insert(long fd, const char *options)
+{
+	long err = sys_finit_module(fd, options);
+	long size, image;
+
+	if (err != -ENOSYS)
+		return err;
+	size = sys_lseek(fd, 0, SEEK_END);
+	if (size <= 0)
+		return size;
+	image = sys_map(fd, (size_t)size);
+	if (image < 0 && image > -4096)
+		return image;
+	err = sys_init_module((const void *)image, (size_t)size, options);
+	sys_munmap(image, (size_t)size);
+	return err;
+}
+
 static bool load(const char *file)
 {
 	char name[64], file_path[128], options[256];
@@ -23,7 +42,7 @@ static bool load(const char *file)
 	module_options(name, options, sizeof options);
 
 	fd = sys_open(path(file_path, sizeof file_path, "/modules/", file, "", ""), O_RDONLY);
-	err = fd < 0 ? fd : sys_finit_module(fd, options);
+	err = fd < 0 ? fd : insert(fd, options);
 	if (fd >= 0)
 		sys_close(fd);
 	/* A module that is built in as well, or listed twice, is no failure. */

@@ -25,9 +25,10 @@ long syscall6(long nr, long a, long b, long c, long d, long e, long f);
 	syscall6((nr), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
 
 enum { O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_DIRECT = 040000, O_DIRECTORY = 0200000 };
+enum { SEEK_END = 2 };
 enum { S_IFCHR = 0020000, S_IFBLK = 0060000 };
 enum { AT_FDCWD = -100 };
-enum { EINTR = 4, EEXIST = 17, EINVAL = 22 };
+enum { EINTR = 4, EEXIST = 17, EINVAL = 22, ENOSYS = 38 };
 
 static inline long sys_open(const char *path, int flags)
 {
@@ -84,6 +85,23 @@ static inline long sys_getdents64(long fd, void *p, size_t n)
 {
 	return SYS(NR(217, 220), fd, p, n, 0, 0);
 }
+static inline long sys_lseek(long fd, long at, int whence)
+{
+	return SYS(NR(8, 19), fd, at, whence, 0, 0);
+}
+/* A private mapping of a file, for reading. */
+static inline long sys_map(long fd, size_t n)
+{
+	enum { PROT_READ = 1, MAP_PRIVATE = 2 };
+
+	return syscall6(NR(9, 192), 0, (long)n, PROT_READ, MAP_PRIVATE, fd, 0);
+}
+static inline long sys_munmap(long at, size_t n) { return SYS(NR(11, 91), at, n, 0, 0, 0); }
+static inline long sys_init_module(const void *image, size_t n, const char *params)
+{
+	return SYS(NR(175, 128), image, n, params, 0, 0);
+}
+/* Linux 3.8 and newer. */
 static inline long sys_finit_module(long fd, const char *params)
 {
 	return SYS(NR(313, 350), fd, params, 0, 0, 0);
@@ -117,6 +135,7 @@ static inline long sys_reboot(unsigned long what)
 struct timespec {
 	long sec, nsec;
 };
+/* CLOCK_BOOTTIME came with Linux 2.6.39. */
 enum { CLOCK_MONOTONIC = 1, CLOCK_BOOTTIME = 7 };
 static inline long sys_clock_gettime(int clock, struct timespec *ts)
 {

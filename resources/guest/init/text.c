@@ -234,7 +234,8 @@ uint64_t now_ms(void)
 {
 	struct timespec ts = { 0, 0 };
 
-	sys_clock_gettime(CLOCK_BOOTTIME, &ts);
+	if (sys_clock_gettime(CLOCK_BOOTTIME, &ts) < 0)
+		sys_clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.sec * 1000 + (unsigned long)ts.nsec / 1000000;
 }
 
