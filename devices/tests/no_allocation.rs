@@ -17,14 +17,13 @@ use devices::admin::wire::NotifyEntry;
 use devices::admin::{AdminChannel, OverAdmin, PfDriver};
 use devices::bus::{Access, Width};
 use devices::contract::Wait;
-use devices::contract::platform::{IrqLine, MsiInterrupt, MsiMessage, MsiSource};
+use devices::contract::mock::{MockLine, MockMsi};
 use devices::function::PciFunction;
 use devices::function::detachable::Detachable;
 use devices::function::vfio_user::{Server, VfioUserFunction};
 use devices::pci::PciDevice;
 use devices::soft_pf::{HiddenConfig, NetBackend, SoftPf, VfSpec};
 use devices::transitional::{NotifyMode, Parts, TransitionalConfig, TransitionalDevice};
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -74,34 +73,6 @@ fn allocations(work: impl FnOnce()) -> u64 {
     ALLOCATIONS.get() - before
 }
 
-struct Line;
-
-impl IrqLine for Line {
-    fn set(&self, _asserted: bool) {}
-}
-
-struct Msi(EventFd);
-
-struct Source;
-
-impl MsiSource for Source {
-    fn allocate(&self) -> std::io::Result<Arc<dyn MsiInterrupt>> {
-        Ok(Arc::new(Msi(EventFd::new(EFD_NONBLOCK)?)))
-    }
-}
-
-impl MsiInterrupt for Msi {
-    fn event(&self) -> &EventFd {
-        &self.0
-    }
-    fn enable(&self, _: MsiMessage) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn disable(&self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// A guest's function, without the shadow: each access is a command.
 struct Guest {
     device: Arc<TransitionalDevice>,
@@ -132,9 +103,9 @@ impl Guest {
         let parts = Parts {
             vf: Arc::clone(vf),
             registers,
-            msi: Arc::new(Source),
+            msi: Arc::new(MockMsi::default()),
             port_events: None,
-            irq_line: Some(Arc::new(Line)),
+            irq_line: Some(Arc::new(MockLine::default())),
             irq_number: 11,
             owner: Some(Arc::clone(driver.function())),
             cancelled: Arc::new(AtomicBool::new(false)),

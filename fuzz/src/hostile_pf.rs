@@ -7,7 +7,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use devices::bus::Width;
-use devices::function::{DmaRegion, FunctionError, KickLink, PciFunction, Region, Result};
+use devices::function::{
+    Bars, Configuration, Dma, DmaRegion, FunctionError, Interrupts, KickLink, Lifetime, Named, Region, Result,
+};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -273,11 +275,13 @@ impl HostilePf {
     }
 }
 
-impl PciFunction for HostilePf {
+impl Named for HostilePf {
     fn name(&self) -> &str {
         "hostile"
     }
+}
 
+impl Configuration for HostilePf {
     fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
         let at = usize::from(offset);
         let bytes = self.state().config.get(at..at + width.bytes()).map(<[u8]>::to_vec);
@@ -285,7 +289,6 @@ impl PciFunction for HostilePf {
         let error = FunctionError::OutOfRange { name: "hostile".to_owned(), what, offset: offset.into(), width: 0 };
         Ok(bytes.ok_or(error)?.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte)))
     }
-
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
         let at = usize::from(offset);
         if let Some(place) = self.state().config.get_mut(at..at + width.bytes()) {
@@ -293,16 +296,16 @@ impl PciFunction for HostilePf {
         }
         Ok(())
     }
+}
 
+impl Bars for HostilePf {
     fn region(&self, bar: u8) -> Option<Region> {
         (bar == BAR).then_some(Region { size: BAR_SIZE, is_io: false, is_64bit: true, prefetchable: false })
     }
-
     fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
         let at = self.inside(bar, offset, width)?;
         Ok(if at + width.bytes() <= 64 { self.state().common_read(at, width.bytes()) } else { 0 })
     }
-
     fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<()> {
         let at = self.inside(bar, offset, width)?;
         if at + width.bytes() <= 64 {
@@ -312,16 +315,18 @@ impl PciFunction for HostilePf {
         }
         Ok(())
     }
-
-    fn msix_vectors(&self) -> u16 {
-        0
+    fn link_ioeventfd(&self, _: u8, _: u64, _: u16, _: &EventFd) -> Result<Box<dyn KickLink>> {
+        Err(Self::unsupported("ioeventfd"))
     }
+}
+
+impl Interrupts for HostilePf {
     fn set_msix(&self, _: &[Option<&EventFd>]) -> Result<()> {
         Err(Self::unsupported("MSI-X"))
     }
-    fn disable_msix(&self) -> Result<()> {
-        Ok(())
-    }
+}
+
+impl Dma for HostilePf {
     fn dma_map(&self, region: &DmaRegion) -> Result<()> {
         self.state().regions.push(region.clone());
         Ok(())
@@ -331,10 +336,10 @@ impl PciFunction for HostilePf {
         self.state().regions.retain(|region| region.start_addr().0 != iova);
         Ok(())
     }
+}
+
+impl Lifetime for HostilePf {
     fn reset(&self) -> Result<()> {
         Ok(())
-    }
-    fn link_ioeventfd(&self, _: u8, _: u64, _: u16, _: &EventFd) -> Result<Box<dyn KickLink>> {
-        Err(Self::unsupported("ioeventfd"))
     }
 }

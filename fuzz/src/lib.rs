@@ -5,7 +5,6 @@
 
 pub mod fields;
 pub mod hostile_pf;
-pub mod platform;
 pub mod script;
 pub mod stack;
 pub mod wire_spy;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use devices::admin::wire::NotifyEntry;
 use devices::admin::{AdminChannel, OverAdmin, PfDriver};
 use devices::bus::Width;
+use devices::contract::mock::{MockLine, MockMsi, MockPorts};
 use devices::contract::{LegacyRegisters, NotifyAddress, Wait};
 use devices::function::{DmaRegion, PciFunction};
 use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
@@ -19,7 +20,6 @@ use event_manager::{EventManager, SubscriberOps};
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
 use super::fields::Kind;
-use super::platform::{Line, Msi, Ports};
 use super::script::Script;
 use super::wire_spy::WireSpy;
 
@@ -93,9 +93,9 @@ pub struct Guest {
     /// The function.
     pub device: Arc<TransitionalDevice>,
     /// Its line.
-    pub line: Arc<Line>,
+    pub line: Arc<MockLine>,
     /// Its ioeventfds.
-    pub ports: Arc<Ports>,
+    pub ports: Arc<MockPorts>,
     /// The guest's memory.
     pub memory: GuestMemoryMmap<()>,
     /// What makes INTx of MSI-X.
@@ -140,11 +140,11 @@ impl Guest {
         };
         let channel: Arc<dyn AdminChannel> = host.driver.channel();
         let registers = Arc::new(OverAdmin::new(channel, member, address));
-        let (line, ports) = (Arc::new(Line::default()), Arc::new(Ports::default()));
+        let (line, ports) = (Arc::new(MockLine::default()), Arc::new(MockPorts::default()));
         let parts = Parts {
             vf: vf.clone(),
             registers: registers.clone(),
-            msi: Arc::new(Msi),
+            msi: Arc::new(MockMsi::default()),
             port_events: Some(ports.clone()),
             irq_line: Some(line.clone()),
             irq_number: 11,
@@ -165,7 +165,7 @@ impl Guest {
         assert_eq!(report.faulted, None, "a guest put its own function out of service");
         self.device.shutdown();
         assert!(!self.line.is_high(), "the line stays high after the end");
-        assert_eq!(self.ports.taken(), 0, "ioeventfds stay after the end");
+        assert_eq!(self.ports.places(), [], "ioeventfds stay after the end");
         let cancelled = AtomicBool::new(false);
         let wait = Wait { deadline: Instant::now() + PATIENCE, cancelled: &cancelled };
         let status = self.registers.read(devices::contract::Area::Common, 18, Width::B1, &wait);

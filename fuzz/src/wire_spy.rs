@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use devices::bus::Width;
-use devices::function::{DmaRegion, KickLink, PciFunction, Region, Result};
+use devices::function::{
+    Bars, Configuration, Dma, DmaRegion, Interrupts, KickLink, Lifetime, Named, PciFunction, Region, Result,
+};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -147,16 +149,22 @@ impl WireSpy {
     }
 }
 
-impl PciFunction for WireSpy {
+impl Named for WireSpy {
     fn name(&self) -> &str {
         self.pf.name()
     }
+}
+
+impl Configuration for WireSpy {
     fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
         self.pf.config_read(offset, width)
     }
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
         self.pf.config_write(offset, width, value)
     }
+}
+
+impl Bars for WireSpy {
     fn region(&self, bar: u8) -> Option<Region> {
         self.pf.region(bar)
     }
@@ -175,6 +183,12 @@ impl PciFunction for WireSpy {
         }
         self.pf.region_write(bar, offset, width, value)
     }
+    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
+        self.pf.link_ioeventfd(bar, offset, value, event)
+    }
+}
+
+impl Interrupts for WireSpy {
     fn msix_vectors(&self) -> u16 {
         self.pf.msix_vectors()
     }
@@ -184,6 +198,9 @@ impl PciFunction for WireSpy {
     fn disable_msix(&self) -> Result<()> {
         self.pf.disable_msix()
     }
+}
+
+impl Dma for WireSpy {
     fn dma_map(&self, region: &DmaRegion) -> Result<()> {
         self.ring().regions.push(region.clone());
         self.pf.dma_map(region)
@@ -191,10 +208,10 @@ impl PciFunction for WireSpy {
     fn dma_unmap(&self, iova: u64) -> Result<()> {
         self.pf.dma_unmap(iova)
     }
+}
+
+impl Lifetime for WireSpy {
     fn reset(&self) -> Result<()> {
         self.pf.reset()
-    }
-    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
-        self.pf.link_ioeventfd(bar, offset, value, event)
     }
 }

@@ -15,10 +15,10 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use devices::bus::Width;
-use devices::function::PciFunction;
 use devices::function::shared::shared_region;
 use devices::function::vfio_user::wire::{HEADER_LEN, Header, RegionInfo, Request};
 use devices::function::vfio_user::{Server, VfioUserFunction};
+use devices::function::{Bars, Configuration, Dma, Interrupts, Lifetime};
 use devices::soft_pf::{SoftPf, VfSpec};
 use fuzz::script::Script;
 use libfuzzer_sys::fuzz_target;

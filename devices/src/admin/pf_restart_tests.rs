@@ -13,7 +13,7 @@ use crate::admin::scripts::{Answer, legacy_device};
 use crate::admin::{AdminChannel, Command};
 use crate::bus::Width;
 use crate::contract::NotifyAddress;
-use crate::function::PciFunction;
+use crate::function::Bars;
 use crate::soft_pf::{NetBackend, SoftPf, VfSpec};
 
 static NEVER: AtomicBool = AtomicBool::new(false);

@@ -4,6 +4,7 @@ use super::*;
 use crate::admin::scripted_pf::{BAR, Quirks, ScriptedPf};
 use crate::admin::scripts::{Answer, Script, Seen, legacy_device, reply};
 use crate::bus::Width;
+use crate::function::{Bars, Configuration};
 use std::sync::atomic::AtomicBool;
 
 static NEVER: AtomicBool = AtomicBool::new(false);

@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestMemoryRegion};
-use vmm_sys_util::eventfd::EventFd;
 
 use super::scripts::{Answer, Script, Seen};
 use crate::bus::Width;
-use crate::function::{DmaRegion, FunctionError, KickLink, PciFunction, Region, Result};
+use crate::function::{
+    Bars, Configuration, Dma, DmaRegion, FunctionError, Interrupts, Lifetime, Named, Region, Result,
+};
 
 pub(super) const BAR: u8 = 4;
 const NOTIFY_AT: u64 = 0x1000;
@@ -332,18 +333,19 @@ impl State {
     }
 }
 
-impl PciFunction for ScriptedPf {
+impl Named for ScriptedPf {
     fn name(&self) -> &str {
         "scripted"
     }
+}
 
+impl Configuration for ScriptedPf {
     fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
         let mut bytes = [0; 4];
         let at = usize::from(offset);
         bytes[..width.bytes()].copy_from_slice(&self.state().config[at..at + width.bytes()]);
         Ok(u32::from_le_bytes(bytes))
     }
-
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
         let at = usize::from(offset);
         if at < SRIOV || !self.quirks.vf_registers_read_only {
@@ -352,16 +354,16 @@ impl PciFunction for ScriptedPf {
         }
         Ok(())
     }
+}
 
+impl Bars for ScriptedPf {
     fn region(&self, bar: u8) -> Option<Region> {
         (bar == BAR).then_some(Region { size: 0x4000, is_io: false, is_64bit: true, prefetchable: false })
     }
-
     fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
         let at = self.inside(bar, offset, width)?;
         Ok(if at < 64 { self.state().common_read(&self.quirks, at, width.bytes()) } else { 0 })
     }
-
     fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<()> {
         let at = self.inside(bar, offset, width)?;
         let mut state = self.state();
@@ -375,34 +377,23 @@ impl PciFunction for ScriptedPf {
         }
         Ok(())
     }
+}
 
-    fn msix_vectors(&self) -> u16 {
-        0
-    }
+impl Interrupts for ScriptedPf {}
 
-    fn set_msix(&self, _: &[Option<&EventFd>]) -> Result<()> {
-        Err(FunctionError::Unsupported { name: "scripted".into(), what: "MSI-X" })
-    }
-
-    fn disable_msix(&self) -> Result<()> {
-        Ok(())
-    }
-
+impl Dma for ScriptedPf {
     fn dma_map(&self, region: &DmaRegion) -> Result<()> {
         self.state().regions.push(Arc::clone(region));
         Ok(())
     }
-
     fn dma_unmap(&self, iova: u64) -> Result<()> {
         self.state().regions.retain(|region| region.start_addr().0 != iova);
         Ok(())
     }
+}
 
+impl Lifetime for ScriptedPf {
     fn reset(&self) -> Result<()> {
         Ok(())
-    }
-
-    fn link_ioeventfd(&self, _: u8, _: u64, _: u16, _: &EventFd) -> Result<Box<dyn KickLink>> {
-        Err(FunctionError::Unsupported { name: "scripted".into(), what: "ioeventfd" })
     }
 }

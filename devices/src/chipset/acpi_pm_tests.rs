@@ -5,25 +5,17 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bus::Width;
-
-#[derive(Default)]
-struct Recorder(Mutex<Vec<bool>>);
-
-impl IrqLine for Recorder {
-    fn set(&self, asserted: bool) {
-        self.0.lock().unwrap().push(asserted);
-    }
-}
+use crate::contract::mock::MockLine;
 
 struct Rig {
     pm: AcpiPm,
-    line: Arc<Recorder>,
+    line: Arc<MockLine>,
     nanos: Arc<AtomicU64>,
 }
 
 impl Rig {
     fn new() -> Self {
-        let (line, nanos) = (Arc::new(Recorder::default()), Arc::new(AtomicU64::new(0)));
+        let (line, nanos) = (Arc::new(MockLine::default()), Arc::new(AtomicU64::new(0)));
         let clock = nanos.clone();
         let clock: Clock = Box::new(move || Duration::from_nanos(clock.load(Ordering::Relaxed)));
         Self { pm: AcpiPm::with_clock(line.clone(), clock), line, nanos }
@@ -35,7 +27,7 @@ impl Rig {
         self.pm.write(Access { offset, width, vcpu: 0 }, value)
     }
     fn levels(&self) -> Vec<bool> {
-        std::mem::take(&mut *self.line.0.lock().unwrap())
+        self.line.take_calls()
     }
 }
 

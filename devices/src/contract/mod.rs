@@ -5,6 +5,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | `access` | [`IoDevice`]: a guest access and its answer |
+//! | [`function`] | [`PciFunction`](function::PciFunction): what can be done to a PCI function, in small traits |
 //! | [`platform`] | what devices need of the platform below them |
 //! | `registers`, `area`, `register_names` | [`LegacyRegisters`]: the legacy registers of one device, whoever keeps them |
 //! | `register_error` | [`RegisterError`]: why an access to them has no result |
@@ -15,6 +16,9 @@
 mod access;
 mod area;
 mod failure;
+pub mod function;
+#[cfg(any(test, feature = "test-support"))]
+pub mod mock;
 pub mod platform;
 mod register_error;
 mod register_names;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::function::MappableArea;
+use super::function::MappableArea;
 
 /// One device's share of a level-triggered interrupt line. The line is high while any share is.
 pub trait IrqLine: Send + Sync {

@@ -11,7 +11,10 @@ use std::sync::Arc;
 use arc_swap::{ArcSwapOption, Guard};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::{DmaRegion, FunctionError, IntxEvents, KickLink, MappableArea, PciFunction, Region, Result};
+use super::{
+    Bars, Configuration, Dma, DmaRegion, FunctionError, Interrupts, IntxEvents, KickLink, Lifetime, MappableArea,
+    Named, PciFunction, Region, Result,
+};
 use crate::bus::Width;
 
 /// `ArcSwap` wants something sized.
@@ -75,16 +78,22 @@ impl Detachable {
     }
 }
 
-impl PciFunction for Detachable {
+impl Named for Detachable {
     fn name(&self) -> &str {
         &self.name
     }
+}
+
+impl Configuration for Detachable {
     fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
         self.with(|function| function.config_read(offset, width))
     }
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
         self.with(|function| function.config_write(offset, width, value))
     }
+}
+
+impl Bars for Detachable {
     fn region(&self, bar: u8) -> Option<Region> {
         self.regions.get(usize::from(bar)).copied().flatten()
     }
@@ -97,6 +106,12 @@ impl PciFunction for Detachable {
     fn mappable(&self, bar: u8) -> Result<Vec<MappableArea>> {
         self.with(|function| function.mappable(bar))
     }
+    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
+        self.with(|function| function.link_ioeventfd(bar, offset, value, event))
+    }
+}
+
+impl Interrupts for Detachable {
     fn msix_vectors(&self) -> u16 {
         self.msix
     }
@@ -118,23 +133,26 @@ impl PciFunction for Detachable {
     fn set_intx(&self, events: Option<IntxEvents<'_>>) -> Result<()> {
         self.with(|function| function.set_intx(events))
     }
-    fn removal_event(&self) -> Option<&EventFd> {
-        self.removal.as_ref()
-    }
-    fn error_event(&self) -> Option<&EventFd> {
-        self.error.as_ref()
-    }
+}
+
+impl Dma for Detachable {
     fn dma_map(&self, region: &DmaRegion) -> Result<()> {
         self.with(|function| function.dma_map(region))
     }
     fn dma_unmap(&self, iova: u64) -> Result<()> {
         self.with(|function| function.dma_unmap(iova))
     }
+}
+
+impl Lifetime for Detachable {
+    fn removal_event(&self) -> Option<&EventFd> {
+        self.removal.as_ref()
+    }
+    fn error_event(&self) -> Option<&EventFd> {
+        self.error.as_ref()
+    }
     fn reset(&self) -> Result<()> {
         self.with(|function| function.reset())
-    }
-    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
-        self.with(|function| function.link_ioeventfd(bar, offset, value, event))
     }
 }
 

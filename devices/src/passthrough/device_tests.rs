@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::sync::atomic::Ordering;
-
 use super::*;
+use crate::contract::mock::{Call, MockLine, MockMsi};
 use crate::passthrough::InterruptUse;
 use crate::passthrough::testing::*;
 
@@ -31,13 +30,13 @@ fn the_function_decodes_always_and_masters_the_bus_when_the_guest_says_so() {
 fn interrupts_follow_the_guest_msix_before_msi_before_the_pin() {
     let bench = Bench::new();
     bench.function.take_log();
-    assert_eq!(bench.wired.load(Ordering::SeqCst), 1);
+    assert_eq!(bench.line.wired(), 1);
     let _ = write(&bench, MSI + 4, Width::B4, 0xfee0_0000);
     let _ = write(&bench, MSI + 12, Width::B2, 0x40);
     let _ = write(&bench, MSI + 2, Width::B2, 0x21);
     assert_eq!(bench.function.take_log(), ["intx off", "msi 4"]);
-    assert_eq!(bench.wired.load(Ordering::SeqCst), 0, "the line is free");
-    assert_eq!(bench.routes.lock().unwrap().keys().copied().collect::<Vec<_>>(), [4, 5, 6, 7]);
+    assert_eq!(bench.line.wired(), 0, "the line is free");
+    assert_eq!(bench.msi.routes().into_keys().collect::<Vec<_>>(), [4, 5, 6, 7]);
     let _ = write(&bench, MSI + 2, Width::B2, 0x31);
     assert_eq!(bench.function.take_log(), ["msi 0", "msi 8"]);
     let _ = write(&bench, MSIX + 2, Width::B2, 0x8000);
@@ -55,9 +54,9 @@ fn interrupts_follow_the_guest_msix_before_msi_before_the_pin() {
 #[test]
 fn a_line_that_cannot_tell_the_end_of_an_interrupt_is_no_pin() {
     let parts = PassthroughParts {
-        function: TestFunction::new(),
-        msi: Arc::new(TestMsi::default()),
-        irq_line: Some(Arc::new(TestLine { cannot: true, ..Default::default() })),
+        function: test_function(),
+        msi: Arc::new(MockMsi::default()),
+        irq_line: Some(Arc::new(MockLine::without_resample())),
         irq_number: 10,
     };
     let device = PassthroughDevice::new("dev", parts).unwrap();
@@ -91,7 +90,7 @@ fn the_vector_table_is_trapped_and_the_rest_reaches_the_function() {
     assert_eq!(bench.function.take_log(), [""; 0]);
     assert_eq!(bench.device.bar_read(2, at(0x3100, Width::B2)), 0x7788);
     let _ = bench.device.bar_write(0, at(0x12, Width::B1), 7);
-    assert_eq!(bench.function.take_log(), ["read 2+3100.2", "write 0+12.1=7"]);
+    assert_eq!(bench.function.take_log(), ["read 2+3100.2", "store 0+12.1=7"]);
     assert_eq!(bench.device.mappable(2).len(), 1);
 }
 
@@ -115,7 +114,7 @@ fn both_ways_of_a_function_level_reset_leave_it_as_after_power_on() {
 #[test]
 fn a_function_that_fails_gives_all_ones_and_is_counted() {
     let bench = Bench::new();
-    bench.function.fails.store(true, Ordering::SeqCst);
+    bench.function.refuse(Some(Call::All));
     assert_eq!(bench.device.bar_read(2, at(0, Width::B8)), u64::MAX);
     assert_eq!(bench.device.config_read(VPD + 4, Width::B4), u32::MAX);
     let _ = bench.device.bar_write(2, at(0, Width::B4), 0);
@@ -132,7 +131,7 @@ fn a_function_that_is_taken_away_is_quiet_and_reads_as_nothing() {
     bench.function.take_log();
     bench.device.taken_away("unplugged");
     assert_eq!(bench.function.take_log(), ["config 4.2=3", "intx off"]);
-    assert_eq!(bench.wired.load(Ordering::SeqCst), 0);
+    assert_eq!(bench.line.wired(), 0);
     assert!(bench.device.windows().is_empty() && bench.device.mappable(2).is_empty());
     assert_eq!(bench.device.config_read(0, Width::B4), u32::MAX);
     assert_eq!(bench.device.bar_read(2, at(0, Width::B4)), 0xffff_ffff);

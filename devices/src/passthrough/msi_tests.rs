@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
-use crate::passthrough::testing::TestMsi;
+use crate::contract::mock::MockMsi;
 use crate::pci::Identity;
 
 fn space(capability: &MsiCapability) -> ConfigSpace {
@@ -49,9 +49,9 @@ fn registers_of_each_form_are_where_the_standard_has_them() {
 #[test]
 fn vectors_are_routed_with_their_number_and_masks_hold_them_back() {
     let capability = MsiCapability::new(0x50, 0x184, 4).unwrap();
-    let source = TestMsi::default();
+    let source = MockMsi::default();
     let mut msi = Msi::new(&capability, &source).unwrap();
-    let routes = || source.routes.lock().unwrap().iter().map(|(n, m)| (*n, m.data)).collect::<Vec<_>>();
+    let routes = || source.routes().into_iter().map(|(n, m)| (n, m.data)).collect::<Vec<_>>();
     let mut space = space(&capability);
     let _ = space.write(0x5c, Width::B2, 0x4021);
     let _ = space.write(0x52, Width::B2, 0x11);

@@ -2,10 +2,11 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::contract::mock::MockFunction;
 use crate::passthrough::testing::*;
 
-fn view() -> (Arc<TestFunction>, View) {
-    let function = TestFunction::new();
+fn view() -> (Arc<MockFunction>, View) {
+    let function = test_function();
     let view = View::new(function.as_ref(), true, 10).unwrap();
     (function, view)
 }
@@ -49,7 +50,7 @@ fn the_header_is_the_functions_without_expansion_rom_and_with_our_interrupt() {
     assert_eq!(read(0x2c, Width::B4), 0x1141_1af4);
     assert_eq!(read(0x30, Width::B4), 0, "no expansion ROM");
     assert_eq!((read(0x3c, Width::B1), read(0x3d, Width::B1)), (10, 1));
-    let without_pin = View::new(TestFunction::new().as_ref(), false, 10).unwrap();
+    let without_pin = View::new(test_function().as_ref(), false, 10).unwrap();
     assert_eq!(without_pin.space.read(0x3d, Width::B1), 0);
 }
 
@@ -88,18 +89,18 @@ fn power_states_are_kept_and_device_control_stays_here() {
 
 #[test]
 fn a_bridge_and_a_dead_function_are_refused() {
-    let function = TestFunction::new();
-    function.config.lock().unwrap()[0x0e] = 1;
+    let function = test_function();
+    function.state().config[0x0e] = 1;
     assert!(matches!(View::new(function.as_ref(), true, 10), Err(ViewError::Header { header: 1, .. })));
-    function.config.lock().unwrap()[0x0e] = 0xff;
+    function.state().config[0x0e] = 0xff;
     assert!(matches!(View::new(function.as_ref(), true, 10), Err(ViewError::Header { header: 0x7f, .. })));
 }
 
 #[test]
 fn vector_structures_outside_of_bars_are_refused() {
     for register in [0x0000_0005, 0x0000_4002, 0x0000_0000, 0xffff_fffa] {
-        let function = TestFunction::new();
-        function.config.lock().unwrap()[usize::from(MSIX) + 4..][..4].copy_from_slice(&u32::to_le_bytes(register));
+        let function = test_function();
+        function.state().config[usize::from(MSIX) + 4..][..4].copy_from_slice(&u32::to_le_bytes(register));
         assert!(View::new(function.as_ref(), true, 10).is_err(), "{register:#x}");
     }
 }
@@ -107,14 +108,14 @@ fn vector_structures_outside_of_bars_are_refused() {
 #[test]
 fn a_list_of_garbage_does_no_harm() {
     for next in [0xfc, 0x40, 0x44, 0xf8, 0x08] {
-        let function = TestFunction::new();
-        let mut bytes = function.config.lock().unwrap().clone();
+        let function = test_function();
+        let mut bytes = function.state().config.clone();
         for (id, at) in (0_u8..).zip((0x40..0x100).step_by(4)) {
             bytes[at] = id % 0x15;
             bytes[at + 1] = if at + 4 < 0x100 { at as u8 + 4 } else { next };
             bytes[at + 2] = 0xff;
         }
-        *function.config.lock().unwrap() = bytes;
+        function.state().config = bytes;
         if let Ok(view) = View::new(function.as_ref(), true, 10) {
             assert!(list(&view).len() <= 48);
         }

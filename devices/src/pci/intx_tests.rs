@@ -1,18 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::sync::Mutex;
-
 use super::*;
 use crate::bus::Width;
+use crate::contract::mock::MockLine;
 use crate::pci::Identity;
-
-#[derive(Default)]
-struct Recorder(Mutex<Vec<bool>>);
-
-impl IrqLine for Recorder {
-    fn set(&self, asserted: bool) {
-        self.0.lock().unwrap().push(asserted);
-    }
-}
 
 fn config() -> ConfigSpace {
     ConfigSpace::new(&Identity {
@@ -27,7 +17,7 @@ fn config() -> ConfigSpace {
 
 #[test]
 fn e15_e16_intx_disable_releases_the_line_and_not_the_status_bit() {
-    let line = Arc::new(Recorder::default());
+    let line = Arc::new(MockLine::default());
     let (mut pin, mut config) = (IntxPin::new(line.clone()), config());
     pin.set(true, &mut config);
     assert_eq!(config.read(6, Width::B2) & 8, 8);
@@ -41,27 +31,27 @@ fn e15_e16_intx_disable_releases_the_line_and_not_the_status_bit() {
     pin.refresh(&mut config);
     pin.set(false, &mut config);
     assert_eq!(config.read(6, Width::B2) & 8, 0);
-    assert_eq!(*line.0.lock().unwrap(), [true, false, true, false]);
+    assert_eq!(line.take_calls(), [true, false, true, false]);
 }
 
 #[test]
 fn a_level_is_told_once() {
-    let line = Arc::new(Recorder::default());
+    let line = Arc::new(MockLine::default());
     let (mut pin, mut config) = (IntxPin::new(line.clone()), config());
     pin.set(false, &mut config);
     pin.set(true, &mut config);
     pin.set(true, &mut config);
     pin.refresh(&mut config);
-    assert_eq!(*line.0.lock().unwrap(), [true]);
+    assert_eq!(line.take_calls(), [true]);
 }
 
 #[test]
 fn reset_of_the_function_keeps_status_and_line_in_step() {
-    let line = Arc::new(Recorder::default());
+    let line = Arc::new(MockLine::default());
     let (mut pin, mut config) = (IntxPin::new(line.clone()), config());
     let _ = config.write(4, Width::B2, 0x400);
     pin.set(true, &mut config);
-    assert!(line.0.lock().unwrap().is_empty());
+    assert!(line.take_calls().is_empty());
     config.reset();
     pin.refresh(&mut config);
     assert!(pin.is_asserted());

@@ -1,48 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! BARs of made-up functions on a mapper that, as KVM does, refuses what overlaps.
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
-use crate::bus::{Access, Bus, Effect, Range, Width};
+use crate::bus::{Access, Bus, Effect, Width};
+use crate::contract::mock::MockMapper;
 use crate::pci::{BarKind, PciRoot};
-
-type Pages = Arc<Mutex<BTreeMap<u64, u64>>>;
-
-/// Address and size of what is mapped; RAM is what was there before.
-struct FakeMapper {
-    pages: Pages,
-    calls: AtomicU64,
-}
-
-struct FakeMapping {
-    pages: Pages,
-    address: u64,
-}
-
-impl Mapping for FakeMapping {}
-
-impl Drop for FakeMapping {
-    fn drop(&mut self) {
-        self.pages.lock().unwrap().remove(&self.address);
-    }
-}
-
-impl GuestMapper for FakeMapper {
-    fn map(&self, address: u64, area: &MappableArea) -> io::Result<Box<dyn Mapping>> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        let mut pages = self.pages.lock().unwrap();
-        let new = Range::new(address, area.size).unwrap();
-        if pages.iter().any(|(base, size)| Range::new(*base, *size).unwrap().overlaps(&new)) {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        pages.insert(address, area.size);
-        Ok(Box::new(FakeMapping { pages: self.pages.clone(), address }))
-    }
-}
 
 /// A function with one memory BAR of 16 KiB, whose third page is not mappable.
 struct Function {
@@ -97,14 +61,13 @@ impl PciDevice for Function {
 struct Board {
     root: PciRoot,
     buses: (Bus, Bus),
-    mapper: Arc<FakeMapper>,
+    mapper: Arc<MockMapper>,
 }
 
 impl Board {
     /// With RAM at 0 to 64 KiB, and the functions in slots 1 and up.
     fn new(functions: &[&Arc<Function>]) -> Self {
-        let pages: Pages = Arc::new(Mutex::new(BTreeMap::from([(0, 0x1_0000)])));
-        let mapper = Arc::new(FakeMapper { pages, calls: AtomicU64::new(0) });
+        let mapper = Arc::new(MockMapper::with_ram(0, 0x1_0000));
         let root = PciRoot::new();
         for (slot, function) in (1..).zip(functions) {
             root.add(slot, Arc::clone(function) as Arc<dyn PciDevice>).unwrap();
@@ -115,7 +78,7 @@ impl Board {
 
     fn remap(&self) -> Vec<(u64, u64)> {
         self.root.remap(&self.buses.0, &self.buses.1);
-        self.mapper.pages.lock().unwrap().iter().skip(1).map(|(base, size)| (*base, *size)).collect()
+        self.mapper.pages().split_off(1)
     }
 }
 
@@ -126,7 +89,7 @@ fn areas_are_mapped_follow_the_bar_and_go_with_decoding() {
     assert_eq!(board.remap(), [(0xc000_0000, 0x2000), (0xc000_3000, 0x1000)]);
     assert_eq!(board.root.mapped_bytes(1), 0x3000);
     assert_eq!(board.remap().len(), 2);
-    assert_eq!(board.mapper.calls.load(Ordering::SeqCst), 2, "what is right is left alone");
+    assert_eq!(board.mapper.calls(), 2, "what is right is left alone");
     function.base.store(0xd000_0000, Ordering::SeqCst);
     assert_eq!(board.remap(), [(0xd000_0000, 0x2000), (0xd000_3000, 0x1000)]);
     function.decoded.store(false, Ordering::SeqCst);
@@ -144,7 +107,7 @@ fn nothing_is_mapped_over_ram() {
     let board = Board::new(&[&function]);
     assert_eq!(board.remap(), [], "RAM is at all of it");
     board.remap();
-    assert_eq!(board.mapper.calls.load(Ordering::SeqCst), 2, "no retry at the same place");
+    assert_eq!(board.mapper.calls(), 2, "no retry at the same place");
     function.base.store(0x1_0000, Ordering::SeqCst);
     assert_eq!(board.remap().len(), 2);
 }

@@ -1,64 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use proptest::prelude::*;
-use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK};
 
 use super::*;
+use crate::contract::mock::MockMsi;
 use crate::pci::{Changed, ConfigSpace, Identity, MsixLayoutError, capability};
 
-struct Interrupt {
-    event: EventFd,
-    calls: Mutex<Vec<Option<MsiMessage>>>,
-    broken: Arc<AtomicBool>,
-}
-
-impl MsiInterrupt for Interrupt {
-    fn event(&self) -> &EventFd {
-        &self.event
-    }
-    fn enable(&self, message: MsiMessage) -> io::Result<()> {
-        if self.broken.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::OutOfMemory.into());
-        }
-        self.calls.lock().unwrap().push(Some(message));
-        Ok(())
-    }
-    fn disable(&self) -> io::Result<()> {
-        self.calls.lock().unwrap().push(None);
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct Source {
-    given: Mutex<Vec<Arc<Interrupt>>>,
-    broken: Arc<AtomicBool>,
-    limit: Option<usize>,
-}
-
-impl MsiSource for Source {
-    fn allocate(&self) -> io::Result<Arc<dyn MsiInterrupt>> {
-        let mut given = self.given.lock().unwrap();
-        if self.limit.is_some_and(|limit| given.len() >= limit) {
-            return Err(io::ErrorKind::OutOfMemory.into());
-        }
-        let event = EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK)?;
-        let interrupt = Arc::new(Interrupt { event, calls: Mutex::default(), broken: self.broken.clone() });
-        given.push(interrupt.clone());
-        Ok(interrupt)
-    }
-}
-
-impl Source {
-    /// The calls made to one vector's interrupt since the last question.
-    fn calls(&self, vector: usize) -> Vec<Option<MsiMessage>> {
-        std::mem::take(&mut *self.given.lock().unwrap()[vector].calls.lock().unwrap())
-    }
-}
-
-fn msix(vectors: u16) -> (Msix, Source) {
-    let source = Source::default();
+fn msix(vectors: u16) -> (Msix, MockMsi) {
+    let source = MockMsi::default();
     let msix = Msix::new("test", MsixLayout::in_own_bar(vectors, 1).unwrap(), &source).unwrap();
     (msix, source)
 }
@@ -120,20 +68,20 @@ fn a_vector_is_delivered_only_when_nothing_masks_it() {
     let (msix, source) = msix(3);
     assert_eq!(msix.bar_read(1, 0x1c, Width::B4), Some(1), "masked at reset");
     program(&msix, 1, 0xfee0_1000, 0x41);
-    assert_eq!(source.calls(1), [], "MSI-X is disabled");
+    assert_eq!(source.interrupt(1).take_calls(), [], "MSI-X is disabled");
     assert_eq!(msix.set_control(ENABLE_MASKED), MsixChange::Enabled);
     assert!(msix.enabled());
-    assert_eq!(source.calls(1), [], "the function is masked");
+    assert_eq!(source.interrupt(1).take_calls(), [], "the function is masked");
     assert_eq!(msix.set_control(ENABLE), MsixChange::None);
-    assert_eq!(source.calls(1), [message(0xfee0_1000, 0x41)]);
-    assert_eq!(source.calls(0), [], "vector 0 is masked");
+    assert_eq!(source.interrupt(1).take_calls(), [message(0xfee0_1000, 0x41)]);
+    assert_eq!(source.interrupt(0).take_calls(), [], "vector 0 is masked");
     msix.bar_write(1, 0x1c, Width::B4, 1).unwrap();
-    assert_eq!(source.calls(1), [None]);
+    assert_eq!(source.interrupt(1).take_calls(), [None]);
     msix.bar_write(1, 0x1c, Width::B4, 0xffff_fffe).unwrap();
-    assert_eq!(source.calls(1), [message(0xfee0_1000, 0x41)]);
+    assert_eq!(source.interrupt(1).take_calls(), [message(0xfee0_1000, 0x41)]);
     assert_eq!(msix.bar_read(1, 0x1c, Width::B4), Some(0), "reserved bits of vector control stay 0");
     assert_eq!(msix.set_control(0), MsixChange::Disabled);
-    assert_eq!(source.calls(1), [None]);
+    assert_eq!(source.interrupt(1).take_calls(), [None]);
 }
 
 #[test]
@@ -141,12 +89,12 @@ fn a_message_changed_while_unmasked_is_routed_again() {
     let (msix, source) = msix(1);
     program(&msix, 0, 0xfee0_1000, 0x41);
     let _ = msix.set_control(ENABLE);
-    assert_eq!(source.calls(0).len(), 1);
+    assert_eq!(source.interrupt(0).take_calls().len(), 1);
     msix.bar_write(1, 8, Width::B4, 0x42).unwrap();
     msix.bar_write(1, 8, Width::B4, 0x42).unwrap();
-    assert_eq!(source.calls(0), [message(0xfee0_1000, 0x42)], "once for one change");
+    assert_eq!(source.interrupt(0).take_calls(), [message(0xfee0_1000, 0x42)], "once for one change");
     msix.bar_write(1, 0, Width::B8, 0x1_fee0_2003).unwrap();
-    assert_eq!(source.calls(0), [message(0x1_fee0_2000, 0x42)], "an address changes at once");
+    assert_eq!(source.interrupt(0).take_calls(), [message(0x1_fee0_2000, 0x42)], "an address changes at once");
 }
 
 #[test]
@@ -169,10 +117,10 @@ fn one_write_can_change_two_vectors() {
     let (msix, source) = msix(2);
     let _ = msix.set_control(ENABLE);
     program(&msix, 1, 0xfee0_1000, 0x41);
-    let _ = source.calls(1);
+    let _ = source.interrupt(1).take_calls();
     msix.bar_write(1, 12, Width::B8, 0xfee0_2000_0000_0000).unwrap();
-    assert_eq!(source.calls(0), [message(0, 0)], "unmasked");
-    assert_eq!(source.calls(1), [message(0xfee0_2000, 0x41)]);
+    assert_eq!(source.interrupt(0).take_calls(), [message(0, 0)], "unmasked");
+    assert_eq!(source.interrupt(1).take_calls(), [message(0xfee0_2000, 0x41)]);
 }
 
 #[test]
@@ -201,27 +149,27 @@ fn pending_bits_show_signals_that_wait_and_do_not_take_them() {
     assert_eq!(msix.bar_read(1, 0x800, Width::B4), Some(2), "read-only, and still there");
     program(&msix, 1, 0xfee0_0000, 1);
     assert_eq!(msix.bar_read(1, 0x800, Width::B4), Some(0), "not pending any more: it is delivered");
-    assert_eq!(source.given.lock().unwrap()[1].event.read().unwrap(), 3, "nobody took the signal");
+    assert_eq!(source.interrupt(1).take_signals(), Some(3), "nobody took the signal");
 }
 
 #[test]
 fn a_platform_that_refuses_leaves_the_vector_masked_and_is_asked_again() {
     let (msix, source) = msix(1);
     let _ = msix.set_control(ENABLE);
-    source.broken.store(true, Ordering::SeqCst);
+    source.set_broken(true);
     program(&msix, 0, 0xfee0_0000, 1);
     msix.event(0).unwrap().write(1).unwrap();
     assert_eq!(msix.bar_read(1, 0x800, Width::B4), Some(1), "still pending");
-    source.broken.store(false, Ordering::SeqCst);
-    let _ = source.calls(0);
+    source.set_broken(false);
+    let _ = source.interrupt(0).take_calls();
     msix.bar_write(1, 12, Width::B4, 1).unwrap();
     msix.bar_write(1, 12, Width::B4, 0).unwrap();
-    assert_eq!(source.calls(0), [message(0xfee0_0000, 1)]);
+    assert_eq!(source.interrupt(0).take_calls(), [message(0xfee0_0000, 1)]);
 }
 
 #[test]
 fn shortage_is_an_error_of_construction() {
-    let source = Source { limit: Some(2), ..Source::default() };
+    let source = MockMsi::limited(2);
     assert!(Msix::new("test", MsixLayout::in_own_bar(3, 1).unwrap(), &source).is_err());
 }
 
@@ -230,14 +178,14 @@ fn reset_masks_and_empties_everything() {
     let (msix, source) = msix(2);
     program(&msix, 0, 0xfee0_1000, 0x41);
     let _ = msix.set_control(ENABLE);
-    let _ = source.calls(0);
+    let _ = source.interrupt(0).take_calls();
     msix.reset();
-    assert_eq!(source.calls(0), [None]);
+    assert_eq!(source.interrupt(0).take_calls(), [None]);
     assert!(!msix.enabled());
     assert_eq!(msix.bar_read(1, 0, Width::B8), Some(0));
     assert_eq!(msix.bar_read(1, 12, Width::B4), Some(1));
     assert_eq!(msix.set_control(ENABLE), MsixChange::Enabled);
-    assert_eq!(source.calls(0), [], "masked");
+    assert_eq!(source.interrupt(0).take_calls(), [], "masked");
 }
 
 proptest! {
@@ -260,9 +208,7 @@ proptest! {
                 let open = control & 0xc000 == 0x8000 && read(at + 12, Width::B4) == 0;
                 let live = msix.lock().entries[vector].live;
                 prop_assert_eq!(live, open.then_some(shown));
-                if let Some(last) = source.given.lock().unwrap()[vector].calls.lock().unwrap().last() {
-                    prop_assert_eq!(*last, live);
-                }
+                prop_assert_eq!(source.interrupt(vector).route(), live);
             }
             for offset in 0..40 {
                 let bytes = (0..8).map(|i| read(offset + i, Width::B1) << (8 * i)).fold(0, |a, b| a | b);

@@ -20,7 +20,7 @@ use super::sriov::{self, EnabledVfs, Vfs};
 use super::threaded::{BarWrite, Threaded};
 use super::vf::Vf;
 use crate::bus::Width;
-use crate::function::{DmaRegion, KickLink, PciFunction, Region, Result};
+use crate::function::{Bars, Configuration, Dma, DmaRegion, Interrupts, KickLink, Lifetime, Named, Region, Result};
 
 /// Turns of the administration virtqueue for one doorbell; the function's thread does the rest.
 const TURNS: usize = 4;
@@ -133,16 +133,17 @@ impl fmt::Debug for Pf {
     }
 }
 
-impl PciFunction for Pf {
+impl Named for Pf {
     fn name(&self) -> &str {
         &self.threaded.function.name
     }
+}
 
+impl Configuration for Pf {
     fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
         self.threaded.function.check_present()?;
         self.threaded.function.config_read(offset, width)
     }
-
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
         let function = &self.threaded.function;
         function.check_present()?;
@@ -161,15 +162,15 @@ impl PciFunction for Pf {
         }
         Ok(())
     }
+}
 
+impl Bars for Pf {
     fn region(&self, bar: u8) -> Option<Region> {
         layout::region(bar)
     }
-
     fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
         self.threaded.function.region_read(bar, offset, width)
     }
-
     fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<()> {
         match self.threaded.region_write(bar, offset, width, value)? {
             BarWrite::Register => {}
@@ -182,34 +183,36 @@ impl PciFunction for Pf {
         }
         Ok(())
     }
+    fn link_ioeventfd(&self, _bar: u8, _offset: u64, _value: u16, _event: &EventFd) -> Result<Box<dyn KickLink>> {
+        Err(self.threaded.function.unsupported("an ioeventfd"))
+    }
+}
 
+impl Interrupts for Pf {
     fn msix_vectors(&self) -> u16 {
         self.threaded.function.msix_vectors()
     }
-
     fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
         self.threaded.function.set_msix(events)
     }
-
     fn disable_msix(&self) -> Result<()> {
         self.threaded.function.disable_msix()
     }
+}
 
+impl Dma for Pf {
     fn dma_map(&self, region: &DmaRegion) -> Result<()> {
         self.threaded.function.dma_map(region)
     }
-
     fn dma_unmap(&self, iova: u64) -> Result<()> {
         self.threaded.function.dma_unmap(iova)
     }
+}
 
+impl Lifetime for Pf {
     fn reset(&self) -> Result<()> {
         self.reset_function();
         Ok(())
-    }
-
-    fn link_ioeventfd(&self, _bar: u8, _offset: u64, _value: u16, _event: &EventFd) -> Result<Box<dyn KickLink>> {
-        Err(self.threaded.function.unsupported("an ioeventfd"))
     }
 }
 

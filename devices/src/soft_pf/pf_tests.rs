@@ -10,7 +10,7 @@ use super::super::{SoftPf, VfSpec};
 use super::*;
 use crate::admin::{AdminChannel, OverAdmin, PfDriver};
 use crate::contract::{Area, LegacyRegisters, NotifyAddress, Wait};
-use crate::function::FunctionError;
+use crate::function::{FunctionError, PciFunction};
 
 fn mixed() -> Vec<VfSpec> {
     let mut specs = Bench::nets(1);

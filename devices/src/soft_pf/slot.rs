@@ -10,7 +10,9 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::vf::Vf;
 use crate::bus::Width;
-use crate::function::{DmaRegion, FunctionError, KickLink, PciFunction, Region, Result};
+use crate::function::{
+    Bars, Configuration, Dma, DmaRegion, FunctionError, Interrupts, KickLink, Lifetime, Named, Region, Result,
+};
 
 /// What the client of a VF finds while the VF does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,58 +59,61 @@ impl fmt::Debug for VfSlot {
     }
 }
 
-impl PciFunction for VfSlot {
+impl Named for VfSlot {
     fn name(&self) -> &str {
         self.vf.name()
     }
+}
 
+impl Configuration for VfSlot {
     fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
         if self.shows_config() { self.vf.read_config(offset, width) } else { Ok(width.all_ones() as u32) }
     }
-
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
         if self.shows_config() { self.vf.write_config(offset, width, value) } else { Ok(()) }
     }
+}
 
+impl Bars for VfSlot {
     fn region(&self, bar: u8) -> Option<Region> {
         self.vf.region(bar)
     }
-
     fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
         let absent = if self.hidden == HiddenConfig::Readable { 0 } else { width.all_ones() };
         self.or(absent, |vf| vf.region_read(bar, offset, width))
     }
-
     fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<()> {
         self.or((), |vf| vf.region_write(bar, offset, width, value))
     }
+    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
+        self.vf.link_ioeventfd(bar, offset, value, event)
+    }
+}
 
+impl Interrupts for VfSlot {
     fn msix_vectors(&self) -> u16 {
         self.vf.msix_vectors()
     }
-
     fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
         self.or((), |vf| vf.set_msix(events))
     }
-
     fn disable_msix(&self) -> Result<()> {
-        self.or((), PciFunction::disable_msix)
+        self.or((), Interrupts::disable_msix)
     }
+}
 
+impl Dma for VfSlot {
     fn dma_map(&self, region: &DmaRegion) -> Result<()> {
         self.vf.threaded.function.dma_map(region)
     }
-
     fn dma_unmap(&self, iova: u64) -> Result<()> {
         self.vf.dma_unmap(iova)
     }
+}
 
+impl Lifetime for VfSlot {
     fn reset(&self) -> Result<()> {
-        self.or((), PciFunction::reset)
-    }
-
-    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
-        self.vf.link_ioeventfd(bar, offset, value, event)
+        self.or((), Lifetime::reset)
     }
 }
 

@@ -13,7 +13,7 @@ use super::legacy::NoSuchField;
 use super::threaded::{BarWrite, Threaded};
 use super::worker;
 use crate::bus::Width;
-use crate::function::{DmaRegion, KickLink, PciFunction, Region, Result};
+use crate::function::{Bars, Configuration, Dma, DmaRegion, Interrupts, KickLink, Lifetime, Named, Region, Result};
 
 /// A virtual function.
 pub(super) struct Vf {
@@ -93,68 +93,71 @@ impl fmt::Debug for Vf {
     }
 }
 
-impl PciFunction for Vf {
+impl Named for Vf {
     fn name(&self) -> &str {
         &self.threaded.function.name
     }
+}
 
+impl Configuration for Vf {
     fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
         self.threaded.function.check_present()?;
         self.read_config(offset, width)
     }
-
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
         self.threaded.function.check_present()?;
         self.write_config(offset, width, value)
     }
+}
 
+impl Bars for Vf {
     fn region(&self, bar: u8) -> Option<Region> {
         layout::region(bar)
     }
-
     fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
         self.threaded.function.region_read(bar, offset, width)
     }
-
     fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<()> {
         if let BarWrite::Doorbell(queue) = self.threaded.region_write(bar, offset, width, value)? {
             self.kick(queue);
         }
         Ok(())
     }
-
-    fn msix_vectors(&self) -> u16 {
-        self.threaded.function.msix_vectors()
-    }
-
-    fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
-        self.threaded.function.set_msix(events)
-    }
-
-    fn disable_msix(&self) -> Result<()> {
-        self.threaded.function.disable_msix()
-    }
-
-    // An IOMMU does not ask whether the VF is there: a client maps its memory once, before VF Enable.
-    fn dma_map(&self, region: &DmaRegion) -> Result<()> {
-        self.threaded.function.dma_map(region)
-    }
-
-    fn dma_unmap(&self, iova: u64) -> Result<()> {
-        self.threaded.function.dma_unmap(iova)
-    }
-
-    fn reset(&self) -> Result<()> {
-        self.threaded.function.check_present()?;
-        self.threaded.reset_function();
-        Ok(())
-    }
-
     fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
         self.threaded.function.check_present()?;
         if bar != REGISTER_BAR || !is_doorbell(offset) {
             return Err(self.threaded.function.unsupported("an ioeventfd at an address that is no doorbell"));
         }
         worker::link(&self.threaded, value, event)
+    }
+}
+
+impl Interrupts for Vf {
+    fn msix_vectors(&self) -> u16 {
+        self.threaded.function.msix_vectors()
+    }
+    fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
+        self.threaded.function.set_msix(events)
+    }
+    fn disable_msix(&self) -> Result<()> {
+        self.threaded.function.disable_msix()
+    }
+}
+
+impl Dma for Vf {
+    // An IOMMU does not ask whether the VF is there: a client maps its memory once, before VF Enable.
+    fn dma_map(&self, region: &DmaRegion) -> Result<()> {
+        self.threaded.function.dma_map(region)
+    }
+    fn dma_unmap(&self, iova: u64) -> Result<()> {
+        self.threaded.function.dma_unmap(iova)
+    }
+}
+
+impl Lifetime for Vf {
+    fn reset(&self) -> Result<()> {
+        self.threaded.function.check_present()?;
+        self.threaded.reset_function();
+        Ok(())
     }
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use devices::admin::{AdminChannel, OverAdmin, PfDriver};
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, Wait};
-use devices::function::PciFunction;
 use devices::function::vfio::{DmaSpace, OpenOptions, OverVfioBar0, VfToken, VfioFunction};
+use devices::function::{Bars, Configuration, Interrupts, PciFunction};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::linux::{bind, pf, set_vfs, vf, write};

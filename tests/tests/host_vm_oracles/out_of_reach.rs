@@ -2,8 +2,8 @@
 //! Memory that was mapped for a VF and taken back, through the kernel's VFIO and an IOMMU: the VF gets at it no more, and the
 //! server says that it was asked to (`report`).
 
-use devices::function::PciFunction;
 use devices::function::vfio::{DmaSpace, OpenOptions, VfioFunction};
+use devices::function::{Dma, Interrupts};
 
 use crate::disk::{Disk, SECTOR, SILENCE, event, memory, signalled};
 use crate::linux::{bind, pf, set_vfs, vf};

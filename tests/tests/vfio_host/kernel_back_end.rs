@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, RegisterError, Wait};
-use devices::function::PciFunction;
 use devices::function::vfio::{DmaSpace, Mode, OverVfioBar0, VfioFunction};
+use devices::function::{Bars, Configuration, Interrupts, Lifetime};
 
 use crate::disk::{chain, event};
 use crate::{Outcome, check, open, options};

@@ -10,8 +10,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use devices::function::PciFunction;
 use devices::function::vfio::{Bar0Error, DmaSpace, HostPaths, Mode, OpenError, OverVfioBar0, preflight};
+use devices::function::{Bars, Dma};
 use vm_memory::{GuestAddress, GuestRegionMmap};
 
 use crate::disk::{chain, text};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use devices::bus::Width;
 use devices::contract::platform::KvmVfio;
 use devices::function::vfio::{DmaSpace, Mode, VfioFunction};
-use devices::function::{FunctionError, IntxEvents, PciFunction};
+use devices::function::{Bars, Configuration, Dma, FunctionError, Interrupts, IntxEvents, Lifetime};
 use vm_memory::{GuestAddress, GuestRegionMmap};
 use vmm::kvm::{VfioFiles, Vm};
 

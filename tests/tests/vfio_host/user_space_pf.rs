@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use devices::admin::{AdminChannel, OverAdmin, PfDriver};
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, NotifyAddress, Wait};
-use devices::function::PciFunction;
 use devices::function::vfio::sysfs::Sysfs;
 use devices::function::vfio::{DmaSpace, Mode};
+use devices::function::{Bars, Dma};
 
 use crate::disk::{chain, event, memory};
 use crate::opening::TOKEN;

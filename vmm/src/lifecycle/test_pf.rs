@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use api::LegacyVirtioConfig;
 use devices::bus::Width;
 use devices::function::vfio_user::Server;
-use devices::function::{DmaRegion, KickLink, PciFunction, Region, Result};
+use devices::function::{
+    Bars, Configuration, Dma, DmaRegion, Interrupts, KickLink, Lifetime, Named, PciFunction, Region, Result,
+};
 use devices::soft_pf::{HiddenConfig, NetBackend, SoftPf, VfSpec};
 use tempfile::TempDir;
 use vmm_sys_util::eventfd::EventFd;
@@ -85,16 +87,22 @@ struct HangingPf {
     missed: Mutex<Option<Vec<Ring>>>,
 }
 
-impl PciFunction for HangingPf {
+impl Named for HangingPf {
     fn name(&self) -> &str {
         self.pf.name()
     }
+}
+
+impl Configuration for HangingPf {
     fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
         self.pf.config_read(offset, width)
     }
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
         self.pf.config_write(offset, width, value)
     }
+}
+
+impl Bars for HangingPf {
     fn region(&self, bar: u8) -> Option<Region> {
         self.pf.region(bar)
     }
@@ -109,6 +117,12 @@ impl PciFunction for HangingPf {
         }
         self.pf.region_write(bar, offset, width, value)
     }
+    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
+        self.pf.link_ioeventfd(bar, offset, value, event)
+    }
+}
+
+impl Interrupts for HangingPf {
     fn msix_vectors(&self) -> u16 {
         self.pf.msix_vectors()
     }
@@ -118,16 +132,19 @@ impl PciFunction for HangingPf {
     fn disable_msix(&self) -> Result<()> {
         self.pf.disable_msix()
     }
+}
+
+impl Dma for HangingPf {
     fn dma_map(&self, region: &DmaRegion) -> Result<()> {
         self.pf.dma_map(region)
     }
     fn dma_unmap(&self, iova: u64) -> Result<()> {
         self.pf.dma_unmap(iova)
     }
+}
+
+impl Lifetime for HangingPf {
     fn reset(&self) -> Result<()> {
         self.pf.reset()
-    }
-    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
-        self.pf.link_ioeventfd(bar, offset, value, event)
     }
 }

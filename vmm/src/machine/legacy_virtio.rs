@@ -8,8 +8,8 @@ use std::time::Duration;
 use api::{EarlyKicks, InterruptMode, NotifyMode};
 use arch::irq::PciInterrupt;
 use devices::admin::{AdminStats, PfClient, PfWatchdog, WatchedVf};
-use devices::function::PciFunction;
 use devices::function::detachable::Detachable;
+use devices::function::{Lifetime, Named};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::transitional::{
     DeviceReport, EarlyKicks as DeviceEarlyKicks, IrqMode, NotifyMode as DeviceNotifyMode, Parts, RegisterAccesses,

@@ -8,12 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use devices::bus::{Access, Bus, Effect, IoDevice, Range, Width};
-use devices::function::{
-    DmaRegion, FunctionError, KickLink, MappableArea, PciFunction, Region, Result as FunctionResult,
-};
+use devices::contract::mock::MockFunction;
+use devices::function::{MappableArea, Region};
 use devices::passthrough::{PassthroughDevice, PassthroughParts};
 use devices::pci::{CONFIG_PORTS, PciDevice, PciRoot};
-use vmm_sys_util::eventfd::EventFd;
 
 use crate::kvm::test_guest::{RAM, TestGuest};
 use crate::kvm::{BarMapper, MsiRoutes};
@@ -24,72 +22,48 @@ const FIRST: u32 = 0xc000_0000;
 const SECOND: u32 = 0xd000_0000;
 
 /// A function whose BAR 0 is a file of two pages, the second of which is not mappable.
-#[derive(Debug)]
 struct FileFunction {
     file: Arc<File>,
-    trapped: AtomicU64,
+    trapped: Arc<AtomicU64>,
+    /// Holders of the file while it is mapped nowhere.
+    holders: usize,
 }
 
 impl FileFunction {
-    fn new() -> Arc<Self> {
+    fn new() -> (Self, MockFunction) {
         let file = tempfile::tempfile().unwrap();
         file.set_len(0x2000).unwrap();
-        Arc::new(Self { file: Arc::new(file), trapped: AtomicU64::new(0) })
+        let mut this = Self { file: Arc::new(file), trapped: Arc::default(), holders: 0 };
+        let area = MappableArea { offset: 0, size: 0x1000, file: this.file.clone(), file_offset: 0 };
+        let ((read, written), (reads, writes)) =
+            ((this.file.clone(), this.file.clone()), (this.trapped.clone(), this.trapped.clone()));
+        let function = MockFunction::new("file")
+            .with_config(0, &[0x34, 0x12, 0x78, 0x56])
+            .with_fixed_config()
+            .with_bar(0, Region { size: 0x2000, is_io: false, is_64bit: false, prefetchable: false })
+            .with_mappable(0, area)
+            .on_read(move |_, offset, _| {
+                reads.fetch_add(1, Ordering::SeqCst);
+                Some(word(&read, offset).into())
+            })
+            .on_write(move |_, offset, _, value| {
+                writes.fetch_add(1, Ordering::SeqCst);
+                written.write_all_at(&(value as u32).to_le_bytes(), offset).unwrap();
+                true
+            });
+        this.holders = Arc::strong_count(&this.file);
+        (this, function)
     }
 
     fn word(&self, offset: u64) -> u32 {
-        let mut bytes = [0; 4];
-        self.file.read_exact_at(&mut bytes, offset).unwrap();
-        u32::from_le_bytes(bytes)
+        word(&self.file, offset)
     }
 }
 
-impl PciFunction for FileFunction {
-    fn name(&self) -> &str {
-        "file"
-    }
-    fn config_read(&self, offset: u16, width: Width) -> FunctionResult<u32> {
-        Ok(if offset == 0 { width.truncate(0x5678_1234) as u32 } else { 0 })
-    }
-    fn config_write(&self, _: u16, _: Width, _: u32) -> FunctionResult<()> {
-        Ok(())
-    }
-    fn region(&self, bar: u8) -> Option<Region> {
-        (bar == 0).then_some(Region { size: 0x2000, is_io: false, is_64bit: false, prefetchable: false })
-    }
-    fn region_read(&self, _: u8, offset: u64, _: Width) -> FunctionResult<u64> {
-        self.trapped.fetch_add(1, Ordering::SeqCst);
-        Ok(self.word(offset).into())
-    }
-    fn region_write(&self, _: u8, offset: u64, _: Width, value: u64) -> FunctionResult<()> {
-        self.trapped.fetch_add(1, Ordering::SeqCst);
-        self.file.write_all_at(&(value as u32).to_le_bytes(), offset).unwrap();
-        Ok(())
-    }
-    fn mappable(&self, _: u8) -> FunctionResult<Vec<MappableArea>> {
-        Ok(vec![MappableArea { offset: 0, size: 0x1000, file: self.file.clone(), file_offset: 0 }])
-    }
-    fn msix_vectors(&self) -> u16 {
-        0
-    }
-    fn set_msix(&self, _: &[Option<&EventFd>]) -> FunctionResult<()> {
-        Ok(())
-    }
-    fn disable_msix(&self) -> FunctionResult<()> {
-        Ok(())
-    }
-    fn dma_map(&self, _: &DmaRegion) -> FunctionResult<()> {
-        Ok(())
-    }
-    fn dma_unmap(&self, _: u64) -> FunctionResult<()> {
-        Ok(())
-    }
-    fn reset(&self) -> FunctionResult<()> {
-        Ok(())
-    }
-    fn link_ioeventfd(&self, _: u8, _: u64, _: u16, _: &EventFd) -> FunctionResult<Box<dyn KickLink>> {
-        Err(FunctionError::Unsupported { name: "file".to_owned(), what: "ioeventfd" })
-    }
+fn word(file: &File, offset: u64) -> u32 {
+    let mut bytes = [0; 4];
+    file.read_exact_at(&mut bytes, offset).unwrap();
+    u32::from_le_bytes(bytes)
 }
 
 /// What the guest says at the end of each step: a port that remembers.
@@ -156,7 +130,7 @@ impl Program {
 
 /// How a guest ran.
 struct Ran {
-    function: Arc<FileFunction>,
+    function: FileFunction,
     device: Arc<PassthroughDevice>,
     notes: Vec<u32>,
     /// Exits for memory accesses.
@@ -177,8 +151,8 @@ fn run(program: Program) -> Option<Ran> {
     let msi = Arc::new(MsiRoutes::new(&guest.vm).unwrap());
     let mut functions = Vec::new();
     for (slot, base) in [(1, FIRST), (2, SECOND + 0x10_0000)] {
-        let function = FileFunction::new();
-        let parts = PassthroughParts { function: function.clone(), msi: msi.clone(), irq_line: None, irq_number: 11 };
+        let (function, mock) = FileFunction::new();
+        let parts = PassthroughParts { function: Arc::new(mock), msi: msi.clone(), irq_line: None, irq_number: 11 };
         let device = PassthroughDevice::new("dev", parts).unwrap();
         device.place_bar(0, base.into());
         let _ = device.config_write(4, Width::B2, 2);
@@ -268,5 +242,5 @@ fn a_function_that_is_taken_away_is_unmapped() {
     ran.device.taken_away("unplugged");
     ran.root.remap(&Bus::new("ports"), &Bus::new("memory"));
     assert_eq!((ran.root.mapped_bytes(1), ran.root.mapped_bytes(2)), (0, 0x1000));
-    assert_eq!(Arc::strong_count(&ran.function.file), 1, "nobody holds the file");
+    assert_eq!(Arc::strong_count(&ran.function.file), ran.function.holders, "nobody else holds the file");
 }

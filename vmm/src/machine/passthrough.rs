@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arch::irq::PciInterrupt;
 use devices::bus::Width;
-use devices::function::PciFunction;
 use devices::function::detachable::Detachable;
+use devices::function::{Lifetime, Named, PciFunction};
 use devices::passthrough::{PassthroughDevice, PassthroughParts, PassthroughReport};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::transitional::FaultChange;

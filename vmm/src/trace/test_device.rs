@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! For tests: a transitional network card over the software PF, without a machine.
 
-use std::io;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,36 +9,10 @@ use std::time::{Duration, Instant};
 use devices::admin::{OverAdmin, PfDriver};
 use devices::bus::{Access, Width};
 use devices::contract::Wait;
-use devices::contract::platform::{MsiInterrupt, MsiMessage, MsiSource};
+use devices::contract::mock::MockMsi;
 use devices::pci::PciDevice;
 use devices::soft_pf::{NetBackend, SoftPf, VfSpec};
 use devices::transitional::{Parts, Tracer, TransitionalConfig, TransitionalDevice};
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
-
-/// A platform whose interrupts nobody gets.
-struct Unheard;
-
-impl MsiSource for Unheard {
-    fn allocate(&self) -> io::Result<Arc<dyn MsiInterrupt>> {
-        Ok(Arc::new(UnheardInterrupt(EventFd::new(EFD_NONBLOCK)?)))
-    }
-}
-
-struct UnheardInterrupt(EventFd);
-
-impl MsiInterrupt for UnheardInterrupt {
-    fn event(&self) -> &EventFd {
-        &self.0
-    }
-
-    fn enable(&self, _: MsiMessage) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn disable(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// The card.
 pub struct TestDevice {
@@ -64,7 +37,7 @@ impl TestDevice {
         let parts = Parts {
             vf: pf.vf(0).unwrap(),
             registers: Arc::new(OverAdmin::new(driver.channel(), NonZeroU16::MIN, [])),
-            msi: Arc::new(Unheard),
+            msi: Arc::new(MockMsi::default()),
             port_events: None,
             irq_line: None,
             irq_number: 0,

@@ -26,7 +26,10 @@ use super::pf_error::PfCause;
 use super::sriov::SrIov;
 use crate::bus::Width;
 use crate::function::shared::shared_region;
-use crate::function::{DmaRegion, FunctionError, KickLink, PciFunction, Region, Result};
+use crate::function::{
+    Bars, Configuration, Dma, DmaRegion, FunctionError, Interrupts, KickLink, Lifetime, Named, PciFunction, Region,
+    Result,
+};
 
 /// What goes wrong with one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -334,27 +337,28 @@ impl FaultyPf {
     }
 }
 
-impl PciFunction for FaultyPf {
+impl Named for FaultyPf {
     fn name(&self) -> &str {
         self.inner.name()
     }
+}
 
+impl Configuration for FaultyPf {
     fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
         if self.reaches()? { self.inner.config_read(offset, width) } else { Ok(width.all_ones() as u32) }
     }
-
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
         if self.reaches()? { self.inner.config_write(offset, width, value) } else { Ok(()) }
     }
+}
 
+impl Bars for FaultyPf {
     fn region(&self, bar: u8) -> Option<Region> {
         self.inner.region(bar)
     }
-
     fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
         if self.reaches()? { self.inner.region_read(bar, offset, width) } else { Ok(width.all_ones()) }
     }
-
     fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<()> {
         if !self.reaches()? {
             return Ok(());
@@ -376,19 +380,24 @@ impl PciFunction for FaultyPf {
         }
         self.inner.region_write(bar, offset, width, value)
     }
+    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
+        self.reaches().and_then(|_| self.inner.link_ioeventfd(bar, offset, value, event))
+    }
+}
 
+impl Interrupts for FaultyPf {
     fn msix_vectors(&self) -> u16 {
         self.inner.msix_vectors()
     }
-
     fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
         self.reaches().and_then(|_| self.inner.set_msix(events))
     }
-
     fn disable_msix(&self) -> Result<()> {
         self.reaches().and_then(|_| self.inner.disable_msix())
     }
+}
 
+impl Dma for FaultyPf {
     fn dma_map(&self, region: &DmaRegion) -> Result<()> {
         let twin = shared_region(region.start_addr().0, region.size()).map_err(|error| FunctionError::Io {
             name: self.inner.name().to_owned(),
@@ -399,20 +408,17 @@ impl PciFunction for FaultyPf {
         self.lock().middle.map(region.clone(), twin);
         Ok(())
     }
-
     fn dma_unmap(&self, iova: u64) -> Result<()> {
         self.lock().middle.unmap(iova);
         self.inner.dma_unmap(iova)
     }
+}
 
+impl Lifetime for FaultyPf {
     fn reset(&self) -> Result<()> {
         self.reaches()?;
         self.lock().middle.reset();
         self.inner.reset()
-    }
-
-    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
-        self.reaches().and_then(|_| self.inner.link_ioeventfd(bar, offset, value, event))
     }
 }
 

@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use super::VfioFunction;
 use crate::contract::{Answer, Area, LegacyRegisters, NotifyAddress, RegisterError, Wait, Width};
-use crate::function::{FunctionError, PciFunction, Result as FunctionResult};
+use crate::function::{Configuration, FunctionError, Named, Result as FunctionResult};
 
 /// Modern device id of a network card (virtio 1.3, 5.1.1 and 4.1.2.1).
 const NET_DEVICE_ID: u16 = 0x1041;

@@ -14,14 +14,17 @@ use vmm_sys_util::eventfd::EventFd;
 use super::attachment::{self, Attachment};
 use super::device::Device;
 use super::dma::DmaSpace;
-use super::interrupts::{Interrupts, Kind};
+use super::interrupts::{HostInterrupts, Kind};
 use super::mappable::{self, MsixPlaces};
 use super::open_error::OpenError;
 use super::preflight::preflight;
 use super::{Bdf, DmaError, Mode, OpenOptions, ioctl};
 use crate::bus::Width;
 use crate::function::capabilities::CapabilityList;
-use crate::function::{DmaRegion, FunctionError, IntxEvents, KickLink, MappableArea, PciFunction, Region, Result};
+use crate::function::{
+    Bars, Configuration, Dma, DmaRegion, FunctionError, Interrupts, IntxEvents, KickLink, Lifetime, MappableArea,
+    Named, Region, Result,
+};
 use crate::pci::capability::id;
 
 const DEVICE_ID: u16 = 0x02;
@@ -44,7 +47,7 @@ pub struct VfioFunction {
     /// The device id that the kernel's PCI core knows.
     device_id: u16,
     msix: MsixPlaces,
-    interrupts: Interrupts,
+    interrupts: HostInterrupts,
     /// Whether region 0 is somebody else's, see [`Self::separate_legacy_region`].
     legacy_apart: AtomicBool,
     device: Arc<Device>,
@@ -61,7 +64,7 @@ impl VfioFunction {
         let found = preflight(&options.paths, options.bdf)?;
         let (attachment, file) = attachment::attach(space, options, &found)?;
         let device = Arc::new(Device::new(options.bdf, file)?);
-        let interrupts = Interrupts::new(&device)?;
+        let interrupts = HostInterrupts::new(&device)?;
         let mut function = Self {
             bdf: options.bdf,
             driver: found.driver,
@@ -152,37 +155,37 @@ impl VfioFunction {
     }
 }
 
-impl PciFunction for VfioFunction {
+impl Named for VfioFunction {
     fn name(&self) -> &str {
         &self.device.name
     }
+}
 
+impl Configuration for VfioFunction {
     fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
         let value = self.device.config_read(offset, width)?;
         let apart = self.is_legacy_apart() && width != Width::B8;
         Ok(if apart { show_device_id(offset, width, value, self.device_id) } else { value })
     }
-
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
         let decode_io = offset == COMMAND && self.is_legacy_apart();
         self.device.config_write(offset, width, if decode_io { value | COMMAND_IO } else { value })
     }
+}
 
+impl Bars for VfioFunction {
     fn region(&self, bar: u8) -> Option<Region> {
         if bar == 0 && self.is_legacy_apart() {
             return None;
         }
         self.device.bar(bar).map(|bar| bar.region)
     }
-
     fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
         self.device.region_read(bar, offset, width)
     }
-
     fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<()> {
         self.device.region_write(bar, offset, width, value)
     }
-
     fn mappable(&self, bar: u8) -> Result<Vec<MappableArea>> {
         let Some(found) = self.device.bar(bar).filter(|bar| bar.can_map) else { return Ok(Vec::new()) };
         let whole = 0..found.region.size;
@@ -197,58 +200,58 @@ impl PciFunction for VfioFunction {
         };
         Ok(areas.into_iter().map(area).collect())
     }
+    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
+        Ok(Box::new(self.device.link(bar, offset, value, event)?))
+    }
+}
 
+impl Interrupts for VfioFunction {
     fn msix_vectors(&self) -> u16 {
         self.interrupts.vectors(Kind::Msix)
     }
-
     fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
         self.interrupts.set(&self.device, Kind::Msix, events)
     }
-
     fn disable_msix(&self) -> Result<()> {
         self.interrupts.disable(&self.device, Kind::Msix)
     }
-
     fn msi_vectors(&self) -> u16 {
         self.interrupts.vectors(Kind::Msi)
     }
-
     fn set_msi(&self, events: &[Option<&EventFd>]) -> Result<()> {
         self.interrupts.set(&self.device, Kind::Msi, events)
     }
-
     fn has_intx(&self) -> bool {
         self.interrupts.vectors(Kind::Intx) != 0
     }
-
     fn set_intx(&self, events: Option<IntxEvents<'_>>) -> Result<()> {
         if events.is_some() && !self.has_intx() {
             return Err(FunctionError::Unsupported { name: self.name().to_owned(), what: "INTx" });
         }
         self.interrupts.set_intx(&self.device, events)
     }
+}
 
-    fn removal_event(&self) -> Option<&EventFd> {
-        self.interrupts.removal.as_ref()
-    }
-
-    fn error_event(&self) -> Option<&EventFd> {
-        self.interrupts.error.as_ref()
-    }
-
+impl Dma for VfioFunction {
     fn dma_map(&self, region: &DmaRegion) -> Result<()> {
         self.attachment.space.map(self.attachment.user, region).map_err(|error| {
             tracing::debug!(function = %self.bdf, start = region.start_addr().0, "not mapped for DMA");
             self.dma_failed("map memory for DMA", error)
         })
     }
-
     fn dma_unmap(&self, iova: u64) -> Result<()> {
         let unmapped = self.attachment.space.unmap(self.attachment.user, iova);
         unmapped.map_err(|error| self.dma_failed("unmap memory for DMA", error))
     }
+}
 
+impl Lifetime for VfioFunction {
+    fn removal_event(&self) -> Option<&EventFd> {
+        self.interrupts.removal.as_ref()
+    }
+    fn error_event(&self) -> Option<&EventFd> {
+        self.interrupts.error.as_ref()
+    }
     /// The kernel keeps configuration space across a reset, so what must be off is switched off before.
     fn reset(&self) -> Result<()> {
         if !self.device.can_reset {
@@ -269,10 +272,6 @@ impl PciFunction for VfioFunction {
         }
         // virtio_vfio_pci forgets I/O decoding with a reset; others have all bits clear after one.
         self.config_write(COMMAND, Width::B2, 0)
-    }
-
-    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
-        Ok(Box::new(self.device.link(bar, offset, value, event)?))
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Interrupts of an open VFIO device by eventfd. One kind is enabled at a time: the kernel refuses
+//! HostInterrupts of an open VFIO device by eventfd. One kind is enabled at a time: the kernel refuses
 //! another before the present one is disabled.
 //!
 //! Source: Linux, drivers/vfio/pci/vfio_pci_intrs.c.
@@ -43,7 +43,7 @@ struct Enabled {
 
 /// The interrupts of one device.
 #[derive(Debug)]
-pub(super) struct Interrupts {
+pub(super) struct HostInterrupts {
     intx: Supply,
     msi: Supply,
     msix: Supply,
@@ -54,7 +54,7 @@ pub(super) struct Interrupts {
     pub(super) error: Option<EventFd>,
 }
 
-impl Interrupts {
+impl HostInterrupts {
     /// Asks what there is, and has the device's own events signalled.
     pub(super) fn new(device: &Device) -> Result<Self> {
         let supply = |index| {

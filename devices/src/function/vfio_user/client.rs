@@ -21,7 +21,8 @@ use super::wire::{DmaMap, DmaUnmap, RegionAccess, Request, SetIrqs, dma_flag, re
 use super::{CONFIG_REGION, irqs};
 use crate::bus::Width;
 use crate::function::{
-    DmaRegion, FunctionError, IntxEvents, KickLink, MappableArea, PciFunction, Region, Result, eventfds,
+    Bars, Configuration, Dma, DmaRegion, FunctionError, Interrupts, IntxEvents, KickLink, Lifetime, MappableArea,
+    Named, Region, Result, eventfds,
 };
 use crate::pci::CONFIG_SPACE_SIZE;
 
@@ -236,73 +237,71 @@ impl fmt::Debug for VfioUserFunction {
     }
 }
 
-impl PciFunction for VfioUserFunction {
+impl Named for VfioUserFunction {
     fn name(&self) -> &str {
         &self.name
     }
+}
 
+impl Configuration for VfioUserFunction {
     fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
         self.read(self.config_access(offset, width)?).map(|value| value as u32)
     }
-
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
         self.write(self.config_access(offset, width)?, value.into())
     }
+}
 
+impl Bars for VfioUserFunction {
     fn region(&self, bar: u8) -> Option<Region> {
         self.found.bars.get(usize::from(bar))?.region
     }
-
     fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
         self.read(self.bar_access(bar, offset, width)?)
     }
-
     fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<()> {
         self.write(self.bar_access(bar, offset, width)?, value)
     }
-
     fn mappable(&self, bar: u8) -> Result<Vec<MappableArea>> {
         Ok(self.found.bars.get(usize::from(bar)).map(|bar| bar.areas.clone()).unwrap_or_default())
     }
+    fn link_ioeventfd(&self, _bar: u8, _offset: u64, _value: u16, _event: &EventFd) -> Result<Box<dyn KickLink>> {
+        // Servers choose the descriptor (GET_REGION_IO_FDS), users of this trait do: nothing joins two.
+        Err(self.unsupported("an ioeventfd"))
+    }
+}
 
+impl Interrupts for VfioUserFunction {
     fn msix_vectors(&self) -> u16 {
         self.found.msix
     }
-
     fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
         self.set_vectors(irqs::MSIX, events, self.found.msix, &mut self.vectors().msix)
     }
-
     fn disable_msix(&self) -> Result<()> {
         let mut vectors = self.vectors();
         self.disable(irqs::MSIX)?;
         vectors.msix = 0;
         Ok(())
     }
-
     fn msi_vectors(&self) -> u16 {
         self.found.msi
     }
-
     fn set_msi(&self, events: &[Option<&EventFd>]) -> Result<()> {
         self.set_vectors(irqs::MSI, events, self.found.msi, &mut self.vectors().msi)
     }
-
     fn has_intx(&self) -> bool {
         self.found.intx
     }
-
     fn set_intx(&self, events: Option<IntxEvents<'_>>) -> Result<()> {
         let Some(IntxEvents { trigger, unmask }) = events else { return self.disable(irqs::INTX) };
         let eventfd = set_irqs_flag::EVENTFD;
         self.set_irqs(irqs::INTX, eventfd | set_irqs_flag::UNMASK, (0, 1), &[eventfds::borrow(unmask)])?;
         self.set_irqs(irqs::INTX, eventfd | set_irqs_flag::TRIGGER, (0, 1), &[eventfds::borrow(trigger)])
     }
+}
 
-    fn removal_event(&self) -> Option<&EventFd> {
-        Some(&self.removed)
-    }
-
+impl Dma for VfioUserFunction {
     fn dma_map(&self, region: &DmaRegion) -> Result<()> {
         const FIX: &str = "its memory is not shared with other processes; a vfio-user function needs guest memory \
                            that is a shared mapping of a file or memfd";
@@ -329,7 +328,6 @@ impl PciFunction for VfioUserFunction {
         }
         told
     }
-
     fn dma_unmap(&self, iova: u64) -> Result<()> {
         let what = "unmap memory for DMA through its vfio-user server";
         let region = self.mapped.write().unwrap_or_else(PoisonError::into_inner).remove(&iova);
@@ -340,17 +338,17 @@ impl PciFunction for VfioUserFunction {
         let unmap = DmaUnmap { argsz: 24, flags: 0, address: iova, size: region.len() };
         self.tell(what, &Request::DmaUnmap(unmap), &[])
     }
+}
 
+impl Lifetime for VfioUserFunction {
+    fn removal_event(&self) -> Option<&EventFd> {
+        Some(&self.removed)
+    }
     fn reset(&self) -> Result<()> {
         let mut vectors = self.vectors();
         self.tell("reset the function through", &Request::Reset, &[])?;
         *vectors = Vectors::default();
         Ok(())
-    }
-
-    fn link_ioeventfd(&self, _bar: u8, _offset: u64, _value: u16, _event: &EventFd) -> Result<Box<dyn KickLink>> {
-        // Servers choose the descriptor (GET_REGION_IO_FDS), users of this trait do: nothing joins two.
-        Err(self.unsupported("an ioeventfd"))
     }
 }
 

@@ -8,14 +8,15 @@ use std::time::Instant;
 use vm_memory::{Bytes, GuestAddress, GuestRegionMmap, MemoryRegionAddress};
 
 use super::super::Server;
-use super::super::testing::{Fake, PATIENCE, Peer, VECTORS, event, eventually};
+use super::super::testing::{PATIENCE, Peer, VECTORS, event, eventually, mock_function};
 use super::super::wire::{
     DeviceInfo, Header, IrqInfo, RegionInfo, SparseArea, command, put_access, put_version, region_flag,
 };
 use super::*;
+use crate::contract::mock::{Call, MockFunction};
 use crate::function::shared::shared_region;
 
-fn pair(fake: &Arc<Fake>) -> (VfioUserFunction, Server) {
+fn pair(fake: &Arc<MockFunction>) -> (VfioUserFunction, Server) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let server = Server::spawn_on(fake.clone(), theirs).unwrap();
     (VfioUserFunction::from_stream("client", ours, PATIENCE).unwrap(), server)
@@ -23,7 +24,7 @@ fn pair(fake: &Arc<Fake>) -> (VfioUserFunction, Server) {
 
 #[test]
 fn registers_of_all_widths() {
-    let fake = Fake::new();
+    let fake = mock_function();
     let (function, _server) = pair(&fake);
     assert_eq!(function.config_read(0, Width::B4).unwrap(), 0x1042_1af4);
     function.config_write(0xffe, Width::B2, 0xabcd).unwrap();
@@ -32,15 +33,15 @@ fn registers_of_all_widths() {
         let value = width.truncate(0x8877_6655_4433_2211);
         function.region_write(2, offset, width, value).unwrap();
         assert_eq!(function.region_read(2, offset, width).unwrap(), value);
-        assert_eq!(fake.inner().log.last(), Some(&(false, offset, width)));
+        assert_eq!(fake.take_log().pop(), Some(format!("read 2+{offset:x}.{}", width.bytes())));
     }
-    let logged = fake.inner().log.len();
+    fake.take_log();
     let outside = |result: Result<u64>| matches!(result, Err(FunctionError::OutOfRange { .. }));
     assert!(outside(function.region_read(2, 0x4000, Width::B1)) && outside(function.region_read(0, 0, Width::B1)));
     assert!(outside(function.region_read(2, u64::MAX, Width::B8)) && outside(function.region_read(9, 0, Width::B1)));
     assert!(outside(function.config_read(0xffd, Width::B4).map(u64::from)));
     assert!(outside(function.config_read(0, Width::B8).map(u64::from)));
-    assert_eq!(fake.inner().log.len(), logged, "not even asked");
+    assert_eq!(fake.take_log(), [""; 0], "not even asked");
     let region = Region { size: 0x4000, is_io: false, is_64bit: false, prefetchable: true };
     assert_eq!((function.region(2), function.region(0), function.region(6)), (Some(region), None, None));
     assert_eq!((function.msix_vectors(), function.msi_vectors(), function.has_intx()), (VECTORS, 4, true));
@@ -48,7 +49,7 @@ fn registers_of_all_widths() {
 
 #[test]
 fn vectors_in_blocks_of_what_a_message_takes() {
-    let fake = Fake::new();
+    let fake = mock_function();
     let (function, _server) = pair(&fake);
     let events: Vec<_> = (0..VECTORS).map(|_| event()).collect();
     // Holes at the start, in a block, at a block's border and at the end.
@@ -61,22 +62,22 @@ fn vectors_in_blocks_of_what_a_message_takes() {
     }
     // Fewer: those behind are silent. One of two: the other is silent.
     function.set_msix(&[None, Some(&events[1])]).unwrap();
-    let live: Vec<_> = fake.inner().msix.as_ref().unwrap().iter().map(Option::is_some).collect();
+    let live: Vec<_> = fake.state().msix.as_ref().unwrap().iter().map(Option::is_some).collect();
     assert_eq!(live.iter().filter(|live| **live).count(), 1);
     assert!(live[1]);
     function.set_msix(&[None, None]).unwrap();
-    assert!(fake.inner().msix.as_ref().unwrap().iter().all(Option::is_none), "enabled, and all silent");
+    assert!(fake.state().msix.as_ref().unwrap().iter().all(Option::is_none), "enabled, and all silent");
     function.disable_msix().unwrap();
-    assert!(fake.inner().msix.is_none());
+    assert!(fake.state().msix.is_none());
     let many = vec![None; usize::from(VECTORS) + 1];
     assert!(matches!(function.set_msix(&many), Err(FunctionError::Unsupported { .. })));
     function.set_msi(&[Some(&events[0])]).unwrap();
-    fake.inner().msi[0].as_ref().unwrap().write(1).unwrap();
+    fake.state().msi[0].as_ref().unwrap().write(1).unwrap();
     assert_eq!(events[0].read().unwrap(), 1);
     let (trigger, unmask) = (event(), event());
     function.set_intx(Some(IntxEvents { trigger: &trigger, unmask: &unmask })).unwrap();
     unmask.write(1).unwrap();
-    let intx = fake.inner();
+    let intx = fake.state();
     let (their_trigger, their_unmask) = intx.intx.as_ref().unwrap();
     their_trigger.write(1).unwrap();
     assert_eq!((trigger.read().unwrap(), their_unmask.read().unwrap()), (1, 1));
@@ -84,12 +85,12 @@ fn vectors_in_blocks_of_what_a_message_takes() {
 
 #[test]
 fn memory_goes_as_a_file() {
-    let fake = Fake::new();
+    let fake = mock_function();
     let (function, _server) = pair(&fake);
     let region = shared_region(0x10_0000, 0x3000).unwrap();
     function.dma_map(&region).unwrap();
     assert_eq!(fake.mapped(), [(0x10_0000, 0x3000)]);
-    fake.inner().dma[0].write_slice(b"dma", MemoryRegionAddress(0x2ffd)).unwrap();
+    fake.state().dma[0].write_slice(b"dma", MemoryRegionAddress(0x2ffd)).unwrap();
     let mut seen = [0; 3];
     region.read_slice(&mut seen, MemoryRegionAddress(0x2ffd)).unwrap();
     assert_eq!(&seen, b"dma");
@@ -102,25 +103,25 @@ fn memory_goes_as_a_file() {
     assert!(function.dma_unmap(0x20_0000).is_err());
     function.dma_unmap(0x10_0000).unwrap();
     assert!(fake.mapped().is_empty());
-    fake.inner().refuse = Some(libc::EPERM);
+    fake.refuse(Some(Call::Map(libc::EPERM)));
     let Err(FunctionError::Io { source, .. }) = function.dma_map(&region) else { panic!("a refusal is an error") };
     assert_eq!(source.raw_os_error(), Some(libc::EPERM));
-    fake.inner().refuse = None;
+    fake.refuse(None);
     function.dma_map(&region).unwrap();
     function.reset().unwrap();
     assert_eq!(fake.mapped().len(), 1, "mappings stay");
-    assert_eq!(fake.inner().resets, 1);
+    assert_eq!(fake.state().resets, 1);
 }
 
 #[test]
 fn what_can_be_mapped_comes_as_a_file() {
-    let fake = Fake::new();
+    let fake = mock_function();
     let file = Arc::new(tempfile::tempfile().unwrap());
     file.set_len(0x8000).unwrap();
     let area = MappableArea { offset: 0x1000, size: 0x2000, file: file.clone(), file_offset: 0x4000 };
-    fake.inner().mappable = vec![area];
+    fake.state().mappable[2] = vec![area];
     // MSI-X table in the BAR's third page: that page must not be mapped.
-    let mut config = fake.inner();
+    let mut config = fake.state();
     config.config[6] = 0x10;
     config.config[0x34] = 0x40;
     config.config[0x40..0x4c].copy_from_slice(&[0x11, 0, 39, 0, 2, 0x20, 0, 0, 2, 0x28, 0, 0]);
@@ -137,7 +138,7 @@ fn what_can_be_mapped_comes_as_a_file() {
 /// Many threads at one function: each gets its own answer.
 #[test]
 fn threads_do_not_get_each_others_answers() {
-    let fake = Fake::new();
+    let fake = mock_function();
     let (function, _server) = pair(&fake);
     std::thread::scope(|scope| {
         for thread in 0..8u64 {
@@ -160,7 +161,7 @@ fn threads_do_not_get_each_others_answers() {
 
 #[test]
 fn the_end_of_the_server_is_told_and_then_everything_fails_at_once() {
-    let fake = Fake::new();
+    let fake = mock_function();
     let (function, server) = pair(&fake);
     assert!(function.removal_event().unwrap().read().is_err());
     server.stop();

@@ -13,7 +13,7 @@ use super::wire::{self, DeviceInfo, IrqInfo, RegionAccess, RegionInfo, Request, 
 use super::{CONFIG_REGION, irqs};
 use crate::bus::Width;
 use crate::function::capabilities::CapabilityList;
-use crate::function::{MappableArea, PciFunction, Region, Result as FunctionResult};
+use crate::function::{Configuration, MappableArea, Region, Result as FunctionResult};
 use crate::pci::{CONFIG_SPACE_SIZE, capability::id};
 
 /// Room for a reply to GET_REGION_INFO, with its capabilities.

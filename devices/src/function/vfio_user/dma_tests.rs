@@ -8,8 +8,9 @@ use std::time::Instant;
 use proptest::prelude::*;
 use vm_memory::{Bytes, GuestMemoryRegion, MemoryRegionAddress};
 
-use super::super::testing::Fake;
+use super::super::testing::mock_function;
 use super::*;
+use crate::contract::mock::MockFunction;
 use crate::function::shared::shared_region;
 use crate::soft_pf::{SoftPf, VfSpec};
 
@@ -33,8 +34,8 @@ fn memfd(len: u64) -> File {
 }
 
 /// Which page of the file the function sees at each page.
-fn seen(fake: &Fake) -> Pages<u64, u64> {
-    let inner = fake.inner();
+fn seen(fake: &MockFunction) -> Pages<u64, u64> {
+    let inner = fake.state();
     let mut pages = Pages::new();
     for region in &inner.dma {
         for page in 0..region.len() / PAGE {
@@ -56,7 +57,7 @@ proptest! {
         for page in 0..FILE {
             file.write_obj(1000 + page, MemoryRegionAddress(page * PAGE)).unwrap();
         }
-        let (fake, mut table, mut model) = (Fake::new(), DmaTable::default(), Pages::new());
+        let (fake, mut table, mut model) = (mock_function(), DmaTable::default(), Pages::new());
         for (kind, at, offset, len) in steps {
             let range = at..at + len;
             match kind {
@@ -84,7 +85,7 @@ proptest! {
 
 #[test]
 fn bad_maps_are_refused() {
-    let (fake, mut table) = (Fake::new(), DmaTable::default());
+    let (fake, mut table) = (mock_function(), DmaTable::default());
     let file = shared_region(0, 0x4000).unwrap();
     for bad in [
         map(0, 0, 0),
@@ -118,12 +119,12 @@ fn bad_maps_are_refused() {
 
 #[test]
 fn what_the_device_may_only_read_it_does_not_change() {
-    let (fake, mut table) = (Fake::new(), DmaTable::default());
+    let (fake, mut table) = (mock_function(), DmaTable::default());
     let file = shared_region(0, 0x1000).unwrap();
     file.write_slice(b"rom", MemoryRegionAddress(0)).unwrap();
     let read_only = DmaMap { flags: dma_flag::READ, ..map(0x1000, 0, 0x1000) };
     table.map(fake.as_ref(), &read_only, Some(fd(&file))).unwrap();
-    let theirs = fake.inner().dma[0].clone();
+    let theirs = fake.state().dma[0].clone();
     let mut bytes = [0; 3];
     theirs.read_slice(&mut bytes, MemoryRegionAddress(0)).unwrap();
     assert_eq!(&bytes, b"rom");
@@ -134,13 +135,13 @@ fn what_the_device_may_only_read_it_does_not_change() {
 
 #[test]
 fn a_file_that_gets_shorter_is_noticed_and_ends_nothing_else() {
-    let (fake, mut table) = (Fake::new(), DmaTable::default());
+    let (fake, mut table) = (mock_function(), DmaTable::default());
     let file = memfd(4 * PAGE);
     let own = || Some(OwnedFd::from(file.try_clone().unwrap()));
     table.map(fake.as_ref(), &map(0, 0, 4 * PAGE), own()).unwrap();
     let read_only = DmaMap { flags: dma_flag::READ, ..map(0x10_0000, 0, 4 * PAGE) };
     table.map(fake.as_ref(), &read_only, own()).unwrap();
-    let regions = fake.inner().dma.clone();
+    let regions = fake.state().dma.clone();
     regions[0].write_obj(5_u64, MemoryRegionAddress(3 * PAGE)).unwrap();
     assert!(!table.is_lost());
     file.set_len(0).unwrap();
@@ -157,7 +158,7 @@ fn a_file_that_gets_shorter_is_noticed_and_ends_nothing_else() {
 /// A page of such a file could be a FUSE server's, which answers when it likes.
 #[test]
 fn a_file_that_is_not_in_memory_is_not_mapped() {
-    let (fake, mut table) = (Fake::new(), DmaTable::default());
+    let (fake, mut table) = (mock_function(), DmaTable::default());
     // A file system that answers in any case.
     let file = File::open("/proc/self/exe").unwrap();
     if MEMORY.contains(&(fstatfs(&file).unwrap().f_type as u32)) {
@@ -170,11 +171,11 @@ fn a_file_that_is_not_in_memory_is_not_mapped() {
 /// A function that keeps memory after its unmap sees that memory, not a hole.
 #[test]
 fn memory_outlives_its_unmap_as_long_as_somebody_has_it() {
-    let (fake, mut table) = (Fake::new(), DmaTable::default());
+    let (fake, mut table) = (mock_function(), DmaTable::default());
     let file = shared_region(0, 0x1000).unwrap();
     file.write_slice(b"here", MemoryRegionAddress(0)).unwrap();
     table.map(fake.as_ref(), &map(0, 0, 0x1000), Some(fd(&file))).unwrap();
-    let kept = fake.inner().dma[0].clone();
+    let kept = fake.state().dma[0].clone();
     table.clear(fake.as_ref());
     drop(table);
     let mut bytes = [0; 4];

@@ -14,11 +14,11 @@ use vfio_user::{
 use vm_memory::{Bytes, GuestMemoryRegion, MemoryRegionAddress};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::testing::{Fake, PATIENCE, VECTORS, event, eventually};
+use super::testing::{PATIENCE, VECTORS, event, eventually, mock_function};
 use super::{Server, VfioUserFunction};
 use crate::bus::Width;
-use crate::function::PciFunction;
 use crate::function::shared::shared_region;
+use crate::function::{Bars, Configuration, Dma, Interrupts, Lifetime};
 
 /// What their server was told.
 #[derive(Default)]
@@ -120,11 +120,11 @@ fn our_client_with_their_server() {
 fn their_client_with_our_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
-    let fake = Fake::new();
+    let fake = mock_function();
     let shared = Arc::new(tempfile::tempfile().unwrap());
     shared.set_len(0x4000).unwrap();
     let area = crate::function::MappableArea { offset: 0x1000, size: 0x1000, file: shared, file_offset: 0x1000 };
-    fake.inner().mappable = vec![area];
+    fake.state().mappable[2] = vec![area];
     let _server = Server::spawn(fake.clone(), Server::bind(&path).unwrap()).unwrap();
     let mut client = Client::new(&path).unwrap();
     let bar = client.region(2).unwrap();
@@ -143,7 +143,7 @@ fn their_client_with_our_server() {
     assert_eq!(events[15].read().unwrap(), 1);
     let memory = shared_region(0, 0x3000).unwrap();
     client.dma_map(0x1000, 0x8000_0000, 0x1000, memory.file_offset().unwrap().file().as_raw_fd()).unwrap();
-    fake.inner().dma[0].write_slice(b"dma", MemoryRegionAddress(0)).unwrap();
+    fake.state().dma[0].write_slice(b"dma", MemoryRegionAddress(0)).unwrap();
     let mut seen = [0; 3];
     memory.read_slice(&mut seen, MemoryRegionAddress(0x1000)).unwrap();
     assert_eq!(&seen, b"dma");
@@ -151,7 +151,7 @@ fn their_client_with_our_server() {
     client.dma_unmap(0, 1 << 40).unwrap();
     assert!(fake.mapped().is_empty());
     client.reset().unwrap();
-    assert_eq!(fake.inner().resets, 1);
+    assert_eq!(fake.state().resets, 1);
     drop(client);
-    eventually("the reset after the client", || fake.inner().resets == 2);
+    eventually("the reset after the client", || fake.state().resets == 2);
 }

@@ -5,28 +5,28 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
 use super::super::VfioUserFunction;
-use super::super::testing::{Fake, PATIENCE, eventually};
+use super::super::testing::{PATIENCE, eventually, mock_function};
 use super::*;
 use crate::bus::Width;
-use crate::function::FunctionError;
 use crate::function::shared::shared_region;
+use crate::function::{Configuration, Dma, FunctionError, Named};
 
 #[test]
 fn one_client_after_the_other_and_each_finds_the_function_reset() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vf0.sock");
-    let fake = Fake::new();
+    let fake = mock_function();
     let server = Server::spawn(fake.clone(), Server::bind(&path).unwrap()).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     for round in 1..=5 {
         let function = VfioUserFunction::connect(&path, PATIENCE).unwrap();
         assert_eq!(function.name(), path.display().to_string());
         assert!(fake.mapped().is_empty(), "nothing is left of the client before");
-        assert_eq!(fake.inner().resets, round - 1);
+        assert_eq!(fake.state().resets, round - 1);
         function.dma_map(&shared_region(0, 0x1000).unwrap()).unwrap();
         assert_eq!(fake.mapped().len(), 1);
         drop(function);
-        eventually("the reset", || fake.inner().resets == round);
+        eventually("the reset", || fake.state().resets == round);
     }
     server.stop();
     assert!(!path.exists());
@@ -38,7 +38,7 @@ fn one_client_after_the_other_and_each_finds_the_function_reset() {
 fn a_second_client_waits_and_its_deadline_holds() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
-    let _server = Server::spawn(Fake::new(), Server::bind(&path).unwrap()).unwrap();
+    let _server = Server::spawn(mock_function(), Server::bind(&path).unwrap()).unwrap();
     let first = VfioUserFunction::connect(&path, PATIENCE).unwrap();
     let begin = Instant::now();
     assert!(VfioUserFunction::connect(&path, Duration::from_millis(200)).is_err());
@@ -55,7 +55,7 @@ fn a_second_client_waits_and_its_deadline_holds() {
 fn functions_do_not_wait_for_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let paths = [folder.path().join("a"), folder.path().join("b")];
-    let start = |path: &PathBuf| Server::spawn(Fake::new(), Server::bind(path).unwrap()).unwrap();
+    let start = |path: &PathBuf| Server::spawn(mock_function(), Server::bind(path).unwrap()).unwrap();
     let _servers: Vec<_> = paths.iter().map(start).collect();
     let mut silent = UnixStream::connect(&paths[0]).unwrap();
     std::io::Write::write_all(&mut silent, &[1, 0, 1]).unwrap();

@@ -5,22 +5,23 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::super::Server;
-use super::super::testing::{Fake, Peer, VECTORS, event, eventually};
+use super::super::testing::{Peer, VECTORS, event, eventually, mock_function};
 use super::super::wire::{DmaMap, DmaUnmap, SetIrqs, command, dma_flag, irq_flag, set_irqs_flag as flag};
 use super::*;
+use crate::contract::mock::{Call, MockFunction};
 use crate::function::eventfds;
 use crate::function::shared::shared_region;
 use vm_memory::{Bytes, GuestMemoryRegion, MemoryRegionAddress};
 use vmm_sys_util::eventfd::EventFd;
 
 struct Bench {
-    fake: Arc<Fake>,
+    fake: Arc<MockFunction>,
     peer: Peer,
     server: Server,
 }
 
 fn bench() -> Bench {
-    let (fake, (mut peer, theirs)) = (Fake::new(), Peer::pair());
+    let (fake, (mut peer, theirs)) = (mock_function(), Peer::pair());
     let server = Server::spawn_on(fake.clone(), theirs).unwrap();
     peer.negotiate();
     Bench { fake, peer, server }
@@ -58,15 +59,14 @@ fn registers_keep_their_width_and_long_accesses_are_cut() {
     b.write(2, 0x21, &[9, 9]).unwrap();
     b.write(2, 0x31, &[1, 2, 3, 4, 5, 6, 7]).unwrap();
     assert_eq!(b.read(2, 0x12, 4).unwrap(), [3, 4, 5, 6]);
-    let (w, r) = (|offset, width| (true, offset, width), (false, 0x12, Width::B4));
-    let cut = [w(0x31, Width::B1), w(0x32, Width::B2), w(0x34, Width::B4)];
-    let all = [&[w(0x10, Width::B8), w(0x21, Width::B2)][..], &cut, &[r]].concat();
-    assert_eq!(b.fake.inner().log, all);
+    let cut = ["store 2+31.1=1", "store 2+32.2=302", "store 2+34.4=7060504"];
+    let all = [&["store 2+10.8=807060504030201", "store 2+21.2=909"][..], &cut, &["read 2+12.4"]].concat();
+    assert_eq!(b.fake.take_log(), all);
     assert_eq!(b.read(2, 0x30, 8).unwrap(), [0, 1, 2, 3, 4, 5, 6, 7]);
-    assert_eq!(b.read(7, 0, 4096).unwrap(), b.fake.inner().config.clone());
+    assert_eq!(b.read(7, 0, 4096).unwrap(), b.fake.state().config.clone());
     assert!(b.read(7, 0, 0).unwrap().is_empty());
     b.write(7, 0xffc, &[1, 2, 3, 4]).unwrap();
-    assert_eq!(b.fake.inner().config[0xffc..], [1, 2, 3, 4]);
+    assert_eq!(b.fake.state().config[0xffc..], [1, 2, 3, 4]);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn accesses_outside_are_refused_and_the_connection_goes_on() {
         assert_eq!(b.read(region, offset, count), Err(inval), "{region} {offset:#x} {count}");
         assert_eq!(b.write(region, offset, &vec![0; count as usize]), Err(inval));
     }
-    assert!(b.fake.inner().log.is_empty());
+    assert_eq!(b.fake.take_log(), [""; 0]);
     assert_eq!(b.read(2, 0x3ffc, 4).unwrap().len(), 4);
 }
 
@@ -124,7 +124,7 @@ fn parts_that_can_be_mapped_are_told_when_there_is_room() {
     let file = Arc::new(tempfile::tempfile().unwrap());
     file.set_len(0x10000).unwrap();
     let area = |offset| MappableArea { offset, size: 0x1000, file: file.clone(), file_offset: 0x8000 + offset };
-    b.fake.inner().mappable = vec![area(0x1000), area(0x3000)];
+    b.fake.state().mappable[2] = vec![area(0x1000), area(0x3000)];
     let short = b.peer.ask(&Request::GetRegionInfo { argsz: 32, index: 2 }, &[]).unwrap();
     let info = RegionInfo::decode(&short).unwrap();
     assert_eq!((short.len(), info.argsz, info.flags, info.cap_offset), (32, 32 + 16 + 32, 15, 0));
@@ -143,12 +143,12 @@ fn vectors_come_in_blocks_with_holes_and_go() {
     let refs: Vec<_> = events.iter().collect();
     b.irqs(2, assign, 0, 16, &refs[..16]).unwrap();
     b.irqs(2, assign, 18, 2, &refs[16..18]).unwrap();
-    let set: Vec<_> = b.fake.inner().msix.as_ref().unwrap().iter().map(Option::is_some).collect();
+    let set: Vec<_> = b.fake.state().msix.as_ref().unwrap().iter().map(Option::is_some).collect();
     assert_eq!(set, [&[true; 16][..], &[false; 2], &[true; 2]].concat());
     b.fake.interrupt(19);
     assert_eq!(events[17].read().unwrap(), 1);
     b.irqs(2, assign, 3, 2, &[]).unwrap();
-    let holes: Vec<_> = b.fake.inner().msix.as_ref().unwrap().iter().map(Option::is_none).collect();
+    let holes: Vec<_> = b.fake.state().msix.as_ref().unwrap().iter().map(Option::is_none).collect();
     assert_eq!((holes[2], holes[3], holes[4], holes[5]), (false, true, true, false));
     b.irqs(2, flag::NONE | flag::TRIGGER, 5, 1, &[]).unwrap();
     assert_eq!(events[5].read().unwrap(), 1, "the client may signal one itself");
@@ -157,7 +157,7 @@ fn vectors_come_in_blocks_with_holes_and_go() {
     assert!(events[0].read().is_err() && events[2].read().is_err());
     assert_eq!(events[1].read().unwrap(), 1);
     b.irqs(2, flag::NONE | flag::TRIGGER, 0, 0, &[]).unwrap();
-    assert!(b.fake.inner().msix.is_none());
+    assert!(b.fake.state().msix.is_none());
 }
 
 #[test]
@@ -182,16 +182,16 @@ fn msi_and_intx() {
     let mut b = bench();
     let (trigger, unmask) = (event(), event());
     b.irqs(1, flag::EVENTFD | flag::TRIGGER, 1, 1, &[&trigger]).unwrap();
-    b.fake.inner().msi[1].as_ref().unwrap().write(1).unwrap();
+    b.fake.state().msi[1].as_ref().unwrap().write(1).unwrap();
     assert_eq!(trigger.read().unwrap(), 1);
     b.irqs(0, flag::EVENTFD | flag::UNMASK, 0, 1, &[&unmask]).unwrap();
     b.irqs(0, flag::EVENTFD | flag::TRIGGER, 0, 1, &[&trigger]).unwrap();
-    b.fake.inner().intx.as_ref().unwrap().0.write(1).unwrap();
+    b.fake.state().intx.as_ref().unwrap().0.write(1).unwrap();
     assert_eq!(trigger.read().unwrap(), 1);
     b.irqs(0, flag::NONE | flag::UNMASK, 0, 1, &[]).unwrap();
     assert_eq!(unmask.read().unwrap(), 1, "an unmask without an eventfd reaches the function, too");
     b.irqs(0, flag::NONE | flag::TRIGGER, 0, 0, &[]).unwrap();
-    assert!(b.fake.inner().intx.is_none());
+    assert!(b.fake.state().intx.is_none());
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn bad_interrupt_requests_change_nothing() {
     let (pipe, _other) = std::io::pipe().unwrap();
     let set = SetIrqs { flags: assign, index: 2, start: 0, count: 1, data: &[] };
     assert_eq!(b.irqs_with(set, &[pipe.as_fd()]), inval, "a pipe would make the device wait");
-    assert!(b.fake.inner().msix.as_ref().is_none_or(|events| events.iter().all(Option::is_none)));
+    assert!(b.fake.state().msix.as_ref().is_none_or(|events| events.iter().all(Option::is_none)));
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn memory_is_mapped_and_a_new_client_begins_with_nothing() {
     let fd = ram.file_offset().unwrap().file();
     let map = DmaMap { flags: 3, offset: 0x1000, address: 0x10_0000, size: 0x2000 };
     b.peer.ask(&Request::DmaMap(map), &[fd.as_fd()]).unwrap();
-    let theirs = b.fake.inner().dma[0].clone();
+    let theirs = b.fake.state().dma[0].clone();
     theirs.write_slice(b"device", MemoryRegionAddress(4)).unwrap();
     drop(theirs);
     let mut seen = [0; 6];
@@ -241,14 +241,14 @@ fn memory_is_mapped_and_a_new_client_begins_with_nothing() {
     assert_eq!(b.peer.ask(&Request::DmaUnmap(unmap), &[]).unwrap().len(), 24, "unknown, and no error");
     drop(b.peer);
     eventually("the function is left", || b.fake.mapped().is_empty());
-    assert_eq!(b.fake.inner().resets, 1);
-    assert!(b.fake.inner().msix.is_none());
+    assert_eq!(b.fake.state().resets, 1);
+    assert!(b.fake.state().msix.is_none());
 }
 
 #[test]
 fn a_refusal_of_the_function_reaches_the_client() {
     let mut b = bench();
-    b.fake.inner().refuse = Some(libc::ENOSPC);
+    b.fake.refuse(Some(Call::Map(libc::ENOSPC)));
     let ram = shared_region(0, 0x1000).unwrap();
     let map = DmaMap { flags: dma_flag::READ | dma_flag::WRITE, offset: 0, address: 0, size: 0x1000 };
     let fd = ram.file_offset().unwrap().file();
@@ -264,13 +264,13 @@ fn a_client_that_takes_its_memory_away_is_cut_off() {
     file.set_len(0x4000).unwrap();
     let map = DmaMap { flags: 3, offset: 0, address: 0, size: 0x4000 };
     b.peer.ask(&Request::DmaMap(map), &[file.as_fd()]).unwrap();
-    let device = b.fake.inner().dma[0].clone();
+    let device = b.fake.state().dma[0].clone();
     file.set_len(0).unwrap();
     device.write_obj(1_u64, MemoryRegionAddress(0x3000)).unwrap();
     drop(device);
     b.peer.request(&Request::RegionRead(access(2, 0, 4)), &[]);
     assert!(b.peer.receive().is_none(), "the connection ends");
-    eventually("the function is left", || b.fake.mapped().is_empty() && b.fake.inner().resets == 1);
+    eventually("the function is left", || b.fake.mapped().is_empty() && b.fake.state().resets == 1);
 }
 
 /// `O_NONBLOCK` belongs to the open file, which the client has, too.
@@ -300,19 +300,19 @@ fn a_client_that_passes_its_own_end_does_not_stay() {
     assert_eq!(b.irqs_with(set, &[own.as_fd()]), Err(libc::EINVAL as u32));
     b.peer.send(&Header::request(9, command::GET_INFO, 1), &[0], &[own.as_fd()]);
     drop((own, b.peer));
-    eventually("the function is left", || b.fake.inner().resets == 1);
+    eventually("the function is left", || b.fake.state().resets == 1);
 }
 
 /// The connection ends, the server does not hang, and nothing is left of the client.
 fn hangs_up(what: &str, begin: bool, bytes: &[u8]) {
-    let (fake, (mut peer, theirs)) = (Fake::new(), Peer::pair());
+    let (fake, (mut peer, theirs)) = (mock_function(), Peer::pair());
     let _server = Server::spawn_on(fake.clone(), theirs).unwrap();
     if begin {
         peer.negotiate();
     }
     peer.raw(bytes);
     while peer.receive().is_some() {}
-    eventually(what, || fake.inner().resets == 1);
+    eventually(what, || fake.state().resets == 1);
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn unknown_commands_and_short_messages_are_refused() {
     }
     b.peer.send(&Header::request(3, command::RESET, 0).reply(0), &[], &[]);
     b.peer.ask(&Request::Reset, &[]).unwrap();
-    assert_eq!(b.fake.inner().resets, 1);
+    assert_eq!(b.fake.state().resets, 1);
 }
 
 /// More descriptors than one message may bring, on a message that brings none.
@@ -364,7 +364,7 @@ fn a_flood_of_descriptors_ends_the_connection() {
         }
     }
     while b.peer.receive().is_some() {}
-    eventually("left", || b.fake.inner().resets == 1);
+    eventually("left", || b.fake.state().resets == 1);
 }
 
 /// A client that never reads its replies is held against its own socket, and `stop` does not wait for it.
@@ -383,7 +383,7 @@ fn a_client_that_does_not_read_does_not_keep_the_server_from_stopping() {
     let begin = Instant::now();
     b.server.stop();
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
-    assert_eq!(b.fake.inner().resets, 1);
+    assert_eq!(b.fake.state().resets, 1);
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn e18_h10_machine_reset() {
     assert_eq!(bench.config_read(0x10, Width::B4), u32::from(BASE) | 1);
     let at = bench.msix_capability().unwrap();
     assert_eq!(bench.config_read(at + 2, Width::B2) & 0x8000, 0);
-    assert!(!bench.vf.bus_master());
+    assert!(!bench.vf.is_bus_master());
     assert_eq!((bench.r8(18), bench.r8(19), bench.r16(14)), (0, 0, 0));
     for queue in 0..3 {
         bench.w16(14, queue);
@@ -152,19 +152,19 @@ fn e19_bus_master_follows_a_guest_that_uses_it() {
     let bench = Bench::net();
     bench.start_intx();
     bench.set_command(Command::IO | Command::BUS_MASTER);
-    assert!(bench.vf.bus_master());
+    assert!(bench.vf.is_bus_master());
     bench.set_command(Command::IO);
-    assert!(!bench.vf.bus_master());
+    assert!(!bench.vf.is_bus_master());
     bench.set_command(Command::IO | Command::BUS_MASTER);
-    assert!(bench.vf.bus_master());
+    assert!(bench.vf.is_bus_master());
 }
 
 #[test]
 fn e20_bus_master_for_a_guest_that_never_sets_it() {
     let bench = Bench::net();
-    assert!(!bench.vf.bus_master());
+    assert!(!bench.vf.is_bus_master());
     bench.set_up_queue(0, 0x100);
-    assert!(bench.vf.bus_master());
+    assert!(bench.vf.is_bus_master());
     assert_eq!(bench.config_read(4, Width::B2), 3);
 }
 

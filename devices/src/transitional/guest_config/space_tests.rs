@@ -1,26 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
+use crate::contract::mock::MockLine;
 use crate::transitional::DeviceType;
 
-/// A line that tells its level, and runs something on each rise, while the caller is still inside.
-#[derive(Default)]
-struct Line {
-    high: AtomicBool,
-    rises: AtomicU64,
-}
-
-impl IrqLine for Line {
-    fn set(&self, asserted: bool) {
-        if !self.high.swap(asserted, Ordering::SeqCst) && asserted {
-            self.rises.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-}
-
-fn config() -> (Arc<Line>, GuestConfig) {
-    let line = Arc::new(Line::default());
+fn config() -> (Arc<MockLine>, GuestConfig) {
+    let line = Arc::new(MockLine::default());
     let mut space = ConfigSpace::new(&DeviceType::Net.identity());
     space.set_interrupt(1, 11);
     (line.clone(), GuestConfig::new(space, Some(line)))
@@ -88,7 +74,7 @@ fn every_interleaving_keeps_line_and_status_in_step() {
                 Step::Enable => drop(config.write(4, Width::B2, 0)),
                 Step::Clear => config.clear_isr(|| {}),
             }
-            let high = line.high.load(Ordering::SeqCst);
+            let high = line.is_high();
             assert_eq!(high, expected.bits != 0 && !expected.disabled, "after {step:?} of sequence {number}");
             assert_eq!(config.read(6, Width::B2) & 8 != 0, expected.bits != 0);
         }
@@ -116,7 +102,7 @@ fn no_event_is_lost_between_threads() {
         let mut seen = 0;
         while seen < WORK {
             assert!(start.elapsed().as_secs() < 60, "an interrupt was lost at {seen} of {WORK}");
-            if line.high.load(Ordering::SeqCst) {
+            if line.is_high() {
                 assert_ne!(config.take_isr(), 0, "the bit is there before the line is up");
                 seen = announced.load(Ordering::SeqCst);
             } else {
@@ -130,7 +116,7 @@ fn no_event_is_lost_between_threads() {
 fn an_event_that_was_not_there_raises_nothing() {
     let (line, config) = config();
     assert!(!config.raise_if(ISR_QUEUE, || false));
-    assert!(!line.high.load(Ordering::SeqCst));
+    assert!(!line.is_high());
     assert_eq!(config.take_isr(), 0);
 }
 

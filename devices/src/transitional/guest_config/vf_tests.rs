@@ -1,64 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
-use crate::function::{DmaRegion, KickLink, Region, Result};
-use vmm_sys_util::eventfd::EventFd;
+use crate::contract::mock::MockFunction;
+use crate::function::Region;
 
-/// A function that is nothing but a configuration space.
-#[derive(Debug)]
-struct Bytes(Vec<u8>);
-
-impl PciFunction for Bytes {
-    fn name(&self) -> &str {
-        "bytes"
-    }
-    fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
-        let at = usize::from(offset);
-        let bytes = self.0.get(at..at + width.bytes()).expect("inside");
-        Ok(bytes.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte)))
-    }
-    fn config_write(&self, _: u16, _: Width, _: u32) -> Result<()> {
-        Ok(())
-    }
-    fn region(&self, bar: u8) -> Option<Region> {
-        (bar == 2).then_some(Region { size: 0x1000, is_io: false, is_64bit: false, prefetchable: false })
-    }
-    fn region_read(&self, bar: u8, offset: u64, _: Width) -> Result<u64> {
+/// A function that is nothing but a configuration space of 256 bytes, and a BAR that says 4096 queues.
+fn space(capability: &[u8]) -> MockFunction {
+    let region = Region { size: 0x1000, is_io: false, is_64bit: false, prefetchable: false };
+    let function = MockFunction::new("bytes").with_bar(2, region).on_read(|bar, offset, _| {
         assert_eq!((bar, offset), (2, 18), "nothing but num_queues is read");
-        Ok(0x1000)
-    }
-    fn region_write(&self, _: u8, _: u64, _: Width, _: u64) -> Result<()> {
-        Ok(())
-    }
-    fn msix_vectors(&self) -> u16 {
-        0
-    }
-    fn set_msix(&self, _: &[Option<&EventFd>]) -> Result<()> {
-        Ok(())
-    }
-    fn disable_msix(&self) -> Result<()> {
-        Ok(())
-    }
-    fn dma_map(&self, _: &DmaRegion) -> Result<()> {
-        Ok(())
-    }
-    fn dma_unmap(&self, _: u64) -> Result<()> {
-        Ok(())
-    }
-    fn reset(&self) -> Result<()> {
-        Ok(())
-    }
-    fn link_ioeventfd(&self, _: u8, _: u64, _: u16, _: &EventFd) -> Result<Box<dyn KickLink>> {
-        Err(FunctionError::Unsupported { name: String::new(), what: "ioeventfd" })
-    }
-}
-
-fn space(capability: &[u8]) -> Bytes {
-    let mut bytes = vec![0; 256];
-    bytes[0..4].copy_from_slice(&[0xf4, 0x1a, 0x41, 0x10]);
-    bytes[6] = 0x10;
-    bytes[0x34] = 0x40;
-    bytes[0x40..0x40 + capability.len()].copy_from_slice(capability);
-    Bytes(bytes)
+        Some(0x1000)
+    });
+    function.state().config.truncate(256);
+    let id: &[u8] = &[0xf4, 0x1a, 0x41, 0x10];
+    function.with_config(0, id).with_config(6, &[0x10]).with_config(0x34, &[0x40]).with_config(0x40, capability)
 }
 
 #[test]
@@ -69,11 +23,11 @@ fn a_list_that_runs_in_a_circle_ends() {
 
 #[test]
 fn capabilities_at_the_end_of_the_space_are_not_read_past_it() {
-    let mut function = space(&[9, 0xfc, 16, 1]);
-    function.0[0xf0..0xf3].copy_from_slice(&[9, 0, 0xff]);
-    function.0[0x34] = 0xf0;
+    let function = space(&[9, 0xfc, 16, 1]);
+    function.state().config[0xf0..0xf3].copy_from_slice(&[9, 0, 0xff]);
+    function.state().config[0x34] = 0xf0;
     assert!(VfInfo::read(&function).unwrap().virtio.is_empty());
-    function.0[0x34] = 0xfc;
+    function.state().config[0x34] = 0xfc;
     assert!(VfInfo::read(&function).unwrap().virtio.is_empty());
 }
 
@@ -104,7 +58,7 @@ fn a_number_of_queues_that_cannot_be_is_not_believed() {
 
 #[test]
 fn another_vendors_function_is_no_virtio_device() {
-    let mut function = space(&[]);
-    function.0[0] = 0x86;
+    let function = space(&[]);
+    function.state().config[0] = 0x86;
     assert_eq!(VfInfo::read(&function).unwrap().device, None);
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The interrupts by themselves: a model of a device and a function below, and no registers above.
 use super::*;
+use crate::contract::mock::MockMsi;
 use crate::contract::platform::IrqLine;
 use crate::pci::{Command, ConfigSpace, MsixLayout, capability::id};
 use crate::transitional::layout::identity::DeviceType;
-use crate::transitional::tests::bench::{Below, FakeMsi, Setup as Made, refused};
+use crate::transitional::tests::bench::{Below, Setup as Made, refused};
 
 struct Desk {
     below: Below,
@@ -22,7 +23,7 @@ fn desk() -> Desk {
     let (body, writable) = layout.capability();
     let capability = space.add_capability(id::MSIX, &body, &writable).unwrap();
     let config = Arc::new(GuestConfig::new(space, Some(below.line.clone() as Arc<dyn IrqLine>)));
-    let msix = GuestMsix::new(Msix::new("desk", layout, &FakeMsi).unwrap(), capability);
+    let msix = GuestMsix::new(Msix::new("desk", layout, &MockMsi::default()).unwrap(), capability);
     let function = below.function();
     function.config_write(4, Width::B2, Command::BUS_MASTER.bits().into()).unwrap();
     let interrupts = Interrupts::new((&function, 3), true, Some(msix), &config, &below.back_end).unwrap();

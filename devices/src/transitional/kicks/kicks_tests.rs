@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
 use crate::bus::Width;
+use crate::contract::mock::{Call, MockPorts};
 use crate::pci::{Command, PciDevice};
 use crate::transitional::NotifyMode;
-use crate::transitional::tests::bench::{BASE, Below, Bench, FakePorts, Setup};
+use crate::transitional::tests::bench::{BASE, Below, Bench, Setup};
 
 fn linked() -> Bench {
     Setup { ports: true, ..Setup::net() }.build()
@@ -97,7 +98,7 @@ fn a_status_write_that_fails_repeats_nothing() {
 #[test]
 fn without_links_of_the_function_kicks_exit() {
     let bench = linked();
-    bench.vf.can_link.store(false, Ordering::SeqCst);
+    bench.vf.refuse(Some(Call::Link));
     bench.start_intx();
     assert!(attached(&bench).is_empty());
     bench.w16(16, 1);
@@ -179,9 +180,9 @@ fn kicks_that_nobody_counts_are_reported_as_such() {
 }
 
 /// The kicks by themselves, over a function.
-fn alone(port: bool) -> (Below, Arc<FakePorts>, Kicks) {
+fn alone(port: bool) -> (Below, Arc<MockPorts>, Kicks) {
     let below = Below::new(&Setup::net());
-    let ports = Arc::new(FakePorts::new(&below.log));
+    let ports = Arc::new(MockPorts::new(&below.log));
     let reach = Reach { vf: below.function(), owner: None };
     let back_end = &below.back_end;
     let kicks = Kicks::new(
@@ -202,7 +203,7 @@ fn h13_without_a_function_around_it_a_kick_is_dropped_stored_or_a_command() {
     kicks.queue_ready(1);
     assert_eq!(kicks.kick(1), Kick::Done);
     assert_eq!(below.log.take(), ["vf store 2+1000.2=1"]);
-    below.vf.can_store.store(false, Ordering::SeqCst);
+    below.vf.refuse(Some(Call::BarWrite));
     assert_eq!(kicks.kick(1), Kick::Command);
     kicks.move_to(&[]);
     assert_eq!((kicks.kick(1), kicks.has_doorbell()), (Kick::Command, false));

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::contract::mock::Call;
 use crate::transitional::tests::bench::{Below, Setup, refused};
 
 struct Desk {
@@ -22,15 +23,15 @@ fn h11_dma_follows_the_policy_and_is_written_once() {
     let mut desk = desk();
     desk.service.expect_dma(&mut desk.state);
     desk.service.expect_dma(&mut desk.state);
-    assert!(desk.below.vf.bus_master());
+    assert!(desk.below.vf.is_bus_master());
     assert_eq!(desk.below.log.take(), ["vf config 4.2=406"]);
     desk.service.stop_dma(&mut desk.state);
-    assert!(!desk.below.vf.bus_master());
+    assert!(!desk.below.vf.is_bus_master());
     desk.service.device_was_reset(&mut desk.state);
-    assert!(!desk.below.vf.bus_master(), "nobody expects it after a reset");
+    assert!(!desk.below.vf.is_bus_master(), "nobody expects it after a reset");
     desk.service.guest_command(&mut desk.state, Command::BUS_MASTER);
     desk.service.device_was_reset(&mut desk.state);
-    assert!(desk.below.vf.bus_master(), "the guest's bit is the guest's business");
+    assert!(desk.below.vf.is_bus_master(), "the guest's bit is the guest's business");
 }
 
 #[test]
@@ -38,7 +39,7 @@ fn a_vf_that_was_taken_away_gets_no_dma() {
     let mut desk = desk();
     desk.service.take_away("unplugged");
     desk.service.expect_dma(&mut desk.state);
-    assert!(desk.service.is_gone() && !desk.below.vf.bus_master() && !desk.service.may_reset_function());
+    assert!(desk.service.is_gone() && !desk.below.vf.is_bus_master() && !desk.service.may_reset_function());
     assert_eq!(desk.below.back_end.faults().reason().as_deref(), Some("unplugged"));
 }
 
@@ -72,7 +73,7 @@ fn a_function_level_reset_brings_service_back() {
 #[test]
 fn a_function_that_cannot_be_reset_stays_out_of_service() {
     let mut desk = desk();
-    desk.below.vf.can_reset.store(false, Ordering::SeqCst);
+    desk.below.vf.refuse(Some(Call::Reset));
     assert!(!desk.service.reset_function(&mut desk.state));
     desk.service.machine_reset(&mut desk.state);
     assert!(desk.below.back_end.faults().reason().unwrap().starts_with("the function cannot be reset"));
@@ -83,7 +84,7 @@ fn h6_a_reset_that_did_not_hold_ends_dma_and_service() {
     let mut desk = desk();
     desk.service.expect_dma(&mut desk.state);
     desk.service.reset_did_not_hold(&mut desk.state, 7);
-    assert!(!desk.below.vf.bus_master());
+    assert!(!desk.below.vf.is_bus_master());
     assert_eq!(desk.below.back_end.faults().counts().function, 1);
     assert_eq!(desk.below.back_end.faults().reason().as_deref(), Some("status is 0x7 after a reset that had ended"));
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::bus::Width;
 use crate::contract::RegisterError;
+use crate::contract::mock::Call;
 use crate::pci::{Command, PciDevice};
 use crate::transitional::tests::bench::{Bench, Setup, refused};
 
@@ -30,7 +31,7 @@ fn f10_h15_nothing_is_kicked_or_signalled_after_a_reset() {
     bench.log();
     bench.pump();
     assert_eq!(bench.r8(19), 0, "the signal was drained");
-    assert!(!bench.vf.bus_master() && !bench.line.is_high());
+    assert!(!bench.vf.is_bus_master() && !bench.line.is_high());
     bench.w16(16, 0);
     assert!(bench.log().is_empty());
 }
@@ -127,18 +128,18 @@ fn h7_after_a_function_level_reset_the_guests_vectors_are_back() {
     bench.set_command(Command::IO | Command::BUS_MASTER);
     bench.model.trouble.fail("W C18.1", refused(1));
     bench.w8(18, 0);
-    assert!(bench.vf.bus_master() && bench.vf.signal(3), "all four vectors signal the guest's events");
+    assert!(bench.vf.is_bus_master() && bench.vf.signal(3), "all four vectors signal the guest's events");
 }
 
 #[test]
 fn h7_a_function_that_cannot_be_reset_is_out_of_service_without_dma() {
     let bench = Bench::net();
     bench.start_intx();
-    bench.vf.can_reset.store(false, Ordering::SeqCst);
+    bench.vf.refuse(Some(Call::Reset));
     bench.model.trouble.fail("W C18.1", refused(1));
     bench.w8(18, 0);
     assert!(bench.device.report().faulted.unwrap().contains("cannot be reset"));
-    assert!(!bench.vf.bus_master());
+    assert!(!bench.vf.is_bus_master());
     assert_eq!(bench.r8(18), 0, "F25: Linux 3.4 stops if this is not 0");
 }
 
@@ -181,7 +182,7 @@ fn h6_a_status_that_comes_back_after_a_reset_is_0_for_the_guest_and_ends_service
         bench.start_intx();
         bench.model.status_after_reset.store(0x0f, Ordering::SeqCst);
         bench.w8(18, 0);
-        assert!(bench.device.report().faulted.is_none() && bench.vf.bus_master(), "nobody has looked yet");
+        assert!(bench.device.report().faulted.is_none() && bench.vf.is_bus_master(), "nobody has looked yet");
         if teardown {
             bench.w16(14, 0);
             bench.w32(8, 0);
@@ -189,7 +190,7 @@ fn h6_a_status_that_comes_back_after_a_reset_is_0_for_the_guest_and_ends_service
         assert_eq!(bench.r8(18), 0, "the device says 0x0f");
         let report = bench.device.report();
         assert!(report.faulted.unwrap().contains("status is 0xf after a reset"));
-        assert_eq!((report.errors.function, bench.vf.bus_master()), (1, false), "no DMA");
+        assert_eq!((report.errors.function, bench.vf.is_bus_master()), (1, false), "no DMA");
         bench.log();
         assert_eq!((bench.r8(18), bench.log().len()), (0, 0));
         bench.w8(18, 1);
@@ -251,7 +252,7 @@ fn shutdown_leaves_nothing_running() {
     bench.pump();
     bench.cancelled.store(true, Ordering::SeqCst);
     bench.device.shutdown();
-    assert!(!bench.line.is_high() && !bench.vf.bus_master());
+    assert!(!bench.line.is_high() && !bench.vf.is_bus_master());
     assert!(bench.ports.places().is_empty());
     let log = bench.log();
     let place = |what: &str| log.iter().position(|line| line.starts_with(what)).unwrap();

@@ -4,26 +4,25 @@
 use std::io::Write;
 use std::num::NonZeroU16;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use event_manager::{EventManager, SubscriberOps};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::admin::faulty::FaultyPf;
 use crate::admin::wire::NotifyEntry;
 use crate::admin::{AdminChannel, OverAdmin, PfDriver, PfHealth, PfWatchdog, WatchedVf};
 use crate::bus::{Access, Effect, Width};
 use crate::contract::Wait;
-use crate::contract::platform::{MsiInterrupt, MsiMessage, MsiSource, PortEvents};
-use crate::function::PciFunction;
+use crate::contract::mock::{Log, MockLine, MockMsi, MockPorts};
+use crate::contract::platform::PortEvents;
 use crate::function::shared::shared_region;
 use crate::function::vfio_user::{Server, VfioUserFunction};
+use crate::function::{Bars, PciFunction};
 use crate::pci::PciDevice;
 use crate::soft_pf::{Quirks, SoftPf, VfSpec};
-use crate::transitional::tests::bench::{FakeLine, FakePorts, Log};
 use crate::transitional::*;
 
 const MEMORY: usize = 4 << 20;
@@ -37,52 +36,6 @@ pub const STATUS: u64 = 0x20_8000;
 pub const QUEUE: u16 = 128;
 /// Passing tests do not wait for it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Counts the interrupts that live, and has the events of all that were made.
-#[derive(Default)]
-pub struct CountingMsi {
-    live: Arc<AtomicI64>,
-    events: Mutex<Vec<EventFd>>,
-}
-struct CountedInterrupt(EventFd, Arc<AtomicI64>);
-
-impl CountingMsi {
-    pub fn live(&self) -> i64 {
-        self.live.load(Ordering::SeqCst)
-    }
-
-    /// The event of the guest's `vector`.
-    pub fn event(&self, vector: usize) -> EventFd {
-        self.events.lock().unwrap()[vector].try_clone().unwrap()
-    }
-}
-
-impl MsiSource for CountingMsi {
-    fn allocate(&self) -> std::io::Result<Arc<dyn MsiInterrupt>> {
-        self.live.fetch_add(1, Ordering::SeqCst);
-        let event = EventFd::new(EFD_NONBLOCK)?;
-        self.events.lock().unwrap().push(event.try_clone()?);
-        Ok(Arc::new(CountedInterrupt(event, self.live.clone())))
-    }
-}
-
-impl Drop for CountedInterrupt {
-    fn drop(&mut self) {
-        self.1.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl MsiInterrupt for CountedInterrupt {
-    fn event(&self) -> &EventFd {
-        &self.0
-    }
-    fn enable(&self, _: MsiMessage) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn disable(&self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 /// How a stack is made.
 pub struct Setup {
@@ -114,9 +67,9 @@ impl Default for Setup {
 /// A guest with one disk, and all that is below it.
 pub struct Stack {
     pub device: Arc<TransitionalDevice>,
-    pub line: Arc<FakeLine>,
-    pub msi: Arc<CountingMsi>,
-    pub ports: Arc<FakePorts>,
+    pub line: Arc<MockLine>,
+    pub msi: MockMsi,
+    pub ports: Arc<MockPorts>,
     pub log: Log,
     pub memory: GuestMemoryMmap,
     pub vf: Arc<dyn PciFunction>,
@@ -155,16 +108,16 @@ impl Stack {
         let notify = driver.notify_info(NonZeroU16::MIN, |place, bar| Some(size(place, bar)?.size), &wait).unwrap();
         let channel: Arc<dyn AdminChannel> = driver.clone();
         let registers = Arc::new(OverAdmin::new(channel, NonZeroU16::MIN, notify));
-        let (line, msi) = (Arc::new(FakeLine::default()), Arc::new(CountingMsi::default()));
+        let (line, msi) = (Arc::new(MockLine::default()), MockMsi::default());
         let log = Log::default();
-        let ports = Arc::new(FakePorts::new(&log));
+        let ports = Arc::new(MockPorts::new(&log));
         let mut config = TransitionalConfig::new("stack");
         (config.deadline, config.reset_deadline) = (setup.deadline, setup.reset_deadline);
         config.shadow = setup.shadow;
         let parts = Parts {
             vf: vf.clone(),
             registers,
-            msi: msi.clone(),
+            msi: Arc::new(msi.clone()),
             port_events: setup.ports.then(|| ports.clone() as Arc<dyn PortEvents>),
             irq_line: Some(line.clone()),
             irq_number: 11,

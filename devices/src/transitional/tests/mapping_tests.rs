@@ -57,7 +57,7 @@ fn a_vf_that_is_taken_away_is_unmapped_and_no_reset_brings_it_back() {
     let _ = modern_write(&bench);
     bench.device.taken_away("the system wants it back");
     assert!(bench.device.mappable(2).is_empty());
-    assert!(!bench.vf.bus_master());
+    assert!(!bench.vf.is_bus_master());
     let fault = || bench.device.report().faulted;
     assert_eq!(fault().as_deref(), Some("the system wants it back"));
     let _ = bench.device.bar_write(0, Access { offset: 18, width: Width::B1, vcpu: 0 }, 0);

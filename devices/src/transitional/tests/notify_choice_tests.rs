@@ -5,6 +5,7 @@ use crate::admin::PfClient;
 use crate::admin::wire::NotifyEntry;
 use crate::bus::{Access, Width};
 use crate::contract::NotifyAddress;
+use crate::contract::mock::Call;
 use crate::pci::PciDevice;
 use crate::soft_pf::Quirks;
 use crate::transitional::tests::bench::{Bench, Setup};
@@ -55,7 +56,7 @@ fn c01_the_earliest_entry_that_can_be_used_counts() {
 fn a_kick_whose_store_fails_is_made_by_command() {
     let bench = Bench::net();
     bench.start_intx();
-    bench.vf.can_store.store(false, std::sync::atomic::Ordering::SeqCst);
+    bench.vf.refuse(Some(Call::BarWrite));
     bench.w16(16, 0);
     assert_eq!(bench.log(), [BY_MEMBER, BY_COMMAND]);
     let report = bench.device.report();

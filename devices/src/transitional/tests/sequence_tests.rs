@@ -171,7 +171,7 @@ fn f08_an_event_after_the_read_raises_the_line_again() {
     bench.vf.signal(1);
     bench.pump();
     assert!(bench.line.is_high());
-    assert_eq!(bench.line.rises.load(Ordering::SeqCst), 2);
+    assert_eq!(bench.line.rises(), 2);
 }
 
 #[test]
@@ -240,9 +240,9 @@ fn f14_ipxe() {
     }
     bench.w8(18, 0);
     bench.r8(19);
-    assert!(!bench.vf.bus_master());
+    assert!(!bench.vf.is_bus_master());
     bench.set_up_queue(0, 0x100);
-    assert!(bench.vf.bus_master(), "before any status");
+    assert!(bench.vf.is_bus_master(), "before any status");
     bench.set_up_queue(1, 0x200);
     bench.w16(16, 0);
     assert_eq!(registers(&bench).last().unwrap(), "vf store 2+1000.2=0", "the early kick is passed on");

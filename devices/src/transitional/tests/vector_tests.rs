@@ -4,15 +4,16 @@
 //! real bus keeps away from the function (D16, D17, E12, E13).
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use crate::admin::wire::{ReplyHeader, Request};
 use crate::admin::{AdminChannel, AdminError, Command, OverAdmin};
 use crate::bus::{Access, Bus, Effect, IoDevice, Range, Width};
 use crate::contract::Wait;
+use crate::contract::mock::MockMsi;
 use crate::pci::{CONFIG_PORTS, PciDevice, PciRoot};
-use crate::transitional::tests::bench::{Bench, FakeFunction, FakeMsi, Log, Setup};
+use crate::transitional::tests::bench::{self, Bench, Log, Setup};
 use crate::transitional::*;
 
 /// Bytes of a vector: hex, `Zn` for n zeros, `.` between fields.
@@ -60,13 +61,13 @@ struct Guest {
 impl Guest {
     /// Member 3 with commands on the wire. No INTx: nothing is sent but what the guest causes.
     fn new(setup: Setup) -> Self {
-        let (log, enabled) = (Log::default(), Arc::new(AtomicU64::new(0)));
+        let log = Log::default();
         let channel = Arc::new(Scripted::default());
         let registers = OverAdmin::new(channel.clone(), NonZeroU16::new(3).unwrap(), setup.notify.clone());
         let parts = Parts {
-            vf: Arc::new(FakeFunction::vf(&setup, &log, &enabled)),
+            vf: Arc::new(bench::vf(&setup, &log)),
             registers: Arc::new(registers),
-            msi: Arc::new(FakeMsi),
+            msi: Arc::new(MockMsi::default()),
             port_events: None,
             irq_line: None,
             irq_number: 11,

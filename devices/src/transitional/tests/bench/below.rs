@@ -2,19 +2,20 @@
 //! What one owner of a function has below it, without a function around it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::{FakeFunction, FakeLine, Log, Model, Setup};
+use super::{Log, Model, Setup, vf};
+use crate::contract::mock::{MockFunction, MockLine};
 use crate::function::PciFunction;
 use crate::transitional::DeviceType;
 use crate::transitional::below::back_end::BackEnd;
 
 /// A VF, its legacy registers, and the guest's interrupt line.
 pub struct Below {
-    pub vf: Arc<FakeFunction>,
+    pub vf: Arc<MockFunction>,
     pub model: Arc<Model>,
-    pub line: Arc<FakeLine>,
+    pub line: Arc<MockLine>,
     pub back_end: Arc<BackEnd>,
     pub log: Log,
 }
@@ -22,10 +23,10 @@ pub struct Below {
 impl Below {
     pub fn new(setup: &Setup) -> Self {
         let log = Log::default();
-        let enabled = Arc::new(AtomicU64::new(0));
-        let vf = Arc::new(FakeFunction::vf(setup, &log, &enabled));
-        let model = Arc::new(Model::new(setup, &log, enabled));
-        vf.resets(&model);
+        let vf = Arc::new(vf(setup, &log));
+        let model = Arc::new(Model::new(setup, &log, &vf));
+        let reset = Arc::downgrade(&model);
+        vf.on_reset(move || reset.upgrade().iter().for_each(|model| model.reset()));
         let cancelled = Arc::new(AtomicBool::new(false));
         let back_end = BackEnd::new(("below", DeviceType::Net), model.clone(), Duration::from_secs(10), cancelled);
         Self { vf, model, line: Arc::default(), back_end: Arc::new(back_end), log }

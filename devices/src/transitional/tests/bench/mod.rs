@@ -6,7 +6,6 @@
 mod below;
 mod function;
 mod model;
-mod platform;
 mod stack;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,13 +15,14 @@ use std::time::Duration;
 use event_manager::{EventManager, SubscriberOps};
 
 pub use below::Below;
-pub use function::FakeFunction;
+pub use function::{pf, vf};
 pub use model::{Model, refused};
-pub use platform::{FakeLine, FakeMsi, FakePorts, MsiEvents};
 pub use stack::{DEVICE_WRITES, Ring, Stack};
 
 use crate::bus::{Access, Effect, Width};
 use crate::contract::NotifyAddress;
+pub use crate::contract::mock::Log;
+use crate::contract::mock::{MockFunction, MockLine, MockMsi, MockPorts};
 use crate::contract::platform::{IrqLine, PortEvents};
 use crate::function::PciFunction;
 use crate::pci::{Command, PciDevice};
@@ -30,21 +30,6 @@ use crate::transitional::*;
 
 pub const NET_FEATURES: u32 = 0x3803_99a3;
 pub const BASE: u16 = 0xc040;
-
-/// All that reached the function, in order: `R C18.1=7` is a read of 1 byte at common offset 18.
-#[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    pub fn add(&self, line: String) {
-        self.0.lock().unwrap().push(line);
-    }
-
-    /// Takes all lines.
-    pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-}
 
 /// What a bench is made with.
 pub struct Setup {
@@ -108,10 +93,11 @@ impl Setup {
 /// A function on its bench.
 pub struct Bench {
     pub device: Arc<TransitionalDevice>,
-    pub vf: Arc<FakeFunction>,
+    pub vf: Arc<MockFunction>,
     pub model: Arc<Model>,
-    pub line: Arc<FakeLine>,
-    pub ports: Arc<FakePorts>,
+    pub line: Arc<MockLine>,
+    pub ports: Arc<MockPorts>,
+    /// All that reached the function, in order: `R C18.1=7` is a read of 1 byte at common offset 18.
     pub log: Log,
     pub cancelled: Arc<AtomicBool>,
     events: Mutex<Option<EventManager<InterruptPump>>>,
@@ -124,15 +110,15 @@ impl Bench {
 
     pub fn new(setup: Setup) -> Result<Self, TransitionalError> {
         let Below { vf, model, line, log, .. } = Below::new(&setup);
-        let pf = Arc::new(FakeFunction::pf(&setup, &log));
-        let ports = Arc::new(FakePorts::new(&log));
+        let pf = Arc::new(pf(&setup, &log));
+        let ports = Arc::new(MockPorts::new(&log));
         let cancelled = Arc::new(AtomicBool::new(false));
         let device = TransitionalDevice::new(
             setup.config,
             Parts {
                 vf: vf.clone(),
                 registers: model.clone(),
-                msi: Arc::new(FakeMsi),
+                msi: Arc::new(MockMsi::default()),
                 port_events: setup.ports.then(|| ports.clone() as Arc<dyn PortEvents>),
                 irq_line: setup.line.then(|| line.clone() as Arc<dyn IrqLine>),
                 irq_number: 11,

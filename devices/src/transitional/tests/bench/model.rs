@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Log, Setup};
 use crate::bus::Width;
+use crate::contract::mock::MockFunction;
 use crate::contract::{Answer, Area, LegacyRegisters, NotifyAddress, RegisterError, Wait};
 
 /// Failures and delays to inject, by the start of the log line without the value.
@@ -78,8 +79,7 @@ pub struct Model {
     pub features: u32,
     /// Field of each byte of the device configuration.
     fields: Vec<usize>,
-    /// Vectors that the VF has enabled, shared with it.
-    vectors: Arc<AtomicU64>,
+    vf: Arc<MockFunction>,
     /// The device keeps only vectors below this.
     pub accepts: AtomicU64,
     /// Reads of status it takes for a reset to end; `u64::MAX` is never.
@@ -95,15 +95,15 @@ pub struct Model {
 }
 
 impl Model {
-    /// In its power-on state; `vectors` are those that its VF has enabled.
-    pub fn new(setup: &Setup, log: &Log, vectors: Arc<AtomicU64>) -> Self {
+    /// The device of `vf` in its power-on state.
+    pub fn new(setup: &Setup, log: &Log, vf: &Arc<MockFunction>) -> Self {
         let sizes = setup.structure.split_whitespace().map(|size| size.parse().unwrap());
         Self {
             log: log.clone(),
             trouble: Trouble::default(),
             features: setup.features,
             fields: sizes.enumerate().flat_map(|(n, size): (usize, usize)| vec![n; size]).collect(),
-            vectors,
+            vf: Arc::clone(vf),
             accepts: AtomicU64::new(u64::MAX),
             reset_reads: AtomicU64::new(0),
             pending_reset: AtomicU64::new(0),
@@ -141,15 +141,20 @@ impl Model {
             self.violations.fetch_add(1, Ordering::SeqCst);
             return Err(refused(3));
         }
-        if first.is_some_and(|(_, vector)| vector) && self.vectors.load(Ordering::SeqCst) == 0 {
+        if first.is_some_and(|(_, vector)| vector) && self.vectors() == 0 {
             self.violations.fetch_add(1, Ordering::SeqCst);
             return Err(refused(3));
         }
         Ok(())
     }
 
+    /// Vectors that the VF has enabled.
+    fn vectors(&self) -> u64 {
+        self.vf.state().msix.as_ref().map_or(0, |events| events.len() as u64)
+    }
+
     fn keep_vector(&self, vector: u16) -> u16 {
-        let limit = self.vectors.load(Ordering::SeqCst).min(self.accepts.load(Ordering::SeqCst));
+        let limit = self.vectors().min(self.accepts.load(Ordering::SeqCst));
         if u64::from(vector) < limit { vector } else { 0xffff }
     }
 

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use event_manager::{EventManager, SubscriberOps};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
-use super::{FakeLine, MsiEvents};
 use crate::admin::wire::NotifyEntry;
 use crate::admin::{OverAdmin, PfDriver};
 use crate::bus::{Access, Width};
 use crate::contract::Wait;
+use crate::contract::mock::{MockLine, MockMsi};
 use crate::function::DmaRegion;
 use crate::pci::PciDevice;
 use crate::soft_pf::{Quirks, SoftPf, VfSpec};
@@ -29,9 +29,9 @@ pub const DEVICE_WRITES: u16 = 2;
 pub struct Stack {
     pub device: Arc<TransitionalDevice>,
     pub registers: Arc<OverAdmin>,
-    pub line: Arc<FakeLine>,
+    pub line: Arc<MockLine>,
     /// The guest's MSI-X interrupts.
-    pub msi: Arc<MsiEvents>,
+    pub msi: Arc<MockMsi>,
     pub memory: GuestMemoryMmap,
     pub events: EventManager<InterruptPump>,
     // Last, so that functions end before their PF.
@@ -69,13 +69,13 @@ impl Stack {
             |flags, bar| if flags == NotifyEntry::OWNER { pf.pf().region(bar) } else { vf.region(bar) }.map(|r| r.size);
         let notify = driver.notify_info(member, size, &wait).unwrap();
         let registers = Arc::new(OverAdmin::new(driver.channel(), member, notify));
-        let line = Arc::new(FakeLine::default());
+        let line = Arc::new(MockLine::default());
         // Not what is tested here, and machines that run tests can be slow.
         let mut config = TransitionalConfig::new("stack");
         config.deadline = Duration::from_secs(10);
         config.reset_deadline = Duration::from_secs(10);
         change(&mut config);
-        let msi = Arc::new(MsiEvents::default());
+        let msi = Arc::new(MockMsi::default());
         let parts = Parts {
             vf,
             registers: registers.clone(),

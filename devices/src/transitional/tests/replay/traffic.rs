@@ -155,7 +155,7 @@ impl Guest {
                 assert_eq!(self.stack.read(19, crate::bus::Width::B1), 0, "one read takes it");
             }
             Irq::Msix(vector) => {
-                while !self.stack.msi.take(vector) {
+                while self.stack.msi.interrupt(vector).take_signals().is_none() {
                     assert!(Instant::now() < end, "no interrupt on vector {vector}");
                     std::thread::sleep(Duration::from_millis(1));
                 }
