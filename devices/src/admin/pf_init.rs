@@ -16,7 +16,7 @@ use super::queue::{PfQueue, QueueRegisters};
 use super::ring::{RingFault, SplitRing};
 use crate::bus::Width;
 use crate::contract::Wait;
-use crate::function::{FunctionError, PciFunction};
+use crate::function::{Configuration, FunctionError, PciFunction};
 
 const COMMAND: u16 = 0x04;
 const COMMAND_MEMORY: u32 = 1 << 1;
@@ -58,7 +58,7 @@ pub(super) fn start(function: Arc<dyn PciFunction>, deadline: Instant) -> Result
     Ok((device, queue))
 }
 
-fn enable_bus_master(function: &dyn PciFunction) -> Result<(), PfCause> {
+fn enable_bus_master(function: &dyn Configuration) -> Result<(), PfCause> {
     let wanted = COMMAND_MEMORY | COMMAND_BUS_MASTER;
     let command = function.config_read(COMMAND, Width::B2)? | wanted;
     function.config_write(COMMAND, Width::B2, command)?;

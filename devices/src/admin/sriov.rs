@@ -5,7 +5,7 @@
 
 use super::pf_error::PfCause;
 use crate::bus::Width;
-use crate::function::PciFunction;
+use crate::function::Configuration;
 
 const EXTENDED: u16 = 0x100;
 const CAP_SRIOV: u32 = 0x0010;
@@ -21,13 +21,13 @@ const VF_MSE: u32 = 1 << 3;
 /// The capability of one PF.
 #[derive(Debug)]
 pub(super) struct SrIov<'a> {
-    function: &'a dyn PciFunction,
+    function: &'a dyn Configuration,
     at: u16,
 }
 
 impl<'a> SrIov<'a> {
     /// Finds the capability; a list that loops counts as one without it.
-    pub(super) fn find(function: &'a dyn PciFunction) -> Result<Self, PfCause> {
+    pub(super) fn find(function: &'a dyn Configuration) -> Result<Self, PfCause> {
         let mut at = EXTENDED;
         for _ in 0..MAX_CAPABILITIES {
             let header = function.config_read(at, Width::B4)?;

@@ -4,7 +4,7 @@
 //! nothing, and trusts nothing that it finds there.
 #![forbid(unsafe_code)]
 
-use super::{PciFunction, Result};
+use super::{Bars, Configuration, Result};
 use crate::bus::Width;
 
 const STATUS: u16 = 0x06;
@@ -38,7 +38,7 @@ pub struct CapabilityList {
 
 impl CapabilityList {
     /// Follows the list of `function`.
-    pub fn read(function: &dyn PciFunction) -> Result<Self> {
+    pub fn read(function: &dyn Configuration) -> Result<Self> {
         Self::walk(|offset, width| function.config_read(offset, width))
     }
 
@@ -89,7 +89,7 @@ pub struct VirtioCapability {
 
 impl VirtioCapability {
     /// Reads the vendor capability at `at`; `None` if it is too short or leaves the space.
-    pub fn read(function: &dyn PciFunction, at: u8) -> Result<Option<Self>> {
+    pub fn read(function: &dyn Configuration, at: u8) -> Result<Option<Self>> {
         let base = u16::from(at);
         let len = function.config_read(base + 2, Width::B1)? as u8;
         if len < VIRTIO_CAP_LEN || usize::from(at) + usize::from(len) > SPACE {
@@ -105,7 +105,7 @@ impl VirtioCapability {
     }
 
     /// Whether the function has that BAR, and the structure lies in it with all its bytes.
-    pub fn is_inside(&self, function: &dyn PciFunction) -> bool {
+    pub fn is_inside(&self, function: &dyn Bars) -> bool {
         let end = u64::from(self.offset) + u64::from(self.length);
         self.bar <= 5 && function.region(self.bar).is_some_and(|region| end <= region.size)
     }

@@ -157,7 +157,7 @@ pub(super) struct Pages {
 }
 
 /// The pages of the MSI-X table and pending bits, which nobody may map.
-pub(super) fn msix_pages(function: &dyn PciFunction) -> FunctionResult<Vec<Pages>> {
+pub(super) fn msix_pages(function: &dyn Configuration) -> FunctionResult<Vec<Pages>> {
     let list = CapabilityList::read(function)?;
     let Some(msix) = list.found.iter().find(|capability| capability.id == id::MSIX) else { return Ok(Vec::new()) };
     let at = u16::from(msix.offset);
