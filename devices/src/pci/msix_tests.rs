@@ -228,8 +228,8 @@ fn a_saved_table_is_routed_in_another_and_its_size_cannot_change() {
     let (second, source) = msix(2);
     second.set_state(&serde_json::from_str(&saved).unwrap());
     assert!(second.enabled());
-    assert_eq!(source.calls(1), [message(0xfee0_1000, 0x41)]);
+    assert_eq!(source.interrupt(1).take_calls(), [message(0xfee0_1000, 0x41)]);
     assert_eq!(second.bar_read(4, 16, Width::B4), first.bar_read(4, 16, Width::B4));
     second.set_state(&MsixState::default());
-    assert_eq!((source.calls(1), second.enabled()), (vec![None], false));
+    assert_eq!((source.interrupt(1).take_calls(), second.enabled()), (vec![None], false));
 }
