@@ -201,6 +201,22 @@ pub enum EarlyKicks {
     Start,
 }
 
+/// Which of the two interfaces of virtio a guest sees.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum InterfaceMode {
+    /// `legacy` where firmware starts the machine, `both` where a kernel is started directly.
+    #[default]
+    Auto,
+    /// The legacy one alone: the virtio capabilities are hidden, so that firmware, boot loaders and kernels that know
+    /// both take the I/O BAR.
+    Legacy,
+    /// Both; the guest's driver chooses, and most choose the modern one.
+    Both,
+    /// The modern one alone: there is no I/O BAR. Needs MSI-X.
+    Modern,
+}
+
 function_config! {
     /// One legacy virtio function of the guest. Exactly one of `soft`, `vf` and `vfio_user` is there.
     pub struct LegacyVirtioConfig, in documents LegacyVirtioDocument "LegacyVirtioDocument" {
@@ -221,6 +237,9 @@ function_config! {
         /// What interrupts the guest is offered.
         #[serde(default)]
         pub irq: InterruptMode,
+        /// Which interface of virtio the guest sees.
+        #[serde(default)]
+        pub interface: InterfaceMode,
         /// How a queue notification reaches the VF.
         #[serde(default)]
         pub notify: NotifyMode,

@@ -39,9 +39,9 @@ pub mod state;
 pub mod types;
 
 pub use config::{
-    BootProtocol, ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, DEFAULT_DEADLINE_MS, EarlyKicks, InterruptMode,
-    LegacyVirtioConfig, MAX_MEMORY, MAX_VCPUS, MEMORY_UNIT, MIN_MEMORY, MacAddress, MacError, MemoryConfig, NetBackend,
-    NewDevice, NotifyMode, PayloadConfig, SoftDevice, VfOrigin, VmConfig, check_memory_size,
+    BootProtocol, ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, DEFAULT_DEADLINE_MS, EarlyKicks, InterfaceMode,
+    InterruptMode, LegacyVirtioConfig, MAX_MEMORY, MAX_VCPUS, MEMORY_UNIT, MIN_MEMORY, MacAddress, MacError,
+    MemoryConfig, NetBackend, NewDevice, NotifyMode, PayloadConfig, SoftDevice, VfOrigin, VmConfig, check_memory_size,
 };
 pub use fault::{Code, Fault};
 pub use hardware::{AdminMode, DeviceConfig, FunctionOrigin, VfConfig, VfioConfig, VfioMode, VfioUserVfConfig};

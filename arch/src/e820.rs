@@ -39,6 +39,25 @@ pub fn map(ram: &[(u64, u64)]) -> Vec<E820Entry> {
     map
 }
 
+/// What firmware is told: RAM as whole ranges, and the pages that KVM uses. It reserves what it uses itself, its flash
+/// chip among it, and leaves the ISA hole out.
+pub fn for_firmware(ram: &[(u64, u64)]) -> Vec<E820Entry> {
+    let kvm = E820Entry { start: layout::KVM_IDENTITY_MAP, size: 4 * layout::PAGE_SIZE, kind: RESERVED };
+    let ram = ram.iter().map(|&(start, end)| E820Entry { start, size: end.saturating_sub(start), kind: RAM });
+    ram.chain([kvm]).collect()
+}
+
+impl E820Entry {
+    /// As INT 15h, E820h gives it, and as firmware is given it: address, size and kind, 20 bytes.
+    pub fn to_bytes(self) -> [u8; 20] {
+        let mut bytes = [0; 20];
+        bytes[..8].copy_from_slice(&self.start.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.size.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.kind.to_le_bytes());
+        bytes
+    }
+}
+
 #[cfg(test)]
 #[path = "e820_tests.rs"]
 mod tests;

@@ -14,7 +14,7 @@ use crate::layout;
 /// Sizes are multiples of this, as in QEMU and on chips.
 pub const SIZE_UNIT: usize = 64 << 10;
 /// Largest image: below it are KVM's own pages ([`layout::KVM_IDENTITY_MAP`]).
-pub const MAX_SIZE: usize = 256 << 10;
+pub const MAX_SIZE: usize = 16 << 20;
 /// So much of the image's end is below 1 MiB too.
 const LOW_COPY: usize = 128 << 10;
 /// The reset vector is this far from the end.
@@ -24,7 +24,7 @@ const RESET_VECTOR: usize = 16;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum FlashError {
     /// No flash chip of that size.
-    #[error("an image has a multiple of 64 KiB and at most 256 KiB, and this file has {}; SeaBIOS's bios.bin has 128 KiB, bios-256k.bin 256 KiB", size(*.0))]
+    #[error("an image has a multiple of 64 KiB and at most 16 MiB, and this file has {}; SeaBIOS's bios.bin has 128 KiB, bios-256k.bin 256 KiB", size(*.0))]
     Size(usize),
     /// The processor would run into nothing.
     #[error("there is no jump in its last 16 bytes, where the processor starts: it is no PC firmware")]

@@ -14,12 +14,12 @@ fn image(size: usize) -> Vec<u8> {
 
 #[test]
 fn sizes_of_images() {
-    for size in [64 << 10, 128 << 10, 192 << 10, 256 << 10] {
+    for size in [64 << 10, 128 << 10, 256 << 10, 1 << 20, 16 << 20] {
         check(&image(size)).unwrap();
         assert_eq!(address(size).0 + size as u64, 1 << 32);
         assert!(address(size).0 >= layout::KVM_TSS + 3 * layout::PAGE_SIZE, "KVM's pages are free");
     }
-    for size in [0, 1, 512, (64 << 10) - 1, (64 << 10) + 1, 96 << 10, 320 << 10] {
+    for size in [0, 1, 512, (64 << 10) - 1, (64 << 10) + 1, 96 << 10, (16 << 20) + (64 << 10)] {
         assert_eq!(check(&image(size)), Err(FlashError::Size(size)));
     }
 }

@@ -15,7 +15,7 @@ use devices::contract::mock::{MockLine, MockMsi, MockPorts};
 use devices::contract::{LegacyRegisters, NotifyAddress, Wait};
 use devices::function::{DmaRegion, PciFunction};
 use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
-use devices::transitional::{EarlyKicks, IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalDevice};
+use devices::transitional::{EarlyKicks, Interface, IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalDevice};
 use event_manager::{EventManager, SubscriberOps};
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
@@ -128,7 +128,7 @@ impl Guest {
         let modes = script.u8();
         let mut config = TransitionalConfig::new("fuzz");
         (config.deadline, config.reset_deadline) = (PATIENCE, PATIENCE);
-        config.modern_caps = modes & 1 == 0;
+        config.interface = [Interface::Both, Interface::Legacy][usize::from(modes & 1)];
         config.irq_mode = [IrqMode::Auto, IrqMode::Auto, IrqMode::Intx, IrqMode::Msix][usize::from(modes >> 1 & 3)];
         config.early_kicks =
             [EarlyKicks::Auto, EarlyKicks::Auto, EarlyKicks::Pass, EarlyKicks::Start][usize::from(modes >> 4 & 3)];

@@ -3,6 +3,7 @@
 //!
 //! A test that this machine cannot run is listed as ignored, with the reason as its kind.
 
+mod boot_sector;
 mod disk;
 mod host;
 mod machine;
@@ -11,6 +12,7 @@ pub mod report;
 pub mod sysfs;
 pub mod trials;
 
+pub use boot_sector::BootSector;
 pub use disk::TestDisk;
 pub use host::{Kvm, free_memory, small_guest, workspace};
 pub use machine::{Finished, Heirloom, Running, binary};

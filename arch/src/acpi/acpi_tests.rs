@@ -61,7 +61,7 @@ fn rsdp_serves_acpi_1_and_2() {
 
 #[test]
 fn tables_stay_in_the_bios_range() {
-    let image = build(u8::MAX, &WIRING);
+    let image = build(u8::MAX, &WIRING).unwrap();
     assert!(image.len() < layout::ACPI_ROOM);
     for address in addresses(&machine(255), true) {
         assert!((0xe_0000..0xf_0000).contains(&address));

@@ -36,6 +36,9 @@ const X_PM1A_EVT_BLK: usize = 148;
 const X_PM1A_CNT_BLK: usize = 172;
 const X_PM_TMR_BLK: usize = 208;
 
+/// Where the table has addresses of others, and how many bytes each has.
+pub const POINTERS: [(usize, u8); 3] = [(FIRMWARE_CTRL, 4), (DSDT, 4), (X_DSDT, 8)];
+
 /// WBINVD works.
 const WBINVD: u32 = 1 << 0;
 /// HLT on every processor.

@@ -8,6 +8,7 @@
 
 mod dsdt;
 mod fadt;
+mod loader;
 mod madt;
 
 use acpi_tables::sdt::Sdt;
@@ -16,6 +17,7 @@ use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryErr
 
 use crate::irq::{self, PciInterrupt, WiringError};
 use crate::layout;
+pub use loader::{File, files};
 
 const OEM_ID: [u8; 6] = *b"HEIRLM";
 const OEM_TABLE_ID: [u8; 8] = *b"HEIRLOOM";
@@ -46,10 +48,7 @@ pub enum AcpiError {
 /// Writes all tables at [`layout::ACPI_TABLES`]; returns the address of the RSDP. The APIC id of processor
 /// n is n.
 pub fn write<M: GuestMemoryBackend>(mem: &M, cpus: u8, pci: &[PciInterrupt]) -> Result<GuestAddress, AcpiError> {
-    if cpus == 0 {
-        return Err(AcpiError::NoProcessor);
-    }
-    let image = build(cpus, &irq::checked(pci)?);
+    let image = build(cpus, pci)?;
     if image.len() > layout::ACPI_ROOM {
         return Err(AcpiError::TooBig(image.len()));
     }
@@ -58,22 +57,42 @@ pub fn write<M: GuestMemoryBackend>(mem: &M, cpus: u8, pci: &[PciInterrupt]) -> 
 }
 
 /// RSDP and tables, one after the other from [`layout::ACPI_TABLES`] on.
-fn build(cpus: u8, pci: &[PciInterrupt]) -> Vec<u8> {
-    let mut image = Image(vec![0; RSDP_LEN]);
+fn build(cpus: u8, pci: &[PciInterrupt]) -> Result<Vec<u8>, AcpiError> {
+    const RSDP_ROOM: usize = RSDP_LEN.next_multiple_of(fadt::FACS_ALIGNMENT);
+    let tables = tables(layout::ACPI_TABLES.raw_value() as u32 + RSDP_ROOM as u32, cpus, pci)?;
+    let mut image = rsdp(tables.rsdt, tables.xsdt).to_vec();
+    image.resize(RSDP_ROOM, 0);
+    image.extend_from_slice(&tables.image.bytes);
+    Ok(image)
+}
+
+/// All tables but the RSDP, and where the two roots are.
+struct Tables {
+    image: Image,
+    rsdt: u32,
+    xsdt: u32,
+}
+
+/// The tables for a place at `base`, which is a multiple of [`fadt::FACS_ALIGNMENT`].
+fn tables(base: u32, cpus: u8, pci: &[PciInterrupt]) -> Result<Tables, AcpiError> {
+    if cpus == 0 {
+        return Err(AcpiError::NoProcessor);
+    }
+    let mut image = Image { base, ..Image::default() };
     let facs = image.append(&fadt::facs(), fadt::FACS_ALIGNMENT);
-    let dsdt = image.append(&dsdt::build(pci), 16);
-    let fadt = image.append(&fadt::build(facs, dsdt), 16);
-    let madt = image.append(&madt::build(cpus), 16);
+    let dsdt = image.append_table(&dsdt::build(&irq::checked(pci)?), &[]);
+    let fadt = image.append_table(&fadt::build(facs, dsdt), &fadt::POINTERS);
+    let madt = image.append_table(&madt::build(cpus), &[]);
 
     let (mut rsdt, mut xsdt) = (table(*b"RSDT", HEADER_LEN, 1), table(*b"XSDT", HEADER_LEN, 1));
     for address in [fadt, madt] {
         rsdt.append_slice(&address.to_le_bytes());
         xsdt.append_slice(&u64::from(address).to_le_bytes());
     }
-    let rsdt = image.append(rsdt.as_slice(), 16);
-    let xsdt = image.append(xsdt.as_slice(), 16);
-    image.0[..RSDP_LEN].copy_from_slice(&rsdp(rsdt, xsdt));
-    image.0
+    const FIRST: usize = HEADER_LEN as usize;
+    let rsdt = image.append_table(rsdt.as_slice(), &[(FIRST, 4), (FIRST + 4, 4)]);
+    let xsdt = image.append_table(xsdt.as_slice(), &[(FIRST, 8), (FIRST + 8, 8)]);
+    Ok(Tables { image, rsdt, xsdt })
 }
 
 /// A table with this crate's OEM fields; `length` bytes, zero after the header.
@@ -101,15 +120,34 @@ fn checksum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg()
 }
 
-/// Bytes from [`layout::ACPI_TABLES`] on.
-struct Image(Vec<u8>);
+/// Tables one after the other, and what depends on where they are.
+#[derive(Default)]
+struct Image {
+    /// Guest address of the first byte.
+    base: u32,
+    bytes: Vec<u8>,
+    /// Where addresses of other tables are, as offsets in `bytes`, and how many bytes each has.
+    pointers: Vec<(usize, u8)>,
+    /// Tables with a checksum: offset and length.
+    checked: Vec<(usize, usize)>,
+}
 
 impl Image {
     /// Appends at a multiple of `alignment`; returns the guest address.
     fn append(&mut self, bytes: &[u8], alignment: usize) -> u32 {
-        self.0.resize(self.0.len().next_multiple_of(alignment), 0);
-        let address = layout::ACPI_TABLES.raw_value() as u32 + self.0.len() as u32;
-        self.0.extend_from_slice(bytes);
+        self.bytes.resize(self.bytes.len().next_multiple_of(alignment), 0);
+        let address = self.base + self.bytes.len() as u32;
+        self.bytes.extend_from_slice(bytes);
+        address
+    }
+
+    /// Appends a table with the usual header. `pointers` are the offsets in it of addresses of other tables, and their
+    /// sizes.
+    fn append_table(&mut self, bytes: &[u8], pointers: &[(usize, u8)]) -> u32 {
+        let address = self.append(bytes, 16);
+        let start = self.bytes.len() - bytes.len();
+        self.pointers.extend(pointers.iter().map(|&(offset, size)| (start + offset, size)));
+        self.checked.push((start, bytes.len()));
         address
     }
 }

@@ -11,6 +11,7 @@
 //! | [`cmos`] | 0x70-0x71 |
 //! | [`debug_port`] | 0x80 |
 //! | [`firmware_log`] | 0x402, if somebody wants it |
+//! | [`fw_cfg`] | 0x510-0x51b, with firmware |
 //! | [`acpi_pm`] | 0x600-0x60b |
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ pub mod calendar;
 pub mod cmos;
 pub mod debug_port;
 pub mod firmware_log;
+pub mod fw_cfg;
 pub mod i8042;
 pub mod lossy_output;
 pub mod serial;
@@ -28,6 +30,7 @@ pub use acpi_pm::AcpiPm;
 pub use cmos::Cmos;
 pub use debug_port::DebugPort;
 pub use firmware_log::FirmwareLog;
+pub use fw_cfg::FwCfg;
 pub use i8042::I8042;
 pub use lossy_output::LossyOutput;
 pub use serial::SerialPort;

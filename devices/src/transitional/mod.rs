@@ -39,7 +39,7 @@ pub use kicks::queue_set::MAX_QUEUES;
 pub use layout::decode::{CONFIG_START, CONFIG_START_MSIX, Direction, Layout, Register, Target};
 pub use layout::fields::{Piece, Split};
 pub use layout::identity::{DeviceType, VIRTIO_VENDOR_ID};
-pub use settings::{EarlyKicks, IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
+pub use settings::{EarlyKicks, Interface, IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
 pub use telemetry::access_counts::RegisterAccesses;
 pub use telemetry::feature_names::feature_names;
 pub use telemetry::reports::{AccessReport, DeviceReport, ErrorCounts, InterruptReport, IntxReport, KickReport};

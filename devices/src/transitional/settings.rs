@@ -27,6 +27,18 @@ pub enum IrqMode {
     Msix,
 }
 
+/// Which interfaces of virtio the guest sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Interface {
+    /// The legacy registers alone: no virtio capability, and of the VF's BARs those alone that MSI-X needs.
+    Legacy,
+    /// The legacy registers, and the VF's virtio capabilities for modern drivers, which use its memory BARs directly.
+    #[default]
+    Both,
+    /// No legacy registers: a modern function's identity and its BARs, MSI-X alone.
+    Modern,
+}
+
 /// How kicks get to the VF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NotifyMode {
@@ -80,9 +92,8 @@ pub struct TransitionalConfig {
     pub deadline: Duration,
     /// Longest time for a reset of the device to end, before the function is reset; 1 ms to 60 s.
     pub reset_deadline: Duration,
-    /// Whether the guest sees the VF's virtio capabilities, so that modern drivers use its memory
-    /// BARs directly.
-    pub modern_caps: bool,
+    /// Which interfaces of virtio the guest sees.
+    pub interface: Interface,
     /// Whether reads of the guest are answered without a command where the answer is known.
     pub shadow: bool,
 }
@@ -102,7 +113,7 @@ impl TransitionalConfig {
             early_kicks: EarlyKicks::default(),
             deadline: Self::DEADLINE,
             reset_deadline: Self::RESET_DEADLINE,
-            modern_caps: true,
+            interface: Interface::default(),
             shadow: true,
         }
     }
@@ -178,6 +189,9 @@ pub enum TransitionalError {
     /// MSI-X was asked for, and the VF has none.
     #[error("irq=msix needs a function with MSI-X; use irq=auto or configure vectors for the VF")]
     NoMsix,
+    /// The modern interface was asked for with interrupts that it cannot have here.
+    #[error("interface=modern needs MSI-X, for a VF has no INTx of its own; leave irq=intx out")]
+    ModernIntx,
     /// Kicks without exits were asked for, and something for them is missing.
     #[error("notify=ioeventfd needs port events of the platform and a notify address in reach; use notify=auto")]
     NoIoeventfd,

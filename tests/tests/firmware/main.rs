@@ -2,6 +2,7 @@
 //! Machines that start by firmware, straight on `/dev/kvm`.
 
 mod rom;
+mod seabios;
 
 use std::process::ExitCode;
 
@@ -16,7 +17,15 @@ const TESTS: &[(&str, Test)] = &[
     ("bad_images", rom::bad_images),
 ];
 
+const SEABIOS: &[(&str, Test)] = &[
+    ("seabios_boots_a_disk_and_is_started_again", seabios::boots_a_disk_and_is_started_again),
+    ("seabios_takes_the_modern_interface_where_it_sees_it", seabios::takes_the_modern_interface_where_it_sees_it),
+    ("a_disk_without_boot_sector", seabios::a_disk_without_boot_sector),
+];
+
 fn main() -> ExitCode {
     let lack = (Kvm::find() == Kvm::Missing).then_some(trials::NO_KVM);
-    trials::run(TESTS.iter().map(|(name, test)| trials::trial(name, test, lack)).collect())
+    let own = TESTS.iter().map(|(name, test)| trials::trial(name, test, lack));
+    let seabios = SEABIOS.iter().map(|(name, test)| trials::trial(name, test, lack.or_else(seabios::lack)));
+    trials::run(own.chain(seabios).collect())
 }

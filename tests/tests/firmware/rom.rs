@@ -88,7 +88,7 @@ pub fn bad_images() -> Result<(), String> {
     for (image, text) in [
         (odd, "a multiple of 64 KiB"),
         (Vec::new(), "a multiple of 64 KiB"),
-        (vec![0; 1 << 20], "at most 256 KiB"),
+        (vec![0; 17 << 20], "at most 16 MiB"),
         (vec![0xff; 64 << 10], "no jump in its last 16 bytes"),
     ] {
         run(&image, &[])?.expect_code(3)?.expect_error(text)?;

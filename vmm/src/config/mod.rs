@@ -17,7 +17,8 @@ use std::num::NonZeroU8;
 use std::path::PathBuf;
 
 use api::{
-    ConsoleConfig, ConsoleMode, CpuProfile, LegacyVirtioConfig, MAX_VCPUS, MacAddress, SoftDevice, VfOrigin, VmConfig,
+    ConsoleConfig, ConsoleMode, CpuProfile, InterfaceMode, LegacyVirtioConfig, MAX_VCPUS, MacAddress, SoftDevice,
+    VfOrigin, VmConfig,
 };
 use arch::smbios::Identity;
 use thiserror::Error;
@@ -209,13 +210,18 @@ impl Plan {
         let passthrough = hardware::check_devices(&config.devices, &mut ids.iter().cloned().collect())?;
         let macs = give_macs(&config.legacy_virtio)?;
         let payload = PayloadPlan::check(&config.payload)?;
-        let devices: Vec<_> = config
+        let mut devices: Vec<_> = config
             .legacy_virtio
             .iter()
             .zip(ids)
             .zip(macs)
             .map(|((device, id), mac)| DevicePlan::check(device, Given { id, mac }, descriptors))
             .collect::<Result<_, _>>()?;
+        if payload.is_firmware() {
+            // Firmware of virtual machines knows both interfaces, and takes the modern one where it sees it.
+            let undecided = devices.iter_mut().filter(|device| device.config.interface == InterfaceMode::Auto);
+            undecided.for_each(|device| device.config.interface = InterfaceMode::Legacy);
+        }
         hardware::check_owners(&devices, &passthrough)?;
         Ok(Self {
             payload,

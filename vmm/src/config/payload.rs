@@ -146,6 +146,9 @@ fn firmware(config: &PayloadConfig) -> Result<PayloadPlan, ConfigError> {
              configuration on the disk",
         );
     }
+    if config.boot != BootProtocol::Auto {
+        return wrong("payload.boot", "the way into a kernel goes with a kernel: give --kernel FILE as well");
+    }
     let path = match &config.firmware {
         Some(path) => path.clone(),
         None => installed().ok_or(FirmwareError::NotInstalled)?,

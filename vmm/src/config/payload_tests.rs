@@ -50,7 +50,7 @@ fn files_that_are_no_firmware() {
     for (content, wanted) in [
         (Vec::new(), "this file has 0 bytes"),
         (rom(100_000), "this file has 100000 bytes"),
-        (rom(1 << 20), "this file has more"),
+        (rom(17 << 20), "this file has more"),
         (vec![0; 64 << 10], "no jump in its last 16 bytes"),
     ] {
         fs::write(&path, content).unwrap();

@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a machine has that starts by firmware: the flash chip, the end of its image below 1 MiB, and devices that
-//! firmware looks for. The machine is otherwise left as it is after power-on: tables, BARs and memory map are the
-//! firmware's to make.
+//! What a machine has that starts by firmware: the flash chip, the end of its image below 1 MiB, the devices that
+//! firmware looks for, and what it is told. The machine is otherwise left as it is after power-on: tables, BARs and
+//! memory map are the firmware's to make.
 
 use std::sync::Arc;
 
-use arch::flash;
-use devices::bus::{Bus, Range};
-use devices::chipset::{FirmwareLog, firmware_log};
+use arch::e820::{self, E820Entry};
+use arch::irq::PciInterrupt;
+use arch::{acpi, flash, layout, smbios};
+use devices::bus::{Bus, IoDevice, Range};
+use devices::chipset::fw_cfg::{self, FileError, Items, key};
+use devices::chipset::{FirmwareLog, FwCfg, firmware_log};
 use devices::pci::{IsaBridge, PciRoot};
 
 use super::SetupError;
-use crate::config::FirmwareImage;
+use crate::config::{FirmwareImage, Plan};
 use crate::kvm::{GuestRam, Vm};
 
 /// Slot of the ISA bridge: SeaBIOS's table of interrupt routing says that the router is there.
 const ISA_BRIDGE_SLOT: u8 = 1;
+/// Milliseconds after which firmware tries again to find something to boot: never, as its message then stays readable.
+const BOOT_FAIL_WAIT: u32 = u32::MAX;
 
 /// Puts `image` where the first processor starts.
 pub(super) fn install(vm: &Vm, ram: &GuestRam, image: &FirmwareImage) -> Result<(), SetupError> {
@@ -25,15 +30,66 @@ pub(super) fn install(vm: &Vm, ram: &GuestRam, image: &FirmwareImage) -> Result<
         .map_err(|source| SetupError::Firmware { path: image.path.display().to_string(), source })
 }
 
-/// Adds the devices that firmware looks for. Before other functions, so that slot 1 is free.
+/// Adds the devices that firmware looks for, but [`add_fw_cfg`]. Before other functions, so that slot 1 is free.
 pub(super) fn add_devices(ports: &Bus, root: &PciRoot) -> Result<(), SetupError> {
     root.add(ISA_BRIDGE_SLOT, Arc::new(IsaBridge::default()))?;
     // Each character is an exit, so it is there for who wants to read them.
     if tracing::enabled!(tracing::Level::DEBUG) {
-        let log = FirmwareLog::new(|line| tracing::debug!("{line}"));
-        let (base, size) = firmware_log::PORTS;
-        let range = Range::new(base, size).ok_or(SetupError::Internal("a device without ports"))?;
-        ports.insert(range, Arc::new(log))?;
+        insert(ports, firmware_log::PORTS, Arc::new(FirmwareLog::new(|line| tracing::debug!("{line}"))))?;
     }
     Ok(())
+}
+
+/// Adds the device that tells firmware of the machine: when its functions are known, and before the guest runs.
+pub(super) fn add_fw_cfg(
+    ports: &Bus,
+    plan: &Plan,
+    ram: &GuestRam,
+    (root, interrupts): (&PciRoot, &[PciInterrupt]),
+) -> Result<(), SetupError> {
+    let items = items(plan, root, interrupts)?;
+    insert(ports, fw_cfg::PORTS, Arc::new(FwCfg::new(items, ram.memory().clone())))
+}
+
+fn insert(ports: &Bus, (base, size): (u64, u64), device: Arc<dyn IoDevice>) -> Result<(), SetupError> {
+    let range = Range::new(base, size).ok_or(SetupError::Internal("a device without ports"))?;
+    Ok(ports.insert(range, device)?)
+}
+
+/// What SeaBIOS is told. It reads what is missing as zeros, and has defaults.
+fn items(plan: &Plan, root: &PciRoot, interrupts: &[PciInterrupt]) -> Result<Items, SetupError> {
+    let cpus = plan.cpus.get();
+    let ram = layout::ram_ranges(plan.memory)?;
+    let ram: Vec<_> = ram.into_iter().map(|(start, size)| (start.0, start.0 + size as u64)).collect();
+    let mut items = Items::new();
+    // It waits until as many have started, so the number has to be exact.
+    items.set_u16(key::NB_CPUS, cpus.into());
+    items.set_u16(key::MAX_CPUS, cpus.into());
+    let mut files: Vec<(&str, Vec<u8>)> = vec![
+        ("etc/e820", e820::for_firmware(&ram).into_iter().flat_map(E820Entry::to_bytes).collect()),
+        // Its screen and keyboard are on the serial port.
+        ("etc/sercon-port", u64::from(layout::COM1_IO).to_le_bytes().to_vec()),
+        ("etc/show-boot-menu", 0u16.to_le_bytes().to_vec()),
+        ("etc/boot-fail-wait", BOOT_FAIL_WAIT.to_le_bytes().to_vec()),
+        ("bootorder", boot_order(root)),
+    ];
+    files.extend(acpi::files(cpus, interrupts)?.map(|file| (file.name, file.content)));
+    let tables = smbios::build(&plan.identity, cpus, &ram)?;
+    files.push(("etc/smbios/smbios-anchor", tables.anchor(0).to_vec()));
+    files.push(("etc/smbios/smbios-tables", tables.structures().to_vec()));
+    files.into_iter().try_for_each(|(name, content)| items.add_file(name, content)).map_err(broken)?;
+    Ok(items)
+}
+
+fn broken(error: FileError) -> SetupError {
+    tracing::error!(%error, "a file for the firmware");
+    SetupError::Internal("a file for the firmware cannot be made")
+}
+
+/// Functions in the order of their slots, which is the one in which the operator names them: the first is tried
+/// first. As OpenFirmware paths, of which SeaBIOS compares bus and slot (`bootprio_find_pci_device`).
+fn boot_order(root: &PciRoot) -> Vec<u8> {
+    let slots = root.devices().into_iter().map(|(slot, _)| slot).filter(|slot| *slot > ISA_BRIDGE_SLOT);
+    let lines = slots.map(|slot| format!("/pci@i0cf8/function@{slot:x}\n"));
+    lines.chain(["\0".to_owned()]).collect::<String>().into_bytes()
 }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use api::{EarlyKicks, InterruptMode, NotifyMode};
+use api::{EarlyKicks, InterfaceMode, InterruptMode, NotifyMode};
 use arch::irq::PciInterrupt;
 use devices::admin::{AdminStats, PfClient, PfWatchdog, WatchedVf};
 use devices::function::detachable::Detachable;
 use devices::function::{Lifetime, Named};
 use devices::pci::{PciDevice, PciRoot, intx_irq};
 use devices::transitional::{
-    DeviceReport, EarlyKicks as DeviceEarlyKicks, IrqMode, NotifyMode as DeviceNotifyMode, Parts, RegisterAccesses,
-    RegisterMirror, TransitionalConfig, TransitionalDevice,
+    DeviceReport, EarlyKicks as DeviceEarlyKicks, Interface, IrqMode, NotifyMode as DeviceNotifyMode, Parts,
+    RegisterAccesses, RegisterMirror, TransitionalConfig, TransitionalDevice,
 };
 use serde::Serialize;
 
@@ -246,6 +246,11 @@ fn config(plan: &DevicePlan) -> TransitionalConfig {
             InterruptMode::Auto => IrqMode::Auto,
             InterruptMode::Intx => IrqMode::Intx,
             InterruptMode::Msix => IrqMode::Msix,
+        },
+        interface: match plan.config.interface {
+            InterfaceMode::Legacy => Interface::Legacy,
+            InterfaceMode::Auto | InterfaceMode::Both => Interface::Both,
+            InterfaceMode::Modern => Interface::Modern,
         },
         notify_mode: match plan.config.notify {
             NotifyMode::Auto => DeviceNotifyMode::Auto,

@@ -104,13 +104,16 @@ impl Machine {
         if let PayloadPlan::Kernel(_) = plan.payload {
             place_functions(&root)?;
         }
+        let interrupts: Vec<_> = legacy.interrupts().into_iter().chain(passthrough.interrupts()).collect();
+        if plan.payload.is_firmware() {
+            firmware::add_fw_cfg(&ports, plan, &ram, (&root, &interrupts))?;
+        }
         let remap: RemapBars = {
             let (root, ports, mmio) = (Arc::clone(&root), Arc::clone(&ports), Arc::clone(&mmio));
             Arc::new(move || root.remap(&ports, &mmio))
         };
         remap();
 
-        let interrupts: Vec<_> = legacy.interrupts().into_iter().chain(passthrough.interrupts()).collect();
         let (vcpus, entry) = processors::create(&vm, plan, ram.memory(), &interrupts)?;
         let board = Board {
             remap: {

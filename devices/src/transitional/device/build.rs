@@ -19,7 +19,7 @@ use crate::transitional::registers::Registers;
 use crate::transitional::registers::cache::RegisterCache;
 use crate::transitional::service::modern::ModernInterface;
 use crate::transitional::service::{self, DmaState, Service};
-use crate::transitional::settings::{IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
+use crate::transitional::settings::{Interface, IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
 
 /// Bytes of BAR0 before the device configuration, MSI-X on.
 const HEADER: u16 = CONFIG_START_MSIX as u16;
@@ -95,7 +95,7 @@ fn build_config(
         None => None,
     };
     let irq = offers.intx.then_some(parts.irq_number);
-    let shape = Shape { device, msix: layout, modern_caps: config.modern_caps, irq };
+    let shape = Shape { device, msix: layout, interface: config.interface, irq };
     let built = build::build(&shape, vf, info)?;
     let msix = layout
         .map(|layout| Msix::new(&config.id, layout, parts.msi.as_ref()))
@@ -114,7 +114,12 @@ struct Offers {
 impl Offers {
     fn new(config: &TransitionalConfig, parts: &Parts, info: &VfInfo) -> Result<Self, TransitionalError> {
         let vectors = parts.vf.msix_vectors() != 0;
-        let intx = vectors && parts.irq_line.is_some() && config.irq_mode != IrqMode::Msix;
+        let modern = config.interface == Interface::Modern;
+        if modern && config.irq_mode == IrqMode::Intx {
+            return Err(TransitionalError::ModernIntx);
+        }
+        // The interrupt status of a modern driver is the VF's own, which knows of no INTx.
+        let intx = vectors && parts.irq_line.is_some() && config.irq_mode != IrqMode::Msix && !modern;
         let msix = vectors && info.msix.is_some() && config.irq_mode != IrqMode::Intx;
         match config.irq_mode {
             IrqMode::Intx if !intx => Err(TransitionalError::NoIntx),

@@ -9,7 +9,7 @@ use crate::function::PciFunction;
 use crate::pci::capability::id;
 use crate::pci::{BAR_COUNT, BarKind, ConfigSpace, MsixLayout};
 use crate::transitional::layout::identity::DeviceType;
-use crate::transitional::settings::TransitionalError;
+use crate::transitional::settings::{Interface, TransitionalError};
 
 /// What the guest's function shall have.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +18,8 @@ pub struct Shape {
     pub device: DeviceType,
     /// MSI-X capability, if the guest gets one.
     pub msix: Option<MsixLayout>,
-    /// Whether the virtio capabilities are shown, for modern drivers.
-    pub modern_caps: bool,
+    /// Which interfaces are shown.
+    pub interface: Interface,
     /// Interrupt line for INTA; `None` is no interrupt pin.
     pub irq: Option<u8>,
 }
@@ -34,10 +34,19 @@ pub struct Built {
 
 /// Builds the guest's configuration space.
 pub fn build(shape: &Shape, vf: &dyn PciFunction, info: &VfInfo) -> Result<Built, TransitionalError> {
-    let mut space = ConfigSpace::new(&shape.device.identity());
-    space.add_bar(0, BarKind::Io, shape.device.bar0_size().into())?;
+    let mut space = ConfigSpace::new(&match shape.interface {
+        Interface::Legacy | Interface::Both => shape.device.identity(),
+        Interface::Modern => shape.device.modern_identity(),
+    });
+    if shape.interface != Interface::Modern {
+        space.add_bar(0, BarKind::Io, shape.device.bar0_size().into())?;
+    }
+    let for_msix = |bar| shape.msix.as_ref().is_some_and(|msix| msix.bar_size(bar).is_some());
     for bar in 1..BAR_COUNT {
         let Some(region) = vf.region(bar) else { continue };
+        if shape.interface == Interface::Legacy && !for_msix(bar) {
+            continue;
+        }
         let prefetchable = region.prefetchable;
         let kind =
             if region.is_64bit { BarKind::Memory64 { prefetchable } } else { BarKind::Memory32 { prefetchable } };
@@ -50,7 +59,7 @@ pub fn build(shape: &Shape, vf: &dyn PciFunction, info: &VfInfo) -> Result<Built
         }
         None => None,
     };
-    if shape.modern_caps {
+    if shape.interface != Interface::Legacy {
         for capability in &info.virtio {
             space.add_capability(id::VENDOR, &capability.body, &[])?;
         }

@@ -3,7 +3,7 @@
 use crate::bus::{Access, Width};
 use crate::pci::{BarWindow, Command, PciDevice};
 use crate::transitional::tests::bench::{BASE, Bench, Setup};
-use crate::transitional::{IrqMode, NotifyMode};
+use crate::transitional::{Interface, IrqMode, NotifyMode};
 
 fn ports(bench: &Bench) -> Vec<BarWindow> {
     bench.device.windows().into_iter().filter(|window| window.bar == 0).collect()
@@ -120,10 +120,29 @@ fn e17_capabilities() {
 #[test]
 fn modern_capabilities_can_be_left_out() {
     let mut setup = Setup::net();
-    setup.config.modern_caps = false;
+    setup.config.interface = Interface::Legacy;
     let bench = setup.build();
     let at = bench.msix_capability().unwrap();
     assert_eq!(bench.config_read(at + 1, Width::B1), 0, "MSI-X is the last one");
+    assert_eq!(bench.device.bars().iter().map(|bar| bar.bar).collect::<Vec<_>>(), [0, 4], "what MSI-X needs");
+    setup = Setup::net();
+    (setup.config.interface, setup.config.irq_mode) = (Interface::Legacy, IrqMode::Intx);
+    let bench = setup.build();
+    assert_eq!(bench.device.bars().iter().map(|bar| bar.bar).collect::<Vec<_>>(), [0]);
+    assert_eq!((bench.config_read(0x34, Width::B1), bench.config_read(6, Width::B2) & 0x10), (0, 0), "no capability");
+}
+
+#[test]
+fn the_modern_interface_alone() {
+    let mut setup = Setup::net();
+    setup.config.interface = Interface::Modern;
+    let bench = setup.build();
+    assert_eq!(bench.config_read(0, Width::B4), 0x1041_1af4);
+    assert_eq!(bench.config_read(8, Width::B4), 0x0200_0001, "no revision for legacy drivers");
+    assert_eq!(bench.device.bars().iter().map(|bar| bar.bar).collect::<Vec<_>>(), [2, 4]);
+    bench.config_write(0x10, Width::B4, u32::MAX);
+    assert_eq!(bench.config_read(0x10, Width::B4), 0, "no I/O BAR");
+    assert_eq!((bench.config_read(0x3d, Width::B1), bench.msix_capability().is_some()), (0, true));
 }
 
 #[test]

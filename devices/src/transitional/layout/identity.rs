@@ -92,6 +92,12 @@ impl DeviceType {
         }
     }
 
+    /// The identity registers of a function with the modern interface alone (virtio 1.3, 4.1.2.1): any
+    /// revision but 0, so that legacy drivers leave it alone.
+    pub const fn modern_identity(self) -> Identity {
+        Identity { device_id: MODERN_BASE + self as u16, revision_id: 1, ..self.identity() }
+    }
+
     /// The identity registers of the transitional function.
     pub const fn identity(self) -> Identity {
         Identity {
