@@ -25,7 +25,12 @@ impl BootSector {
     /// Segments at 0, a stack below the code, interrupts on; DL is still the drive.
     pub fn new() -> Self {
         // cli; xor ax,ax; mov ds,ax; mov es,ax; mov ss,ax; mov sp,7c00h; sti; cld
-        Self::default().code(&[0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0, 0x7c, 0xfb, 0xfc])
+        Self::empty().code(&[0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0, 0x7c, 0xfb, 0xfc])
+    }
+
+    /// Nothing yet.
+    pub fn empty() -> Self {
+        Self::default()
     }
 
     /// Instructions as they are.
@@ -97,21 +102,27 @@ impl BootSector {
     }
 
     /// The sector with its signature.
-    pub fn sector(mut self) -> Result<[u8; 512], String> {
+    pub fn sector(self) -> Result<[u8; 512], String> {
+        let bytes = self.resolved(ORIGIN)?;
+        if bytes.len() > 510 {
+            return Err(format!("a boot sector of {} bytes", bytes.len()));
+        }
+        let mut sector = [0; 512];
+        sector[..bytes.len()].copy_from_slice(&bytes);
+        sector[510..].copy_from_slice(&[0x55, 0xaa]);
+        Ok(sector)
+    }
+
+    /// All bytes, for code that runs with its first byte at offset `origin` of its segments.
+    pub fn resolved(mut self, origin: u16) -> Result<Vec<u8>, String> {
         for (at, name, how) in std::mem::take(&mut self.uses) {
             let label = *self.labels.get(name).ok_or_else(|| format!("there is no label {name}"))?;
             let value = match how {
-                Use::Address => ORIGIN + label,
+                Use::Address => origin + label,
                 Use::Relative => label.wrapping_sub(at as u16 + 2),
             };
             self.bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
         }
-        if self.bytes.len() > 510 {
-            return Err(format!("a boot sector of {} bytes", self.bytes.len()));
-        }
-        let mut sector = [0; 512];
-        sector[..self.bytes.len()].copy_from_slice(&self.bytes);
-        sector[510..].copy_from_slice(&[0x55, 0xaa]);
-        Ok(sector)
+        Ok(self.bytes)
     }
 }

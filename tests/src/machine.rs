@@ -106,6 +106,12 @@ impl Heirloom {
         self
     }
 
+    /// Standard input comes from there.
+    pub fn stdin(mut self, input: Stdio) -> Self {
+        self.command.stdin(input);
+        self
+    }
+
     /// Standard error goes there, and not into [`Finished`].
     pub fn stderr(mut self, file: std::fs::File) -> Self {
         self.command.stderr(file);

@@ -24,7 +24,8 @@ const SEABIOS: &[(&str, Test)] = &[
 ];
 
 fn main() -> ExitCode {
-    let lack = (Kvm::find() == Kvm::Missing).then_some(trials::NO_KVM);
+    let kvm = Kvm::find();
+    let lack = (kvm == Kvm::Missing).then_some(trials::NO_KVM);
     let own = TESTS.iter().map(|(name, test)| trials::trial(name, test, lack));
     let seabios = SEABIOS.iter().map(|(name, test)| trials::trial(name, test, lack.or_else(seabios::lack)));
     trials::run(own.chain(seabios).collect())
