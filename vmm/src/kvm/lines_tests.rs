@@ -50,7 +50,7 @@ fn shares_set_from_many_threads_end_low() {
     let lines = IrqLines::new(&vm);
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            let share = lines.share(5).unwrap();
+            let share = lines.share(10).unwrap();
             scope.spawn(move || (0..500).for_each(|turn| share.set(turn % 2 == 0)));
         }
     });
