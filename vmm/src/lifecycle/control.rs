@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The engine from other threads: each operation is work for the main loop and a wait for the answer. Touches no
-//! machine.
+//! machine, and knows the engine only as a [`Worker`].
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -9,13 +9,13 @@ use std::time::Duration;
 use api::{Fault, Operation, VmState};
 use vmm_sys_util::eventfd::EventFd;
 
+use super::EventBus;
 use super::queue::{Job, Queue};
 use super::state::StateCell;
-use super::{Engine, EventBus, Failure};
 use crate::trace::TraceHub;
 
-/// An operation that the engine carries out.
-pub trait Request: Operation {
+/// An operation that a worker `W` carries out.
+pub trait Request<W: Worker>: Operation {
     /// How long one waits for it: a little more than its own limits.
     const LIMIT: Duration;
     /// Whether the guest's end and the state come first. An operation that is possible always may do without.
@@ -25,21 +25,43 @@ pub trait Request: Operation {
     ///
     /// # Errors
     /// What went wrong.
-    fn carry_out(self, engine: &mut Engine) -> Result<Self::Reply, Failure>;
+    fn carry_out(self, worker: &mut W) -> Result<Self::Reply, W::Failure>;
 }
 
-/// The engine, for any thread.
-#[derive(Clone)]
-pub struct Control {
-    queue: Queue<Engine>,
+/// Who carries requests out, on a thread of its own.
+pub trait Worker: Sized + 'static {
+    /// Why a request fails, while it is still known where.
+    type Failure: Into<Fault>;
+
+    /// Carries a request out, if the state allows it.
+    ///
+    /// # Errors
+    /// What went wrong.
+    fn answer<R: Request<Self>>(&mut self, request: R) -> Result<R::Reply, Self::Failure>;
+}
+
+/// A worker, for any thread.
+pub struct Control<W> {
+    queue: Queue<W>,
     state: Arc<StateCell>,
     events: Arc<EventBus>,
     traces: Arc<TraceHub>,
 }
 
-impl Control {
+impl<W> Clone for Control<W> {
+    fn clone(&self) -> Self {
+        Self {
+            queue: self.queue.clone(),
+            state: Arc::clone(&self.state),
+            events: Arc::clone(&self.events),
+            traces: Arc::clone(&self.traces),
+        }
+    }
+}
+
+impl<W: Worker> Control<W> {
     /// A control, and where its requests arrive. `wake` is signalled for each.
-    pub(super) fn new(wake: Arc<EventFd>, events: Arc<EventBus>) -> (Self, Receiver<Job<Engine>>) {
+    pub(super) fn new(wake: Arc<EventFd>, events: Arc<EventBus>) -> (Self, Receiver<Job<W>>) {
         let (queue, arrivals) = Queue::new(wake);
         (Self { queue, state: Arc::default(), events, traces: TraceHub::new() }, arrivals)
     }
@@ -63,13 +85,13 @@ impl Control {
         &self.traces
     }
 
-    /// Has the engine carry out an operation.
+    /// Has the worker carry out an operation.
     ///
     /// # Errors
     /// Where the state or the request does not allow it, when the host cannot, and when it takes too long. A failed
     /// [`api::operations::Boot`] leaves the state as it was; after a failed [`api::operations::Reboot`] the virtual
     /// machine is shut down.
-    pub fn ask<R: Request>(&self, request: R) -> Result<R::Reply, Fault> {
-        self.queue.ask(R::LIMIT, move |engine: &mut Engine| engine.answer(request).map_err(Fault::from))
+    pub fn ask<R: Request<W>>(&self, request: R) -> Result<R::Reply, Fault> {
+        self.queue.ask(R::LIMIT, move |worker: &mut W| worker.answer(request).map_err(Into::into))
     }
 }

@@ -20,7 +20,7 @@ use api::{Code, Fault, VmConfig, VmState};
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-use super::control::{Control, Request};
+use super::control::{Control, Request, Worker};
 use super::counters::{EngineCounters, count};
 use super::operator::Operator;
 use super::publisher::EventPublisher;
@@ -55,7 +55,7 @@ pub struct Engine {
     options: EngineOptions,
     main_loop: Loop,
     stop_request: Arc<StopRequest>,
-    control: Control,
+    control: Control<Self>,
     /// Gone when the engine ends: who asks then is told at once.
     requests: Option<Receiver<Job<Self>>>,
     vm: Option<VirtualMachine>,
@@ -111,7 +111,7 @@ impl Engine {
     }
 
     /// For other threads.
-    pub fn control(&self) -> Control {
+    pub fn control(&self) -> Control<Self> {
         self.control.clone()
     }
 
@@ -184,15 +184,6 @@ impl Engine {
         }
     }
 
-    pub(super) fn answer<R: Request>(&mut self, request: R) -> Result<R::Reply, Failure> {
-        if R::NEEDS_STATE {
-            // The guest may have ended since the loop woke up: then it did so before the request.
-            self.look_at_guest()?;
-            R::ROUTE.check_state(self.control.state())?;
-        }
-        request.carry_out(self)
-    }
-
     fn vm(&mut self) -> Result<&mut VirtualMachine, Fault> {
         self.vm
             .as_mut()
@@ -207,6 +198,19 @@ impl Engine {
     fn enter(&mut self, state: VmState, event: EventKind) {
         self.set_state(state);
         self.control.events().publish(event);
+    }
+}
+
+impl Worker for Engine {
+    type Failure = Failure;
+
+    fn answer<R: Request<Self>>(&mut self, request: R) -> Result<R::Reply, Failure> {
+        if R::NEEDS_STATE {
+            // The guest may have ended since the loop woke up: then it did so before the request.
+            self.look_at_guest()?;
+            R::ROUTE.check_state(self.control.state())?;
+        }
+        request.carry_out(self)
     }
 }
 

@@ -39,9 +39,12 @@ mod test_pf;
 mod view;
 mod vm;
 
-pub use control::{Control, Request};
+pub use control::Request;
 pub use ended::Ended;
 pub use engine::{Engine, EngineOptions};
 pub use events::{Event, EventBus, EventKind, Next, Subscription};
 pub use monitor::{EventMonitor, MonitorTarget};
 pub use vm::Failure;
+
+/// The engine, for any thread.
+pub type Control = control::Control<Engine>;

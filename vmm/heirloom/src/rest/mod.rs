@@ -15,7 +15,7 @@ use devices::function::vfio::Bdf;
 use devices::function::vfio::sysfs::Sysfs;
 
 use crate::probe::{self, ProbeRequest, Target};
-use vmm::lifecycle::{Control, Next, Request, Subscription};
+use vmm::lifecycle::{Control, Engine, Next, Request, Subscription};
 use vmm::timestamp::rfc3339;
 use vmm::trace::{NextLine, TraceSubscription};
 
@@ -40,7 +40,7 @@ fn target(function: &str, parameter: &str) -> Result<Target, Fault> {
     Ok(if pf.is_some() { Target::Vf(bdf) } else { Target::Pf(bdf) })
 }
 
-impl<R: Request> Serve<R> for Monitor {
+impl<R: Request<Engine>> Serve<R> for Monitor {
     fn serve(&self, request: R) -> Result<R::Reply, Fault> {
         self.0.ask(request)
     }

@@ -26,7 +26,7 @@ const STOP: Duration = Duration::from_secs(25);
 /// Each command to the PF before the guest starts may take 10 s.
 const START: Duration = Duration::from_secs(60);
 
-impl Request for Create {
+impl Request<Engine> for Create {
     const LIMIT: Duration = CHECK;
     fn carry_out(self, engine: &mut Engine) -> Result<(), Failure> {
         engine.prepare_with(self.config, self.descriptors)?;
@@ -35,28 +35,28 @@ impl Request for Create {
     }
 }
 
-impl Request for Boot {
+impl Request<Engine> for Boot {
     const LIMIT: Duration = START;
     fn carry_out(self, engine: &mut Engine) -> Result<(), Failure> {
         engine.boot()
     }
 }
 
-impl Request for Shutdown {
+impl Request<Engine> for Shutdown {
     const LIMIT: Duration = STOP;
     fn carry_out(self, engine: &mut Engine) -> Result<(), Failure> {
         engine.shut_down("shut down by request")
     }
 }
 
-impl Request for Reboot {
+impl Request<Engine> for Reboot {
     const LIMIT: Duration = START;
     fn carry_out(self, engine: &mut Engine) -> Result<(), Failure> {
         engine.reboot("rebooted by request")
     }
 }
 
-impl Request for PowerButton {
+impl Request<Engine> for PowerButton {
     const LIMIT: Duration = QUICK;
     fn carry_out(self, engine: &mut Engine) -> Result<(), Failure> {
         engine.power_button()
@@ -64,28 +64,28 @@ impl Request for PowerButton {
 }
 
 /// In bounded time whatever devices do; see [`crate::machine::Machine::pause`].
-impl Request for Pause {
+impl Request<Engine> for Pause {
     const LIMIT: Duration = PAUSE;
     fn carry_out(self, engine: &mut Engine) -> Result<(), Failure> {
         engine.pause()
     }
 }
 
-impl Request for Resume {
+impl Request<Engine> for Resume {
     const LIMIT: Duration = QUICK;
     fn carry_out(self, engine: &mut Engine) -> Result<(), Failure> {
         engine.resume()
     }
 }
 
-impl Request for Delete {
+impl Request<Engine> for Delete {
     const LIMIT: Duration = STOP;
     fn carry_out(self, engine: &mut Engine) -> Result<(), Failure> {
         engine.delete()
     }
 }
 
-impl Request for AddDevice {
+impl Request<Engine> for AddDevice {
     const LIMIT: Duration = CHECK;
     fn carry_out(self, engine: &mut Engine) -> Result<AddedDevice, Failure> {
         let outputs = engine.options.outputs.clone();
@@ -95,7 +95,7 @@ impl Request for AddDevice {
     }
 }
 
-impl Request for RemoveDevice {
+impl Request<Engine> for RemoveDevice {
     const LIMIT: Duration = CHECK;
     fn carry_out(self, engine: &mut Engine) -> Result<(), Failure> {
         let outputs = engine.options.outputs.clone();
@@ -105,28 +105,28 @@ impl Request for RemoveDevice {
     }
 }
 
-impl Request for Info {
+impl Request<Engine> for Info {
     const LIMIT: Duration = QUICK;
     fn carry_out(self, engine: &mut Engine) -> Result<VmInfo, Failure> {
         Ok(engine.info()?)
     }
 }
 
-impl Request for Counters {
+impl Request<Engine> for Counters {
     const LIMIT: Duration = QUICK;
     fn carry_out(self, engine: &mut Engine) -> Result<VmCounters, Failure> {
         Ok(view::counters(&engine.figures()))
     }
 }
 
-impl Request for Legacy {
+impl Request<Engine> for Legacy {
     const LIMIT: Duration = QUICK;
     fn carry_out(self, engine: &mut Engine) -> Result<Vec<LegacyDevice>, Failure> {
         Ok(engine.legacy(self.id.as_deref())?)
     }
 }
 
-impl Request for Metrics {
+impl Request<Engine> for Metrics {
     const LIMIT: Duration = QUICK;
     const NEEDS_STATE: bool = false;
     fn carry_out(self, engine: &mut Engine) -> Result<PrometheusText, Failure> {
@@ -135,7 +135,7 @@ impl Request for Metrics {
 }
 
 /// The machine is switched off once this was answered.
-impl Request for VmmShutdown {
+impl Request<Engine> for VmmShutdown {
     const LIMIT: Duration = STOP;
     const NEEDS_STATE: bool = false;
     fn carry_out(self, engine: &mut Engine) -> Result<(), Failure> {
