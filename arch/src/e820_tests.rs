@@ -34,7 +34,7 @@ fn entries_ascend_and_nothing_in_the_hole_is_ram() {
 fn firmware_is_told_whole_ranges_and_the_pages_of_kvm() {
     let map = for_firmware(&[(0, 0xc000_0000), (1 << 32, 0x1_4000_0000)]);
     let entry = |start, size, kind| E820Entry { start, size, kind };
-    let kvm = entry(0xfffb_c000, 0x4000, RESERVED);
+    let kvm = entry(0xfeff_c000, 0x4000, RESERVED);
     assert_eq!(map, [entry(0, 0xc000_0000, RAM), entry(1 << 32, 0x4000_0000, RAM), kvm]);
-    assert_eq!(kvm.to_bytes(), [0, 0xc0, 0xfb, 0xff, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]);
+    assert_eq!(kvm.to_bytes(), [0, 0xc0, 0xff, 0xfe, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]);
 }
