@@ -6,6 +6,7 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
+//! | [`spec`] | numbers of the standards |
 //! | [`contract`] | what the other modules agree on, and none of them owns |
 //! | [`bus`] | guest accesses, and the tables that find their device |
 //! | [`pci`] | configuration space, BARs, MSI-X, INTx, configuration mechanism 1 |
@@ -24,4 +25,5 @@ pub mod function;
 pub mod passthrough;
 pub mod pci;
 pub mod soft_pf;
+pub mod spec;
 pub mod transitional;

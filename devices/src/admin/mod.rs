@@ -23,7 +23,6 @@ mod dma;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod notify;
-pub mod opcode;
 mod over_admin;
 mod pf;
 mod pf_caps;
@@ -45,6 +44,7 @@ mod scripted_pf;
 #[cfg(test)]
 mod scripts;
 
+pub use crate::spec::admin as opcode;
 pub use channel::{AdminChannel, AdminError, Command};
 pub use notify::usable_addresses;
 pub use over_admin::OverAdmin;

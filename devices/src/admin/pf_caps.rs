@@ -6,7 +6,7 @@ use super::pf_error::PfCause;
 use crate::bus::Width;
 use crate::function::PciFunction;
 use crate::function::capabilities::{CapabilityList, VIRTIO_CAP_LEN, VirtioCapability};
-use crate::pci::capability::id;
+use crate::spec::pci::id;
 
 const CFG_COMMON: u8 = 1;
 const CFG_NOTIFY: u8 = 2;

@@ -12,37 +12,7 @@ use super::pf_error::PfCause;
 use crate::bus::Width;
 use crate::contract::{Wait, WaitOver};
 use crate::function::PciFunction;
-
-/// Length that covers admin_queue_index and admin_queue_num.
-pub(super) const LEN_WITH_ADMIN: u32 = 64;
-
-pub(super) const DEVICE_FEATURE_SELECT: u64 = 0;
-pub(super) const DEVICE_FEATURE: u64 = 4;
-pub(super) const DRIVER_FEATURE_SELECT: u64 = 8;
-pub(super) const DRIVER_FEATURE: u64 = 12;
-pub(super) const CONFIG_MSIX_VECTOR: u64 = 16;
-pub(super) const NUM_QUEUES: u64 = 18;
-pub(super) const DEVICE_STATUS: u64 = 20;
-pub(super) const QUEUE_SELECT: u64 = 22;
-pub(super) const QUEUE_SIZE: u64 = 24;
-pub(super) const QUEUE_MSIX_VECTOR: u64 = 26;
-pub(super) const QUEUE_ENABLE: u64 = 28;
-pub(super) const QUEUE_NOTIFY_OFF: u64 = 30;
-pub(super) const QUEUE_DESC: u64 = 32;
-pub(super) const QUEUE_DRIVER: u64 = 40;
-pub(super) const QUEUE_DEVICE: u64 = 48;
-pub(super) const ADMIN_QUEUE_INDEX: u64 = 60;
-pub(super) const ADMIN_QUEUE_NUM: u64 = 62;
-
-/// device_status bits.
-pub(super) mod device_status {
-    pub(in super::super) const ACKNOWLEDGE: u8 = 0x01;
-    pub(in super::super) const DRIVER: u8 = 0x02;
-    pub(in super::super) const DRIVER_OK: u8 = 0x04;
-    pub(in super::super) const FEATURES_OK: u8 = 0x08;
-    pub(in super::super) const NEEDS_RESET: u8 = 0x40;
-    pub(in super::super) const FAILED: u8 = 0x80;
-}
+use crate::spec::virtio::common as at;
 
 /// Between two looks at a device that resets.
 const RESET_POLL: Duration = Duration::from_micros(100);
@@ -55,9 +25,9 @@ pub(super) struct CommonConfig {
 }
 
 impl CommonConfig {
-    /// The structure at `place`, which lies inside its BAR and has at least [`LEN_WITH_ADMIN`] bytes.
+    /// The structure at `place`, which lies inside its BAR and has at least [`at::LEN as u32`] bytes.
     pub(super) fn new(function: Arc<dyn PciFunction>, place: Structure) -> Result<Self, PfCause> {
-        if place.length < LEN_WITH_ADMIN {
+        if place.length < at::LEN as u32 {
             return Err(PfCause::CommonTooShort { length: place.length });
         }
         Ok(Self { function, place })
@@ -92,11 +62,11 @@ impl CommonConfig {
     }
 
     pub(super) fn status(&self) -> Result<u8, PfCause> {
-        Ok(self.read(DEVICE_STATUS, Width::B1)? as u8)
+        Ok(self.read(at::DEVICE_STATUS, Width::B1)? as u8)
     }
 
     pub(super) fn set_status(&self, status: u8) -> Result<(), PfCause> {
-        self.write(DEVICE_STATUS, Width::B1, status.into())
+        self.write(at::DEVICE_STATUS, Width::B1, status.into())
     }
 
     /// Resets the device and waits until it says so.
@@ -117,18 +87,18 @@ impl CommonConfig {
 
     /// All 64 offered features.
     pub(super) fn device_features(&self) -> Result<u64, PfCause> {
-        self.write(DEVICE_FEATURE_SELECT, Width::B4, 0)?;
-        let low = self.read(DEVICE_FEATURE, Width::B4)?;
-        self.write(DEVICE_FEATURE_SELECT, Width::B4, 1)?;
-        let high = self.read(DEVICE_FEATURE, Width::B4)?;
+        self.write(at::DEVICE_FEATURE_SELECT, Width::B4, 0)?;
+        let low = self.read(at::DEVICE_FEATURE, Width::B4)?;
+        self.write(at::DEVICE_FEATURE_SELECT, Width::B4, 1)?;
+        let high = self.read(at::DEVICE_FEATURE, Width::B4)?;
         Ok(high << 32 | low)
     }
 
     /// Chooses features.
     pub(super) fn set_driver_features(&self, features: u64) -> Result<(), PfCause> {
         for (select, word) in [(0, features & 0xffff_ffff), (1, features >> 32)] {
-            self.write(DRIVER_FEATURE_SELECT, Width::B4, select)?;
-            self.write(DRIVER_FEATURE, Width::B4, word)?;
+            self.write(at::DRIVER_FEATURE_SELECT, Width::B4, select)?;
+            self.write(at::DRIVER_FEATURE, Width::B4, word)?;
         }
         Ok(())
     }

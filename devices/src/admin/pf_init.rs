@@ -9,18 +9,16 @@ use std::time::{Duration, Instant};
 
 use super::dma::{AVAIL, AdminMemory, DESCRIPTORS, MAX_RING, USED};
 use super::pf_caps::{self, Structure, VirtioStructures};
-use super::pf_common::device_status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FAILED, FEATURES_OK, NEEDS_RESET};
-use super::pf_common::{self as common, CommonConfig};
+use super::pf_common::CommonConfig;
 use super::pf_error::{AtStep, PfCause, PfError};
 use super::queue::{PfQueue, QueueRegisters};
 use super::ring::{RingFault, SplitRing};
 use crate::bus::Width;
 use crate::contract::Wait;
 use crate::function::{Configuration, FunctionError, PciFunction};
-
-const COMMAND: u16 = 0x04;
-const COMMAND_MEMORY: u32 = 1 << 1;
-const COMMAND_BUS_MASTER: u32 = 1 << 2;
+use crate::spec::pci::{COMMAND, Command};
+use crate::spec::virtio::common as at;
+use crate::spec::virtio::status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FAILED, FEATURES_OK, NEEDS_RESET};
 
 const VECTOR_NONE: u16 = 0xffff;
 
@@ -59,7 +57,7 @@ pub(super) fn start(function: Arc<dyn PciFunction>, deadline: Instant) -> Result
 }
 
 fn enable_bus_master(function: &dyn Configuration) -> Result<(), PfCause> {
-    let wanted = COMMAND_MEMORY | COMMAND_BUS_MASTER;
+    let wanted = u32::from((Command::MEMORY | Command::BUS_MASTER).bits());
     let command = function.config_read(COMMAND, Width::B2)? | wanted;
     function.config_write(COMMAND, Width::B2, command)?;
     let seen = function.config_read(COMMAND, Width::B2)?;
@@ -131,9 +129,9 @@ impl PfDevice {
 
     /// Index of the earliest admin virtqueue. The fields mean something from FEATURES_OK on.
     fn find_admin_queue(&self) -> Result<u16, PfCause> {
-        let queues = self.common.read16(common::NUM_QUEUES)?;
-        let index = self.common.read16(common::ADMIN_QUEUE_INDEX)?;
-        let count = self.common.read16(common::ADMIN_QUEUE_NUM)?;
+        let queues = self.common.read16(at::NUM_QUEUES)?;
+        let index = self.common.read16(at::ADMIN_QUEUE_INDEX)?;
+        let count = self.common.read16(at::ADMIN_QUEUE_NUM)?;
         if count == 0 || index < queues || u32::from(index) + u32::from(count) > 0x1_0000 {
             return Err(PfCause::NoAdminQueue { index, count, queues });
         }
@@ -154,25 +152,25 @@ impl PfDevice {
         queue_index: u16,
     ) -> Result<(SplitRing, QueueRegisters), PfCause> {
         let config = &self.common;
-        config.write16(common::CONFIG_MSIX_VECTOR, VECTOR_NONE)?;
-        config.write16(common::QUEUE_SELECT, queue_index)?;
-        let most = config.read16(common::QUEUE_SIZE)?;
+        config.write16(at::CONFIG_MSIX_VECTOR, VECTOR_NONE)?;
+        config.write16(at::QUEUE_SELECT, queue_index)?;
+        let most = config.read16(at::QUEUE_SIZE)?;
         let size = most.min(MAX_RING).checked_ilog2().map_or(0, |power| 1 << power);
         if size < 2 {
             return Err(PfCause::QueueTooSmall { size: most });
         }
         if size != most {
-            self.write_kept("queue_size", common::QUEUE_SIZE, size)?;
+            self.write_kept("queue_size", at::QUEUE_SIZE, size)?;
         }
-        config.write16(common::QUEUE_MSIX_VECTOR, VECTOR_NONE)?;
+        config.write16(at::QUEUE_MSIX_VECTOR, VECTOR_NONE)?;
         let ring = SplitRing::new(memory.clone(), size).ok_or(super::AdminError::Dead(RingFault::Memory.reason()))?;
-        config.write64(common::QUEUE_DESC, memory.iova(DESCRIPTORS))?;
-        config.write64(common::QUEUE_DRIVER, memory.iova(AVAIL))?;
-        config.write64(common::QUEUE_DEVICE, memory.iova(USED))?;
-        let notify_off = config.read16(common::QUEUE_NOTIFY_OFF)?;
+        config.write64(at::QUEUE_DESC, memory.iova(DESCRIPTORS))?;
+        config.write64(at::QUEUE_DRIVER, memory.iova(AVAIL))?;
+        config.write64(at::QUEUE_DEVICE, memory.iova(USED))?;
+        let notify_off = config.read16(at::QUEUE_NOTIFY_OFF)?;
         let doorbell_offset = doorbell(structures.notify, notify_off, structures.notify_off_multiplier)?;
-        self.write_kept("queue_enable", common::QUEUE_ENABLE, 1)?;
-        let (status_bar, status_offset) = config.locate(common::DEVICE_STATUS);
+        self.write_kept("queue_enable", at::QUEUE_ENABLE, 1)?;
+        let (status_bar, status_offset) = config.locate(at::DEVICE_STATUS);
         let doorbell_bar = structures.notify.bar;
         Ok((ring, QueueRegisters { doorbell_bar, doorbell_offset, queue_index, status_bar, status_offset }))
     }
@@ -216,7 +214,7 @@ impl PfDevice {
 
     fn disable_bus_master(&self) -> Result<(), PfCause> {
         let command = self.function.config_read(COMMAND, Width::B2)?;
-        Ok(self.function.config_write(COMMAND, Width::B2, command & !COMMAND_BUS_MASTER)?)
+        Ok(self.function.config_write(COMMAND, Width::B2, command & !u32::from(Command::BUS_MASTER.bits()))?)
     }
 }
 

@@ -20,13 +20,10 @@ use super::{AdminChannel, AdminError, Command};
 use crate::bus::Width;
 use crate::contract::{Wait, WaitOver};
 use crate::function::PciFunction;
+use crate::spec::virtio::status as device_status;
 
 const RETRY_FIRST: Duration = Duration::from_micros(100);
 const RETRY_LAST: Duration = Duration::from_millis(10);
-
-/// device_status bits (virtio 1.4, "Device Status Field").
-const DRIVER_OK: u64 = 0x04;
-const NEEDS_RESET: u64 = 0x40;
 
 /// Registers of the PF that the queue needs, checked to lie inside their BARs.
 #[derive(Clone, Copy, Debug)]
@@ -146,8 +143,12 @@ impl PfQueue {
         match seen {
             Err(_) => self.die("the PF is gone; restart its driver"),
             Ok(0xff) => self.die("the PF reads as all ones: it was removed or lost power"),
-            Ok(status) if status & NEEDS_RESET != 0 => self.die("the PF asks for a reset (DEVICE_NEEDS_RESET)"),
-            Ok(status) if status & DRIVER_OK == 0 => self.die("the PF was reset behind its driver; restart the driver"),
+            Ok(status) if status & u64::from(device_status::NEEDS_RESET) != 0 => {
+                self.die("the PF asks for a reset (DEVICE_NEEDS_RESET)")
+            }
+            Ok(status) if status & u64::from(device_status::DRIVER_OK) == 0 => {
+                self.die("the PF was reset behind its driver; restart the driver")
+            }
             Ok(_) => {}
         }
         self.check_alive()

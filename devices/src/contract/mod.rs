@@ -29,6 +29,6 @@ pub use access::{Access, Effect, IoDevice, Width};
 pub use area::Area;
 pub use failure::FailureKind;
 pub use register_error::{Answer, RegisterError};
-pub use register_names::{ISR_STATUS, QUEUE_NOTIFY, REGISTER_NAMES, register_index};
+pub use register_names::{REGISTER_NAMES, register_index};
 pub use registers::{LegacyRegisters, NotifyAddress};
 pub use wait::{Wait, WaitOver};

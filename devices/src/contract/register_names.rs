@@ -19,11 +19,6 @@ pub const REGISTER_NAMES: [&str; 11] = [
     "device_config",
 ];
 
-/// Offset of queue_notify, which is answered without a a register of the back end.
-pub const QUEUE_NOTIFY: u8 = 16;
-/// Offset of isr_status, likewise.
-pub const ISR_STATUS: u8 = 19;
-
 /// Place of the register at `offset` of `area` in [`REGISTER_NAMES`].
 pub const fn register_index(area: Area, offset: u8) -> usize {
     match (area, offset) {

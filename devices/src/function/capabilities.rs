@@ -6,10 +6,8 @@
 
 use super::{Bars, Configuration, Result};
 use crate::bus::Width;
+use crate::spec::pci::{CAPABILITIES_POINTER, STATUS, status};
 
-const STATUS: u16 = 0x06;
-const STATUS_CAPABILITIES: u32 = 1 << 4;
-const CAPABILITIES: u16 = 0x34;
 /// Capabilities are behind the header.
 const FIRST: u8 = 0x40;
 /// The first 256 bytes, which hold the list.
@@ -45,11 +43,11 @@ impl CapabilityList {
     /// Follows the list in the configuration space that `read` reads.
     pub fn walk<E>(read: impl Fn(u16, Width) -> std::result::Result<u32, E>) -> std::result::Result<Self, E> {
         let mut list = Self::default();
-        if read(STATUS, Width::B2)? & STATUS_CAPABILITIES == 0 {
+        if read(STATUS, Width::B2)? & u32::from(status::CAPABILITIES) == 0 {
             return Ok(list);
         }
         let mut seen = [false; SPACE];
-        let mut offset = pointer(read(CAPABILITIES, Width::B1)?);
+        let mut offset = pointer(read(CAPABILITIES_POINTER, Width::B1)?);
         while offset != 0 {
             match seen.get_mut(usize::from(offset)) {
                 Some(seen) if offset >= FIRST && !*seen => *seen = true,

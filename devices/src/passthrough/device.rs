@@ -23,8 +23,8 @@ use crate::bus::{Access, Effect, Width};
 use crate::contract::platform::{IrqLine, MsiSource};
 use crate::function::{MappableArea, PciFunction};
 use crate::pci::{BarWindow, Changed, Command, ConfigSpace, MSIX_CONTROL_OFFSET, Msix, PciDevice};
+use crate::spec::pci::COMMAND;
 
-const COMMAND: u16 = 0x04;
 /// Bytes that configuration mechanism 1 reaches.
 const SPACE: u16 = 256;
 

@@ -10,8 +10,9 @@
 use crate::bus::Width;
 use crate::function::capabilities::{Capability, CapabilityList};
 use crate::function::{FunctionError, PciFunction};
-use crate::pci::capability::id;
 use crate::pci::{BAR_COUNT, BarKind, ConfigError, ConfigSpace, Identity, MsixLayout, MsixLayoutError};
+use crate::spec::pci::id;
+use crate::spec::virtio::VENDOR_ID;
 
 use super::msi::MsiCapability;
 
@@ -20,8 +21,7 @@ const SPACE: usize = 256;
 const HEADER: usize = 0x40;
 /// STATUS bits that say what the function can: 66 MHz, fast back-to-back, DEVSEL timing.
 const STATUS_FIXED: u32 = 0x06a0;
-/// Virtio's vendor id, and its capability that reaches BARs through configuration space.
-const VIRTIO: u32 = 0x1af4;
+/// Virtio's capability that reaches BARs through configuration space.
 const VIRTIO_CONFIG_ACCESS: u32 = 5;
 /// PCI Express: device capabilities, device control; "function level reset" in each.
 const EXPRESS_DEVICE_CAPABILITIES: u16 = 4;
@@ -171,7 +171,7 @@ impl View {
     }
 
     fn add_vendor(&mut self, function: &dyn PciFunction, at: u16) -> Result<bool, FunctionError> {
-        let virtio = function.config_read(0, Width::B2)? == VIRTIO;
+        let virtio = function.config_read(0, Width::B2)? == u32::from(VENDOR_ID);
         // It lets a guest write to a BAR, the vector table included, without our seeing it.
         if virtio && read_in(function, at + 3, Width::B1)? == VIRTIO_CONFIG_ACCESS {
             return Ok(false);

@@ -1,39 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where the next capability goes, and the ids the machine uses. Pure.
+//! Where the next capability goes. Pure.
 
-use super::register_file::CONFIG_SPACE_SIZE;
+use crate::spec::pci::{CAPABILITIES_POINTER, CONFIG_SPACE_SIZE, HEADER_END};
 
-/// Capability ids (PCI Code and ID Assignment Specification).
-pub mod id {
-    /// Power management.
-    pub const POWER_MANAGEMENT: u8 = 0x01;
-    /// Vital product data.
-    pub const VITAL_PRODUCT_DATA: u8 = 0x03;
-    /// Slot identification, of bridges.
-    pub const SLOT: u8 = 0x04;
-    /// MSI.
-    pub const MSI: u8 = 0x05;
-    /// CompactPCI hot swap.
-    pub const HOT_SWAP: u8 = 0x06;
-    /// Hot plug, of bridges.
-    pub const HOT_PLUG: u8 = 0x0c;
-    /// Advanced features: a reset for functions without PCI Express.
-    pub const ADVANCED_FEATURES: u8 = 0x13;
-    /// Enhanced allocation: BARs at fixed addresses.
-    pub const ENHANCED_ALLOCATION: u8 = 0x14;
-    /// Vendor-specific; virtio uses it.
-    pub const VENDOR: u8 = 0x09;
-    /// PCI Express.
-    pub const EXPRESS: u8 = 0x10;
-    /// MSI-X.
-    pub const MSIX: u8 = 0x11;
-    /// Extended capability: SR-IOV.
-    pub const EXTENDED_SRIOV: u16 = 0x0010;
-}
-
-/// Offset of the capabilities pointer, the link before the list.
-const POINTER: u16 = 0x34;
-const LIST_START: u16 = 0x40;
 const LIST_END: u16 = 0x100;
 
 /// Where an item goes, and which link must point at it.
@@ -58,7 +27,7 @@ pub(super) struct Allocator {
 impl Allocator {
     /// The list at 0x40..0x100, linked by single bytes.
     pub(super) const fn standard() -> Self {
-        Self { next: LIST_START, end: LIST_END, link: Some(POINTER), link_in_header: 1 }
+        Self { next: HEADER_END, end: LIST_END, link: Some(CAPABILITIES_POINTER), link_in_header: 1 }
     }
 
     /// The list at 0x100..0x1000, linked by the upper 12 bits of each header.

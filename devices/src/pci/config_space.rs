@@ -11,46 +11,9 @@ use super::config_error::ConfigError;
 use super::register_file::RegisterFile;
 use super::{BarKind, BarWindow};
 use crate::bus::Width;
-
-/// Offsets of header registers.
-mod offset {
-    pub const VENDOR_ID: u16 = 0x00;
-    pub const COMMAND: u16 = 0x04;
-    pub const STATUS: u16 = 0x06;
-    pub const REVISION_ID: u16 = 0x08;
-    pub const CACHE_LINE_SIZE: u16 = 0x0c;
-    pub const BAR0: u16 = 0x10;
-    pub const BARS_END: u16 = 0x28;
-    pub const SUBSYSTEM_VENDOR_ID: u16 = 0x2c;
-    pub const CAPABILITIES_POINTER: u16 = 0x34;
-    pub const INTERRUPT_LINE: u16 = 0x3c;
-    pub const INTERRUPT_PIN: u16 = 0x3d;
-    pub const CAPABILITIES: u16 = 0x40;
-}
-
-/// STATUS bit 3: an INTx is pending, whether or not COMMAND lets it out.
-const STATUS_INTERRUPT: u8 = 1 << 3;
-/// STATUS bit 4: there is a capability list.
-const STATUS_CAPABILITIES: u8 = 1 << 4;
+use crate::spec::pci::{self as spec, Command};
 
 bitflags! {
-    /// The COMMAND bits that this machine's functions have.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct Command: u16 {
-        /// Decodes I/O BARs.
-        const IO = 1 << 0;
-        /// Decodes memory BARs.
-        const MEMORY = 1 << 1;
-        /// May start DMA and send MSIs.
-        const BUS_MASTER = 1 << 2;
-        /// Parity error response; kept, without effect.
-        const PARITY = 1 << 6;
-        /// SERR# enable; kept, without effect.
-        const SERR = 1 << 8;
-        /// Keeps INTx released.
-        const INTX_DISABLE = 1 << 10;
-    }
-
     /// What a configuration write did.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct Changed: u8 {
@@ -104,12 +67,12 @@ impl ConfigSpace {
         let mut registers = RegisterFile::new();
         let ids = |low: u16, high: u16| (u32::from(high) << 16 | u32::from(low)).to_le_bytes();
         let [prog_if, sub, base] = identity.class_code;
-        registers.define(offset::VENDOR_ID, &ids(identity.vendor_id, identity.device_id), &[]);
-        registers.define(offset::COMMAND, &[], &Command::all().bits().to_le_bytes());
-        registers.define(offset::REVISION_ID, &[identity.revision_id, prog_if, sub, base], &[]);
-        registers.define(offset::CACHE_LINE_SIZE, &[], &[0xff, 0xff]);
-        registers.define(offset::SUBSYSTEM_VENDOR_ID, &ids(identity.subsystem_vendor_id, identity.subsystem_id), &[]);
-        registers.define(offset::INTERRUPT_LINE, &[], &[0xff]);
+        registers.define(spec::VENDOR_ID, &ids(identity.vendor_id, identity.device_id), &[]);
+        registers.define(spec::COMMAND, &[], &Command::all().bits().to_le_bytes());
+        registers.define(spec::REVISION_ID, &[identity.revision_id, prog_if, sub, base], &[]);
+        registers.define(spec::CACHE_LINE_SIZE, &[], &[0xff, 0xff]);
+        registers.define(spec::SUBSYSTEM_VENDOR_ID, &ids(identity.subsystem_vendor_id, identity.subsystem_id), &[]);
+        registers.define(spec::INTERRUPT_LINE, &[], &[0xff]);
         Self {
             registers,
             bars: [None; BAR_COUNT as usize],
@@ -151,8 +114,8 @@ impl ConfigSpace {
         if let Some(link) = place.link {
             self.registers.patch(link, Width::B1, place.offset.into());
         }
-        let status = self.get(offset::STATUS, Width::B1) | u32::from(STATUS_CAPABILITIES);
-        self.registers.patch(offset::STATUS, Width::B1, status);
+        let status = self.get(spec::STATUS, Width::B1) | u32::from(spec::status::CAPABILITIES);
+        self.registers.patch(spec::STATUS, Width::B1, status);
         Ok(place.offset)
     }
 
@@ -191,24 +154,24 @@ impl ConfigSpace {
     /// to stay where they are; it links them itself, by [`Self::set_capability_list`]. What would pass
     /// the end is dropped.
     pub fn define(&mut self, offset: u16, value: &[u8], writable: &[u8]) {
-        if offset >= offset::CAPABILITIES {
+        if offset >= spec::HEADER_END {
             self.registers.define(offset, value, writable);
         }
     }
 
     /// Says that the capability list begins at `offset`; 0 is no list.
     pub fn set_capability_list(&mut self, offset: u8) {
-        self.registers.patch(offset::CAPABILITIES_POINTER, Width::B1, offset.into());
-        let status = self.get(offset::STATUS, Width::B1) & !u32::from(STATUS_CAPABILITIES);
-        let list = if offset == 0 { 0 } else { STATUS_CAPABILITIES };
-        self.registers.patch(offset::STATUS, Width::B1, status | u32::from(list));
+        self.registers.patch(spec::CAPABILITIES_POINTER, Width::B1, offset.into());
+        let status = self.get(spec::STATUS, Width::B1) & !u32::from(spec::status::CAPABILITIES);
+        let list = if offset == 0 { 0 } else { spec::status::CAPABILITIES };
+        self.registers.patch(spec::STATUS, Width::B1, status | u32::from(list));
     }
 
     /// Sets the interrupt pin (0 none, 1 INTA .. 4 INTD) and, as firmware does, the interrupt line
     /// register. A reset brings back this line.
     pub fn set_interrupt(&mut self, pin: u8, line: u8) {
-        self.registers.define(offset::INTERRUPT_LINE, &[line], &[0xff]);
-        self.registers.define(offset::INTERRUPT_PIN, &[pin], &[]);
+        self.registers.define(spec::INTERRUPT_LINE, &[line], &[0xff]);
+        self.registers.define(spec::INTERRUPT_PIN, &[pin], &[]);
     }
 
     /// Reads 1, 2 or 4 bytes at any alignment; all ones if not inside the 4096 bytes or 8 bytes wide.
@@ -220,25 +183,25 @@ impl ConfigSpace {
     pub fn write(&mut self, offset: u16, width: Width, value: u32) -> Changed {
         let command = self.command();
         let touches = |from: u16, to: u16| offset < to && usize::from(offset) + width.bytes() > usize::from(from);
-        let bars = touches(offset::BAR0, offset::BARS_END).then(|| self.bar_values());
+        let bars = touches(spec::BAR0, spec::BARS_END).then(|| self.bar_values());
         let writable = self.registers.writable(offset, width);
         self.registers.write(offset, width, value);
 
         let mut changed = Changed::empty();
         changed.set(Changed::COMMAND, self.command() != command);
         changed.set(Changed::BARS, bars.is_some_and(|before| before != self.bar_values()));
-        changed.set(Changed::CAPABILITIES, touches(offset::CAPABILITIES, u16::MAX) && writable != 0);
+        changed.set(Changed::CAPABILITIES, touches(spec::HEADER_END, u16::MAX) && writable != 0);
         changed
     }
 
     /// COMMAND.
     pub fn command(&self) -> Command {
-        Command::from_bits_truncate(self.get(offset::COMMAND, Width::B2) as u16)
+        Command::from_bits_truncate(self.get(spec::COMMAND, Width::B2) as u16)
     }
 
     /// Sets STATUS bit 3. Independent of COMMAND.INTX_DISABLE.
     pub fn set_interrupt_status(&mut self, pending: bool) {
-        self.registers.set_bits(offset::STATUS, STATUS_INTERRUPT, pending);
+        self.registers.set_bits(spec::STATUS, spec::status::INTERRUPT, pending);
     }
 
     /// A BAR with the base that its register has, 0 before it is placed; `None` if there is no such
@@ -318,7 +281,7 @@ impl ConfigSpace {
     }
 
     const fn bar_offset(bar: u8) -> u16 {
-        offset::BAR0 + 4 * bar as u16
+        spec::BAR0 + 4 * bar as u16
     }
 
     fn bar_value(&self, bar: u8, layout: BarLayout) -> u64 {

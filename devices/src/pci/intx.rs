@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use super::config_space::{Command, ConfigSpace};
+use super::config_space::ConfigSpace;
 use crate::contract::platform::IrqLine;
+use crate::spec::pci::Command;
 
 /// The interrupt requests that pins are wired to. They work with the 8259s and, under the same
 /// numbers, as IOAPIC pins, so a guest's MP table, ACPI `_PRT` and interrupt line registers all say

@@ -16,7 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod bar;
-pub mod capability;
+mod capability;
 mod config_error;
 pub mod config_space;
 mod device;
@@ -30,14 +30,14 @@ mod register_file;
 pub mod resources;
 pub mod root;
 
+pub use crate::spec::pci::{CONFIG_SPACE_SIZE, Command};
 pub use bar::BAR_COUNT;
 pub use config_error::ConfigError;
-pub use config_space::{Changed, Command, ConfigSpace, ConfigSpaceState, Identity};
+pub use config_space::{Changed, ConfigSpace, ConfigSpaceState, Identity};
 pub use device::{BarKind, BarWindow, PciDevice};
 pub use intx::{INTX_IRQS, IntxPin, intx_irq};
 pub use isa_bridge::IsaBridge;
 pub use msix::{MSIX_CONTROL_OFFSET, Msix, MsixChange, MsixState};
 pub use msix_layout::{MSIX_MAX_VECTORS, MsixLayout, MsixLayoutError};
-pub use register_file::CONFIG_SPACE_SIZE;
 pub use resources::AssignError;
 pub use root::{CONFIG_PORTS, PciRoot, SlotError};

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::contract::mock::MockMsi;
-use crate::pci::{Changed, ConfigSpace, Identity, MsixLayoutError, capability};
+use crate::pci::{Changed, ConfigSpace, Identity, MsixLayoutError};
 
 fn msix(vectors: u16) -> (Msix, MockMsi) {
     let source = MockMsi::default();
@@ -55,7 +55,7 @@ fn e17_capability_shows_the_table_and_takes_two_bits() {
         subsystem_id: 1,
     });
     let (body, writable) = msix.layout().capability();
-    let at = config.add_capability(capability::id::MSIX, &body, &writable).unwrap();
+    let at = config.add_capability(crate::spec::pci::id::MSIX, &body, &writable).unwrap();
     assert_eq!(config.read(at + 4, Width::B4) & 7, 1, "table BAR");
     assert_eq!(config.write(at + MSIX_CONTROL_OFFSET, Width::B2, 0xffff), Changed::CAPABILITIES);
     let control = config.read(at + MSIX_CONTROL_OFFSET, Width::B2) as u16;

@@ -2,9 +2,7 @@
 //! 4096 bytes of registers, each bit either read-only or writable. Knows nothing of what they mean.
 
 use crate::bus::Width;
-
-/// Bytes of one function's configuration space, extended space included.
-pub const CONFIG_SPACE_SIZE: usize = 4096;
+use crate::spec::pci::CONFIG_SPACE_SIZE;
 
 /// Registers in little-endian order. One byte array is what reads of every width and alignment look
 /// at, so a partial read can never disagree with a full one.

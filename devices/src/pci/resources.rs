@@ -8,10 +8,7 @@ use super::intx::intx_irq;
 use super::root::PciRoot;
 use super::{BarWindow, Command};
 use crate::bus::{Range, Width};
-
-const COMMAND: u16 = 0x04;
-const INTERRUPT_LINE: u16 = 0x3c;
-const INTERRUPT_PIN: u16 = 0x3d;
+use crate::spec::pci::{COMMAND, INTERRUPT_LINE, INTERRUPT_PIN};
 
 /// Why not all BARs could be placed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

@@ -14,16 +14,8 @@ use super::memory::Memory;
 use super::model::{Model, Progress};
 use super::queue::{NO_VECTOR, Setup, VirtQueue};
 use crate::function::eventfds;
-
-/// Bits of the device status register (virtio 1.3, 2.1).
-pub(super) mod status {
-    pub const ACKNOWLEDGE: u8 = 0x01;
-    pub const DRIVER: u8 = 0x02;
-    pub const DRIVER_OK: u8 = 0x04;
-    pub const FEATURES_OK: u8 = 0x08;
-    pub const NEEDS_RESET: u8 = 0x40;
-    pub const FAILED: u8 = 0x80;
-}
+use crate::spec::virtio::isr;
+pub(super) use crate::spec::virtio::status;
 
 /// Feature bits of the transport (virtio 1.3, 6).
 pub(super) mod feature {
@@ -39,8 +31,6 @@ pub(super) mod feature {
 /// Buffers taken under one hold of the lock. A reset waits for no more than these.
 pub(super) const BATCH: u32 = 64;
 
-const ISR_QUEUE: u8 = 1;
-const ISR_CONFIG: u8 = 2;
 /// `VIRTQ_AVAIL_F_NO_INTERRUPT` (virtio 1.3, 2.7.7).
 const NO_INTERRUPT: u16 = 1;
 
@@ -286,14 +276,14 @@ impl VirtioDevice {
 
     fn queue_interrupt(&mut self, index: usize) {
         let vector = self.queues.get(index).map_or(NO_VECTOR, |q| q.vector);
-        self.interrupt(vector, ISR_QUEUE);
+        self.interrupt(vector, isr::QUEUE);
     }
 
     /// Tells the driver that the configuration changed.
     pub(super) fn config_interrupt(&mut self) {
         self.generation = self.generation.wrapping_add(1);
         if self.status & status::DRIVER_OK != 0 {
-            self.interrupt(self.config_vector, ISR_CONFIG);
+            self.interrupt(self.config_vector, isr::CONFIG);
         }
     }
 

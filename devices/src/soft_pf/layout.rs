@@ -3,9 +3,11 @@
 //! same layout: BAR 2 has the virtio structures, BAR 4 the MSI-X table and pending bits. BAR 0 stays
 //! free for a legacy interface (virtio 1.3 asks for that where LEGACY_NOTIFY_INFO is offered).
 
-use super::modern::COMMON_LEN;
 use crate::function::Region;
-use crate::pci::{BarKind, ConfigError, ConfigSpace, Identity, capability::id};
+use crate::pci::{BarKind, ConfigError, ConfigSpace, Identity};
+use crate::spec::pci::id;
+pub(super) use crate::spec::virtio::VENDOR_ID;
+use crate::spec::virtio::common;
 
 /// BAR with the virtio structures: 32-bit, so that a guest without 64-bit addresses can place it.
 pub(super) const REGISTER_BAR: u8 = 2;
@@ -29,7 +31,6 @@ pub(super) const NOTIFY_MULTIPLIER: u32 = 4;
 /// VFs that have room for an owner doorbell.
 pub(super) const MAX_VFS: usize = 255;
 
-pub(super) const VENDOR_ID: u16 = 0x1af4;
 /// Subsystem id of a function that is not transitional: 0x40 or more (virtio 1.3, 4.1.2.1).
 const SUBSYSTEM_ID: u16 = 0x1100;
 /// Device ids of modern functions are this plus the device type.
@@ -151,7 +152,7 @@ fn add_structures(space: &mut ConfigSpace, traits: &Traits) -> Result<(), Config
         body[10..14].copy_from_slice(&(len as u32).to_le_bytes());
         body
     };
-    let common = structure(cfg_type::COMMON, COMMON, COMMON_LEN as u64);
+    let common = structure(cfg_type::COMMON, COMMON, common::LEN as u64);
     space.add_capability(id::VENDOR, &common[..14], &[])?;
     let mut notify = structure(cfg_type::NOTIFY, NOTIFY, notify_len);
     notify[0] = 20;

@@ -7,20 +7,7 @@ use super::device::{VirtioDevice, status};
 use super::model::{Field, find_field};
 use super::queue::NO_VECTOR;
 use super::quirks::Quirks;
-
-/// Offsets of the registers in the common part.
-mod at {
-    pub const DEVICE_FEATURES: u8 = 0;
-    pub const DRIVER_FEATURES: u8 = 4;
-    pub const QUEUE_ADDRESS: u8 = 8;
-    pub const QUEUE_SIZE: u8 = 12;
-    pub const QUEUE_SELECT: u8 = 14;
-    pub const QUEUE_NOTIFY: u8 = 16;
-    pub const STATUS: u8 = 18;
-    pub const ISR: u8 = 19;
-    pub const CONFIG_VECTOR: u8 = 20;
-    pub const QUEUE_VECTOR: u8 = 22;
-}
+use crate::spec::virtio::legacy as at;
 
 /// Registers of the common part. The last two are there while MSI-X is enabled.
 const COMMON: [Field; 10] = [
@@ -30,15 +17,12 @@ const COMMON: [Field; 10] = [
     Field::at(at::QUEUE_SIZE, 2),
     Field::at(at::QUEUE_SELECT, 2),
     Field::at(at::QUEUE_NOTIFY, 2),
-    Field::at(at::STATUS, 1),
-    Field::at(at::ISR, 1),
+    Field::at(at::DEVICE_STATUS, 1),
+    Field::at(at::ISR_STATUS, 1),
     Field::at(at::CONFIG_VECTOR, 2),
     Field::at(at::QUEUE_VECTOR, 2),
 ];
 const WITHOUT_MSIX: usize = 8;
-
-/// Status bits that legacy drivers know.
-const STATUS_BITS: u8 = status::ACKNOWLEDGE | status::DRIVER | status::DRIVER_OK | status::FAILED;
 
 /// The access does not lie inside one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +44,7 @@ impl VirtioDevice {
     /// Reads `out.len()` bytes of the common part. Reading the ISR clears it.
     pub(super) fn legacy_read(&mut self, offset: u8, out: &mut [u8]) -> Result<(), NoSuchField> {
         let field = self.legacy_field(offset, out.len() as u64)?;
-        let value = if field.offset == at::ISR { self.take_isr().into() } else { self.legacy_value(field) };
+        let value = if field.offset == at::ISR_STATUS { self.take_isr().into() } else { self.legacy_value(field) };
         let bytes = value.to_le_bytes();
         let skip = usize::from(offset - field.offset);
         out.iter_mut().zip(bytes.iter().skip(skip)).for_each(|(to, from)| *to = *from);
@@ -76,7 +60,7 @@ impl VirtioDevice {
             at::QUEUE_ADDRESS => queue.map_or(0, |q| q.pfn()),
             at::QUEUE_SIZE => queue.map_or(0, |q| q.max_size().into()),
             at::QUEUE_SELECT => self.legacy_queue.into(),
-            at::STATUS => (self.status & STATUS_BITS).into(),
+            at::DEVICE_STATUS => (self.status & status::LEGACY).into(),
             at::CONFIG_VECTOR => self.config_vector.into(),
             at::QUEUE_VECTOR => queue.map_or(NO_VECTOR, |q| q.vector).into(),
             _ => 0,
@@ -107,8 +91,8 @@ impl VirtioDevice {
             at::QUEUE_ADDRESS => queue.into_iter().for_each(|q| q.set_pfn(value)),
             at::QUEUE_SELECT => self.legacy_queue = value as u16,
             at::QUEUE_NOTIFY => return Ok(LegacyWrite { kick: Some(value as u16) }),
-            at::STATUS if value == 0 => self.reset(),
-            at::STATUS => self.status = self.status & !STATUS_BITS | value as u8 & STATUS_BITS,
+            at::DEVICE_STATUS if value == 0 => self.reset(),
+            at::DEVICE_STATUS => self.status = self.status & !status::LEGACY | value as u8 & status::LEGACY,
             at::CONFIG_VECTOR => self.config_vector = vector,
             at::QUEUE_VECTOR => queue.into_iter().for_each(|q| q.vector = vector),
             _ => {}

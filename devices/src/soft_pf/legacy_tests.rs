@@ -52,17 +52,17 @@ fn status_takes_any_order_and_zero_resets_all() {
     let mut bench = bench();
     bench.soft.vf(0).unwrap().set_msix(&[None; 4]).unwrap();
     for (write, reads) in [(6, 6), (3, 3), (7, 7), (0x8f, 0x87), (0x4b, 3)] {
-        bench.legacy_write(1, at::STATUS, 1, write);
-        assert_eq!(bench.reg(at::STATUS, 1), reads, "FEATURES_OK and NEEDS_RESET are not there");
+        bench.legacy_write(1, at::DEVICE_STATUS, 1, write);
+        assert_eq!(bench.reg(at::DEVICE_STATUS, 1), reads, "FEATURES_OK and NEEDS_RESET are not there");
     }
     bench.legacy_write(1, at::DRIVER_FEATURES, 4, 1 << 5);
     bench.legacy_write(1, at::QUEUE_SELECT, 2, 1);
     bench.legacy_write(1, at::QUEUE_ADDRESS, 4, 77);
     bench.legacy_write(1, at::QUEUE_VECTOR, 2, 2);
     bench.legacy_write(1, at::CONFIG_VECTOR, 2, 1);
-    bench.legacy_write(1, at::STATUS, 1, 0);
+    bench.legacy_write(1, at::DEVICE_STATUS, 1, 0);
     assert_eq!(
-        (bench.reg(at::STATUS, 1), bench.reg(at::DRIVER_FEATURES, 4), bench.reg(at::QUEUE_SELECT, 2)),
+        (bench.reg(at::DEVICE_STATUS, 1), bench.reg(at::DRIVER_FEATURES, 4), bench.reg(at::QUEUE_SELECT, 2)),
         (0, 0, 0)
     );
     bench.legacy_write(1, at::QUEUE_SELECT, 2, 1);
@@ -77,7 +77,7 @@ fn address_0_disables_the_queue_or_resets_the_device() {
         bench.soft.set_quirks(Quirks { pfn_zero_resets: resets, ..Quirks::default() });
         let (vf, ram) = bench.vf(0, 0x40000);
         let mut ring = bench.legacy_queue(1, 1, &ram, 0x1000);
-        bench.legacy_write(1, at::STATUS, 1, 7);
+        bench.legacy_write(1, at::DEVICE_STATUS, 1, 7);
         ring.add(&[(0x3_0000, 10, false)]);
         kick(vf.as_ref(), 1);
         ring.wait();
@@ -86,7 +86,7 @@ fn address_0_disables_the_queue_or_resets_the_device() {
         kick(vf.as_ref(), 1);
         settle();
         assert_eq!(ring.poll(), None);
-        assert_eq!(bench.reg(at::STATUS, 1), if resets { 0 } else { 7 });
+        assert_eq!(bench.reg(at::DEVICE_STATUS, 1), if resets { 0 } else { 7 });
     }
 }
 
@@ -95,7 +95,7 @@ fn a_write_to_notify_kicks() {
     let mut bench = bench();
     let (_vf, ram) = bench.vf(0, 0x40000);
     let mut ring = bench.legacy_queue(1, 1, &ram, 0x1000);
-    bench.legacy_write(1, at::STATUS, 1, 7);
+    bench.legacy_write(1, at::DEVICE_STATUS, 1, 7);
     ring.add(&[(0x3_0000, 10, false)]);
     for stranger in [0, 2, 3, 700, 0xffff] {
         bench.legacy_write(1, at::QUEUE_NOTIFY, 2, stranger);
@@ -115,12 +115,12 @@ fn b14_an_isr_read_by_command_clears_it() {
     let mut bench = bench();
     let (_vf, ram) = bench.vf(0, 0x40000);
     let mut ring = bench.legacy_queue(1, 1, &ram, 0x1000);
-    bench.legacy_write(1, at::STATUS, 1, 7);
+    bench.legacy_write(1, at::DEVICE_STATUS, 1, 7);
     ring.add(&[(0x3_0000, 10, false)]);
     bench.legacy_write(1, at::QUEUE_NOTIFY, 2, 1);
     ring.wait();
-    eventually("the interrupt status shows", || (bench.reg(at::ISR, 1) == 1).then_some(()));
-    assert_eq!(bench.reg(at::ISR, 1), 0, "the read has cleared it");
+    eventually("the interrupt status shows", || (bench.reg(at::ISR_STATUS, 1) == 1).then_some(()));
+    assert_eq!(bench.reg(at::ISR_STATUS, 1), 0, "the read has cleared it");
 }
 
 #[test]
@@ -131,9 +131,9 @@ fn both_interfaces_are_one_device() {
     vf.region_write(2, 20, Width::B1, 3).unwrap();
     vf.region_write(2, 8, Width::B4, 1).unwrap();
     vf.region_write(2, 12, Width::B4, 1).unwrap();
-    assert_eq!(bench.reg(at::STATUS, 1), 3);
+    assert_eq!(bench.reg(at::DEVICE_STATUS, 1), 3);
     bench.legacy_write(1, at::DRIVER_FEATURES, 4, 1 << 5);
     assert_eq!(read(vf.as_ref(), 12, Width::B4), 0, "a legacy driver has no bits from 32 on");
-    bench.legacy_write(1, at::STATUS, 1, 0);
+    bench.legacy_write(1, at::DEVICE_STATUS, 1, 0);
     assert_eq!(read(vf.as_ref(), 20, Width::B1), 0);
 }

@@ -5,31 +5,7 @@
 use super::device::{VirtioDevice, feature, status};
 use super::queue::Setup;
 use crate::bus::Width;
-
-/// Bytes of the structure, with the administration virtqueue fields.
-pub(super) const COMMON_LEN: usize = 64;
-
-/// Offsets of the fields.
-mod at {
-    pub const DEVICE_FEATURE_SELECT: usize = 0;
-    pub const DEVICE_FEATURE: usize = 4;
-    pub const DRIVER_FEATURE_SELECT: usize = 8;
-    pub const DRIVER_FEATURE: usize = 12;
-    pub const CONFIG_VECTOR: usize = 16;
-    pub const NUM_QUEUES: usize = 18;
-    pub const STATUS: usize = 20;
-    pub const CONFIG_GENERATION: usize = 21;
-    pub const QUEUE_SELECT: usize = 22;
-    pub const QUEUE_SIZE: usize = 24;
-    pub const QUEUE_VECTOR: usize = 26;
-    pub const QUEUE_ENABLE: usize = 28;
-    pub const QUEUE_NOTIFY_OFF: usize = 30;
-    pub const QUEUE_DESC: usize = 32;
-    pub const QUEUE_DRIVER: usize = 40;
-    pub const QUEUE_DEVICE: usize = 48;
-    pub const ADMIN_QUEUE_INDEX: usize = 60;
-    pub const ADMIN_QUEUE_NUM: usize = 62;
-}
+use crate::spec::virtio::common as at;
 
 /// Bits `select * 32 ..` of `features`; 0 for words that do not exist.
 fn feature_word(features: u64, select: u32) -> u32 {
@@ -54,22 +30,25 @@ impl VirtioDevice {
         bytes.map_or(0, |bytes| bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
     }
 
-    fn common_image(&self) -> [u8; COMMON_LEN] {
-        let mut image = [0; COMMON_LEN];
-        let mut put = |offset: usize, bytes: &[u8]| image[offset..offset + bytes.len()].copy_from_slice(bytes);
+    fn common_image(&self) -> [u8; at::LEN] {
+        let mut image = [0; at::LEN];
+        let mut put = |offset: u64, bytes: &[u8]| {
+            let offset = offset as usize;
+            image[offset..offset + bytes.len()].copy_from_slice(bytes);
+        };
         let select = &self.modern;
         put(at::DEVICE_FEATURE_SELECT, &select.device_feature.to_le_bytes());
         put(at::DEVICE_FEATURE, &feature_word(self.offered(), select.device_feature).to_le_bytes());
         put(at::DRIVER_FEATURE_SELECT, &select.driver_feature.to_le_bytes());
         put(at::DRIVER_FEATURE, &feature_word(self.driver_features, select.driver_feature).to_le_bytes());
-        put(at::CONFIG_VECTOR, &self.config_vector.to_le_bytes());
+        put(at::CONFIG_MSIX_VECTOR, &self.config_vector.to_le_bytes());
         put(at::NUM_QUEUES, &self.data_queues().to_le_bytes());
-        put(at::STATUS, &[self.status]);
+        put(at::DEVICE_STATUS, &[self.status]);
         put(at::CONFIG_GENERATION, &[self.generation]);
         put(at::QUEUE_SELECT, &select.queue.to_le_bytes());
         if let Some(queue) = self.queues.get(usize::from(select.queue)) {
             put(at::QUEUE_SIZE, &queue.size.to_le_bytes());
-            put(at::QUEUE_VECTOR, &queue.vector.to_le_bytes());
+            put(at::QUEUE_MSIX_VECTOR, &queue.vector.to_le_bytes());
             put(at::QUEUE_ENABLE, &u16::from(queue.setup() == Setup::Modern).to_le_bytes());
             put(at::QUEUE_NOTIFY_OFF, &select.queue.to_le_bytes());
             put(at::QUEUE_DESC, &queue.addresses.desc.to_le_bytes());
@@ -95,7 +74,6 @@ impl VirtioDevice {
     /// Writes a field in its own width, or half of a 64-bit field. Other writes have no effect: the
     /// standard leaves no driver a reason for them.
     pub(super) fn common_write(&mut self, offset: u64, width: Width, value: u64) {
-        let Ok(offset) = usize::try_from(offset) else { return };
         match (offset, width) {
             (at::QUEUE_DESC..at::ADMIN_QUEUE_INDEX, Width::B4) => self.write_address(offset, value as u32),
             (at::QUEUE_DESC | at::QUEUE_DRIVER | at::QUEUE_DEVICE, Width::B8) => {
@@ -105,8 +83,8 @@ impl VirtioDevice {
             (at::DEVICE_FEATURE_SELECT, Width::B4) => self.modern.device_feature = value as u32,
             (at::DRIVER_FEATURE_SELECT, Width::B4) => self.modern.driver_feature = value as u32,
             (at::DRIVER_FEATURE, Width::B4) => self.write_features(value as u32),
-            (at::CONFIG_VECTOR, Width::B2) => self.config_vector = self.checked_vector(value as u16),
-            (at::STATUS, Width::B1) => self.write_status(value as u8),
+            (at::CONFIG_MSIX_VECTOR, Width::B2) => self.config_vector = self.checked_vector(value as u16),
+            (at::DEVICE_STATUS, Width::B1) => self.write_status(value as u8),
             (at::QUEUE_SELECT, Width::B2) => self.modern.queue = value as u16,
             (at::QUEUE_SIZE..at::QUEUE_NOTIFY_OFF, Width::B2) => self.write_queue(offset, value as u16),
             _ => {}
@@ -136,20 +114,20 @@ impl VirtioDevice {
         self.status = new;
     }
 
-    fn write_queue(&mut self, offset: usize, value: u16) {
+    fn write_queue(&mut self, offset: u64, value: u16) {
         let vector = self.checked_vector(value);
         let ready = self.status & status::FEATURES_OK != 0;
         let Some(queue) = self.queues.get_mut(usize::from(self.modern.queue)) else { return };
         match offset {
             at::QUEUE_SIZE => queue.set_size(value),
-            at::QUEUE_VECTOR => queue.vector = vector,
+            at::QUEUE_MSIX_VECTOR => queue.vector = vector,
             // Only 1 has a meaning; a queue is disabled by a reset.
             at::QUEUE_ENABLE if value == 1 && ready => queue.enable(),
             _ => {}
         }
     }
 
-    fn write_address(&mut self, offset: usize, value: u32) {
+    fn write_address(&mut self, offset: u64, value: u32) {
         let Some(queue) = self.queues.get_mut(usize::from(self.modern.queue)) else { return };
         if queue.setup() != Setup::Disabled {
             return;

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::layout::{MSIX_BAR, MSIX_BAR_SIZE, REGISTER_BAR, REGISTER_BAR_SIZE};
 use crate::bus::Width;
-use crate::pci::{ConfigError, ConfigSpace, capability::id};
+use crate::pci::{ConfigError, ConfigSpace};
+use crate::spec::pci::id;
 
 /// Offsets from the capability's header.
 mod at {

@@ -21,7 +21,6 @@ use vmm_sys_util::eventfd::EventFd;
 
 use self::middle::{Completion, Middle};
 use super::pf_caps::{self, VirtioStructures};
-use super::pf_common as common;
 use super::pf_error::PfCause;
 use super::sriov::SrIov;
 use crate::bus::Width;
@@ -30,6 +29,7 @@ use crate::function::{
     Bars, Configuration, Dma, DmaRegion, FunctionError, Interrupts, KickLink, Lifetime, Named, PciFunction, Region,
     Result,
 };
+use crate::spec::virtio::common;
 
 /// What goes wrong with one command.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,14 +19,11 @@ use thiserror::Error;
 use super::VfioFunction;
 use crate::contract::{Answer, Area, LegacyRegisters, NotifyAddress, RegisterError, Wait, Width};
 use crate::function::{Configuration, FunctionError, Named, Result as FunctionResult};
+use crate::spec::pci::{COMMAND, Command};
+use crate::spec::virtio::legacy;
 
 /// Modern device id of a network card (virtio 1.3, 5.1.1 and 4.1.2.1).
 const NET_DEVICE_ID: u16 = 0x1041;
-const COMMAND: u16 = 0x04;
-const COMMAND_IO: u32 = 1 << 0;
-/// Where device configuration begins without and with MSI-X on the host (`VIRTIO_PCI_CONFIG_OFF`).
-const CONFIG: u64 = 20;
-const CONFIG_WITH_MSIX: u64 = 24;
 /// First and longest pause before a busy device is asked again.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
@@ -98,7 +95,7 @@ impl Region for VfioFunction {
     }
 
     fn is_decoded(&self) -> FunctionResult<bool> {
-        Ok(self.config_read(COMMAND, Width::B2)? & COMMAND_IO != 0)
+        Ok(self.config_read(COMMAND, Width::B2)? & u32::from(Command::IO.bits()) != 0)
     }
 
     fn decode(&self) -> FunctionResult<()> {
@@ -138,7 +135,9 @@ impl OverVfioBar0 {
     /// Where a field is in the region now. The caller lets no change of the host's interrupts come
     /// between this and the access.
     fn place(&self, area: Area, offset: u8, width: Width) -> Result<u64, RegisterError> {
-        let config = if self.region.is_msix_enabled() { CONFIG_WITH_MSIX } else { CONFIG };
+        // `VIRTIO_PCI_CONFIG_OFF` of the kernel.
+        let msix = self.region.is_msix_enabled();
+        let config = u64::from(if msix { legacy::CONFIG_WITH_MSIX } else { legacy::CONFIG });
         let (start, end) = match area {
             Area::Common => (u64::from(offset), config),
             Area::Device => (config + u64::from(offset), self.region.size()),
@@ -241,7 +240,7 @@ impl LegacyRegisters for OverVfioBar0 {
 
     /// Behind the header as it is with the host's MSI-X on, where the region shows least.
     fn config_reach(&self) -> Option<u8> {
-        Some(self.region.size().saturating_sub(CONFIG_WITH_MSIX).try_into().unwrap_or(u8::MAX))
+        Some(self.region.size().saturating_sub(legacy::CONFIG_WITH_MSIX.into()).try_into().unwrap_or(u8::MAX))
     }
 }
 

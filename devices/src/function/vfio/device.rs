@@ -17,9 +17,8 @@ use super::info_chain::{RegionCaps, region_caps};
 use super::{Bdf, OpenError, ioctl};
 use crate::bus::Width;
 use crate::function::{FunctionError, KickLink, Region, Result};
+use crate::spec::pci::BAR0;
 
-/// Register of BAR `n`: BAR0 + 4 * n.
-const BAR0: u64 = 0x10;
 const BARS: usize = 6;
 /// Configuration space of a function without extended capabilities ends here.
 const CONVENTIONAL: u64 = 256;
@@ -85,7 +84,7 @@ impl Device {
             return Ok(None);
         }
         let mut register = [0; 4];
-        self.file.read_exact_at(&mut register, self.config_offset + BAR0 + 4 * index as u64)?;
+        self.file.read_exact_at(&mut register, self.config_offset + u64::from(BAR0) + 4 * index as u64)?;
         let register = u32::from_le_bytes(register);
         let is_io = register & 1 != 0;
         let region = Region {

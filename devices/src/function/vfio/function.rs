@@ -25,12 +25,10 @@ use crate::function::{
     Bars, Configuration, Dma, DmaRegion, FunctionError, Interrupts, IntxEvents, KickLink, Lifetime, MappableArea,
     Named, Region, Result,
 };
-use crate::pci::capability::id;
+use crate::spec::pci::id;
+use crate::spec::pci::{COMMAND, Command};
 
 const DEVICE_ID: u16 = 0x02;
-const COMMAND: u16 = 0x04;
-const COMMAND_IO: u32 = 1 << 0;
-const COMMAND_BUS_MASTER: u32 = 1 << 2;
 /// The variant driver whose region 0 is a legacy register space.
 pub(super) const LEGACY_DRIVER: &str = "virtio_vfio_pci";
 
@@ -147,7 +145,7 @@ impl VfioFunction {
     /// Switches bus mastering off, so that DMA ends.
     fn stop_dma(&self) -> Result<()> {
         let command = self.config_read(COMMAND, Width::B2)?;
-        self.config_write(COMMAND, Width::B2, command & !COMMAND_BUS_MASTER)
+        self.config_write(COMMAND, Width::B2, command & !u32::from(Command::BUS_MASTER.bits()))
     }
 
     fn dma_failed(&self, what: &'static str, error: DmaError) -> FunctionError {
@@ -169,7 +167,7 @@ impl Configuration for VfioFunction {
     }
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
         let decode_io = offset == COMMAND && self.is_legacy_apart();
-        self.device.config_write(offset, width, if decode_io { value | COMMAND_IO } else { value })
+        self.device.config_write(offset, width, if decode_io { value | u32::from(Command::IO.bits()) } else { value })
     }
 }
 

@@ -24,7 +24,7 @@ use crate::function::{
     Bars, Configuration, Dma, DmaRegion, FunctionError, Interrupts, IntxEvents, KickLink, Lifetime, MappableArea,
     Named, Region, Result, eventfds,
 };
-use crate::pci::CONFIG_SPACE_SIZE;
+use crate::spec::pci::CONFIG_SPACE_SIZE;
 
 /// How long a server may take for a request, unless told otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(5);

@@ -14,7 +14,9 @@ use super::{CONFIG_REGION, irqs};
 use crate::bus::Width;
 use crate::function::capabilities::CapabilityList;
 use crate::function::{Configuration, MappableArea, Region, Result as FunctionResult};
-use crate::pci::{CONFIG_SPACE_SIZE, capability::id};
+use crate::spec::pci::BAR0;
+use crate::spec::pci::CONFIG_SPACE_SIZE;
+use crate::spec::pci::id;
 
 /// Room for a reply to GET_REGION_INFO, with its capabilities.
 const REGION_ROOM: u32 = 4096;
@@ -22,8 +24,6 @@ const PAGE: u64 = 4096;
 const DEVICE_IS_PCI: u32 = 2;
 /// A PCI function can have no more vectors of MSI-X.
 const MAX_VECTORS: u32 = 2048;
-/// BAR registers begin here.
-const BAR0: u16 = 0x10;
 
 /// One BAR.
 #[derive(Default)]

@@ -19,7 +19,7 @@ use super::wire::{
 use super::{CONFIG_REGION, REGIONS, errno};
 use crate::bus::Width;
 use crate::function::{MappableArea, PciFunction};
-use crate::pci::CONFIG_SPACE_SIZE;
+use crate::spec::pci::CONFIG_SPACE_SIZE;
 
 /// A message that has begun must be complete within this, and a reply taken.
 const PATIENCE: Duration = Duration::from_secs(10);

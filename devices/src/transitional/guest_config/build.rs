@@ -6,8 +6,8 @@
 
 use super::vf::{MsixLocation, VfInfo};
 use crate::function::PciFunction;
-use crate::pci::capability::id;
 use crate::pci::{BAR_COUNT, BarKind, ConfigSpace, MsixLayout};
+use crate::spec::pci::id;
 use crate::transitional::layout::identity::DeviceType;
 use crate::transitional::settings::{Interface, TransitionalError};
 

@@ -6,7 +6,7 @@
 use crate::bus::Width;
 use crate::function::capabilities::{self, Capability, CapabilityList};
 use crate::function::{FunctionError, PciFunction};
-use crate::pci::capability::id;
+use crate::spec::pci::id;
 use crate::transitional::kicks::queue_set::MAX_QUEUES;
 use crate::transitional::layout::identity::{DeviceType, VIRTIO_VENDOR_ID};
 

@@ -3,7 +3,8 @@
 use super::*;
 use crate::contract::mock::MockMsi;
 use crate::contract::platform::IrqLine;
-use crate::pci::{Command, ConfigSpace, MsixLayout, capability::id};
+use crate::pci::{Command, ConfigSpace, MsixLayout};
+use crate::spec::pci::id;
 use crate::transitional::layout::identity::DeviceType;
 use crate::transitional::tests::bench::{Below, Setup as Made, refused};
 

@@ -11,9 +11,9 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::doorbell::Doorbell;
 use super::queue_set::QueueSet;
-use crate::contract::QUEUE_NOTIFY;
 use crate::contract::platform::PortEvents;
 use crate::function::KickLink;
+use crate::spec::virtio::legacy::QUEUE_NOTIFY;
 
 /// A link that works.
 struct Live {

@@ -8,9 +8,8 @@
 use serde::Serialize;
 
 use crate::pci::Identity;
+pub use crate::spec::virtio::VENDOR_ID as VIRTIO_VENDOR_ID;
 
-/// Vendor id of virtio functions, and subsystem vendor id of transitional ones.
-pub const VIRTIO_VENDOR_ID: u16 = 0x1af4;
 /// A modern function has device id 0x1040 + virtio device type.
 const MODERN_BASE: u16 = 0x1040;
 

@@ -23,22 +23,22 @@ use serde::{Deserialize, Serialize};
 
 use super::config_cache::{ConfigCache, ConfigState};
 use super::events::{Event, Fate};
+pub use crate::spec::virtio::NO_VECTOR;
+use crate::spec::virtio::status;
 use crate::transitional::kicks::queue_set::MAX_QUEUES;
 use crate::transitional::layout::decode::Register;
 use crate::transitional::layout::identity::DeviceType;
 
 /// Status bit: a driver is there.
-pub const STATUS_DRIVER: u8 = 0x02;
+pub const STATUS_DRIVER: u8 = status::DRIVER;
 /// Status bit: the driver is ready.
-pub const STATUS_DRIVER_OK: u8 = 0x04;
+pub const STATUS_DRIVER_OK: u8 = status::DRIVER_OK;
 /// FEATURES_OK and DEVICE_NEEDS_RESET: not part of legacy, never forwarded. Hardware built for the
 /// modern interface might act on them.
-pub const STATUS_MODERN: u8 = 0x08 | 0x40;
-/// "No vector" in a vector register.
-pub const NO_VECTOR: u16 = 0xffff;
+pub const STATUS_MODERN: u8 = status::FEATURES_OK | status::NEEDS_RESET;
 
 /// Status bits that legacy has: ACKNOWLEDGE, DRIVER, DRIVER_OK, FAILED. A device may drop others.
-const STATUS_LEGACY: u8 = 0x87;
+const STATUS_LEGACY: u8 = status::LEGACY;
 
 /// One register.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,7 +19,8 @@ pub mod events;
 
 use std::sync::Arc;
 
-use crate::contract::{Area, QUEUE_NOTIFY, Width};
+use crate::contract::{Area, Width};
+use crate::spec::virtio::legacy::QUEUE_NOTIFY;
 use crate::transitional::below::back_end::BackEnd;
 use crate::transitional::layout::decode::{Direction, Layout, Register, Target};
 use cache::{RegisterCache, STATUS_DRIVER_OK, STATUS_MODERN};

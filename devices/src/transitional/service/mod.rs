@@ -25,10 +25,9 @@ use super::telemetry::trace::ResetKind;
 use crate::contract::{RegisterError, Wait, Width};
 use crate::function::{FunctionError, PciFunction};
 use crate::pci::Command;
+use crate::spec::pci::COMMAND;
 use bus_master::BusMaster;
 
-/// COMMAND of the VF.
-const COMMAND: u16 = 0x04;
 const STATUS: u8 = Register::Status.offset();
 /// First and longest pause between two looks at the status.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);

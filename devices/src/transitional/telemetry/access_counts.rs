@@ -4,7 +4,8 @@
 use serde::Serialize;
 
 use super::counter::Counter;
-use crate::contract::{Area, ISR_STATUS, QUEUE_NOTIFY, REGISTER_NAMES, register_index};
+use crate::contract::{Area, REGISTER_NAMES, register_index};
+use crate::spec::virtio::legacy::{ISR_STATUS, QUEUE_NOTIFY};
 use crate::transitional::layout::decode::{Direction, Target};
 
 /// Registers, and what is none.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use devices::bus::Width;
 use devices::function::capabilities::CapabilityList;
-use devices::pci::capability::id;
+use devices::spec::pci::id;
 
 /// What others see.
 const SEEN_BY_ALL: usize = 64;

@@ -16,6 +16,7 @@ use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, NotifyAddress, RegisterError, Wait};
 use devices::function::PciFunction;
 use devices::function::vfio::{Bdf, DmaSpace, OpenOptions, VfToken, VfioFunction};
+use devices::spec::virtio::legacy::{QUEUE_SELECT, QUEUE_SIZE};
 use devices::transitional::MAX_QUEUES;
 
 use super::ProbeRequest;
@@ -24,9 +25,6 @@ use super::early;
 
 /// How long starting a PF, and all that is asked of it, may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
-/// Legacy registers of the common configuration (virtio 1.3, 4.1.4.10).
-const QUEUE_SIZE: u8 = 12;
-const QUEUE_SELECT: u8 = 14;
 /// The longest queues that firmware of guests takes: MAX_QUEUE_NUM of SeaBIOS, and of iPXE.
 const SEABIOS: u32 = 128;
 const IPXE: u32 = 256;

@@ -13,6 +13,9 @@ use devices::admin::{AdminChannel, OverAdmin, PfDriver};
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, NotifyAddress, Wait};
 use devices::function::{DmaRegion, PciFunction};
+use devices::spec::pci::COMMAND;
+use devices::spec::virtio::legacy::{DEVICE_STATUS, QUEUE_ADDRESS, QUEUE_NOTIFY, QUEUE_SELECT, QUEUE_SIZE};
+use devices::spec::virtio::status;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
 use super::checks::{Checks, chain};
@@ -21,19 +24,12 @@ use super::checks::{Checks, chain};
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// PCI registers, and COMMAND as a driver needs it: memory decoding, bus mastering, no INTx.
-const COMMAND: u16 = 0x04;
 const RUNNING: u32 = 0x406;
 const QUIET: u32 = 0x402;
 
-/// Legacy registers (virtio 1.3, 4.1.4.10) and status bits.
-const QUEUE_ADDRESS: u8 = 8;
-const QUEUE_SIZE: u8 = 12;
-const QUEUE_SELECT: u8 = 14;
-const QUEUE_NOTIFY: u8 = 16;
-const STATUS: u8 = 18;
-const DRIVER: u32 = 0x03;
-const DRIVER_OK: u32 = 0x07;
+/// What the driver writes to device_status, before and with its announcement.
+const DRIVER: u32 = (status::ACKNOWLEDGE | status::DRIVER) as u32;
+const DRIVER_OK: u32 = DRIVER | status::DRIVER_OK as u32;
 
 /// Memory for the VF: header, sector and status byte of a request, and the queue behind them.
 const MEMORY: u64 = 0x10_0000;
@@ -127,7 +123,7 @@ impl Disk<'_> {
 
     fn run(&self) -> Result<Found, Failure> {
         self.vf.config_write(COMMAND, Width::B2, RUNNING).map_err(text)?;
-        self.write(STATUS, Width::B1, DRIVER)?;
+        self.write(DEVICE_STATUS, Width::B1, DRIVER)?;
         self.write(QUEUE_SELECT, Width::B2, 0)?;
         let size = u16::try_from(self.read(QUEUE_SIZE, Width::B2)?).map_err(text)?;
         if !size.is_power_of_two() {
@@ -148,7 +144,7 @@ impl Disk<'_> {
         if ring.is_used_within(PATIENCE)? {
             return Ok(Found::Serves);
         }
-        self.write(STATUS, Width::B1, DRIVER_OK)?;
+        self.write(DEVICE_STATUS, Width::B1, DRIVER_OK)?;
         self.kick()?;
         Ok(if ring.is_used_within(PATIENCE)? { Found::Ignores } else { Found::NeverAnswers })
     }
@@ -165,7 +161,7 @@ impl Disk<'_> {
     /// No DMA any more, and a device as after power-on. What fails here, failed before.
     fn end(&self) {
         let _ = self.vf.config_write(COMMAND, Width::B2, QUIET);
-        let _ = self.write(STATUS, Width::B1, 0);
+        let _ = self.write(DEVICE_STATUS, Width::B1, 0);
         let _ = self.vf.reset();
     }
 }
