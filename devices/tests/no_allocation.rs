@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use devices::admin::wire::NotifyEntry;
-use devices::admin::{AdminChannel, OverAdmin, PfDriver};
+use devices::admin::{AdminChannel, AdminRegisters, PfDriver};
 use devices::bus::{Access, Width};
 use devices::contract::Wait;
 use devices::contract::mock::{MockLine, MockMsi};
@@ -93,7 +93,7 @@ impl Guest {
         };
         let notify = driver.notify_info(member, size, &wait).unwrap();
         assert!(!notify.is_empty());
-        let registers = Arc::new(OverAdmin::new(Arc::clone(&driver) as Arc<dyn AdminChannel>, member, notify));
+        let registers = Arc::new(AdminRegisters::new(Arc::clone(&driver) as Arc<dyn AdminChannel>, member, notify));
         let config = TransitionalConfig {
             shadow: false,
             deadline: PATIENCE,

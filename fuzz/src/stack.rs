@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use devices::admin::wire::NotifyEntry;
-use devices::admin::{AdminChannel, OverAdmin, PfDriver};
+use devices::admin::{AdminChannel, AdminRegisters, PfDriver};
 use devices::bus::Width;
 use devices::contract::mock::{MockLine, MockMsi, MockPorts};
 use devices::contract::{LegacyRegisters, NotifyAddress, Wait};
@@ -100,7 +100,7 @@ pub struct Guest {
     pub memory: GuestMemoryMmap<()>,
     /// What makes INTx of MSI-X.
     pub events: EventManager<devices::transitional::InterruptPump>,
-    registers: Arc<OverAdmin>,
+    registers: Arc<AdminRegisters>,
     vf: Arc<dyn PciFunction>,
 }
 
@@ -139,7 +139,7 @@ impl Guest {
             _ => host.notify[0][usize::from(member.get()) - 1],
         };
         let channel: Arc<dyn AdminChannel> = host.driver.channel();
-        let registers = Arc::new(OverAdmin::new(channel, member, address));
+        let registers = Arc::new(AdminRegisters::new(channel, member, address));
         let (line, ports) = (Arc::new(MockLine::default()), Arc::new(MockPorts::default()));
         let parts = Parts {
             vf: vf.clone(),

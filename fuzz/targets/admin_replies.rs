@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use devices::admin::{AdminChannel, AdminError, Command, OverAdmin, PfDriver};
+use devices::admin::{AdminChannel, AdminError, AdminRegisters, Command, PfDriver};
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, Wait};
 use fuzz::hostile_pf::{Answer, HostilePf};
@@ -70,7 +70,7 @@ fn step(device: &HostilePf, driver: &PfDriver, script: &mut Script<'_>) {
         }
         7 => {
             device.expect(Answer::new(script));
-            let registers = OverAdmin::new(driver.channel(), NonZeroU16::MIN, None);
+            let registers = AdminRegisters::new(driver.channel(), NonZeroU16::MIN, None);
             let (area, offset) = (if script.flag() { Area::Device } else { Area::Common }, script.u8());
             let _ = registers.write(area, offset, script.width(), script.u32(), &wait(&cancelled));
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use devices::admin::{AdminChannel, OverAdmin, PfDriver};
+use devices::admin::{AdminChannel, AdminRegisters, PfDriver};
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, Wait};
 use devices::function::vfio_user::VfioUserFunction;
@@ -134,7 +134,7 @@ fn our_pf_driver_drives_it_through_the_sockets_and_the_report_tells() {
     driver.negotiate_commands(&wait).unwrap();
     assert!(driver.supports_legacy());
     let channel: Arc<dyn AdminChannel> = driver.channel();
-    let registers = OverAdmin::new(channel, NonZeroU16::new(2).unwrap(), None);
+    let registers = AdminRegisters::new(channel, NonZeroU16::new(2).unwrap(), None);
     let mac = [0, 5].map(|at| registers.read(Area::Device, at, Width::B1, &wait).unwrap());
     assert_eq!(mac, [2, 1]);
     registers.write(Area::Common, 18, Width::B1, 3, &wait).unwrap();

@@ -11,19 +11,19 @@
 //! | `watchdog` | notices a lost PF, has it started over, and tells who uses its VFs |
 //! | `notify` | which notify addresses of a device can be used |
 //! | `faulty` | a PF that misbehaves on demand, for tests |
-//! | `over_admin`, `stats` | a VF's legacy registers over a channel, and their statistics |
+//! | `admin_registers`, `stats` | a VF's legacy registers over a channel, and their statistics |
 //!
 //! The wire format is pure. The PF driver touches its function only through
 //! [`crate::function::PciFunction`] and never learns whether that is hardware.
 #![forbid(unsafe_code)]
 
+mod admin_registers;
 mod backoff;
 mod channel;
 mod dma;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod notify;
-mod over_admin;
 mod pf;
 mod pf_caps;
 mod pf_common;
@@ -45,9 +45,9 @@ mod scripted_pf;
 mod scripts;
 
 pub use crate::spec::admin as opcode;
+pub use admin_registers::AdminRegisters;
 pub use channel::{AdminChannel, AdminError, Command};
 pub use notify::usable_addresses;
-pub use over_admin::OverAdmin;
 pub use pf::{Negotiation, PfDriver};
 pub use pf_error::{PfCause, PfError};
 pub use pf_log::{PfLog, PfLoss, PfReport};

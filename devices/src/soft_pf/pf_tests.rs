@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::super::testing::{Bench, PATIENCE, Ram, device_config, disk, enable_function, kick, modern_queue, read};
 use super::super::{SoftPf, VfSpec};
 use super::*;
-use crate::admin::{AdminChannel, OverAdmin, PfDriver};
+use crate::admin::{AdminChannel, AdminRegisters, PfDriver};
 use crate::contract::{Area, LegacyRegisters, NotifyAddress, Wait};
 use crate::function::{FunctionError, PciFunction};
 
@@ -241,7 +241,7 @@ fn the_real_pf_driver_drives_it() {
     driver.negotiate_commands(&wait).unwrap();
     assert!(driver.supports_legacy());
     let channel: Arc<dyn AdminChannel> = driver.clone();
-    let disk = OverAdmin::new(channel, NonZeroU16::new(2).unwrap(), None);
+    let disk = AdminRegisters::new(channel, NonZeroU16::new(2).unwrap(), None);
     disk.write(Area::Common, 18, Width::B1, 3, &wait).unwrap();
     assert_eq!(disk.read(Area::Common, 18, Width::B1, &wait), Ok(3));
     assert_eq!(disk.read(Area::Common, 12, Width::B2, &wait), Ok(128));

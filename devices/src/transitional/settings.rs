@@ -42,10 +42,10 @@ pub enum Interface {
 /// How kicks get to the VF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NotifyMode {
-    /// Without an exit where that can be had, else with one.
+    /// Without an exit where the platform and the VF can, else with one.
     #[default]
     Auto,
-    /// Without an exit; refuses to start where nothing for it is there. A queue whose ioeventfd
+    /// Without an exit; the function does not start where that is impossible. A queue whose ioeventfd
     /// fails later still works, by exits.
     Ioeventfd,
     /// With an exit each.

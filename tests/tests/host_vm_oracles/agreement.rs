@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use devices::admin::{AdminChannel, OverAdmin, PfDriver};
+use devices::admin::{AdminChannel, AdminRegisters, PfDriver};
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, Wait};
-use devices::function::vfio::{DmaSpace, OpenOptions, OverVfioBar0, VfToken, VfioFunction};
+use devices::function::vfio::{DmaSpace, OpenOptions, VfToken, VfioBar0Registers, VfioFunction};
 use devices::function::{Bars, Configuration, Interrupts, PciFunction};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -119,10 +119,10 @@ fn by_the_kernel() -> Outcome<Vec<(&'static str, bool, Vec<Seen>)>> {
         seen.push(("BAR 0 of virtio_vfio_pci", msix, through_region(&function, msix)));
     }
     set_msix(&function, false)?;
-    let registers = OverVfioBar0::new(&function, Vec::new()).map_err(text)?;
+    let registers = VfioBar0Registers::new(&function, Vec::new()).map_err(text)?;
     for msix in [false, true] {
         set_msix(&function, msix)?;
-        seen.push(("OverVfioBar0", msix, through_registers(&registers, msix)));
+        seen.push(("VfioBar0Registers", msix, through_registers(&registers, msix)));
     }
     drop(registers);
     drop(function);
@@ -151,11 +151,11 @@ fn by_us() -> Outcome<Vec<(&'static str, bool, Vec<Seen>)>> {
     let wait = Wait { deadline: Instant::now() + PATIENCE, cancelled: &cancelled };
     driver.negotiate_commands(&wait).map_err(text)?;
     let channel: Arc<dyn AdminChannel> = driver.channel();
-    let registers = OverAdmin::new(channel, NonZeroU16::MIN, None);
+    let registers = AdminRegisters::new(channel, NonZeroU16::MIN, None);
     let mut seen = Vec::new();
     for msix in [false, true] {
         set_msix(&member, msix)?;
-        seen.push(("OverAdmin", msix, through_registers(&registers, msix)));
+        seen.push(("AdminRegisters", msix, through_registers(&registers, msix)));
     }
     drop((registers, member));
     driver.stop().map_err(text)?;
@@ -176,11 +176,11 @@ pub(crate) fn agrees() -> Outcome {
             for ((access, seen), expected) in script(*msix).iter().zip(seen).zip(expected) {
                 check(
                     seen == expected,
-                    format!("{access:x?}, MSI-X {msix}: {what} {seen:x?}, OverAdmin {expected:x?}"),
+                    format!("{access:x?}, MSI-X {msix}: {what} {seen:x?}, AdminRegisters {expected:x?}"),
                 )?;
             }
         }
-        println!("{} accesses, MSI-X {msix}: {} ways agree with OverAdmin", expected.len(), kernel.len() / 2);
+        println!("{} accesses, MSI-X {msix}: {} ways agree with AdminRegisters", expected.len(), kernel.len() / 2);
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ const TESTS: &[Test] = &[
     ("net_vfs_come_and_go_through_sysfs", PF, linux::vfs_come_and_go),
     ("net_pf_is_a_network_card", PF, linux::pf_pings),
     ("net_vfs_are_network_cards", PF, linux::vfs_ping),
-    ("net_virtio_vfio_pci_agrees_with_over_admin", PF, agreement::agrees),
+    ("net_virtio_vfio_pci_agrees_with_admin_registers", PF, agreement::agrees),
     ("net_report_has_what_linux_asked_for", REPORT, report::net),
     ("blk_linux_negotiates_admin_vq_and_sriov", PF, linux::negotiates),
     ("blk_vfs_come_and_go_through_sysfs", PF, linux::vfs_come_and_go),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, RegisterError, Wait};
-use devices::function::vfio::{DmaSpace, Mode, OverVfioBar0, VfioFunction};
+use devices::function::vfio::{DmaSpace, Mode, VfioBar0Registers, VfioFunction};
 use devices::function::{Bars, Configuration, Interrupts, Lifetime};
 
 use crate::disk::{chain, event};
@@ -25,7 +25,7 @@ const FEATURE_MAC: u32 = 1 << 5;
 const FEATURE_STATUS: u32 = 1 << 16;
 
 struct Registers {
-    registers: OverVfioBar0,
+    registers: VfioBar0Registers,
     never: AtomicBool,
 }
 
@@ -67,7 +67,7 @@ pub fn registers(mode: Mode) -> Outcome {
     let off = function.region_read(0, STATUS.into(), Width::B1);
     check(off.is_err(), "the kernel takes accesses without I/O decoding")?;
 
-    let registers = OverVfioBar0::new(&function, Vec::new()).map_err(|error| chain(&error))?;
+    let registers = VfioBar0Registers::new(&function, Vec::new()).map_err(|error| chain(&error))?;
     let registers = Registers { registers, never: AtomicBool::new(false) };
     check(read_id()? == 0x1041_1af4 && function.region(0).is_none(), "the VF does not look like one")?;
     // As the transitional function writes COMMAND, which knows nothing of I/O decoding below.
@@ -118,7 +118,7 @@ fn layout(function: &VfioFunction, registers: &Registers) -> Outcome {
 /// What the device refuses comes as such, and no access is lost in the kernel.
 pub fn refusals() -> Outcome {
     let function = Arc::new(open(&DmaSpace::new(None), &options("legacy", Mode::Group)?)?);
-    let registers = OverVfioBar0::new(&function, Vec::new()).map_err(|error| chain(&error))?;
+    let registers = VfioBar0Registers::new(&function, Vec::new()).map_err(|error| chain(&error))?;
     let registers = Registers { registers, never: AtomicBool::new(false) };
     // Across two fields: the device must fail it.
     let across = registers.registers.read(Area::Common, 17, Width::B2, &registers.wait());

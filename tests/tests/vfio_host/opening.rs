@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use devices::function::vfio::{Bar0Error, DmaSpace, HostPaths, Mode, OpenError, OverVfioBar0, preflight};
+use devices::function::vfio::{Bar0Error, DmaSpace, HostPaths, Mode, OpenError, VfioBar0Registers, preflight};
 use devices::function::{Bars, Dma};
 use vm_memory::{GuestAddress, GuestRegionMmap};
 
@@ -272,7 +272,7 @@ pub fn nothing_left() -> Outcome {
 /// Without a PF that has the commands, `virtio_vfio_pci` is plain vfio-pci.
 pub fn no_legacy_region() -> Outcome {
     let function = Arc::new(open(&space(), &options("disk", Mode::Group)?)?);
-    let error = OverVfioBar0::new(&function, Vec::new()).err().ok_or("legacy registers of a disk on vfio-pci")?;
+    let error = VfioBar0Registers::new(&function, Vec::new()).err().ok_or("legacy registers of a disk on vfio-pci")?;
     check(matches!(error, Bar0Error::Driver { .. }), &error)?;
     check(function.region(4).is_some(), "the function changed")
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use devices::admin::{AdminChannel, OverAdmin, PfDriver};
+use devices::admin::{AdminChannel, AdminRegisters, PfDriver};
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, NotifyAddress, Wait};
 use devices::function::vfio::sysfs::Sysfs;
@@ -40,7 +40,7 @@ pub fn registers(mode: Mode) -> Outcome {
     };
 
     let driver = Arc::new(driver);
-    let registers = OverAdmin::new(Arc::clone(&driver) as Arc<dyn AdminChannel>, member, notify);
+    let registers = AdminRegisters::new(Arc::clone(&driver) as Arc<dyn AdminChannel>, member, notify);
     let fail = |error: devices::contract::RegisterError| chain(&error);
     for status in [0, 1, 3] {
         registers.write(Area::Common, STATUS, Width::B1, status, &wait).map_err(fail)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use devices::admin::{OverAdmin, PfDriver};
+use devices::admin::{AdminRegisters, PfDriver};
 use devices::bus::{Access, Width};
 use devices::contract::Wait;
 use devices::contract::mock::MockMsi;
@@ -36,7 +36,7 @@ impl TestDevice {
         config.shadow = false;
         let parts = Parts {
             vf: pf.vf(0).unwrap(),
-            registers: Arc::new(OverAdmin::new(driver.channel(), NonZeroU16::MIN, [])),
+            registers: Arc::new(AdminRegisters::new(driver.channel(), NonZeroU16::MIN, [])),
             msi: Arc::new(MockMsi::default()),
             port_events: None,
             irq_line: None,

@@ -104,19 +104,22 @@ impl Region for VfioFunction {
 }
 
 /// The legacy registers of a VF on `virtio_vfio_pci`.
-pub struct OverVfioBar0 {
+pub struct VfioBar0Registers {
     region: Arc<dyn Region>,
     name: String,
     notify: Vec<NotifyAddress>,
 }
 
-impl fmt::Debug for OverVfioBar0 {
+impl fmt::Debug for VfioBar0Registers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OverVfioBar0").field("name", &self.name).field("notify", &self.notify).finish_non_exhaustive()
+        f.debug_struct("VfioBar0Registers")
+            .field("name", &self.name)
+            .field("notify", &self.notify)
+            .finish_non_exhaustive()
     }
 }
 
-impl OverVfioBar0 {
+impl VfioBar0Registers {
     /// Takes region 0 of `function`, which from now on looks like the VF that it is: no BAR 0, and a
     /// modern device id.
     ///
@@ -223,7 +226,7 @@ fn explain(error: FunctionError) -> RegisterError {
     }
 }
 
-impl LegacyRegisters for OverVfioBar0 {
+impl LegacyRegisters for VfioBar0Registers {
     fn read(&self, area: Area, offset: u8, width: Width, wait: &Wait<'_>) -> Result<u32, RegisterError> {
         let place = self.place(area, offset, width)?;
         self.access(wait, || self.region.read(place, width)).map(|value| value as u32)

@@ -66,7 +66,7 @@ impl Region for Kernel {
 
 struct Bench {
     kernel: Arc<Kernel>,
-    registers: OverVfioBar0,
+    registers: VfioBar0Registers,
     cancelled: AtomicBool,
 }
 
@@ -74,7 +74,7 @@ impl Bench {
     fn new(msix: bool) -> Self {
         let kernel = Arc::new(Kernel::default());
         *kernel.state.lock().unwrap() = State { msix, decoded: true, ..State::default() };
-        let registers = OverVfioBar0 { region: kernel.clone(), name: "vf".into(), notify: Vec::new() };
+        let registers = VfioBar0Registers { region: kernel.clone(), name: "vf".into(), notify: Vec::new() };
         Self { kernel, registers, cancelled: AtomicBool::new(false) }
     }
 

@@ -117,7 +117,7 @@ impl VfioFunction {
         self.config_write(COMMAND, Width::B2, self.config_read(COMMAND, Width::B2)?)
     }
 
-    /// The legacy region, for [`super::OverVfioBar0`].
+    /// The legacy region, for [`super::VfioBar0Registers`].
     pub(super) fn legacy_read(&self, offset: u64, width: Width) -> Result<u64> {
         self.device.region_read(0, offset, width)
     }

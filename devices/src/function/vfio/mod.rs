@@ -18,7 +18,7 @@
 //! | `device` | an open device: regions and configuration space | no |
 //! | `interrupts` | INTx, MSI, MSI-X, and the events of the device itself | no |
 //! | `function` | [`VfioFunction`] | no |
-//! | `bar0` | [`OverVfioBar0`]: the legacy registers that `virtio_vfio_pci` offers | no |
+//! | `bar0` | [`VfioBar0Registers`]: the legacy registers that `virtio_vfio_pci` offers | no |
 
 mod attachment;
 mod bar0;
@@ -41,7 +41,7 @@ mod preflight;
 pub mod sysfs;
 mod token;
 
-pub use bar0::{Bar0Error, OverVfioBar0};
+pub use bar0::{Bar0Error, VfioBar0Registers};
 pub use bdf::{Bdf, BdfError};
 pub use dma::{DmaProgress, DmaSpace};
 pub use dma_error::DmaError;

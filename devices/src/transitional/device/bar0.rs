@@ -16,7 +16,7 @@ impl TransitionalDevice {
         let stats = self.back_end.stats();
         stats.reads.add();
         // Below the device configuration MSI-X decides nothing, so what needs no register access
-        // gets by without the lock.
+        // is answered without the lock.
         if offset < CONFIG_START {
             let target = self.registers.decode(offset, width, Direction::Read, false);
             let answer = match target {

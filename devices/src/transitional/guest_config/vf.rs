@@ -7,8 +7,8 @@ use crate::bus::Width;
 use crate::function::capabilities::{self, Capability, CapabilityList};
 use crate::function::{FunctionError, PciFunction};
 use crate::spec::pci::id;
-use crate::transitional::kicks::queue_set::MAX_QUEUES;
 use crate::transitional::layout::identity::{DeviceType, VIRTIO_VENDOR_ID};
+use crate::transitional::layout::queue_set::MAX_QUEUES;
 
 const DEVICE_ID: u16 = 0x02;
 /// Last place for the 12 bytes of an MSI-X capability.

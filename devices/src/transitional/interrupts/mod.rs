@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::below::back_end::BackEnd;
 use super::guest_config::space::GuestConfig;
-use super::kicks::queue_set::QueueSet;
+use super::layout::queue_set::QueueSet;
 use crate::bus::Width;
 use crate::function::PciFunction;
 use crate::pci::{MSIX_CONTROL_OFFSET, Msix, MsixState};

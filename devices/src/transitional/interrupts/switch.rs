@@ -6,11 +6,11 @@ use super::{InterruptState, Interrupts, Selection, Setup, VfMsix};
 use crate::bus::Width;
 use crate::contract::Area;
 use crate::pci::{Msix, MsixChange};
+use crate::spec::virtio::NO_VECTOR;
 use crate::transitional::below::back_end::Denied;
 use crate::transitional::guest_config::space::ISR_QUEUE;
-use crate::transitional::kicks::queue_set::QueueSet;
 use crate::transitional::layout::decode::Register;
-use crate::transitional::registers::cache::NO_VECTOR;
+use crate::transitional::layout::queue_set::QueueSet;
 
 impl Interrupts {
     /// While the guest has INTx: gives `queue`, which is selected, a hidden vector, which the device has before
@@ -127,8 +127,8 @@ impl Interrupts {
     }
 
     /// The guest switched MSI-X off. Queues that are set up get their hidden vectors, and one
-    /// interrupt is raised that perhaps nothing is behind: a signal may have got lost in the switch,
-    /// and a driver that finds nothing to do is none the worse.
+    /// interrupt is raised in case a signal was lost in the switch. A driver that finds nothing to do
+    /// ignores it.
     fn guest_msix_off(&self, state: &mut InterruptState, setup: &Setup) -> Selection {
         state.guest_msix = false;
         self.guest_config.set_intx_active(true);

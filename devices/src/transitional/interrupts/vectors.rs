@@ -12,7 +12,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use crate::function::eventfds;
 use crate::transitional::below::back_end::BackEnd;
 use crate::transitional::guest_config::space::{GuestConfig, ISR_CONFIG, ISR_QUEUE};
-use crate::transitional::kicks::queue_set::MAX_QUEUES;
+use crate::transitional::layout::queue_set::MAX_QUEUES;
 use crate::transitional::telemetry::stats::Stats;
 use crate::transitional::telemetry::trace::DeviceTrace;
 

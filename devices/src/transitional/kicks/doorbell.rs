@@ -30,7 +30,7 @@ impl Doorbell {
         addresses.iter().find_map(|address| Self::at(*address, vf, owner))
     }
 
-    /// An address in the PF's BAR needs the PF, and an address outside its BAR is nobody's.
+    /// An address in the PF's BAR needs the PF. An address outside its BAR is ignored.
     fn at(address: NotifyAddress, vf: &Arc<dyn PciFunction>, owner: Option<&Arc<dyn PciFunction>>) -> Option<Self> {
         let (function, bar, offset, of_owner) = match address {
             NotifyAddress::Member { bar, offset } => (vf, bar, offset, false),

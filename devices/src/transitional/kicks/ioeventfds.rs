@@ -10,10 +10,10 @@ use std::sync::Arc;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::doorbell::Doorbell;
-use super::queue_set::QueueSet;
 use crate::contract::platform::PortEvents;
 use crate::function::KickLink;
 use crate::spec::virtio::legacy::QUEUE_NOTIFY;
+use crate::transitional::layout::queue_set::QueueSet;
 
 /// A link that works.
 struct Live {

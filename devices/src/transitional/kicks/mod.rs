@@ -9,12 +9,10 @@
 //! | `doorbell` | where kicks are stored |
 //! | `ioeventfds` | kicks without an exit |
 //! | `early` | which kick before DRIVER_OK starts the device |
-//! | `queue_set` | queue indices, read and changed without a lock |
 
 mod doorbell;
 mod early;
 mod ioeventfds;
-pub mod queue_set;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,13 +21,13 @@ use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 
 use super::below::fault::Faults;
+use super::layout::queue_set::QueueSet;
 use super::telemetry::stats::Stats;
 use crate::contract::NotifyAddress;
 use crate::contract::platform::PortEvents;
 use crate::function::PciFunction;
 use doorbell::Doorbell;
 use ioeventfds::{IoeventfdCounts, Ioeventfds};
-use queue_set::QueueSet;
 
 pub use early::StartAt;
 

@@ -5,3 +5,4 @@ pub mod decode;
 pub mod features;
 pub mod fields;
 pub mod identity;
+pub mod queue_set;

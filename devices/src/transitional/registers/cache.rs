@@ -23,11 +23,10 @@ use serde::{Deserialize, Serialize};
 
 use super::config_cache::{ConfigCache, ConfigState};
 use super::events::{Event, Fate};
-pub use crate::spec::virtio::NO_VECTOR;
 use crate::spec::virtio::status;
-use crate::transitional::kicks::queue_set::MAX_QUEUES;
 use crate::transitional::layout::decode::Register;
 use crate::transitional::layout::identity::DeviceType;
+use crate::transitional::layout::queue_set::MAX_QUEUES;
 
 /// Status bit: a driver is there.
 pub const STATUS_DRIVER: u8 = status::DRIVER;

@@ -13,7 +13,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use crate::admin::faulty::FaultyPf;
 use crate::admin::wire::NotifyEntry;
-use crate::admin::{AdminChannel, OverAdmin, PfDriver, PfHealth, PfWatchdog, WatchedVf};
+use crate::admin::{AdminChannel, AdminRegisters, PfDriver, PfHealth, PfWatchdog, WatchedVf};
 use crate::bus::{Access, Effect, Width};
 use crate::contract::Wait;
 use crate::contract::mock::{Log, MockLine, MockMsi, MockPorts};
@@ -107,7 +107,7 @@ impl Stack {
         let size = |place, bar| if place == NotifyEntry::OWNER { pf.region(bar) } else { vf.region(bar) };
         let notify = driver.notify_info(NonZeroU16::MIN, |place, bar| Some(size(place, bar)?.size), &wait).unwrap();
         let channel: Arc<dyn AdminChannel> = driver.clone();
-        let registers = Arc::new(OverAdmin::new(channel, NonZeroU16::MIN, notify));
+        let registers = Arc::new(AdminRegisters::new(channel, NonZeroU16::MIN, notify));
         let (line, msi) = (Arc::new(MockLine::default()), MockMsi::default());
         let log = Log::default();
         let ports = Arc::new(MockPorts::new(&log));

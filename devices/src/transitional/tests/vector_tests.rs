@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use crate::admin::wire::{ReplyHeader, Request};
-use crate::admin::{AdminChannel, AdminError, Command, OverAdmin};
+use crate::admin::{AdminChannel, AdminError, AdminRegisters, Command};
 use crate::bus::{Access, Bus, Effect, IoDevice, Range, Width};
 use crate::contract::Wait;
 use crate::contract::mock::MockMsi;
@@ -63,7 +63,7 @@ impl Guest {
     fn new(setup: Setup) -> Self {
         let log = Log::default();
         let channel = Arc::new(Scripted::default());
-        let registers = OverAdmin::new(channel.clone(), NonZeroU16::new(3).unwrap(), setup.notify.clone());
+        let registers = AdminRegisters::new(channel.clone(), NonZeroU16::new(3).unwrap(), setup.notify.clone());
         let parts = Parts {
             vf: Arc::new(bench::vf(&setup, &log)),
             registers: Arc::new(registers),

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use devices::admin::wire::{CommandList, NOTIFY_INFO_LEN, NotifyEntry, NotifyInfo};
-use devices::admin::{AdminChannel, AdminError, Command, OverAdmin, PfDriver, opcode, usable_addresses};
+use devices::admin::{AdminChannel, AdminError, AdminRegisters, Command, PfDriver, opcode, usable_addresses};
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, NotifyAddress, RegisterError, Wait};
 use devices::function::PciFunction;
@@ -197,7 +197,7 @@ fn queue_sizes(checks: &mut Checks, driver: &Arc<PfDriver>, member: &Member, wai
     if !member.is_idle {
         return checks.unknown("queue_sizes", "the VF is in use, and asking would disturb it", None);
     }
-    let registers = OverAdmin::new(Arc::clone(driver) as Arc<dyn AdminChannel>, member.number, None);
+    let registers = AdminRegisters::new(Arc::clone(driver) as Arc<dyn AdminChannel>, member.number, None);
     match sizes(&registers, wait) {
         Ok(sizes) => judge_sizes(checks, &sizes, member.vectors),
         Err(error) => checks.fail(

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use devices::admin::wire::NotifyEntry;
-use devices::admin::{AdminChannel, OverAdmin, PfDriver};
+use devices::admin::{AdminChannel, AdminRegisters, PfDriver};
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, NotifyAddress, Wait};
 use devices::function::{DmaRegion, PciFunction};
@@ -97,7 +97,7 @@ fn ask(
         _ => None,
     };
     let notify = driver.notify_info(member, size, wait).map_err(text)?;
-    let registers = OverAdmin::new(Arc::clone(driver) as Arc<dyn AdminChannel>, member, notify);
+    let registers = AdminRegisters::new(Arc::clone(driver) as Arc<dyn AdminChannel>, member, notify);
     let disk = Disk { driver, vf, registers, wait };
     let found = disk.run();
     disk.end();
@@ -108,7 +108,7 @@ fn ask(
 struct Disk<'a> {
     driver: &'a PfDriver,
     vf: &'a Arc<dyn PciFunction>,
-    registers: OverAdmin,
+    registers: AdminRegisters,
     wait: &'a Wait<'a>,
 }
 

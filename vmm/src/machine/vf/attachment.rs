@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use devices::admin::wire::NotifyEntry;
-use devices::admin::{AdminChannel, AdminStats, OverAdmin};
+use devices::admin::{AdminChannel, AdminRegisters, AdminStats};
 use devices::contract::{LegacyRegisters, Wait};
 use devices::function::PciFunction;
 
@@ -23,7 +23,7 @@ pub(in crate::machine) enum Attachment {
         /// The VF's number there.
         member: NonZeroU16,
         /// The VF's registers, over the PF's admin queue.
-        registers: Arc<OverAdmin>,
+        registers: Arc<AdminRegisters>,
     },
     /// The kernel, which has the PF.
     Kernel(Arc<KernelRegisters>),
@@ -48,7 +48,7 @@ impl Attachment {
         let notify = driver.notify_info(member, size, &wait)?.into_iter().next();
         // Through the driver, not its bare queue: it negotiates the commands anew when a PF has lost them.
         let channel: Arc<dyn AdminChannel> = Arc::clone(driver) as _;
-        let registers = Arc::new(OverAdmin::new(channel, member, notify));
+        let registers = Arc::new(AdminRegisters::new(channel, member, notify));
         Ok(Self::Pf { pf: Arc::clone(pf), member, registers })
     }
 

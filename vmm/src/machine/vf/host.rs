@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use api::{AdminMode, VfioMode};
 use devices::function::vfio::sysfs::Sysfs;
-use devices::function::vfio::{Bdf, OverVfioBar0, VfToken};
+use devices::function::vfio::{Bdf, VfToken, VfioBar0Registers};
 
 use super::super::SetupError;
 use super::super::hardware::HardwareError;
@@ -64,7 +64,7 @@ pub(super) fn open(wanted: &[HostVf<'_>], sysfs: &Sysfs, context: Context<'_>) -
 
 fn kernel_vf(plan: &HostVfPlan, context: Context<'_>) -> Result<Vf, Failure> {
     let function = context.hardware.open(plan.bdf, plan.mode, None)?;
-    let registers = OverVfioBar0::new(&function, Vec::new())?;
+    let registers = VfioBar0Registers::new(&function, Vec::new())?;
     Ok(Vf { function, attachment: Attachment::Kernel(KernelRegisters::new(registers)) })
 }
 

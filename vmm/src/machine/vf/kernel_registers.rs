@@ -6,16 +6,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, NotifyAddress, RegisterError, Wait};
-use devices::function::vfio::OverVfioBar0;
+use devices::function::vfio::VfioBar0Registers;
 
 /// Registers until [`Self::release`].
 pub(in crate::machine) struct KernelRegisters {
-    inner: RwLock<Option<Arc<OverVfioBar0>>>,
+    inner: RwLock<Option<Arc<VfioBar0Registers>>>,
     config_reach: Option<u8>,
 }
 
 impl KernelRegisters {
-    pub(super) fn new(registers: OverVfioBar0) -> Arc<Self> {
+    pub(super) fn new(registers: VfioBar0Registers) -> Arc<Self> {
         Arc::new(Self { config_reach: registers.config_reach(), inner: RwLock::new(Some(Arc::new(registers))) })
     }
 
@@ -25,7 +25,7 @@ impl KernelRegisters {
     }
 
     /// The lock is not held during an access: one that hangs holds up nobody.
-    fn get(&self) -> Result<Arc<OverVfioBar0>, RegisterError> {
+    fn get(&self) -> Result<Arc<VfioBar0Registers>, RegisterError> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         inner.clone().ok_or_else(|| RegisterError::Function("the function is gone".to_owned()))
     }

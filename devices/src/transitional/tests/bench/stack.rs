@@ -11,7 +11,7 @@ use event_manager::{EventManager, SubscriberOps};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
 use crate::admin::wire::NotifyEntry;
-use crate::admin::{OverAdmin, PfDriver};
+use crate::admin::{AdminRegisters, PfDriver};
 use crate::bus::{Access, Width};
 use crate::contract::Wait;
 use crate::contract::mock::{MockLine, MockMsi};
@@ -28,7 +28,7 @@ pub const DEVICE_WRITES: u16 = 2;
 /// A guest with one function, and all that is below it.
 pub struct Stack {
     pub device: Arc<TransitionalDevice>,
-    pub registers: Arc<OverAdmin>,
+    pub registers: Arc<AdminRegisters>,
     pub line: Arc<MockLine>,
     /// The guest's MSI-X interrupts.
     pub msi: Arc<MockMsi>,
@@ -68,7 +68,7 @@ impl Stack {
         let size =
             |flags, bar| if flags == NotifyEntry::OWNER { pf.pf().region(bar) } else { vf.region(bar) }.map(|r| r.size);
         let notify = driver.notify_info(member, size, &wait).unwrap();
-        let registers = Arc::new(OverAdmin::new(driver.channel(), member, notify));
+        let registers = Arc::new(AdminRegisters::new(driver.channel(), member, notify));
         let line = Arc::new(MockLine::default());
         // Not what is tested here, and machines that run tests can be slow.
         let mut config = TransitionalConfig::new("stack");

@@ -20,20 +20,23 @@ const COMMON_LEN: u16 = 24;
 const DEVICE_LEN: u16 = 256;
 
 /// The legacy registers of VF `member` of the PF behind a channel.
-pub struct OverAdmin {
+pub struct AdminRegisters {
     channel: Arc<dyn AdminChannel>,
     member: NonZeroU16,
     notify: Box<[NotifyAddress]>,
     recorder: Recorder,
 }
 
-impl fmt::Debug for OverAdmin {
+impl fmt::Debug for AdminRegisters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OverAdmin").field("member", &self.member).field("notify", &self.notify).finish_non_exhaustive()
+        f.debug_struct("AdminRegisters")
+            .field("member", &self.member)
+            .field("notify", &self.notify)
+            .finish_non_exhaustive()
     }
 }
 
-impl OverAdmin {
+impl AdminRegisters {
     /// Registers of the VF with SR-IOV number `member` (1..=NumVFs). `notify` has the usable addresses
     /// of the device's LEGACY_NOTIFY_INFO, best first.
     pub fn new(
@@ -99,7 +102,7 @@ fn checked_width(area: Area, offset: u8, width: Width) -> Result<usize, Register
     Ok(bytes)
 }
 
-impl LegacyRegisters for OverAdmin {
+impl LegacyRegisters for AdminRegisters {
     fn read(&self, area: Area, offset: u8, width: Width, wait: &Wait<'_>) -> Result<u32, RegisterError> {
         let bytes = checked_width(area, offset, width)?;
         let opcode = match area {
@@ -131,5 +134,5 @@ impl LegacyRegisters for OverAdmin {
 }
 
 #[cfg(test)]
-#[path = "over_admin_tests.rs"]
+#[path = "admin_registers_tests.rs"]
 mod tests;

@@ -31,10 +31,10 @@ impl AdminChannel for Channel {
     }
 }
 
-fn registers(delay: Duration) -> (Arc<Channel>, OverAdmin) {
+fn registers(delay: Duration) -> (Arc<Channel>, AdminRegisters) {
     let channel = Arc::new(Channel { seen: Mutex::default(), error: Mutex::default(), delay });
     let member = NonZeroU16::new(3).unwrap();
-    (channel.clone(), OverAdmin::new(channel, member, Some(NotifyAddress::Member { bar: 2, offset: 0x1000 })))
+    (channel.clone(), AdminRegisters::new(channel, member, Some(NotifyAddress::Member { bar: 2, offset: 0x1000 })))
 }
 
 fn wait() -> Wait<'static> {
@@ -151,7 +151,7 @@ fn registers_of_two_members_over_a_pf_driver() {
     let driver = super::super::PfDriver::start(pf.clone(), wait().deadline).unwrap();
     driver.negotiate_commands(&wait()).unwrap();
     let driver = Arc::new(driver);
-    let vf = |id| OverAdmin::new(driver.clone(), NonZeroU16::new(id).unwrap(), None);
+    let vf = |id| AdminRegisters::new(driver.clone(), NonZeroU16::new(id).unwrap(), None);
     let (one, two) = (vf(1), vf(2));
     one.write(Area::Common, 4, Width::B4, 0x1003_9823, &wait()).unwrap();
     two.write(Area::Common, 4, Width::B4, 0x0000_0001, &wait()).unwrap();
