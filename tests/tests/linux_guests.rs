@@ -4,13 +4,14 @@
 //!
 //! Kernels are looked for in `HEIRLOOM_GUESTS`, else `target/guests`, where `scripts/test` puts them.
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tests::{Finished, Heirloom, Kvm, TestDisk, free_memory, report, trials, workspace};
+use tests::{Finished, Heirloom, Kvm, Running, TestDisk, free_memory, report, trials, workspace};
 
 /// Bytes of the disk in these tests: small, because an emulating KVM hashes it slowly.
 const DISK: usize = 1 << 20;
@@ -28,9 +29,21 @@ struct Guest {
     /// What the driver must end up with: `msix` or `intx`.
     interrupts: &'static str,
     cpus: u8,
+    /// Old orders of the tiny kernel, see its patch: 1 is DRIVER_OK after the probe, 2 the features as well.
+    old_order: u8,
+    /// What becomes of kicks before DRIVER_OK.
+    early: &'static str,
+    /// The functions are another process', and lose such kicks.
+    loses_early_kicks: bool,
 }
 
 impl Guest {
+    /// How often an early kick starts the device: with the orders of today there are none, and the network driver of
+    /// today uses no queue in its probe.
+    fn early_starts(&self, id: &str) -> u64 {
+        u64::from(id == "disk" && self.old_order > 0 && self.early != "pass")
+    }
+
     fn has_acpi(&self) -> bool {
         !self.cmdline.contains("acpi=off")
     }
@@ -44,7 +57,12 @@ const TINY: Guest = Guest {
     words: &["--memory=128M", "--cpu=legacy"],
     interrupts: "msix",
     cpus: 1,
+    old_order: 0,
+    early: "auto",
+    loses_early_kicks: false,
 };
+
+const TINY_INTX: Guest = Guest { cmdline: "pci=nomsi", interrupts: "intx", ..TINY };
 
 const TINY_I386: Guest = Guest { initrd: "initramfs-i386.cpio", ..TINY };
 
@@ -69,6 +87,22 @@ const TINY_GUESTS: &[Guest] = &[
         words: &["--memory=4G", "--cpu=legacy"],
         interrupts: "intx",
         ..TINY
+    },
+];
+
+/// The drivers of Linux 6.1 in the orders of kernels before 3.19: the probe of the disk waits for its partition table.
+const OLD_ORDERS: &[Guest] = &[
+    Guest { name: "old_order_driver_ok_msix", old_order: 1, ..TINY },
+    Guest { name: "old_order_features_intx", old_order: 2, ..TINY_INTX },
+    Guest { name: "old_order_driver_ok_early_pass", old_order: 1, early: "pass", ..TINY },
+    Guest { name: "old_order_driver_ok_lost_kicks_intx", old_order: 1, loses_early_kicks: true, ..TINY_INTX },
+    Guest { name: "old_order_features_lost_kicks_msix", old_order: 2, loses_early_kicks: true, ..TINY },
+    Guest {
+        name: "old_order_features_lost_kicks_early_start",
+        old_order: 2,
+        early: "start",
+        loses_early_kicks: true,
+        ..TINY_INTX
     },
 ];
 
@@ -108,13 +142,61 @@ fn expect(line: &str, words: &[&str]) -> Result<(), String> {
     }
 }
 
+/// Offset of the one partition's entry in the first sector, and where the partition is.
+const PARTITION: (usize, u32, u32) = (446, 64, 1024);
+
+/// Gives the disk a partition table.
+fn partition(disk: &TestDisk) -> Result<(), String> {
+    let (at, first, sectors) = PARTITION;
+    let mut bytes = disk.bytes()?;
+    bytes[at..510].fill(0);
+    bytes[at + 4] = 0x83;
+    bytes[at + 8..at + 12].copy_from_slice(&first.to_le_bytes());
+    bytes[at + 12..at + 16].copy_from_slice(&sectors.to_le_bytes());
+    bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+    std::fs::write(disk.path(), bytes).map_err(|e| e.to_string())
+}
+
+/// The devices of a guest; a server that has to live as long, if they are another process'.
+fn devices(guest: &Guest, disk: &TestDisk) -> Result<([String; 2], Option<Running>), String> {
+    let file = disk.path().display().to_string();
+    let early = guest.early;
+    if !guest.loses_early_kicks {
+        let words = [format!("soft=blk,file={file},id=disk"), "soft=net,loopback,id=net".to_owned()];
+        return Ok((words.map(|words| format!("--legacy-virtio={words},early={early}")), None));
+    }
+    let mut server = Heirloom::plain(&["soft-pf", "--mixed", "--quirk=loses-early-kicks", "--vf=net,loopback"])
+        .arg(format!("--vf=blk,file={file}"))
+        .arg("--socket-dir")
+        .arg(disk.dir())
+        .start()?;
+    let mut line = String::new();
+    let out = server.stdout.take().ok_or("the server has no output")?;
+    BufReader::new(out).read_line(&mut line).map_err(|e| e.to_string())?;
+    if !line.starts_with("listening on ") {
+        return Err(format!("the server says {line:?}"));
+    }
+    let folder = disk.dir().display();
+    let vf = |member: u8, id: &str| {
+        let socket = member - 1;
+        format!(
+            "--legacy-virtio=vfio-user={folder}/vf{socket}.sock,pf-socket={folder}/pf.sock,member={member},id={id},early={early}"
+        )
+    };
+    Ok(([vf(2, "disk"), vf(1, "net")], Some(server)))
+}
+
 fn start(guest: &Guest, disk: &TestDisk) -> Result<Finished, String> {
     let (sector, text) = WRITE;
-    let cmdline = format!(
+    let mut cmdline = format!(
         "console=ttyS0 quiet reboot=k panic=-1 virtio_pci.force_legacy=1 no_timer_check tsc=reliable \
          heirloom.write={sector},{text} heirloom.net=10.0.2.15/24,10.0.2.2 {}",
         guest.cmdline
     );
+    if guest.old_order > 0 {
+        // Not quiet: the partition table shows in the kernel's messages.
+        cmdline = format!("{cmdline} loglevel=7 virtio.old_order={}", guest.old_order);
+    }
     let mut run = Heirloom::run(guest.words).limit(Duration::from_secs(400));
     for (option, file) in [("--kernel", guest.kernel), ("--initrd", guest.initrd)] {
         run = run.arg(option).arg(guests().join(file));
@@ -125,15 +207,14 @@ fn start(guest: &Guest, disk: &TestDisk) -> Result<Finished, String> {
     if !guest.has_acpi() {
         run = run.arg("--no-reboot");
     }
-    let run = run
-        .arg(format!("--legacy-virtio=soft=blk,file={},id=disk", disk.path().display()))
-        .args(&["--legacy-virtio=soft=net,loopback,id=net", "--report"])
-        .arg(disk.dir().join("report.json"));
+    let (devices, _server) = devices(guest, disk)?;
+    let run = devices.into_iter().fold(run, Heirloom::arg).arg("--report").arg(disk.dir().join("report.json"));
     run.finish()
 }
 
 fn run(guest: &Guest) -> Result<(), String> {
     let disk = TestDisk::new(DISK, 11)?;
+    partition(&disk)?;
     let mut expected = disk.bytes()?;
     let digest: String = Sha256::digest(&expected).iter().map(|b| format!("{b:02x}")).collect();
     let code = if guest.has_acpi() { 0 } else { 6 };
@@ -146,6 +227,9 @@ fn run(guest: &Guest) -> Result<(), String> {
     }
     for device in virtio {
         expect(device, &["legacy=yes", &format!("irq={}", guest.interrupts)])?;
+    }
+    if guest.old_order > 0 && !finished.stdout.contains("vda: vda1") {
+        return Err(format!("the probe found no partition\n{finished}"));
     }
     expect(line(&finished, "HEIRLOOM-BLK")?, &[&format!("size={DISK}"), &format!("sha256={digest}")])?;
     expect(line(&finished, "HEIRLOOM-WRITE")?, &["ok"])?;
@@ -169,6 +253,8 @@ fn check_report(guest: &Guest, report: &Value) -> Result<(), String> {
         report::check(report::all_commands(device) >= 15, "too few admin commands for a probe", device)?;
         report::check(device["kicks"]["admin"] == 0, "a kick went as an admin command", device)?;
         report::check(device["faulted"].is_null(), "the device is out of service", device)?;
+        let starts = report::number(&device["kicks"]["early_starts"])?;
+        report::check(starts == guest.early_starts(id), "another number of early starts", device)?;
         let synthetic = report::number(&device["intx"]["queue"])?;
         report::check((synthetic > 0) == (guest.interrupts == "intx"), "INTx does not fit the guest's mode", device)?;
     }
@@ -194,7 +280,7 @@ fn lack(guest: &Guest, kvm: Kvm, needs_speed: bool) -> Option<String> {
 fn main() -> ExitCode {
     let kvm = Kvm::find();
     // A KVM in software does not get 32-bit paging right, and a stock kernel takes it for ever.
-    let groups = [(TINY_GUESTS, false), (TINY_32_BIT_GUESTS, true), (STOCK_GUESTS, true)];
+    let groups = [(TINY_GUESTS, false), (OLD_ORDERS, false), (TINY_32_BIT_GUESTS, true), (STOCK_GUESTS, true)];
     let tests = groups.into_iter().flat_map(|(group, needs_speed)| {
         group.iter().map(move |guest| trials::trial(guest.name, || run(guest), lack(guest, kvm, needs_speed)))
     });

@@ -127,7 +127,9 @@ impl LegacyVirtio {
                 },
             });
             let watchdog = PfWatchdog::new(Arc::clone(pf.driver()), watched.collect()).with_log(Arc::clone(pf.log()));
-            Ok(Box::new(WatchdogTimer::new(watchdog)?) as Subscriber)
+            let of_pf = self.functions.iter().filter(|f| f.attachment.member_of(pf).is_some());
+            let devices = of_pf.map(|f| Arc::clone(&f.device)).collect();
+            Ok(Box::new(WatchdogTimer::new(watchdog, devices)?) as Subscriber)
         };
         self.pfs.iter().map(watchdog).collect()
     }

@@ -45,7 +45,7 @@ fn h27_a_pf_reset_is_noticed_and_made_good_by_the_main_loop() {
     let log = Arc::new(devices::admin::PfLog::default());
     let watchdog = watchdog.with_log(log.clone());
     let mut events: Loop = EventManager::new().unwrap();
-    let timer = WatchdogTimer::with_interval(watchdog, Duration::from_millis(5)).unwrap();
+    let timer = WatchdogTimer::with_interval(watchdog, Vec::new(), Duration::from_millis(5)).unwrap();
     let id = events.add_subscriber(Box::new(timer) as Subscriber);
     events.run_with_timeout(1000).unwrap();
     assert!(client.lost.lock().unwrap().is_empty(), "a PF that is well is left alone");

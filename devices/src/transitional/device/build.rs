@@ -76,6 +76,7 @@ impl TransitionalDevice {
             modern: ModernInterface::new(&vf, back_end.faults()),
             core: Mutex::new(core),
             published: AtomicU16::new(0),
+            early_watch: Mutex::default(),
             back_end,
             config,
         }))

@@ -27,7 +27,7 @@
 //! | `consequences` | what a register write means for the other owners |
 //! | `life` | resets, loss and return |
 //! | `saved` | the state as one value |
-//! | `report`, `mirror` | for people |
+//! | `report`, `mirror`, `waits` | for people |
 
 mod bar0;
 mod build;
@@ -37,6 +37,7 @@ pub mod mirror;
 mod report;
 pub mod saved;
 mod traced;
+mod waits;
 
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +47,7 @@ use super::guest_config::space::GuestConfig;
 use super::interrupts::vectors::InterruptPump;
 use super::interrupts::{InterruptState, Interrupts, Selection, Setup};
 use super::kicks::Kicks;
+use super::kicks::early_watch::EarlyWatch;
 use super::registers::Registers;
 use super::registers::cache::RegisterCache;
 use super::registers::events::Event;
@@ -80,6 +82,8 @@ pub struct TransitionalDevice {
     core: Mutex<Core>,
     /// What reports show of `core`, so that they need not wait for the lock.
     published: AtomicU16,
+    /// The main loop's alone.
+    early_watch: Mutex<EarlyWatch>,
     back_end: Arc<BackEnd>,
 }
 

@@ -12,6 +12,7 @@
 
 mod doorbell;
 mod early;
+pub mod early_watch;
 mod ioeventfds;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,7 +4,7 @@
 use std::fmt::{self, Write};
 
 use devices::admin::OpcodeStats;
-use devices::transitional::KickReport;
+use devices::transitional::{DeviceReport, KickReport};
 
 use vmm::machine::{DeviceSection, PassthroughSection, PfSection};
 use vmm::report::{Boot, Report};
@@ -90,6 +90,27 @@ fn write_pf(out: &mut String, section: &PfSection) -> fmt::Result {
     writeln!(out, ": {}", loss.reason)
 }
 
+fn write_kicks(out: &mut String, d: &DeviceReport) -> fmt::Result {
+    let k = &d.kicks;
+    writeln!(
+        out,
+        "  kicks              {} by ioeventfd, {} by a store from the exit loop, {} by admin command ({})",
+        by_ioeventfd(k),
+        k.store,
+        k.admin,
+        d.notify
+    )?;
+    writeln!(
+        out,
+        "                     {} early ({} starts, early={}), {} replayed, {} dropped",
+        k.early,
+        k.early_starts,
+        d.early.name(),
+        k.replayed,
+        k.dropped
+    )
+}
+
 fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     let d = &section.device;
     write!(out, "\n{} ({:?} on {}, PCI slot {}, ", d.id, d.device, d.function, section.slot)?;
@@ -115,24 +136,7 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
         of("queue_notify"),
         of("isr_status")
     )?;
-    let k = &d.kicks;
-    writeln!(
-        out,
-        "  kicks              {} by ioeventfd, {} by a store from the exit loop, {} by admin command ({})",
-        by_ioeventfd(k),
-        k.store,
-        k.admin,
-        d.notify
-    )?;
-    writeln!(
-        out,
-        "                     {} early ({} starts, early={}), {} replayed, {} dropped",
-        k.early,
-        k.early_starts,
-        d.early.name(),
-        k.replayed,
-        k.dropped
-    )?;
+    write_kicks(out, d)?;
     writeln!(
         out,
         "  interrupts         {:?} at the end; INTx made from MSI-X: {} for queues, {} for configuration, {} spurious",
