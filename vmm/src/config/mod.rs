@@ -209,6 +209,7 @@ impl Plan {
         let ids = give_ids(&config.legacy_virtio)?;
         let passthrough = hardware::check_devices(&config.devices, &mut ids.iter().cloned().collect())?;
         let macs = give_macs(&config.legacy_virtio)?;
+        payload::check_bootable(config)?;
         let payload = PayloadPlan::check(&config.payload)?;
         let mut devices: Vec<_> = config
             .legacy_virtio

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use api::{BootProtocol, PayloadConfig};
+use api::{BootProtocol, PayloadConfig, VmConfig};
 use arch::flash;
 use thiserror::Error;
 
@@ -132,6 +132,19 @@ fn wrong<T>(field: &'static str, text: &str) -> Result<T, ConfigError> {
     Err(ConfigError::Value { field, text: text.to_owned() })
 }
 
+/// Refuses a machine that could start nothing: no kernel, no firmware of the operator's, and no device to start from.
+pub(super) fn check_bootable(config: &VmConfig) -> Result<(), ConfigError> {
+    let named = config.payload.kernel.is_some() || config.payload.firmware.is_some();
+    if named || !config.legacy_virtio.is_empty() || !config.devices.is_empty() {
+        return Ok(());
+    }
+    wrong(
+        "payload.kernel",
+        "there is nothing to boot: give --kernel FILE, or a disk with a boot loader \
+         (--legacy-virtio soft=blk,file=DISK)",
+    )
+}
+
 fn firmware(config: &PayloadConfig) -> Result<PayloadPlan, ConfigError> {
     if config.initramfs.is_some() {
         return wrong("payload.initramfs", "an initial RAM disk goes with a kernel: give --kernel FILE as well");
@@ -145,9 +158,6 @@ fn firmware(config: &PayloadConfig) -> Result<PayloadPlan, ConfigError> {
             "a command line goes with a kernel: give --kernel FILE as well, or write it into the boot loader's \
              configuration on the disk",
         );
-    }
-    if config.boot != BootProtocol::Auto {
-        return wrong("payload.boot", "the way into a kernel goes with a kernel: give --kernel FILE as well");
     }
     let path = match &config.firmware {
         Some(path) => path.clone(),
