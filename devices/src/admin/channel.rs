@@ -3,7 +3,7 @@
 
 use thiserror::Error;
 
-use crate::contract::{Wait, WaitOver};
+use crate::contract::{FailureKind, Wait, WaitOver};
 
 /// One command: what the header says and the command-specific data, both exact to the byte. For the
 /// legacy access commands the length of data and result *is* the access width, so nothing is padded.
@@ -59,6 +59,21 @@ pub enum AdminError {
     /// The channel is dead: the PF was reset or removed, or broke the protocol.
     #[error("the admin virtqueue is dead: {0}")]
     Dead(&'static str),
+}
+
+impl AdminError {
+    /// What it counts as.
+    pub const fn kind(&self) -> FailureKind {
+        match self {
+            Self::Refused { .. } => FailureKind::Refused,
+            Self::Timeout => FailureKind::Timeout,
+            Self::Cancelled => FailureKind::Cancelled,
+            Self::Short { .. } => FailureKind::Short,
+            Self::Full => FailureKind::Full,
+            Self::TooLong { .. } => FailureKind::TooLong,
+            Self::Dead(_) => FailureKind::Dead,
+        }
+    }
 }
 
 impl From<WaitOver> for AdminError {

@@ -52,5 +52,5 @@ pub use pf::{Negotiation, PfDriver};
 pub use pf_error::{PfCause, PfError};
 pub use pf_log::{PfLog, PfLoss, PfReport};
 pub use queue::{PfQueue, QueueStats};
-pub use stats::{AdminStats, ErrorCounts, LATENCY_BOUNDS, Latency, OpcodeStats, RegisterStats};
+pub use stats::{AdminStats, LATENCY_BOUNDS, Latency, OpcodeStats, RegisterStats};
 pub use watchdog::{PfClient, PfHealth, PfWatchdog, WatchedVf};

@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{AdminError, opcode};
-use crate::contract::{Area, REGISTER_NAMES, register_index};
+use crate::contract::{Area, CommandFailures, REGISTER_NAMES, register_index};
 
 /// Opcodes that are told apart: the four legacy access commands.
 const OPCODES: [u16; 4] = [
@@ -39,25 +39,6 @@ pub struct Latency {
     pub max: u64,
 }
 
-/// Commands that had no result, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ErrorCounts {
-    /// The device answered with an error status.
-    pub refused: u64,
-    /// No answer within the deadline.
-    pub timeout: u64,
-    /// Given up because the VM stops.
-    pub cancelled: u64,
-    /// The answer was too short.
-    pub short: u64,
-    /// There was no free slot until the deadline.
-    pub full: u64,
-    /// The channel is dead.
-    pub dead: u64,
-    /// The command did not fit the channel.
-    pub too_long: u64,
-}
-
 /// One opcode's share.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct OpcodeStats {
@@ -75,7 +56,7 @@ pub struct OpcodeStats {
     #[serde(skip)]
     pub latency_sum_ns: u64,
     /// Commands that did not.
-    pub errors: ErrorCounts,
+    pub errors: CommandFailures,
 }
 
 /// One register's share.
@@ -105,7 +86,7 @@ struct Record {
     latency: Histogram<u64>,
     buckets: [u64; LATENCY_BOUNDS.len() + 1],
     sum_ns: u64,
-    errors: ErrorCounts,
+    errors: CommandFailures,
 }
 
 /// Collects for one device. The device runs one command at a time, so the lock is free.
@@ -132,7 +113,7 @@ impl Recorder {
             // Bounds and digits are constants that the histogram accepts; see the test.
             let latency = Histogram::new_with_bounds(SHORTEST, LONGEST, DIGITS).ok()?;
             let buckets = [0; LATENCY_BOUNDS.len() + 1];
-            Some(Record { latency, buckets, sum_ns: 0, errors: ErrorCounts::default() })
+            Some(Record { latency, buckets, sum_ns: 0, errors: CommandFailures::default() })
         });
         Self { records: Mutex::new(Records { opcodes, registers: [(0, 0); REGISTER_NAMES.len()] }) }
     }
@@ -146,8 +127,7 @@ impl Recorder {
         }
         let at = OPCODES.iter().position(|known| *known == opcode);
         let Some(Some(record)) = at.and_then(|at| records.opcodes.get_mut(at)) else { return };
-        let errors = &mut record.errors;
-        let count = match outcome {
+        match outcome {
             Ok(_) => {
                 let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
                 record.latency.saturating_record(took);
@@ -156,17 +136,9 @@ impl Recorder {
                 if let Some(count) = record.buckets.get_mut(bucket) {
                     *count += 1;
                 }
-                return;
             }
-            Err(AdminError::Refused { .. }) => &mut errors.refused,
-            Err(AdminError::Timeout) => &mut errors.timeout,
-            Err(AdminError::Cancelled) => &mut errors.cancelled,
-            Err(AdminError::Short { .. }) => &mut errors.short,
-            Err(AdminError::Full) => &mut errors.full,
-            Err(AdminError::Dead(_)) => &mut errors.dead,
-            Err(AdminError::TooLong { .. }) => &mut errors.too_long,
-        };
-        *count += 1;
+            Err(error) => record.errors.add(error.kind()),
+        }
     }
 
     /// A copy of everything.

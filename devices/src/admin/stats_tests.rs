@@ -36,7 +36,10 @@ fn commands_are_counted_by_register_whether_they_succeed_or_not() {
     let of = |name| stats.registers.iter().find(|r| r.register == name).map(|r| r.count);
     assert_eq!(of("device_status"), Some(2));
     assert_eq!(of("isr_status"), Some(0));
-    assert_eq!((stats.member, stats.commands[1].count, stats.commands[1].errors.timeout), (7, 1, 1));
+    assert_eq!(
+        (stats.member, stats.commands[1].count, stats.commands[1].errors.get(crate::contract::FailureKind::Timeout)),
+        (7, 1, 1)
+    );
 }
 
 #[test]

@@ -27,7 +27,7 @@ mod wait;
 
 pub use access::{Access, Effect, IoDevice, Width};
 pub use area::Area;
-pub use failure::FailureKind;
+pub use failure::{CommandFailures, FailureCounts, FailureKind, RegisterFailures};
 pub use register_error::{Answer, RegisterError};
 pub use register_names::{REGISTER_NAMES, register_index};
 pub use registers::{LegacyRegisters, NotifyAddress};

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use api::types::{AdminStatistics, CommandStatistics, LegacyDevice, QueueMirror, RegisterMirror, RegisterStatistics};
-use devices::admin::{self, AdminStats, Latency, OpcodeStats, RegisterStats};
+use devices::admin::{AdminStats, Latency, OpcodeStats, RegisterStats};
+use devices::contract::FailureCounts;
 use devices::transitional::{
     self, AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport, QueueMirror as Queue,
 };
@@ -112,18 +113,8 @@ fn access_counts(accesses: AccessReport) -> BTreeMap<String, u64> {
     ])
 }
 
-fn error_counts(errors: transitional::ErrorCounts) -> BTreeMap<String, u64> {
-    let transitional::ErrorCounts { refused, timeout, cancelled, short, full, dead, no_register, function } = errors;
-    named([
-        ("refused", refused),
-        ("timeout", timeout),
-        ("cancelled", cancelled),
-        ("short", short),
-        ("full", full),
-        ("dead", dead),
-        ("no_register", no_register),
-        ("function", function),
-    ])
+fn error_counts<const COMMANDS: bool>(errors: FailureCounts<COMMANDS>) -> BTreeMap<String, u64> {
+    errors.named().map(|(kind, count)| (kind.to_owned(), count)).collect()
 }
 
 fn register_mirror(registers: transitional::RegisterMirror) -> RegisterMirror {
@@ -170,19 +161,10 @@ fn command_statistics(stats: OpcodeStats) -> CommandStatistics {
     // The histogram is for metrics alone.
     let OpcodeStats { command, count, latency_ns, latency_buckets: _, latency_sum_ns: _, errors } = stats;
     let Latency { p50, p90, p99, max } = latency_ns;
-    let admin::ErrorCounts { refused, timeout, cancelled, short, full, dead, too_long } = errors;
     CommandStatistics {
         command: command.to_owned(),
         count,
         latency_ns: named([("p50", p50), ("p90", p90), ("p99", p99), ("max", max)]),
-        errors: named([
-            ("refused", refused),
-            ("timeout", timeout),
-            ("cancelled", cancelled),
-            ("short", short),
-            ("full", full),
-            ("dead", dead),
-            ("too_long", too_long),
-        ]),
+        errors: error_counts(errors),
     }
 }

@@ -109,17 +109,7 @@ fn commands(page: &mut Page, devices: &[DeviceSection]) {
     let name = "heirloom_admin_commands_total";
     page.family(name, "counter", "Legacy access commands to the PF, by opcode and outcome.");
     for (device, command) in each_command(devices) {
-        let errors = &command.errors;
-        let outcomes = [
-            ("ok", command.count),
-            ("refused", errors.refused),
-            ("timeout", errors.timeout),
-            ("cancelled", errors.cancelled),
-            ("short", errors.short),
-            ("full", errors.full),
-            ("dead", errors.dead),
-            ("too_long", errors.too_long),
-        ];
+        let outcomes = [("ok", command.count)].into_iter().chain(command.errors.named());
         for (status, count) in outcomes {
             page.sample(name, &[("device", &device), ("opcode", &command.command), ("status", &status)], count);
         }

@@ -76,7 +76,6 @@ pub(super) fn by_kind(counts: &ExitCounts) -> [(&'static str, u64); 7] {
 fn device_counters(section: &DeviceSection) -> BTreeMap<String, u64> {
     let DeviceSection { device, admin, rings_broken, .. } = section;
     let commands: u64 = admin.commands.iter().map(|command| command.count).sum();
-    let errors = &device.errors;
     let named = [
         ("reads", device.accesses.reads),
         ("writes", device.accesses.writes),
@@ -91,17 +90,11 @@ fn device_counters(section: &DeviceSection) -> BTreeMap<String, u64> {
         ("intx_config", device.intx.config),
         ("resets", device.resets),
         ("function_resets", device.function_resets),
-        ("errors_refused", errors.refused),
-        ("errors_timeout", errors.timeout),
-        ("errors_cancelled", errors.cancelled),
-        ("errors_short", errors.short),
-        ("errors_full", errors.full),
-        ("errors_dead", errors.dead),
-        ("errors_no_register", errors.no_register),
-        ("errors_function", errors.function),
         ("rings_broken", *rings_broken),
     ];
-    named.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+    // `errors_KIND`, so `errors_timeout`, `errors_refused` and the other kinds.
+    let errors = device.errors.named().map(|(kind, count)| (format!("errors_{kind}"), count));
+    named.into_iter().map(|(name, count)| (name.to_owned(), count)).chain(errors).collect()
 }
 
 fn passthrough_counters(section: &PassthroughSection) -> BTreeMap<String, u64> {

@@ -5,9 +5,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::contract::{FailureKind, RegisterError};
+use crate::contract::{FailureKind, RegisterError, RegisterFailures};
 use crate::transitional::telemetry::counter::Counter;
-use crate::transitional::telemetry::reports::ErrorCounts;
 use crate::transitional::telemetry::trace::DeviceTrace;
 
 /// Whether no access after this failure makes sense: each would wait for its deadline again, or go
@@ -155,18 +154,8 @@ impl Faults {
     }
 
     /// Failures so far.
-    pub fn counts(&self) -> ErrorCounts {
-        let of = |kind: FailureKind| self.counters.get(kind as usize).map_or(0, Counter::get);
-        ErrorCounts {
-            refused: of(FailureKind::Refused),
-            timeout: of(FailureKind::Timeout),
-            cancelled: of(FailureKind::Cancelled),
-            short: of(FailureKind::Short),
-            full: of(FailureKind::Full),
-            dead: of(FailureKind::Dead),
-            no_register: of(FailureKind::NoRegister),
-            function: of(FailureKind::Function),
-        }
+    pub fn counts(&self) -> RegisterFailures {
+        RegisterFailures::new(self.counters.each_ref().map(Counter::get))
     }
 }
 

@@ -349,7 +349,7 @@ fn d18_a_refused_read_is_all_ones_and_counted() {
     assert_eq!(bench.r8(20), 0xff);
     assert_eq!(bench.r8(21), 0x54, "and service goes on");
     let report = bench.device.report();
-    assert_eq!((report.errors.refused, report.faulted), (1, None));
+    assert_eq!((report.errors.get(crate::contract::FailureKind::Refused), report.faulted), (1, None));
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn h6_a_reset_that_did_not_hold_ends_dma_and_service() {
     desk.service.expect_dma(&mut desk.state);
     desk.service.reset_did_not_hold(&mut desk.state, 7);
     assert!(!desk.below.vf.is_bus_master());
-    assert_eq!(desk.below.back_end.faults().counts().function, 1);
+    assert_eq!(desk.below.back_end.faults().counts().get(crate::contract::FailureKind::Function), 1);
     assert_eq!(desk.below.back_end.faults().reason().as_deref(), Some("status is 0x7 after a reset that had ended"));
 }
 

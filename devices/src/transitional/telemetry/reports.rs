@@ -3,29 +3,9 @@
 
 use serde::Serialize;
 
+use crate::contract::RegisterFailures;
 use crate::transitional::layout::identity::DeviceType;
 use crate::transitional::settings::EarlyKicks;
-
-/// Failures by kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ErrorCounts {
-    /// Refused by the device.
-    pub refused: u64,
-    /// Past the deadline.
-    pub timeout: u64,
-    /// Given up because the VM stops.
-    pub cancelled: u64,
-    /// Answers too short.
-    pub short: u64,
-    /// No room in the admin queue.
-    pub full: u64,
-    /// Admin queue dead.
-    pub dead: u64,
-    /// No such register below.
-    pub no_register: u64,
-    /// Operations on the function that failed.
-    pub function: u64,
-}
 
 /// How the guest gets interrupts at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -119,7 +99,7 @@ pub struct DeviceReport {
     /// Function-level resets that the VMM had to make for them.
     pub function_resets: u64,
     /// Failures by kind.
-    pub errors: ErrorCounts,
+    pub errors: RegisterFailures,
     /// Why the function answers no more, if so.
     pub faulted: Option<String>,
 }

@@ -86,7 +86,7 @@ fn f12_a_dead_pf_costs_one_deadline() {
     assert!(start.elapsed() < Duration::from_secs(5), "not once for each access");
     assert!(bench.log().is_empty(), "nothing more is sent");
     let report = bench.device.report();
-    assert_eq!(report.errors.timeout, 1);
+    assert_eq!(report.errors.get(crate::contract::FailureKind::Timeout), 1);
     assert!(report.faulted.unwrap().contains("deadline"));
     bench.device.shutdown();
 }
@@ -190,7 +190,11 @@ fn h6_a_status_that_comes_back_after_a_reset_is_0_for_the_guest_and_ends_service
         assert_eq!(bench.r8(18), 0, "the device says 0x0f");
         let report = bench.device.report();
         assert!(report.faulted.unwrap().contains("status is 0xf after a reset"));
-        assert_eq!((report.errors.function, bench.vf.is_bus_master()), (1, false), "no DMA");
+        assert_eq!(
+            (report.errors.get(crate::contract::FailureKind::Function), bench.vf.is_bus_master()),
+            (1, false),
+            "no DMA"
+        );
         bench.log();
         assert_eq!((bench.r8(18), bench.log().len()), (0, 0));
         bench.w8(18, 1);

@@ -144,7 +144,7 @@ impl<'a> Guest<'a> {
     /// device's, which has a test of its own.
     fn waits(&self) -> u64 {
         let errors = self.stack.device.report().errors;
-        errors.timeout + errors.full
+        errors.get(crate::contract::FailureKind::Timeout) + errors.get(crate::contract::FailureKind::Full)
     }
 
     fn access(&mut self, access: Access) {
@@ -468,11 +468,11 @@ fn a_device_that_stays_busy_is_waited_for_and_not_given_up() {
         INTX[..at].iter().for_each(|step| guest.run(step));
         guest.stack.pf.add(Rule::every(Fault::Status(11, 7)));
         for access in INTX[at].accesses {
-            let before = guest.stack.device.report().errors.refused;
+            let before = guest.stack.device.report().errors.get(crate::contract::FailureKind::Refused);
             guest.access(*access);
             let report = guest.stack.device.report();
             // A vector and what it is for, at most: nothing is tried in other ways, or byte by byte.
-            assert!(report.errors.refused - before <= 2, "{access:?}");
+            assert!(report.errors.get(crate::contract::FailureKind::Refused) - before <= 2, "{access:?}");
             assert_eq!(report.faulted, None);
         }
         stack.pf.clear();

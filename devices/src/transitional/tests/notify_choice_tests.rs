@@ -60,7 +60,10 @@ fn a_kick_whose_store_fails_is_made_by_command() {
     bench.w16(16, 0);
     assert_eq!(bench.log(), [BY_MEMBER, BY_COMMAND]);
     let report = bench.device.report();
-    assert_eq!((report.kicks.store, report.kicks.admin, report.errors.function), (0, 1, 1));
+    assert_eq!(
+        (report.kicks.store, report.kicks.admin, report.errors.get(crate::contract::FailureKind::Function)),
+        (0, 1, 1)
+    );
     bench.w16(16, 2);
     assert!(bench.log().is_empty(), "not set up");
 }

@@ -90,7 +90,7 @@ proptest! {
         }
         let report = bench.device.report();
         prop_assert_eq!(report.faulted, None);
-        prop_assert_eq!(report.errors, crate::transitional::ErrorCounts::default());
+        prop_assert_eq!(report.errors, crate::contract::RegisterFailures::default());
         bench.device.shutdown();
         prop_assert!(!bench.line.is_high());
         prop_assert!(bench.ports.places().is_empty());

@@ -141,7 +141,7 @@ fn a_refused_vector_is_replaced_by_a_shared_one() {
     bench.model.accepts.store(0, Ordering::SeqCst);
     bench.set_up_queue(1, 0x100);
     assert_eq!(bench.model.pfn(1), 0x100, "without a vector it can be polled");
-    assert_eq!(bench.device.report().errors.function, 1);
+    assert_eq!(bench.device.report().errors.get(crate::contract::FailureKind::Function), 1);
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn f21_teardown_after_reset() {
         bench.w32(8, 0);
     }
     let report = bench.device.report();
-    assert_eq!((report.errors, report.faulted), (ErrorCounts::default(), None));
+    assert_eq!((report.errors, report.faulted), (crate::contract::RegisterFailures::default(), None));
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn a_driver_with_intx_reads_and_writes_a_disk() {
 
     let report = stack.device.report();
     assert_eq!((report.kicks.store, report.faulted), (2, None));
-    assert_eq!(report.errors, ErrorCounts::default());
+    assert_eq!(report.errors, crate::contract::RegisterFailures::default());
 }
 
 /// Both kinds of VF: those that serve kicks before DRIVER_OK, and those that lose them.
@@ -125,7 +125,7 @@ fn h12_a_disk_answers_before_driver_ok_before_features_and_before_any_status() {
                 assert_eq!(stack.wait_for_interrupt(), 1);
                 stack.write(18, Width::B1, 0);
                 assert_eq!(stack.read(18, Width::B1), 0);
-                assert_eq!(stack.device.report().errors, ErrorCounts::default());
+                assert_eq!(stack.device.report().errors, crate::contract::RegisterFailures::default());
             }
         }
     }
@@ -173,7 +173,7 @@ fn the_disk_works_after_a_reset_and_with_pfn_0_as_a_reset() {
             stack.write(14, Width::B2, 0);
             stack.write(8, Width::B4, 0);
         }
-        assert_eq!(stack.device.report().errors, ErrorCounts::default());
+        assert_eq!(stack.device.report().errors, crate::contract::RegisterFailures::default());
     }
 }
 
@@ -216,7 +216,7 @@ fn a_disk_goes_on_when_msix_is_switched_on_and_off() {
     stack.write(16, Width::B2, 0);
     assert_eq!(stack.wait_for_interrupt(), 1);
     assert_eq!(ring.used_index(&stack.memory), 2);
-    assert_eq!(stack.device.report().errors, ErrorCounts::default());
+    assert_eq!(stack.device.report().errors, crate::contract::RegisterFailures::default());
 }
 
 #[test]

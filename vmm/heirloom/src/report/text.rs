@@ -4,6 +4,7 @@
 use std::fmt::{self, Write};
 
 use devices::admin::OpcodeStats;
+use devices::contract::FailureKind;
 use devices::transitional::{DeviceReport, KickReport};
 
 use vmm::machine::{DeviceSection, PassthroughSection, PfSection};
@@ -143,15 +144,13 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
         d.interrupts, d.intx.queue, d.intx.config, d.intx.spurious
     )?;
     writeln!(out, "  resets             {} by the guest, {} of the function", d.resets, d.function_resets)?;
-    let e = &d.errors;
+    // The kinds that are worth a word of their own.
+    let told = [FailureKind::Refused, FailureKind::Timeout, FailureKind::Short, FailureKind::Cancelled];
+    let [refused, timeouts, short, cancelled] = told.map(|kind| d.errors.get(kind));
+    let others = d.errors.total() - refused - timeouts - short - cancelled;
     writeln!(
         out,
-        "  errors             {} refused, {} timeouts, {} short, {} cancelled, {} others",
-        e.refused,
-        e.timeout,
-        e.short,
-        e.cancelled,
-        e.full + e.dead + e.no_register + e.function
+        "  errors             {refused} refused, {timeouts} timeouts, {short} short, {cancelled} cancelled, {others} others"
     )?;
     if section.rings_broken > 0 {
         writeln!(
