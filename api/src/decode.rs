@@ -4,9 +4,11 @@
 
 use std::fmt::Write;
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::shape::misplaced_list;
 use crate::{Code, DeviceConfig, Fault, LegacyVirtioConfig, NewDevice, VmConfig, compat};
 
 /// A body as JSON.
@@ -28,7 +30,13 @@ pub fn json(body: &[u8]) -> Result<Value, Fault> {
 ///
 /// # Errors
 /// [`Code::InvalidField`] with the path of the field.
-pub fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Fault> {
+pub fn typed<T: DeserializeOwned + JsonSchema>(value: Value) -> Result<T, Fault> {
+    if let Some(path) = misplaced_list::<T>(&value) {
+        return Err(match path.as_str() {
+            "" => Fault::new(Code::InvalidField, "this cannot be a list"),
+            _ => Fault::new(Code::InvalidField, format!("{path}: this cannot be a list")).at(path),
+        });
+    }
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let message = error.into_inner().to_string();

@@ -33,6 +33,7 @@ pub mod reference;
 pub mod routes;
 pub mod server;
 pub mod service;
+mod shape;
 mod size;
 mod smbios;
 pub mod state;
