@@ -15,7 +15,7 @@ MODULE = re.compile(
     rf"^(?P<attributes>(?:[ \t]*#\[[^\n]*\]\n)*)[ \t]*(?:pub(?:\([^)]*\))? )?mod (?P<name>{IDENT})(?P<end>;| \{{)", re.M
 )
 USE = re.compile(rf"^[ \t]*(?P<vis>pub(?:\([^)]*\))? )?use (?P<tree>[^;]+);", re.M)
-TEST_ITEM = re.compile(r"^(?P<indent>[ \t]*)#\[cfg\((?:all\()?test\b[^\n]*\]\n", re.M)
+TEST_ITEM = re.compile(r"^(?P<indent>[ \t]*)#\[cfg\((?:all\(|any\()?test\b[^\n]*\]\n", re.M)
 FUNCTION = re.compile(rf"^(?P<indent>[ \t]*)(?:pub(?:\([^)]*\))? )?(?:const |unsafe |async |extern \"C\" )*fn (?P<name>{IDENT})", re.M)
 STRUCT = re.compile(rf"^(?:pub(?:\([^)]*\))? )?struct (?P<name>{IDENT})[^;{{(]*\{{\n(?P<body>.*?)^\}}", re.M | re.S)
 
