@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Machines that start by firmware, straight on `/dev/kvm`.
 
+mod loaders;
 mod rom;
 mod seabios;
 
@@ -28,5 +29,18 @@ fn main() -> ExitCode {
     let lack = (kvm == Kvm::Missing).then_some(trials::NO_KVM);
     let own = TESTS.iter().map(|(name, test)| trials::trial(name, test, lack));
     let seabios = SEABIOS.iter().map(|(name, test)| trials::trial(name, test, lack.or_else(seabios::lack)));
-    trials::run(own.chain(seabios).collect())
+    let no_loader = |tools: Option<&'static str>| lack.or_else(seabios::lack).or(tools);
+    let loaders = [
+        trials::trial("grub_2", loaders::grub2, no_loader(loaders::grub_lack())),
+        // KVM_INTERNAL_ERROR_EMULATION at the IRET by which it leaves an interrupt in protected mode.
+        trials::trial(
+            "syslinux",
+            loaders::syslinux,
+            match kvm {
+                Kvm::Emulated => Some("the emulating /dev/kvm has no IRET in protected mode"),
+                _ => no_loader(loaders::syslinux_lack()),
+            },
+        ),
+    ];
+    trials::run(own.chain(seabios).chain(loaders).collect())
 }

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Boot loaders as Debian built them, on disk images that are made without root: each loads a kernel and an initial
+//! RAM disk by INT 13h through the VF's legacy registers, and is chosen from on the serial console.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tests::real_mode_kernel;
+use tests::report::{check, device, last_boot};
+
+use super::seabios::Bench;
+
+const SECTOR: usize = 512;
+/// First sector of the only partition.
+const PARTITION: usize = 2048;
+const SECTORS: usize = 16 << 11;
+const INITRD: &[u8] = b"what the loader read\0";
+
+/// The code of a master boot record that starts the active partition.
+const SYSLINUX_MBR: &str = "/usr/lib/syslinux/mbr/mbr.bin";
+const GRUB: &str = "/usr/lib/grub/i386-pc";
+
+/// Why the test of GRUB 2 cannot run.
+pub fn grub_lack() -> Option<&'static str> {
+    if !Path::new(GRUB).join("boot.img").is_file() {
+        return Some("GRUB 2's images are not installed (Debian: apt install grub-pc-bin)");
+    }
+    lack(&["mformat", "grub-mkimage"])
+}
+
+/// Why the test of SYSLINUX cannot run.
+pub fn syslinux_lack() -> Option<&'static str> {
+    lack(&["mformat", "syslinux"])
+}
+
+fn lack(tools: &[&str]) -> Option<&'static str> {
+    let missing = |tool: &&&str| Command::new(tool).arg("--version").output().is_err();
+    tools.iter().find(missing).map(|tool| match *tool {
+        "mformat" => "mformat is not installed (Debian: apt install mtools)",
+        "grub-mkimage" => "grub-mkimage is not installed (Debian: apt install grub-common)",
+        _ => "syslinux is not installed (Debian: apt install syslinux)",
+    })
+}
+
+fn tool(words: &[&str], folder: &Path) -> Result<(), String> {
+    let output = Command::new(words[0]).args(&words[1..]).current_dir(folder).output();
+    let output = output.map_err(|e| format!("{words:?}: {e}"))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{words:?}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+/// A disk with one FAT partition that has kernel, initial RAM disk and `files`; sector 0 has `code`.
+fn disk(bench: &Bench, code: &[u8], files: &[(&str, &str)]) -> Result<(), String> {
+    let failed = |e: std::io::Error| e.to_string();
+    let image = bench.path("disk.img");
+    let mut bytes = vec![0; SECTORS * SECTOR];
+    bytes[..code.len()].copy_from_slice(code);
+    let partition = &mut bytes[446..462];
+    partition.fill(0);
+    // Active, FAT16 by LBA.
+    (partition[0], partition[4]) = (0x80, 0x0e);
+    partition[8..12].copy_from_slice(&(PARTITION as u32).to_le_bytes());
+    partition[12..16].copy_from_slice(&((SECTORS - PARTITION) as u32).to_le_bytes());
+    bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+    fs::write(&image, bytes).map_err(failed)?;
+    let at = format!("disk.img@@{}", PARTITION * SECTOR);
+    let folder = image.parent().ok_or("no folder")?;
+    let sectors = (SECTORS - PARTITION).to_string();
+    tool(&["mformat", "-i", &at, "-T", &sectors, "-h", "16", "-s", "63", "-H", &PARTITION.to_string(), "::"], folder)?;
+    fs::write(bench.path("kernel"), real_mode_kernel()?).map_err(failed)?;
+    // Large enough to be read in several requests.
+    let mut initrd = INITRD.to_vec();
+    initrd.resize(200 << 10, 0x5a);
+    fs::write(bench.path("initrd"), initrd).map_err(failed)?;
+    for (name, text) in files {
+        fs::write(bench.path(name), text).map_err(failed)?;
+    }
+    let names = files.iter().map(|(name, _)| *name).chain(["kernel", "initrd"]);
+    names.into_iter().try_for_each(|name| tool(&["mcopy", "-i", &at, name, &format!("::{name}")], folder))
+}
+
+/// Runs until the text of the menu, then types `keys`, and expects the kernel's lines.
+fn choose(bench: &Bench, menu: &str, keys: &[u8]) -> Result<(), String> {
+    let mut child = bench.run("", &[]).stdin(Stdio::piped()).start()?;
+    let mut output = child.stdout.take().ok_or("no output")?;
+    let mut input = child.stdin.take().ok_or("no input")?;
+    let (mut text, mut byte, mut typed) = (Vec::new(), [0], false);
+    while output.read(&mut byte).map_err(|e| e.to_string())? == 1 {
+        text.push(byte[0]);
+        if !typed && String::from_utf8_lossy(&text).contains(menu) {
+            typed = true;
+            input.write_all(keys).and_then(|()| input.flush()).map_err(|e| e.to_string())?;
+        }
+    }
+    let status = child.wait().map_err(|e| e.to_string())?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    if !status.success() || !text.contains("KERNEL") || !text.contains("chosen=second") {
+        return Err(format!("{status}\n{text}"));
+    }
+    if !text.contains("INITRD what the loader read") {
+        return Err(format!("the initial RAM disk is not whole\n{text}"));
+    }
+    let boot = last_boot(&bench.path("report.json"))?;
+    let disk = device(&boot, "disk")?;
+    check(disk["kicks"]["ioeventfd"].as_u64() > Some(10), "too few requests", disk)?;
+    check(disk["accesses"]["writes"].as_u64() > Some(4), "not by the legacy registers", disk)
+}
+
+/// GRUB 2: boot.img, core.img behind it, modules in core.img; the second entry is chosen.
+pub fn grub2() -> Result<(), String> {
+    let bench = Bench::new(&[0; SECTOR], "")?;
+    let config = "set timeout=-1\nterminal_input console\nterminal_output console\n\
+                  menuentry first { echo wrong }\n\
+                  menuentry second { linux16 /kernel chosen=second\n initrd16 /initrd\n boot }\n";
+    fs::write(bench.path("load.cfg"), "set root=(hd0,msdos1)\nconfigfile /grub.cfg\n").map_err(|e| e.to_string())?;
+    let boot = fs::read(Path::new(GRUB).join("boot.img")).map_err(|e| e.to_string())?;
+    disk(&bench, &boot, &[("grub.cfg", config)])?;
+    let folder: PathBuf = bench.path("");
+    let modules = ["biosdisk", "part_msdos", "fat", "normal", "configfile", "linux16", "echo"];
+    let words = ["grub-mkimage", "-d", GRUB, "-O", "i386-pc", "-c", "load.cfg", "-p", "/", "-o", "core.img"];
+    tool(&[&words[..], &modules].concat(), &folder)?;
+    let core = fs::read(bench.path("core.img")).map_err(|e| e.to_string())?;
+    let mut bytes = fs::read(bench.path("disk.img")).map_err(|e| e.to_string())?;
+    if core.len() > (PARTITION - 1) * SECTOR {
+        return Err(format!("core.img has {} bytes", core.len()));
+    }
+    bytes[SECTOR..SECTOR + core.len()].copy_from_slice(&core);
+    fs::write(bench.path("disk.img"), bytes).map_err(|e| e.to_string())?;
+    // Down, enter: as a VT100 sends them.
+    choose(&bench, "second", b"\x1b[B\r")
+}
+
+/// SYSLINUX in the partition, found by an MBR of SYSLINUX's.
+pub fn syslinux() -> Result<(), String> {
+    let bench = Bench::new(&[0; SECTOR], "")?;
+    let config = "PROMPT 1\nTIMEOUT 0\nSAY choose first or second\n\
+                  LABEL first\n KERNEL /none\n\
+                  LABEL second\n KERNEL /kernel\n INITRD /initrd\n APPEND chosen=second\n";
+    let mbr = fs::read(SYSLINUX_MBR).map_err(|e| format!("{SYSLINUX_MBR}: {e}"))?;
+    disk(&bench, &mbr, &[("syslinux.cfg", config)])?;
+    let offset = (PARTITION * SECTOR).to_string();
+    tool(&["syslinux", "--install", "--offset", &offset, "disk.img"], &bench.path(""))?;
+    choose(&bench, "boot:", b"second\r")
+}
