@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# guests-in-host-vm.sh small_guests|linux_guests: runs that test of tests/tests inside the host VM, where
+# guests-in-host-vm.sh small_guests|linux_guests|firmware: runs that test of tests/tests inside the host VM, where
 # nested KVM runs guests at speed.
 set -euo pipefail
 
@@ -29,6 +29,14 @@ memory=3G
 case $name in
     small_guests)
         files+=(--file "$("$repo/scripts/lib/small-guest.sh"):small-guest")
+        ;;
+    firmware)
+        # What makes the disk images of boot loaders; mtools asks the C library for DOS's character set.
+        for tool in mformat mcopy mattrib mmove; do files+=(--file "$(command -v mtools):/usr/bin/$tool"); done
+        for path in "$(command -v grub-mkimage)" "$(command -v syslinux)" /usr/lib/grub/i386-pc \
+            /usr/lib/syslinux/mbr/mbr.bin /usr/share/seabios/bios{,-256k}.bin /usr/lib/x86_64-linux-gnu/gconv; do
+            files+=(--file "$path:$path")
+        done
         ;;
     linux_guests)
         for guest in target/guests/*; do files+=(--file "$(readlink -f "$guest"):guests/${guest##*/}"); done
