@@ -15,7 +15,9 @@ use devices::contract::mock::{MockLine, MockMsi, MockPorts};
 use devices::contract::{LegacyRegisters, NotifyAddress, Wait};
 use devices::function::{DmaRegion, PciFunction};
 use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
-use devices::transitional::{EarlyKicks, Interface, IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalDevice};
+use devices::transitional::{
+    EarlyKicks, Interface, IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalDevice,
+};
 use event_manager::{EventManager, SubscriberOps};
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
