@@ -366,6 +366,36 @@ fn signals_end_a_guest_that_does_not_listen() -> Result<(), String> {
     Ok(())
 }
 
+/// A mask of signals in the status of a process (proc(5)).
+fn signal_mask(child: &tests::Running, name: &str) -> Result<u64, String> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).map_err(|e| e.to_string())?;
+    let mask = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such mask")?;
+    u64::from_str_radix(mask.trim_start_matches(':').trim(), 16).map_err(|e| e.to_string())
+}
+
+/// As `nohup heirloom run`: HUP does not end it, TERM does.
+fn f19_a_signal_that_was_ignored_at_start_stays_ignored() -> Result<(), String> {
+    const HUP: u64 = 1;
+    const TERM: u64 = 1 << 14;
+    let bench = Bench::new("test=spin")?;
+    let mut child = bench.start()?.ignoring("HUP").start()?;
+    let start = Instant::now();
+    while signal_mask(&child, "SigCgt")? & TERM == 0 {
+        if start.elapsed() > Duration::from_secs(60) {
+            return Err("no handler for TERM".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (caught, ignored) = (signal_mask(&child, "SigCgt")?, signal_mask(&child, "SigIgn")?);
+    if caught & HUP != 0 || ignored & HUP == 0 {
+        return Err(format!("HUP is not ignored: SigCgt {caught:x}, SigIgn {ignored:x}"));
+    }
+    signal(&child, "HUP")?;
+    signal(&child, "TERM")?;
+    let status = child.wait().map_err(|e| e.to_string())?;
+    if status.code() == Some(143) { Ok(()) } else { Err(format!("exit status {status:?}")) }
+}
+
 /// Nobody opens the FIFO that the report goes to: a signal ends the wait, in a while.
 fn a_signal_ends_the_wait_for_a_reader_of_the_report() -> Result<(), String> {
     let bench = Bench::new("test=hello")?;
@@ -495,6 +525,7 @@ const TESTS: &[(&str, Test)] = &[
     ("reset_ends_with_no_reboot", reset_ends_with_no_reboot),
     ("sigterm_ends_a_running_guest", sigterm_ends_a_running_guest),
     ("signals_end_a_guest_that_does_not_listen", signals_end_a_guest_that_does_not_listen),
+    ("f19_a_signal_that_was_ignored_at_start_stays_ignored", f19_a_signal_that_was_ignored_at_start_stays_ignored),
     ("a_signal_ends_the_wait_for_a_reader_of_the_report", a_signal_ends_the_wait_for_a_reader_of_the_report),
     ("messages_that_cannot_be_written_change_nothing", messages_that_cannot_be_written_change_nothing),
     ("limits_of_the_process_are_errors", limits_of_the_process_are_errors),
