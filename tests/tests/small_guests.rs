@@ -188,8 +188,13 @@ fn traced_until_a_signal() -> Result<(), String> {
     let (trace, svg) = (bench.disk.dir().join("trace.jsonl"), bench.disk.dir().join("trace.svg"));
     let bench = bench.word(&format!("--trace-legacy={}", trace.display()));
     let mut running = bench.start()?.start()?;
-    let end = Instant::now() + Duration::from_secs(60);
-    while std::fs::metadata(&trace).map_or(0, |m| m.len()) < 100_000 {
+    // The guest makes accesses until it is ended; the limit is a safety net for a machine that is busy.
+    let end = Instant::now() + Duration::from_secs(300);
+    let is_traced = || std::fs::read_to_string(&trace).is_ok_and(|text| text.contains("\"queue_notify\""));
+    while !is_traced() {
+        if let Some(status) = running.try_wait().map_err(|e| e.to_string())? {
+            return Err(format!("it ended by itself with {status}"));
+        }
         if Instant::now() > end {
             return Err("nothing is traced".to_owned());
         }
