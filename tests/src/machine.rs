@@ -6,9 +6,12 @@ use std::io::Read;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT};
 
 use crate::host::debug_binary;
 
@@ -53,6 +56,18 @@ pub struct Finished {
     pub stderr: String,
 }
 
+/// The program ignores what whoever starts it ignores, and so would tests' children under nohup or as a job in the
+/// background of a script. A signal with a handler is an ordinary one for a child.
+static SIGNALS_ARE_NOT_IGNORED: LazyLock<()> = LazyLock::new(|| {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim).unwrap_or_default();
+    let ignored = u64::from_str_radix(mask, 16).unwrap_or(0);
+    for signal in [SIGHUP, SIGINT, SIGQUIT].into_iter().filter(|signal| ignored & 1 << (signal - 1) != 0) {
+        // Where that fails the tests that send the signal say so.
+        let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
+    }
+});
+
 /// `HEIRLOOM_BIN`, else built now: a test of an old binary says nothing.
 static BINARY: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| match env::var_os("HEIRLOOM_BIN") {
     Some(path) => Ok(path.into()),
@@ -72,6 +87,7 @@ impl Heirloom {
 
     /// `heirloom` with these words.
     pub fn plain(words: &[&str]) -> Self {
+        LazyLock::force(&SIGNALS_ARE_NOT_IGNORED);
         // A binary that does not build is an error of `start`.
         let mut command = Command::new(BINARY.as_ref().map_or(Path::new(""), PathBuf::as_path));
         command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
