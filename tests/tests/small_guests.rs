@@ -184,14 +184,14 @@ fn traced_to_a_reader_that_is_stuck() -> Result<(), String> {
 
 /// A signal ends the guest in the middle; the trace is whole up to there.
 fn traced_until_a_signal() -> Result<(), String> {
-    let bench = Bench::new("test=bench count=1000000")?.disk_keys(",notify=exit");
+    // The guest counts exits that nobody traces first; in the host VM a million of them take a minute.
+    let bench = Bench::new("test=bench count=300000")?.disk_keys(",notify=exit");
     let (trace, svg) = (bench.disk.dir().join("trace.jsonl"), bench.disk.dir().join("trace.svg"));
     let bench = bench.word(&format!("--trace-legacy={}", trace.display()));
     let mut running = bench.start()?.start()?;
-    // The guest makes accesses until it is ended; the limit is a safety net for a machine that is busy.
+    // The limit is a safety net for a machine that is busy.
     let end = Instant::now() + Duration::from_secs(300);
-    let is_traced = || std::fs::read_to_string(&trace).is_ok_and(|text| text.contains("\"queue_notify\""));
-    while !is_traced() {
+    while std::fs::metadata(&trace).map_or(0, |m| m.len()) < 100_000 {
         if let Some(status) = running.try_wait().map_err(|e| e.to_string())? {
             return Err(format!("it ended by itself with {status}"));
         }
