@@ -8,9 +8,13 @@ use serde_json::Value;
 
 /// The path of the first list that stands in `value` where `T` has none.
 pub fn misplaced_list<T: JsonSchema>(value: &Value) -> Option<String> {
+    find(value, &inlined_schema::<T>())
+}
+
+/// The schema of `T` with no references in it.
+pub(crate) fn inlined_schema<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let schema = settings.into_generator().into_root_schema_for::<T>();
-    find(value, schema.as_value())
+    settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
 fn find(value: &Value, schema: &Value) -> Option<String> {

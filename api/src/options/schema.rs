@@ -3,10 +3,10 @@
 //! no key.
 
 use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use super::{ALTERNATIVE, OPTION, SIZE};
+use crate::shape::inlined_schema;
 
 /// A key and its value.
 #[derive(Clone, Debug)]
@@ -84,9 +84,7 @@ pub(super) struct Variant {
 
 /// How a `T` is written.
 pub(super) fn shape<T: JsonSchema>() -> Shape {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let schema = settings.into_generator().into_root_schema_for::<T>().to_value();
-    match shape_of(&schema, "", true) {
+    match shape_of(&inlined_schema::<T>(), "", true) {
         Some(shape) => shape,
         None => Shape::Fields(Vec::new()),
     }

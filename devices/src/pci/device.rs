@@ -34,7 +34,8 @@ pub struct BarWindow {
     pub size: u64,
 }
 
-/// A PCI function of the guest. Called from all vCPUs at once: locking is the function's own.
+/// A PCI function of the guest. Called from all vCPUs at once: locking is the function's own. What is said of BARs by
+/// default is true of a function without any.
 pub trait PciDevice: Send + Sync {
     /// The id from the configuration, for logs and reports.
     fn name(&self) -> &str;
@@ -46,9 +47,11 @@ pub trait PciDevice: Send + Sync {
 
     /// The windows that COMMAND and the BARs decode now. Windows can overlap those of others: the
     /// bus decides, and says so by [`Self::placed`].
-    fn windows(&self) -> Vec<BarWindow>;
+    fn windows(&self) -> Vec<BarWindow> {
+        Vec::new()
+    }
     /// Which windows the bus really decodes. Called after each remap, one call at a time.
-    fn placed(&self, windows: &[BarWindow]);
+    fn placed(&self, _windows: &[BarWindow]) {}
 
     /// The parts of memory BAR `bar` that the guest may reach without an exit. Asked at each remap; what
     /// is in none of them comes to [`Self::bar_read`] and [`Self::bar_write`], and so does everything
@@ -58,12 +61,18 @@ pub trait PciDevice: Send + Sync {
     }
 
     /// Sets a BAR's base as firmware would; the machine does this before the guest starts.
-    fn place_bar(&self, bar: u8, base: u64);
+    fn place_bar(&self, _bar: u8, _base: u64) {}
     /// All BARs of the function with base 0, whether decoded or not: what there is to place.
-    fn bars(&self) -> Vec<BarWindow>;
+    fn bars(&self) -> Vec<BarWindow> {
+        Vec::new()
+    }
 
     /// Reads a BAR.
-    fn bar_read(&self, bar: u8, access: Access) -> u64;
+    fn bar_read(&self, _bar: u8, access: Access) -> u64 {
+        access.width.all_ones()
+    }
     /// Writes a BAR.
-    fn bar_write(&self, bar: u8, access: Access, value: u64) -> Effect;
+    fn bar_write(&self, _bar: u8, _access: Access, _value: u64) -> Effect {
+        Effect::None
+    }
 }

@@ -8,8 +8,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{BarWindow, ConfigSpace, Identity, PciDevice};
-use crate::bus::{Access, Effect, Width};
+use super::{ConfigSpace, Identity, PciDevice};
+use crate::bus::{Effect, Width};
 
 const IDENTITY: Identity = Identity {
     vendor_id: 0x8086,
@@ -53,20 +53,6 @@ impl PciDevice for IsaBridge {
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Effect {
         // There are no BARs, so COMMAND changes nothing.
         let _ = self.config().write(offset, width, value);
-        Effect::None
-    }
-    fn windows(&self) -> Vec<BarWindow> {
-        Vec::new()
-    }
-    fn placed(&self, _windows: &[BarWindow]) {}
-    fn place_bar(&self, _bar: u8, _base: u64) {}
-    fn bars(&self) -> Vec<BarWindow> {
-        Vec::new()
-    }
-    fn bar_read(&self, _bar: u8, access: Access) -> u64 {
-        access.width.all_ones()
-    }
-    fn bar_write(&self, _bar: u8, _access: Access, _value: u64) -> Effect {
         Effect::None
     }
 }
