@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
 use crate::decode;
-use crate::routes::CONFIG_EXAMPLES;
+use crate::operations::CONFIG_EXAMPLES;
 
 fn config_with(path: &ForeignField, value: Value) -> Value {
     let mut config = json!({"payload": {"kernel": "k"}, "cpus": {"boot_vcpus": 2}, "memory": {"size": 536_870_912},

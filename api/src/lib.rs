@@ -6,11 +6,11 @@
 //! | --- | --- |
 //! | `config`, [`types`], [`state`], `fault` | what goes over the wire; types only |
 //! | [`operations`] | what can be asked: a type for each request, which everything else comes from |
-//! | [`routes`] | what a route is; the table of all |
+//! | [`routes`] | what a route is |
+//! | [`service`] | what the server needs of a virtual machine monitor; the table of all routes with their handlers |
 //! | [`openapi`], [`reference`] | the OpenAPI document and docs/api.md, made of the table |
 //! | [`decode`], [`compat`] | texts into types; Cloud Hypervisor's fields |
 //! | [`options`] | the same types as `key=value` lists, with their help |
-//! | [`service`] | what the server needs of a virtual machine monitor |
 //! | [`server`], [`client`] | HTTP/1.1 on a unix socket |
 //!
 //! Nothing here opens a device or knows KVM. Names follow Cloud Hypervisor's schema where the two have
@@ -24,6 +24,7 @@ pub mod decode;
 mod fault;
 mod hardware;
 mod id;
+mod lines;
 pub mod openapi;
 pub mod operations;
 pub mod options;

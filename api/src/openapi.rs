@@ -7,7 +7,8 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::routes::{Body, Content, ROUTES, Route, Success};
+use crate::routes::{Body, Content, Route, Success};
+use crate::service::routes;
 use crate::state::VmState;
 use crate::{Code, Fault, VmConfig, compat, options};
 
@@ -23,7 +24,7 @@ pub fn document() -> &'static Value {
 fn build() -> Value {
     let mut generator = SchemaSettings::openapi3().into_generator();
     let mut paths = Map::new();
-    for route in ROUTES {
+    for route in routes() {
         let entry = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Some(entry) = entry.as_object_mut() {
             entry.insert(route.method.name().to_lowercase(), operation(route, &mut generator));
@@ -51,10 +52,10 @@ fn build() -> Value {
 
 fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     let states = format!("Works when the virtual machine is: {}.", named_states(route));
-    let description = if route.text.is_empty() { states } else { format!("{}\n\n{states}", route.text) };
+    let description = if route.words.text.is_empty() { states } else { format!("{}\n\n{states}", route.words.text) };
     let mut operation = json!({
-        "operationId": route.operation,
-        "summary": route.summary,
+        "operationId": route.words.operation,
+        "summary": route.words.summary,
         "description": description,
         "responses": responses(route, generator),
     });
@@ -73,12 +74,12 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
 }
 
 fn named_states(route: &Route) -> String {
-    if route.states.is_any() { "in any state, or not there".to_owned() } else { route.states.to_string() }
+    if route.states().is_any() { "in any state, or not there".to_owned() } else { route.states().to_string() }
 }
 
 fn responses(route: &Route, generator: &mut SchemaGenerator) -> Value {
     let mut responses = Map::new();
-    for success in route.successes {
+    for success in route.output.successes {
         responses.insert(success.status.to_string(), success_response(success, generator));
     }
     let codes = route.codes();

@@ -87,13 +87,13 @@ fn accepted_foreign_fields_are_in_the_schema() {
 
 #[test]
 fn every_route_and_code_is_in_the_document() {
-    for route in ROUTES {
+    for route in routes() {
         let operation = &document()["paths"][route.path][route.method.name().to_lowercase()];
-        assert_eq!(operation["operationId"], route.operation);
+        assert_eq!(operation["operationId"], route.words.operation);
         let statuses: std::collections::BTreeSet<_> =
             operation["responses"].as_object().unwrap().keys().cloned().collect();
         let codes = route.codes();
-        let expected = route.successes.iter().map(|s| s.status).chain(codes.iter().map(|c| c.status()));
+        let expected = route.output.successes.iter().map(|s| s.status).chain(codes.iter().map(|c| c.status()));
         assert_eq!(statuses, expected.map(|status| status.to_string()).collect());
     }
 }

@@ -77,3 +77,17 @@ impl fmt::Display for ProbeReport {
         writeln!(f, "\n{verdict}: {fail} failed, {warn} warnings, {unknown} unknown, of {} checks", self.checks.len())
     }
 }
+
+/// What is to be probed beside the host itself. Addresses are as the client wrote them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ProbeWhat {
+    /// Nothing.
+    #[default]
+    Host,
+    /// The function of this address or path, a VF or not.
+    Path(String),
+    /// The VF of this address.
+    Vf(String),
+    /// The PF of this address.
+    Pf(String),
+}

@@ -3,7 +3,8 @@
 
 use std::fmt::{self, Write};
 
-use crate::routes::{Content, ROUTES, Route};
+use crate::routes::{Content, Route};
+use crate::service::routes;
 use crate::state::VmState;
 use crate::{Code, compat};
 
@@ -25,7 +26,7 @@ fn write_all(out: &mut String) -> fmt::Result {
     writeln!(out, "\n## States\n")?;
     states(out)?;
     writeln!(out, "\n## Operations")?;
-    ROUTES.iter().try_for_each(|route| write_route(out, route))?;
+    routes().try_for_each(|route| write_route(out, route))?;
     errors(out)?;
     foreign(out)?;
     out.write_str(TAIL)
@@ -33,18 +34,19 @@ fn write_all(out: &mut String) -> fmt::Result {
 
 fn overview(out: &mut String) -> fmt::Result {
     writeln!(out, "| request | | body | reply | when the machine is |\n| --- | --- | --- | --- | --- |")?;
-    for route in ROUTES {
+    for route in routes() {
         let body = route.input.body.map_or(String::new(), |body| format!("`{}`", (body.name)()));
-        let replies: Vec<_> = route.successes.iter().map(|s| format!("{}{}", s.status, content(s.content))).collect();
+        let replies: Vec<_> =
+            route.output.successes.iter().map(|s| format!("{}{}", s.status, content(s.content))).collect();
         writeln!(
             out,
             "| [{} {}](#{}) | {} | {body} | {} | {} |",
             route.method.name(),
             route.path,
             anchor(route),
-            route.summary,
+            route.words.summary,
             replies.join(", "),
-            route.states
+            route.states()
         )?;
     }
     Ok(())
@@ -75,7 +77,7 @@ fn states(out: &mut String) -> fmt::Result {
     write!(out, "| |")?;
     VmState::ALL.iter().try_for_each(|state| write!(out, " {state} |"))?;
     writeln!(out, "\n| --- |{}", " --- |".repeat(VmState::ALL.len()))?;
-    for route in ROUTES.iter().filter(|route| !route.states.is_any()) {
+    for route in routes().filter(|route| !route.states().is_any()) {
         write!(out, "| {} |", route.name())?;
         for state in VmState::ALL {
             match route.check_state(state) {
@@ -89,7 +91,7 @@ fn states(out: &mut String) -> fmt::Result {
 }
 
 fn write_route(out: &mut String, route: &Route) -> fmt::Result {
-    writeln!(out, "\n### {} {}\n\n{}. {}", route.method.name(), route.path, route.summary, route.text)?;
+    writeln!(out, "\n### {} {}\n\n{}. {}", route.method.name(), route.path, route.words.summary, route.words.text)?;
     for parameter in route.input.parameters {
         writeln!(out, "\nParameter `{}`: {} Example: `{}`.", parameter.name, parameter.text, parameter.example)?;
     }
@@ -98,14 +100,14 @@ fn write_route(out: &mut String, route: &Route) -> fmt::Result {
         writeln!(out, "\n{summary}:\n\n```json\n{example}\n```")?;
     }
     writeln!(out, "\n| status | |\n| --- | --- |")?;
-    for success in route.successes {
+    for success in route.output.successes {
         writeln!(out, "| {}{} | {} |", success.status, content(success.content), success.text)?;
     }
     for group in route.codes().chunk_by(|a, b| a.status() == b.status()) {
         let names: Vec<_> = group.iter().map(|code| format!("`{}`", code.name())).collect();
         writeln!(out, "| {} | {} |", group.first().map_or(0, |code| code.status()), names.join(", "))?;
     }
-    for success in route.successes {
+    for success in route.output.successes {
         let (Content::Json(body) | Content::Lines(body)) = success.content else { continue };
         for (summary, example) in body.examples {
             let summary = if summary.is_empty() { "Reply" } else { summary };

@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{IntoReply, NOTHING, Operation, body, change, descriptors, examples, json, ok, plain};
-use crate::routes::{Body, Call, Content, Input, Reply, Route, Success};
+use super::{IntoReply, Operation, descriptors, examples, json, plain};
+use crate::routes::{Body, Call, Content, Reply, Route, Success};
 use crate::state::StateSet;
 use crate::types::PciDeviceInfo;
 use crate::{Code, Fault, NewDevice, decode};
@@ -47,24 +47,23 @@ impl IntoReply for AddedDevice {
 
 impl Operation for AddDevice {
     type Reply = AddedDevice;
-    const ROUTE: Route = Route {
-        text: "To a machine that does not run; the guest finds it at the next boot. File descriptors as with `vm.create`.",
-        states: StateSet::OFF,
-        input: Input { body: Some(Body::device(examples::DEVICES)), descriptors: true, ..NOTHING },
-        successes: &[
-            ok(
-                "The guest has it now. Not answered so far.",
-                Content::Json(Body::of::<PciDeviceInfo>(&[plain(r#"{"id": "net0", "bdf": "0000:00:01.0"}"#)])),
-            ),
-            Success { status: 204, text: "The guest finds it at its next boot.", content: Content::Empty },
-        ],
-        faults: &[Code::InvalidConfig, Code::FileUnusable, Code::DuplicateId],
-        ..change::<Self>(
-            "/api/v1/vm.add-device",
-            "addDeviceVM",
-            "Add a legacy virtio function, or a function passed through",
-        )
-    };
+    const ROUTE: Route = Route::change(
+        "/api/v1/vm.add-device",
+        "addDeviceVM",
+        "Add a legacy virtio function, or a function passed through",
+    )
+    .says("To a machine that does not run; the guest finds it at the next boot. File descriptors as with `vm.create`.")
+    .when(StateSet::OFF)
+    .takes(Body::device(examples::DEVICES))
+    .takes_descriptors()
+    .answers(&[
+        Success::ok(
+            "The guest has it now. Not answered so far.",
+            Content::Json(Body::of::<PciDeviceInfo>(&[plain(r#"{"id": "net0", "bdf": "0000:00:01.0"}"#)])),
+        ),
+        Success { status: 204, text: "The guest finds it at its next boot.", content: Content::Empty },
+    ])
+    .fails(&[Code::InvalidConfig, Code::FileUnusable, Code::DuplicateId]);
 
     fn decode(call: Call) -> Result<Self, Fault> {
         decode::query(&call.query, &[])?;
@@ -93,13 +92,11 @@ pub struct RemoveDevice {
 
 impl Operation for RemoveDevice {
     type Reply = ();
-    const ROUTE: Route = Route {
-        text: "From a machine that does not run.",
-        states: StateSet::OFF,
-        input: body(Body::of::<Self>(&[plain(r#"{"id": "net0"}"#)])),
-        faults: &[Code::DeviceNotFound],
-        ..change::<Self>("/api/v1/vm.remove-device", "removeDeviceVM", "Take a device away")
-    };
+    const ROUTE: Route = Route::change("/api/v1/vm.remove-device", "removeDeviceVM", "Take a device away")
+        .says("From a machine that does not run.")
+        .when(StateSet::OFF)
+        .takes(Body::of::<Self>(&[plain(r#"{"id": "net0"}"#)]))
+        .fails(&[Code::DeviceNotFound]);
 
     fn decode(call: Call) -> Result<Self, Fault> {
         decode::query(&call.query, &[])?;

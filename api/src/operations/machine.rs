@@ -3,30 +3,14 @@
 
 use std::os::fd::OwnedFd;
 
-use super::{DONE, NOTHING, Operation, change, descriptors, examples, nothing};
-use crate::routes::{Body, Call, Input, Route, VMM_SHUTDOWN};
+use super::{Operation, descriptors, examples, takes_nothing};
+use crate::routes::{Body, Call, Route, VMM_SHUTDOWN};
 use crate::state::{StateSet, VmState};
 use crate::{Code, Fault, VmConfig, decode};
 
 const RUNNING: StateSet = StateSet::of(&[VmState::Running]);
 /// What a machine may lack when it is put together.
 const STARTING: &[Code] = &[Code::InvalidConfig, Code::FileUnusable, Code::SetupFailed, Code::PfUnavailable];
-
-/// Removes the machine and ends the monitor. The reply still goes out.
-#[derive(Clone, Copy, Debug)]
-pub struct VmmShutdown;
-
-impl Operation for VmmShutdown {
-    type Reply = ();
-    const ROUTE: Route = Route {
-        text: "The reply goes out before the process ends.",
-        ..change::<Self>(VMM_SHUTDOWN, "shutdownVMM", "Remove the virtual machine and end the monitor")
-    };
-
-    fn decode(call: Call) -> Result<Self, Fault> {
-        nothing(&call, Self)
-    }
-}
 
 /// Makes a machine of a configuration.
 #[derive(Debug)]
@@ -45,21 +29,21 @@ impl From<VmConfig> for Create {
 
 impl Operation for Create {
     type Reply = ();
-    const ROUTE: Route = Route {
-        text: "Files are looked at now and opened again at each boot. File descriptors for network cards may come \
-               with the request (SCM_RIGHTS); `{\"fd\": N}` is the N-th of them, counted from 0.",
-        states: StateSet::of(&[VmState::NotCreated]),
-        input: Input { body: Some(Body::config(examples::CONFIGS)), descriptors: true, ..NOTHING },
-        successes: DONE,
-        faults: &[
+    const ROUTE: Route = Route::change("/api/v1/vm.create", "createVM", "Make a virtual machine, without starting it")
+        .says(
+            "Files are looked at now and opened again at each boot. File descriptors for network cards may come \
+                 with the request (SCM_RIGHTS); `{\"fd\": N}` is the N-th of them, counted from 0.",
+        )
+        .when(StateSet::of(&[VmState::NotCreated]))
+        .takes(Body::config(examples::CONFIGS))
+        .takes_descriptors()
+        .fails(&[
             Code::UnsupportedField,
             Code::InvalidConfig,
             Code::FileUnusable,
             Code::DuplicateId,
             Code::SetupFailed,
-        ],
-        ..change::<Self>("/api/v1/vm.create", "createVM", "Make a virtual machine, without starting it")
-    };
+        ]);
 
     fn decode(call: Call) -> Result<Self, Fault> {
         decode::query(&call.query, &[])?;
@@ -69,116 +53,45 @@ impl Operation for Create {
     }
 }
 
-/// Starts the guest.
-#[derive(Clone, Copy, Debug)]
-pub struct Boot;
+takes_nothing! {
+    /// Removes the machine and ends the monitor. The reply still goes out.
+    VmmShutdown -> () =
+        Route::change(VMM_SHUTDOWN, "shutdownVMM", "Remove the virtual machine and end the monitor")
+            .says("The reply goes out before the process ends.");
 
-impl Operation for Boot {
-    type Reply = ();
-    const ROUTE: Route = Route {
-        states: StateSet::OFF,
-        faults: STARTING,
-        ..change::<Self>("/api/v1/vm.boot", "bootVM", "Start the guest")
-    };
+    /// Starts the guest.
+    Boot -> () =
+        Route::change("/api/v1/vm.boot", "bootVM", "Start the guest").when(StateSet::OFF).fails(STARTING);
 
-    fn decode(call: Call) -> Result<Self, Fault> {
-        nothing(&call, Self)
-    }
-}
+    /// Ends the guest as a power cut does. The configuration stays.
+    Shutdown -> () =
+        Route::change("/api/v1/vm.shutdown", "shutdownVM", "End the guest, as a power cut does")
+            .says("The configuration stays and can be booted again. To ask the guest itself, use `vm.power-button`.")
+            .when(StateSet::ON);
 
-/// Ends the guest as a power cut does. The configuration stays.
-#[derive(Clone, Copy, Debug)]
-pub struct Shutdown;
+    /// Ends the guest and starts it again.
+    Reboot -> () =
+        Route::change("/api/v1/vm.reboot", "rebootVM", "End the guest and start it again")
+            .when(RUNNING)
+            .fails(STARTING);
 
-impl Operation for Shutdown {
-    type Reply = ();
-    const ROUTE: Route = Route {
-        text: "The configuration stays and can be booted again. To ask the guest itself, use `vm.power-button`.",
-        states: StateSet::ON,
-        ..change::<Self>("/api/v1/vm.shutdown", "shutdownVM", "End the guest, as a power cut does")
-    };
+    /// Presses the guest's power button.
+    PowerButton -> () =
+        Route::change("/api/v1/vm.power-button", "power-buttonVM", "Press the guest's power button")
+            .says("What follows is up to the guest; one without ACPI does not notice.")
+            .when(RUNNING);
 
-    fn decode(call: Call) -> Result<Self, Fault> {
-        nothing(&call, Self)
-    }
-}
+    /// Stops the guest's processors.
+    Pause -> () = Route::change("/api/v1/vm.pause", "pauseVM", "Stop the guest's processors").when(RUNNING);
 
-/// Ends the guest and starts it again.
-#[derive(Clone, Copy, Debug)]
-pub struct Reboot;
+    /// Lets the guest's processors go on.
+    Resume -> () =
+        Route::change("/api/v1/vm.resume", "resumeVM", "Let the guest's processors go on")
+            .when(StateSet::of(&[VmState::Paused]));
 
-impl Operation for Reboot {
-    type Reply = ();
-    const ROUTE: Route = Route {
-        states: RUNNING,
-        faults: STARTING,
-        ..change::<Self>("/api/v1/vm.reboot", "rebootVM", "End the guest and start it again")
-    };
-
-    fn decode(call: Call) -> Result<Self, Fault> {
-        nothing(&call, Self)
-    }
-}
-
-/// Presses the guest's power button.
-#[derive(Clone, Copy, Debug)]
-pub struct PowerButton;
-
-impl Operation for PowerButton {
-    type Reply = ();
-    const ROUTE: Route = Route {
-        text: "What follows is up to the guest; one without ACPI does not notice.",
-        states: RUNNING,
-        ..change::<Self>("/api/v1/vm.power-button", "power-buttonVM", "Press the guest's power button")
-    };
-
-    fn decode(call: Call) -> Result<Self, Fault> {
-        nothing(&call, Self)
-    }
-}
-
-/// Stops the guest's processors.
-#[derive(Clone, Copy, Debug)]
-pub struct Pause;
-
-impl Operation for Pause {
-    type Reply = ();
-    const ROUTE: Route =
-        Route { states: RUNNING, ..change::<Self>("/api/v1/vm.pause", "pauseVM", "Stop the guest's processors") };
-
-    fn decode(call: Call) -> Result<Self, Fault> {
-        nothing(&call, Self)
-    }
-}
-
-/// Lets the guest's processors go on.
-#[derive(Clone, Copy, Debug)]
-pub struct Resume;
-
-impl Operation for Resume {
-    type Reply = ();
-    const ROUTE: Route = Route {
-        states: StateSet::of(&[VmState::Paused]),
-        ..change::<Self>("/api/v1/vm.resume", "resumeVM", "Let the guest's processors go on")
-    };
-
-    fn decode(call: Call) -> Result<Self, Fault> {
-        nothing(&call, Self)
-    }
-}
-
-/// Removes the machine, after a shutdown if it runs. Without one there is nothing to do.
-#[derive(Clone, Copy, Debug)]
-pub struct Delete;
-
-impl Operation for Delete {
-    type Reply = ();
-    const ROUTE: Route = Route {
-        text: "One that runs is shut down before. Without a virtual machine there is nothing to do, which is a success.",
-        ..change::<Self>("/api/v1/vm.delete", "deleteVM", "Remove the virtual machine")
-    };
-
-    fn decode(call: Call) -> Result<Self, Fault> {
-        nothing(&call, Self)
-    }
+    /// Removes the machine, after a shutdown if it runs. Without one there is nothing to do.
+    Delete -> () =
+        Route::change("/api/v1/vm.delete", "deleteVM", "Remove the virtual machine").says(
+            "One that runs is shut down before. Without a virtual machine there is nothing to do, which is a success.",
+        );
 }

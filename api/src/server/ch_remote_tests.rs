@@ -51,7 +51,7 @@ fn ch_remote(stream: &mut UnixStream, method: &str, command: &str, body: Option<
 #[test]
 fn every_command_of_the_common_subset() {
     let bench = Bench::new(quick());
-    let config = crate::routes::CONFIG_EXAMPLES[3].1;
+    let config = crate::operations::CONFIG_EXAMPLES[3].1;
     let run = |method: &str, command: &str, body: Option<&str>| {
         // A connection for each command, as the program makes it.
         let mut stream = bench.connect();

@@ -19,8 +19,8 @@ use super::lines::LineBody;
 use super::stream::Peer;
 use super::{LOOKERS, Limits};
 use crate::openapi;
-use crate::routes::{self, Call, Lane, Reply, Route};
-use crate::service::Service;
+use crate::routes::{Call, Lane, Reply, Route, VMM_SHUTDOWN};
+use crate::service::{self, Entry, Service};
 use crate::{Code, Fault};
 
 /// A reply for hyper.
@@ -116,23 +116,23 @@ impl Dispatcher {
     }
 
     async fn reply(&self, request: Request<Incoming>, peer: Arc<Peer>) -> HttpReply {
-        let found = routes::find(request.method().as_str(), request.uri().path());
+        let found = service::find(request.method().as_str(), request.uri().path());
         let query = request.uri().query().unwrap_or_default().to_owned();
         // Also what no route takes is read, or the connection could not go on.
         let body = self.body(request).await;
         let descriptors = peer.take_descriptors();
-        let route = match found {
-            Ok(route) => route,
+        let entry = match found {
+            Ok(entry) => entry,
             Err((fault, allow)) => return method_not_allowed(&fault, allow),
         };
         let call = body.and_then(|body| {
             let too_many = || Fault::new(Code::InvalidDescriptors, "more than 16 descriptors came with the request");
             let call = Call { body, query, descriptors: descriptors.ok_or_else(too_many)? };
-            check_input(route, &call)?;
+            check_input(&entry.route, &call)?;
             Ok(call)
         });
         let outcome = match call {
-            Ok(call) => self.carry_out(route, call).await,
+            Ok(call) => self.carry_out(entry, call).await,
             Err(fault) => Err(fault),
         };
         let reply = outcome.and_then(|reply| self.encode(reply, peer));
@@ -154,9 +154,10 @@ impl Dispatcher {
         }
     }
 
-    async fn carry_out(&self, route: &'static Route, call: Call) -> Result<Reply, Fault> {
-        let lanes = match route.lane {
-            Lane::Inline => return (route.handler)(&*self.service, call),
+    async fn carry_out(&self, entry: &'static Entry, call: Call) -> Result<Reply, Fault> {
+        let Entry { route, handler } = entry;
+        let lanes = match route.lane() {
+            Lane::Inline => return handler(&*self.service, call),
             Lane::Look => &self.looking,
             Lane::Change => &self.changing,
         };
@@ -174,7 +175,7 @@ impl Dispatcher {
                 let _turn = turn;
                 // The state now, not when the request came: others had their turn in between.
                 route.check_state(service.state())?;
-                (route.handler)(&*service, call)
+                handler(&*service, call)
             });
             done.await.unwrap_or_else(|error| {
                 tracing::error!("{}: {error}", route.name());
@@ -182,7 +183,7 @@ impl Dispatcher {
             })
         };
         let reply = timeout(self.limits.operation, work).await.map_err(too_late)??;
-        if route.path == routes::VMM_SHUTDOWN {
+        if route.path == VMM_SHUTDOWN {
             self.shutdown.notify_one();
         }
         Ok(reply)

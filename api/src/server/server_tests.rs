@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use super::testing::{Bench, Model, quick, read_answer};
 use super::{Limits, Server};
 use crate::client::{Client, ClientError};
-use crate::routes::{Lane, Method, ROUTES};
+use crate::routes::{Lane, Method};
+use crate::service::{TABLE, routes};
 use crate::{Code, Fault, VmState};
 
 /// A body that the route takes, if it takes one.
@@ -26,16 +27,16 @@ fn body_of(route: &crate::routes::Route) -> &'static str {
 fn every_route_in_every_state() {
     let bench = Bench::new(quick());
     let (mut cells, mut refused) = (0, 0);
-    for route in ROUTES.iter().filter(|route| !matches!(route.name(), "vmm.shutdown" | "vmm.events" | "vm.trace")) {
+    for route in routes().filter(|route| !matches!(route.name(), "vmm.shutdown" | "vmm.events" | "vm.trace")) {
         for state in VmState::ALL {
             bench.model.put(state);
             bench.model.calls();
             let answer = bench.ask(route.method.name(), route.path, body_of(route));
             let cell = format!("{} when {state}: {answer:?}", route.path);
             cells += 1;
-            if route.states.contains(state) {
-                assert!(route.successes.iter().any(|success| success.status == answer.status), "{cell}");
-                assert_eq!(bench.model.calls().len(), usize::from(route.lane != Lane::Inline), "{cell}");
+            if route.states().contains(state) {
+                assert!(route.output.successes.iter().any(|success| success.status == answer.status), "{cell}");
+                assert_eq!(bench.model.calls().len(), usize::from(route.lane() != Lane::Inline), "{cell}");
             } else {
                 let expected = match (state, route.name()) {
                     (VmState::NotCreated, _) => Code::VmNotCreated,
@@ -56,9 +57,9 @@ fn every_route_in_every_state() {
 #[test]
 fn other_methods_and_paths() {
     let bench = Bench::new(quick());
-    let paths: BTreeSet<_> = ROUTES.iter().map(|route| route.path).collect();
+    let paths: BTreeSet<_> = routes().map(|route| route.path).collect();
     for path in paths {
-        let known: Vec<_> = ROUTES.iter().filter(|route| route.path == path).map(|route| route.method.name()).collect();
+        let known: Vec<_> = routes().filter(|route| route.path == path).map(|route| route.method.name()).collect();
         for method in ["GET", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "BREW"] {
             if known.contains(&method) {
                 continue;
@@ -255,11 +256,11 @@ fn streams_send_lines_until_the_client_leaves() {
 
 #[test]
 fn methods_of_the_table_are_http_methods() {
-    assert!(ROUTES.iter().all(|route| matches!(route.method, Method::Get | Method::Put)));
+    assert!(routes().all(|route| matches!(route.method, Method::Get | Method::Put)));
     let mut seen = BTreeSet::new();
-    assert!(ROUTES.iter().all(|route| seen.insert((route.method.name(), route.path))), "a route twice");
-    let operations: BTreeSet<_> = ROUTES.iter().map(|route| route.operation).collect();
-    assert_eq!(operations.len(), ROUTES.len());
+    assert!(routes().all(|route| seen.insert((route.method.name(), route.path))), "a route twice");
+    let operations: BTreeSet<_> = routes().map(|route| route.words.operation).collect();
+    assert_eq!(operations.len(), TABLE.len());
 }
 
 /// What is to be probed comes by one parameter of three.

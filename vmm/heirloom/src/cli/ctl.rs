@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use api::NewDevice;
-use api::routes::{ROUTES, Route};
+use api::routes::Route;
+use api::service::routes;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Subcommand};
 
@@ -110,7 +111,7 @@ pub struct PlainVerb(pub &'static Route);
 impl PlainVerb {
     fn all() -> impl Iterator<Item = (&'static str, &'static Route)> {
         let of_the_machine = |route: &'static Route| Some((route.name().strip_prefix("vm.")?, route));
-        ROUTES.iter().filter(|route| route.is_plain()).filter_map(of_the_machine)
+        routes().filter(|route| route.is_plain()).filter_map(of_the_machine)
     }
 }
 
@@ -128,7 +129,7 @@ impl FromArgMatches for PlainVerb {
 
 impl Subcommand for PlainVerb {
     fn augment_subcommands(command: Command) -> Command {
-        command.subcommands(Self::all().map(|(word, route)| Command::new(word).about(route.summary)))
+        command.subcommands(Self::all().map(|(word, route)| Command::new(word).about(route.words.summary)))
     }
 
     fn augment_subcommands_for_update(command: Command) -> Command {

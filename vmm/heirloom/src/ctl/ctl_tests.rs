@@ -39,8 +39,8 @@ fn exit_codes() {
 #[test]
 fn tables_of_the_documented_replies() {
     let example = |name: &str| {
-        let route = api::routes::ROUTES.iter().find(|route| route.name() == name).unwrap();
-        let api::routes::Content::Json(body) = route.successes[0].content else { panic!("{name}") };
+        let route = api::service::routes().find(|route| route.name() == name).unwrap();
+        let api::routes::Content::Json(body) = route.output.successes[0].content else { panic!("{name}") };
         serde_json::from_str::<Value>(body.examples[0].1).unwrap()
     };
     let info = table::info(&example("vm.info"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a route is. Dispatch, 404, 405 and 409, the OpenAPI document and docs/api.md all come from the table of
-//! routes, which is made of [`crate::operations`]; nothing else knows a path. Pure.
+//! What a route is: where a request comes in, what it takes and answers, and in which states. Who carries it out is in
+//! the table of [`crate::service`]. Pure.
 
 use std::os::fd::OwnedFd;
 
@@ -10,12 +10,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::decode;
-use crate::service::{Lines, Service};
+use crate::lines::Lines;
 use crate::state::StateSet;
 use crate::{Code, Fault, NewDevice, VmConfig, VmState};
-
-pub use crate::operations::ROUTES;
-pub use crate::operations::examples::CONFIGS as CONFIG_EXAMPLES;
 
 /// Where all operations are.
 pub const PREFIX: &str = "/api/v1";
@@ -148,6 +145,12 @@ pub struct Success {
     pub content: Content,
 }
 
+impl Success {
+    pub(crate) const fn ok(text: &'static str, content: Content) -> Self {
+        Self { status: 200, text, content }
+    }
+}
+
 /// What a handler makes.
 pub enum Reply {
     /// 204.
@@ -173,8 +176,25 @@ pub struct Call {
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// How a route is carried out.
-pub type Handler = fn(&(dyn Service + 'static), Call) -> Result<Reply, Fault>;
+/// What documents say of a route.
+#[derive(Clone, Copy, Debug)]
+pub struct Words {
+    /// operationId of the OpenAPI document.
+    pub operation: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// The rest.
+    pub text: &'static str,
+}
+
+/// What a route answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    /// Replies.
+    pub successes: &'static [Success],
+    /// Faults of its own, beyond those that [`Route::codes`] adds.
+    pub faults: &'static [Code],
+}
 
 /// One line of the table.
 #[derive(Clone, Copy, Debug)]
@@ -183,24 +203,83 @@ pub struct Route {
     pub method: Method,
     /// Path from the root of the server.
     pub path: &'static str,
-    /// operationId of the OpenAPI document.
-    pub operation: &'static str,
-    /// One line.
-    pub summary: &'static str,
-    /// The rest.
-    pub text: &'static str,
-    /// States in which it works.
-    pub states: StateSet,
-    /// Where it runs.
-    pub lane: Lane,
+    /// What documents say of it.
+    pub words: Words,
     /// What it takes.
     pub input: Input,
     /// What it answers.
-    pub successes: &'static [Success],
-    /// Faults of its own, beyond those that [`Route::codes`] adds.
-    pub faults: &'static [Code],
-    /// How it is carried out.
-    pub handler: Handler,
+    pub output: Output,
+    states: StateSet,
+    lane: Lane,
+}
+
+const NOTHING: Input = Input { body: None, parameters: &[], descriptors: false };
+const DONE: &[Success] = &[Success { status: 204, text: "Done.", content: Content::Empty }];
+
+/// Definitions begin with `change` or `look`, and say what differs from that.
+impl Route {
+    /// Changes something, in any state, takes nothing and answers nothing.
+    pub(crate) const fn change(path: &'static str, operation: &'static str, summary: &'static str) -> Self {
+        Self {
+            method: Method::Put,
+            path,
+            words: Words { operation, summary, text: "" },
+            input: NOTHING,
+            output: Output { successes: DONE, faults: &[] },
+            states: StateSet::ANY,
+            lane: Lane::Change,
+        }
+    }
+
+    /// Looks, in any state, takes nothing, and answers this.
+    pub(crate) const fn look(
+        path: &'static str,
+        operation: &'static str,
+        summary: &'static str,
+        successes: &'static [Success],
+    ) -> Self {
+        Self { method: Method::Get, lane: Lane::Look, ..Self::change(path, operation, summary).answers(successes) }
+    }
+
+    /// Cannot wait, so it needs no worker.
+    pub(crate) const fn at_once(self) -> Self {
+        Self { lane: Lane::Inline, ..self }
+    }
+
+    /// More about it, for documents.
+    pub(crate) const fn says(self, text: &'static str) -> Self {
+        Self { words: Words { text, ..self.words }, ..self }
+    }
+
+    /// Works in these states alone.
+    pub(crate) const fn when(self, states: StateSet) -> Self {
+        Self { states, ..self }
+    }
+
+    /// Takes this body.
+    pub(crate) const fn takes(self, body: Body) -> Self {
+        Self { input: Input { body: Some(body), ..self.input }, ..self }
+    }
+
+    /// Takes file descriptors.
+    pub(crate) const fn takes_descriptors(self) -> Self {
+        Self { input: Input { descriptors: true, ..self.input }, ..self }
+    }
+
+    /// Takes these parameters.
+    pub(crate) const fn asks(self, parameters: &'static [Parameter]) -> Self {
+        Self { input: Input { parameters, ..self.input }, ..self }
+    }
+
+    /// Answers this.
+    pub(crate) const fn answers(self, successes: &'static [Success]) -> Self {
+        Self { output: Output { successes, ..self.output }, ..self }
+    }
+
+    /// Has these faults of its own.
+    pub(crate) const fn fails(self, faults: &'static [Code]) -> Self {
+        Self { output: Output { faults, ..self.output }, ..self }
+    }
 }
 
 /// Faults that the server may answer on every route.
@@ -216,9 +295,19 @@ const EVERYWHERE: [Code; 6] = [
 const OF_WORKERS: [Code; 3] = [Code::Internal, Code::Unavailable, Code::DeadlineExceeded];
 
 impl Route {
+    /// States in which it works.
+    pub fn states(&self) -> StateSet {
+        self.states
+    }
+
+    /// Where it runs.
+    pub fn lane(&self) -> Lane {
+        self.lane
+    }
+
     /// Every code it may answer, in order of status.
     pub fn codes(&self) -> Vec<Code> {
-        let mut codes = [self.faults, &EVERYWHERE].concat();
+        let mut codes = [self.output.faults, &EVERYWHERE].concat();
         // Parameters, and bodies where there should be none.
         codes.push(Code::InvalidField);
         if self.input.body.is_some() {
@@ -270,7 +359,7 @@ impl Route {
     /// Whether it takes nothing and answers nothing.
     pub fn is_plain(&self) -> bool {
         let takes_nothing = self.input.body.is_none() && self.input.parameters.is_empty() && !self.input.descriptors;
-        takes_nothing && self.successes.iter().all(|success| matches!(success.content, Content::Empty))
+        takes_nothing && self.output.successes.iter().all(|success| matches!(success.content, Content::Empty))
     }
 
     /// The last part of the path: `vm.boot`.
@@ -278,26 +367,3 @@ impl Route {
         self.path.rsplit('/').next().unwrap_or(self.path)
     }
 }
-
-/// The route of a request.
-///
-/// # Errors
-/// 404; or 405 together with what `Allow` says.
-pub fn find(method: &str, path: &str) -> Result<&'static Route, (Fault, Option<String>)> {
-    let here: Vec<_> = ROUTES.iter().filter(|route| route.path == path).collect();
-    if here.is_empty() {
-        let shown: String = path.chars().take(100).collect();
-        let fault = Fault::new(Code::NotFound, format!("there is nothing at {shown}; {PREFIX}/openapi.json lists all"));
-        return Err((fault, None));
-    }
-    if let Some(route) = here.iter().find(|route| route.method.name() == method) {
-        return Ok(route);
-    }
-    let allow = here.iter().map(|route| route.method.name()).collect::<Vec<_>>().join(", ");
-    let fault = Fault::new(Code::MethodNotAllowed, format!("{path} takes {allow}, not {method}"));
-    Err((fault, Some(allow)))
-}
-
-#[cfg(test)]
-#[path = "routes_tests.rs"]
-mod tests;
