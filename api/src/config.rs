@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a virtual machine is made of.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
-use thiserror::Error;
 
-use crate::hardware::{DeviceConfig, VfConfig, VfioUserVfConfig};
-use crate::id::device_id;
-use crate::origin::function_config;
+use crate::hardware::DeviceConfig;
+use crate::legacy_virtio::LegacyVirtioConfig;
 use crate::size::format_size;
 use crate::smbios::SmbiosConfig;
 
@@ -160,107 +156,6 @@ pub struct ConsoleConfig {
     pub file: Option<PathBuf>,
 }
 
-/// How a legacy guest may be interrupted.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum InterruptMode {
-    /// INTx and MSI-X are both there; the guest's driver chooses.
-    #[default]
-    Auto,
-    /// INTx only: the MSI-X capability is hidden.
-    Intx,
-    /// MSI-X only: there is no interrupt pin.
-    Msix,
-}
-
-/// How a guest's queue notification reaches the VF.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum NotifyMode {
-    /// By ioeventfd where it can be had, else from the exit loop.
-    #[default]
-    Auto,
-    /// By ioeventfd, without an exit to the VMM. The machine does not start where it cannot be had.
-    Ioeventfd,
-    /// One store from the exit loop.
-    Exit,
-}
-
-/// What becomes of queue notifications before DRIVER_OK. Drivers of Linux before 3.19 wait for their completion before
-/// they set DRIVER_OK, and a VF made for the modern interface may ignore them.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum EarlyKicks {
-    /// The first one makes the monitor set DRIVER_OK in the VF; the guest reads the status that it wrote. With a
-    /// network card only once the guest has written the features.
-    #[default]
-    Auto,
-    /// They are passed on, and repeated at DRIVER_OK: for VFs that are known to serve them.
-    Pass,
-    /// As `auto`, with a network card also before the features.
-    Start,
-}
-
-/// Which of the two interfaces of virtio a guest sees.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum InterfaceMode {
-    /// `legacy` where firmware starts the machine, `both` where a kernel is started directly.
-    #[default]
-    Auto,
-    /// The legacy one alone: the virtio capabilities are hidden, so that firmware, boot loaders and kernels that know
-    /// both take the I/O BAR.
-    Legacy,
-    /// Both; the guest's driver chooses, and most choose the modern one.
-    Both,
-    /// The modern one alone: there is no I/O BAR. Needs MSI-X.
-    Modern,
-}
-
-function_config! {
-    /// One legacy virtio function of the guest. Exactly one of `soft`, `vf` and `vfio_user` is there.
-    pub struct LegacyVirtioConfig, in documents LegacyVirtioDocument "LegacyVirtioDocument" {
-        /// Name in logs, reports and the API, unique in the machine: up to 32 of `A-Z a-z 0-9 - _ .`. Where it is absent
-        /// it is made of the kind and the position among the devices: `blk0`, `net1`, `vf2`.
-        #[serde(default, deserialize_with = "device_id", skip_serializing_if = "Option::is_none")]
-        #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,32}$"), extend("x-option" = "=NAME"))]
-        pub id: Option<String>,
-        /// Where the virtual function behind a legacy function comes from.
-        pub origin: enum VfOrigin {
-            /// A virtual function of the built-in software PF.
-            soft, option "soft=KIND": Soft(SoftDevice),
-            /// A virtual function of this host, such as `0000:41:00.3`, bound to `vfio-pci`.
-            vf, option "vf=ADDRESS": Host(VfConfig),
-            /// A virtual function that another process serves, such as `heirloom soft-pf`.
-            vfio_user, option "vfio-user=PATH": Served(VfioUserVfConfig),
-        }
-        /// What interrupts the guest is offered.
-        #[serde(default)]
-        pub irq: InterruptMode,
-        /// Which interface of virtio the guest sees.
-        #[serde(default)]
-        pub interface: InterfaceMode,
-        /// How a queue notification reaches the VF.
-        #[serde(default)]
-        pub notify: NotifyMode,
-        /// What becomes of queue notifications before DRIVER_OK.
-        #[serde(default)]
-        pub early: EarlyKicks,
-        /// How long one register access waits for the PF, in milliseconds.
-        #[serde(default, deserialize_with = "deadline_ms", skip_serializing_if = "Option::is_none")]
-        #[schemars(range(min = 1, max = MAX_DEADLINE_MS), extend("default" = DEFAULT_DEADLINE_MS))]
-        pub deadline_ms: Option<u32>,
-        /// Answer guest reads of registers without an admin command where the answer is known. Off it asks the PF each
-        /// time: for tests, and to look for a fault.
-        #[serde(default = "on")]
-        pub shadow: bool,
-    }
-}
-
-const fn on() -> bool {
-    true
-}
-
 /// Most processors; xAPIC ids would allow some more.
 pub const MAX_VCPUS: u8 = 64;
 /// Least main memory: a kernel, an initial RAM disk and the tables of a PC must fit.
@@ -270,11 +165,6 @@ pub const MEMORY_UNIT: u64 = 1 << 20;
 /// Most main memory: RAM, with the hole below 4 GiB in it, ends within the 46 address bits of old 64-bit kernels
 /// (`MAXMEM` in Linux).
 pub const MAX_MEMORY: u64 = (1 << 46) - (1 << 30);
-/// Deadline of a register access where none is given, in milliseconds.
-pub const DEFAULT_DEADLINE_MS: u32 = 100;
-/// Longest deadline of a register access, in milliseconds.
-const MAX_DEADLINE_MS: u32 = 60_000;
-
 fn vcpus<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
     match u8::deserialize(from)? {
         n @ 1..=MAX_VCPUS => Ok(n),
@@ -298,113 +188,6 @@ pub fn check_memory_size(size: u64) -> Result<(), String> {
     }
     let [is, unit, least, most] = [size, MEMORY_UNIT, MIN_MEMORY, MAX_MEMORY].map(format_size);
     Err(format!("memory size {is}: must be a multiple of {unit}, at least {least} and at most {most}"))
-}
-
-fn deadline_ms<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
-    match Option::<u32>::deserialize(from)? {
-        Some(ms) if ms == 0 || ms > MAX_DEADLINE_MS => {
-            Err(de::Error::custom(format_args!("{ms} ms: must be 1 to {MAX_DEADLINE_MS}")))
-        }
-        ms => Ok(ms),
-    }
-}
-
-/// What a software VF is.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum SoftDevice {
-    /// A disk.
-    Blk {
-        /// Raw image file or block device; not empty, a multiple of 512 bytes.
-        #[schemars(extend("x-option" = "=PATH"))]
-        file: PathBuf,
-        /// The guest may not write: it is told so, and writes fail.
-        #[serde(default)]
-        readonly: bool,
-    },
-    /// A network card.
-    Net {
-        /// Where frames go.
-        backend: NetBackend,
-        /// Its address; given out where it is absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schemars(extend("x-option" = "=ADDRESS"))]
-        mac: Option<MacAddress>,
-    },
-}
-
-/// Where a network card's frames go.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum NetBackend {
-    /// A tap interface of the host that exists already.
-    #[schemars(extend("x-option" = "=NAME"))]
-    Tap(String),
-    /// The descriptor with this index among those that came with the request: a tap with a virtio-net
-    /// header, or a socket that carries one Ethernet frame per datagram.
-    #[schemars(extend("x-option" = ""))]
-    Fd(#[schemars(range(max = 15))] u32),
-    /// Answers ARP and ICMP echo (ping) for every address inside the VMM. For tests; needs no privileges.
-    Loopback,
-}
-
-/// An Ethernet address.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq, Hash)]
-#[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("pattern" = "^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$"))]
-pub struct MacAddress(pub [u8; 6]);
-
-/// Why a text is not the address of a network card.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum MacError {
-    /// Not six bytes in hexadecimal.
-    #[error("'{0}' is not a MAC address: write six bytes such as 52:54:00:12:34:56")]
-    Malformed(String),
-    /// A group address.
-    #[error("'{0}' is a group address: the lowest bit of the first byte must be 0")]
-    Group(String),
-}
-
-impl FromStr for MacAddress {
-    type Err = MacError;
-
-    fn from_str(text: &str) -> Result<Self, MacError> {
-        let malformed = || MacError::Malformed(text.to_owned());
-        let mut bytes = [0; 6];
-        let mut parts = text.split(':');
-        for byte in &mut bytes {
-            let part = parts.next().filter(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()));
-            *byte = u8::from_str_radix(part.ok_or_else(malformed)?, 16).map_err(|_| malformed())?;
-        }
-        if parts.next().is_some() {
-            return Err(malformed());
-        }
-        if bytes[0] & 1 != 0 {
-            return Err(MacError::Group(text.to_owned()));
-        }
-        Ok(Self(bytes))
-    }
-}
-
-impl TryFrom<String> for MacAddress {
-    type Error = MacError;
-
-    fn try_from(text: String) -> Result<Self, MacError> {
-        text.parse()
-    }
-}
-
-impl From<MacAddress> for String {
-    fn from(mac: MacAddress) -> Self {
-        mac.to_string()
-    }
-}
-
-impl fmt::Display for MacAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
 }
 
 /// A device to add, of either kind. Told apart by their fields: see [`crate::decode::device`].

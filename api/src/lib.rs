@@ -4,7 +4,7 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | `config`, [`types`], [`state`], `fault` | what goes over the wire; types only |
+//! | `config`, `legacy_virtio`, [`types`], [`state`], `fault` | what goes over the wire; types only |
 //! | [`operations`] | what can be asked: a type for each request, which everything else comes from |
 //! | [`routes`] | what a route is |
 //! | [`service`] | what the server needs of a virtual machine monitor; the table of all routes with their handlers |
@@ -24,7 +24,9 @@ pub mod decode;
 mod fault;
 mod hardware;
 mod id;
+mod legacy_virtio;
 mod lines;
+mod mac;
 pub mod openapi;
 pub mod operations;
 pub mod options;
@@ -41,13 +43,17 @@ pub mod state;
 pub mod types;
 
 pub use config::{
-    BootProtocol, ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, DEFAULT_DEADLINE_MS, EarlyKicks, InterfaceMode,
-    InterruptMode, LegacyVirtioConfig, MAX_MEMORY, MAX_VCPUS, MEMORY_UNIT, MIN_MEMORY, MacAddress, MacError,
-    MemoryConfig, NetBackend, NewDevice, NotifyMode, PayloadConfig, SoftDevice, VfOrigin, VmConfig, check_memory_size,
+    BootProtocol, ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, MAX_MEMORY, MAX_VCPUS, MEMORY_UNIT, MIN_MEMORY,
+    MemoryConfig, NewDevice, PayloadConfig, VmConfig, check_memory_size,
 };
 pub use fault::{Code, Fault};
 pub use hardware::{AdminMode, DeviceConfig, FunctionOrigin, VfConfig, VfioConfig, VfioMode, VfioUserVfConfig};
 pub use id::check_id;
+pub use legacy_virtio::{
+    DEFAULT_DEADLINE_MS, EarlyKicks, InterfaceMode, InterruptMode, LegacyVirtioConfig, NetBackend, NotifyMode,
+    SoftDevice, VfOrigin,
+};
+pub use mac::{MacAddress, MacError};
 pub use operations::{Operation, Serve};
 pub use service::Service;
 pub use size::{SizeError, format_size, parse_size};

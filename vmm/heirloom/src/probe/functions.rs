@@ -4,7 +4,7 @@
 use std::num::NonZeroU16;
 
 use devices::function::vfio::Bdf;
-use devices::function::vfio::sysfs::{Sysfs, SysfsError, SysfsFunction};
+use devices::function::vfio::sysfs::{PciIds, Sysfs, SysfsError, SysfsFunction};
 use devices::transitional::VIRTIO_VENDOR_ID;
 
 use super::checks::{Checks, chain};
@@ -146,6 +146,18 @@ fn kernel_features(checks: &mut Checks, request: &ProbeRequest, pf: Bdf) {
 
 type Result<T> = std::result::Result<T, SysfsError>;
 
+fn pf_identity(checks: &mut Checks, ids: &PciIds) {
+    if ids.vendor == VIRTIO_VENDOR_ID {
+        checks.pass("pf", format!("{} ({:04x}:{:04x}) with SR-IOV", kind(ids.device), ids.vendor, ids.device));
+    } else {
+        checks.fail(
+            "pf",
+            format!("no virtio function ({:04x}:{:04x})", ids.vendor, ids.device),
+            "name the virtio PF of the card",
+        );
+    }
+}
+
 /// The PF itself; says whether it may be opened.
 fn look_at_pf(
     checks: &mut Checks,
@@ -164,15 +176,7 @@ fn look_at_pf(
         );
         return Ok((Route::Neither, false));
     };
-    if ids.vendor == VIRTIO_VENDOR_ID {
-        checks.pass("pf", format!("{} ({:04x}:{:04x}) with SR-IOV", kind(ids.device), ids.vendor, ids.device));
-    } else {
-        checks.fail(
-            "pf",
-            format!("no virtio function ({:04x}:{:04x})", ids.vendor, ids.device),
-            "name the virtio PF of the card",
-        );
-    }
+    pf_identity(checks, &ids);
     let route = pf_driver(checks, &function, vfs, sysfs)?;
     if route != Route::Kernel {
         iommu_group(checks, request, &function)?;

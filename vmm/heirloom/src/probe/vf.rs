@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU16;
 
-use devices::function::vfio::sysfs::{SysfsError, SysfsFunction};
+use devices::function::vfio::sysfs::{PciIds, SysfsError, SysfsFunction};
 use devices::function::vfio::{Bdf, is_vfio_driver};
 use devices::transitional::DeviceType;
 
@@ -25,29 +25,7 @@ pub(super) fn look(
 ) -> Result<Member> {
     let function = request.paths.sysfs.function(vf)?;
     let ids = function.ids()?;
-    let kernel_can = ids.device == 0x1041;
-    match (DeviceType::from_modern_id(ids.device), route) {
-        (Some(_), Route::Kernel) if !kernel_can => checks.fail(
-            "vf",
-            format!(
-                "VF {number}: {}, and virtio_vfio_pci makes legacy registers for network cards alone",
-                kind(ids.device)
-            ),
-            "use admin=pf: heirloom pf release, then heirloom pf prepare",
-        ),
-        (Some(_), _) => {
-            checks.pass("vf", format!("VF {number}: {} ({:04x}:{:04x})", kind(ids.device), ids.vendor, ids.device))
-        }
-        (None, _) => {
-            let fix =
-                "have the device's firmware make it a network card, a disk, or another kind with a legacy interface";
-            checks.fail(
-                "vf",
-                format!("VF {number}: {:04x}:{:04x} has no legacy interface", ids.vendor, ids.device),
-                fix,
-            );
-        }
-    }
+    vf_kind(checks, number, &ids, route);
     vf_driver(checks, &function, route)?;
     iommu_group(checks, request, &function)?;
     let resources = function.resources()?;
@@ -77,6 +55,26 @@ pub(super) fn look(
     }
     let sizes = resources.iter().map(|bar| bar.map(|bar| (bar.end - bar.start).saturating_add(1))).take(6).collect();
     Ok(Member { name: vf.to_string(), number, sizes, vectors, is_disk: is_disk(ids.device), is_idle: by.is_empty() })
+}
+
+fn vf_kind(checks: &mut Checks, number: NonZeroU16, ids: &PciIds, route: Route) {
+    let what = format!("VF {number}: {} ({:04x}:{:04x})", kind(ids.device), ids.vendor, ids.device);
+    match DeviceType::from_modern_id(ids.device) {
+        Some(device) if route == Route::Kernel && device != DeviceType::Net => checks.fail(
+            "vf",
+            format!(
+                "VF {number}: {}, and virtio_vfio_pci makes legacy registers for network cards alone",
+                kind(ids.device)
+            ),
+            "use admin=pf: heirloom pf release, then heirloom pf prepare",
+        ),
+        Some(_) => checks.pass("vf", what),
+        None => checks.fail(
+            "vf",
+            format!("VF {number}: {:04x}:{:04x} has no legacy interface", ids.vendor, ids.device),
+            "have the device's firmware make it a network card, a disk, or another kind with a legacy interface",
+        ),
+    }
 }
 
 /// Whether a modern device id is a disk's.
