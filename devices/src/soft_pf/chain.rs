@@ -3,12 +3,13 @@
 //! writes. How the driver cut it into descriptors does not show. Touches memory only through
 //! [`Memory`], so an address outside of what is mapped is an error and nothing else.
 
-use std::cell::Cell;
+use std::sync::Arc;
 
 use thiserror::Error;
 use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress};
 
+use super::figures::Figures;
 use super::memory::Memory;
 
 /// Most descriptors of one buffer. Nobody has a use for more, and the device copies them.
@@ -47,20 +48,15 @@ pub(super) struct Chain {
     head: u16,
     readable: Vec<Segment>,
     writable: Vec<Segment>,
-    faults: Cell<DmaFaults>,
-    returned: Cell<u64>,
-}
-
-/// Accesses to addresses that nothing is mapped at, since power-on: what an IOMMU logs for hardware.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct DmaFaults {
-    /// How many.
-    pub count: u64,
-    /// Address (IOVA) of the last access.
-    pub last: Option<u64>,
+    figures: Arc<Figures>,
 }
 
 impl Chain {
+    /// An empty one, whose uses are counted in `figures`.
+    pub(super) fn new(figures: Arc<Figures>) -> Self {
+        Self { figures, ..Self::default() }
+    }
+
     fn load(&mut self, descriptors: DescriptorChain<&Memory>) -> Result<(), RingError> {
         self.head = descriptors.head_index();
         self.readable.clear();
@@ -89,19 +85,8 @@ impl Chain {
 
     /// Counts an access to `address` that found nothing mapped, and makes the error of it.
     pub(super) fn fault(&self, address: u64) -> RingError {
-        let count = self.faults.get().count.wrapping_add(1);
-        self.faults.set(DmaFaults { count, last: Some(address) });
+        self.figures.count_dma_fault(address);
         RingError::Unmapped
-    }
-
-    /// Faults so far.
-    pub(super) fn faults(&self) -> DmaFaults {
-        self.faults.get()
-    }
-
-    /// Buffers given back to the driver so far.
-    pub(super) fn returned(&self) -> u64 {
-        self.returned.get()
     }
 
     /// Bytes the driver wrote.
@@ -203,7 +188,7 @@ impl Ring<'_> {
     pub(super) fn complete(&mut self, written: u32) -> Result<(), RingError> {
         let used = self.queue.used_ring();
         self.queue.add_used(self.memory, self.chain.head, written).map_err(|_| self.chain.fault(used))?;
-        self.chain.returned.set(self.chain.returned.get().wrapping_add(1));
+        self.chain.figures.count_buffer();
         Ok(())
     }
 }

@@ -5,11 +5,14 @@
 //! One lock guards all of this, and every use of the driver's memory happens under it. So a reset,
 //! which takes the lock too, ends all DMA before it returns.
 
+use std::sync::Arc;
+
 use virtio_queue::QueueT;
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::chain::{Chain, DmaFaults, Ring, RingError};
+use super::chain::{Chain, Ring, RingError};
+use super::figures::Figures;
 use super::memory::Memory;
 use super::model::{Model, Progress};
 use super::queue::{NO_VECTOR, Setup, VirtQueue};
@@ -69,16 +72,20 @@ pub(super) struct VirtioDevice {
     /// Eventfds of the vectors while MSI-X is enabled.
     msix: Option<Vec<Option<EventFd>>>,
     bus_master: bool,
-    /// How often the driver broke a queue, since power-on: a reset does not undo what happened.
-    rings_broken: u64,
+    figures: Arc<Figures>,
     /// Queue 0 had no buffer left when there was something to put into one.
     starved: bool,
     chain: Chain,
 }
 
 impl VirtioDevice {
-    /// A device as after power-on, with `vectors` MSI-X vectors.
-    pub(super) fn new(name: String, model: Box<dyn Model>, vectors: u16) -> Result<Self, virtio_queue::Error> {
+    /// A device as after power-on, with `vectors` MSI-X vectors, that counts in `figures`.
+    pub(super) fn new(
+        name: String,
+        model: Box<dyn Model>,
+        vectors: u16,
+        figures: Arc<Figures>,
+    ) -> Result<Self, virtio_queue::Error> {
         let queues = model.queue_sizes().iter().map(|size| VirtQueue::new(*size)).collect::<Result<_, _>>()?;
         Ok(Self {
             name,
@@ -95,9 +102,9 @@ impl VirtioDevice {
             vectors,
             msix: None,
             bus_master: false,
-            rings_broken: 0,
             starved: true,
-            chain: Chain::default(),
+            chain: Chain::new(figures.clone()),
+            figures,
         })
     }
 
@@ -164,21 +171,6 @@ impl VirtioDevice {
         self.status & status::DRIVER_OK != 0 && self.status & status::NEEDS_RESET == 0
     }
 
-    /// How often the driver broke a queue.
-    pub(super) fn rings_broken(&self) -> u64 {
-        self.rings_broken
-    }
-
-    /// Accesses to memory that was not mapped.
-    pub(super) fn dma_faults(&self) -> DmaFaults {
-        self.chain.faults()
-    }
-
-    /// Buffers given back to the driver, since power-on.
-    pub(super) fn buffers_returned(&self) -> u64 {
-        self.chain.returned()
-    }
-
     /// Whether queue 0 takes what the model's source has; `early` as for [`Self::service`].
     pub(super) fn wants_source(&self, early: bool) -> bool {
         !self.starved && self.may_run(0, early)
@@ -201,16 +193,7 @@ impl VirtioDevice {
         if !self.may_run(index, early) {
             return Served::default();
         }
-        let faults = self.chain.faults().count;
-        let turned = self.turn(index, memory);
-        if let DmaFaults { count, last: Some(address) } = self.chain.faults()
-            && faults == 0
-            && count > 0
-        {
-            let address = format_args!("{address:#x}");
-            tracing::warn!(device = self.name, %address, "DMA fault: nothing is mapped there; later ones are counted only");
-        }
-        match turned {
+        match self.turn(index, memory) {
             Ok((served, interrupt)) => {
                 if interrupt {
                     self.queue_interrupt(index);
@@ -267,7 +250,7 @@ impl VirtioDevice {
         tracing::debug!(device = self.name, queue = index, %error, "queue stopped");
         let Some(queue) = self.queues.get_mut(index) else { return };
         queue.broken = true;
-        self.rings_broken += 1;
+        self.figures.count_broken_ring();
         if queue.setup() == Setup::Modern {
             self.status |= status::NEEDS_RESET;
             self.config_interrupt();

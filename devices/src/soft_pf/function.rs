@@ -3,12 +3,13 @@
 //! mappings, function level reset. Locks are taken in the order configuration, device.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vmm_sys_util::eventfd::EventFd;
 
 use super::SoftPfError;
 use super::device::VirtioDevice;
+use super::figures::Figures;
 use super::layout::{
     COMMON, Config, DEVICE, EXPRESS_DEVICE_CONTROL, INITIATE_FLR, ISR, MSIX_BAR, MSIX_BAR_SIZE, NOTIFY, REGISTER_BAR,
     REGISTER_BAR_SIZE, Traits,
@@ -34,6 +35,9 @@ pub(super) struct Function {
     config: Mutex<Config>,
     device: Mutex<VirtioDevice>,
     pub dma: DmaSpace,
+    /// Virtio device type: 1 net, 2 block.
+    pub device_type: u16,
+    pub figures: Arc<Figures>,
     vectors: u16,
     /// The function exists. A VF does while its PF has VF Enable.
     pub present: AtomicBool,
@@ -47,9 +51,12 @@ impl Function {
         let queues = model.queue_sizes().len() as u16;
         let vectors = queues + 1;
         let traits = Traits { device_type: model.device_type(), queues, config_len: model.config().len(), vectors };
+        let figures = Arc::new(Figures::new(&name));
         Ok(Self {
             config: Mutex::new(Config::new(&traits)?),
-            device: Mutex::new(VirtioDevice::new(name.clone(), model, vectors)?),
+            device: Mutex::new(VirtioDevice::new(name.clone(), model, vectors, figures.clone())?),
+            figures,
+            device_type: traits.device_type,
             name,
             dma: DmaSpace::default(),
             vectors,

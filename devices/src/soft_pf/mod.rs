@@ -25,6 +25,7 @@ mod chain;
 mod commands;
 mod device;
 mod event_loop;
+mod figures;
 mod function;
 #[cfg(test)]
 mod hostile_tests;
@@ -212,7 +213,7 @@ impl SoftPf {
     /// How often the driver of the VF with this index broke a queue: rings that are not in memory, chains that
     /// loop, indices that jump. 0 for one that does not exist.
     pub fn rings_broken(&self, index: usize) -> u64 {
-        self.vfs.get(index).map_or(0, |vf| vf.threaded.function.device().rings_broken())
+        self.vfs.get(index).map_or(0, |vf| vf.threaded.function.figures.rings_broken())
     }
 
     /// How many VFs there are, enabled or not.

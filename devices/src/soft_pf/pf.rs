@@ -50,7 +50,7 @@ impl Pf {
         let commands = Commands::new(vfs.clone(), enabled.clone(), quirks.clone());
         let counts = commands.counts();
         let admin_queue = model.queue_sizes().len() as u16;
-        let vf_type = vfs.first().map_or(model.device_type(), |vf| vf.threaded.function.device().model.device_type());
+        let vf_type = vfs.first().map_or(model.device_type(), |vf| vf.threaded.function.device_type);
         let model = Box::new(PfModel::new(model, commands, quirks.clone()));
         let threaded = Arc::new(Threaded::new(name, model, quirks, endpoint)?);
         let (total, vf_device_id) = (vfs.len() as u16, modern_device_id(vf_type));

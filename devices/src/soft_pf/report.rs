@@ -94,17 +94,17 @@ impl CommandCounts {
     }
 }
 
-/// What `function` did.
+/// What `function` did. Takes no lock.
 pub(super) fn function(function: &Function) -> FunctionReport {
-    let device = function.device();
-    let faults = device.dma_faults();
+    let figures = &function.figures;
+    let faults = figures.dma_faults();
     FunctionReport {
         name: function.name.clone(),
-        device_type: device.model.device_type(),
+        device_type: function.device_type,
         present: function.present.load(Ordering::Acquire),
-        buffers: device.buffers_returned(),
+        buffers: figures.buffers(),
         dma_faults: faults.count,
         last_dma_fault: faults.last,
-        rings_broken: device.rings_broken(),
+        rings_broken: figures.rings_broken(),
     }
 }
