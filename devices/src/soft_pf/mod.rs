@@ -14,7 +14,7 @@
 //! | `sriov` | SR-IOV capability |
 //! | `device` | state of a virtio device; `modern` and `legacy` are its registers |
 //! | `queue`, `chain`, `memory` | virtqueues, buffers, memory for DMA |
-//! | `model` | what a device type is: `blk`, `net` (with `net_filter`, and its `loopback` host), `pf_model` |
+//! | `model` | what a device type is: `blk`, `net` (with `net_filter`, its host end `wire`, and the `loopback` host), `pf_model` |
 //! | `commands` | administration commands |
 //! | `worker` | a function's thread |
 //! | `report` | what all of them did |
@@ -48,6 +48,7 @@ mod sriov;
 mod testing;
 mod threaded;
 mod vf;
+mod wire;
 mod worker;
 
 use std::fs::File;
@@ -60,10 +61,10 @@ use thiserror::Error;
 
 use crate::function::{PciFunction, Result as FunctionResult};
 use crate::pci::ConfigError;
-pub use net::NetBackend;
 pub use quirks::Quirks;
 pub use report::{CommandReport, FunctionReport, SoftPfReport};
 pub use slot::HiddenConfig;
+pub use wire::NetBackend;
 
 /// The disk of a PF whose VFs are disks and which was given none: bytes, and its serial number.
 const PF_DISK_SIZE: u64 = 1 << 20;

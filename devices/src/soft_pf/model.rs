@@ -67,6 +67,8 @@ pub(super) trait Model: Send {
     fn source(&self) -> Option<RawFd> {
         None
     }
+    /// The source hung up, and queue 0 found nothing in it: it is none any more.
+    fn source_hung_up(&mut self) {}
     /// Drops all state that a device reset drops.
     fn reset(&mut self);
 }

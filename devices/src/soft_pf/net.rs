@@ -2,17 +2,13 @@
 //! Network device with one queue pair and a control queue (virtio 1.3, 5.1), on a tap device or on
 //! the loopback host.
 
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 
 use super::chain::{Ring, RingError};
 use super::device::feature;
-use super::loopback;
 use super::model::{Field, Model, Progress};
 use super::net_filter::{self, F_CTRL_RX, F_CTRL_VLAN, F_CTRL_VQ, ReceiveFilter};
-use crate::function::tap::Tap;
+use super::wire::{self, NetBackend, Received, Wire};
 
 const RX: usize = 0;
 const TX: usize = 1;
@@ -36,23 +32,6 @@ const HEADER_LEN: usize = 10;
 const HEADER_LEN_MERGEABLE: usize = 12;
 /// A segmentation offload frame with its headers; anything longer is no frame.
 const MAX_FRAME: usize = 65536 + 64;
-/// Frames of the loopback host that wait for a buffer; the oldest go.
-const MAX_WAITING: usize = 64;
-
-/// What the frames go to.
-#[derive(Debug)]
-pub enum NetBackend {
-    /// A tap device, opened by [`crate::function::tap::open`].
-    Tap(Tap),
-    /// A host in this process that answers ARP and ping for every IPv4 address.
-    Loopback,
-}
-
-enum Wire {
-    Tap { file: File, vnet_hdr: bool },
-    Loopback { waiting: VecDeque<Vec<u8>> },
-}
-
 /// A network device.
 pub(super) struct Net {
     wire: Wire,
@@ -61,25 +40,21 @@ pub(super) struct Net {
     filter: ReceiveFilter,
     /// One frame of the tap device, with the tap's header where it has one.
     frame: Vec<u8>,
-    /// The tap is gone: reading it failed for good.
-    wire_dead: bool,
+    /// Nothing more comes from the wire.
+    wire_ended: bool,
 }
 
 impl Net {
     /// A device with its link up.
     pub(super) fn new(backend: NetBackend, mac: [u8; 6]) -> Self {
-        let wire = match backend {
-            NetBackend::Tap(Tap { file, vnet_hdr }) => Wire::Tap { file, vnet_hdr },
-            NetBackend::Loopback => Wire::Loopback { waiting: VecDeque::with_capacity(MAX_WAITING) },
-        };
         let frame = vec![0; HEADER_LEN + MAX_FRAME];
         Self {
-            wire,
+            wire: Wire::new(backend),
             power_on_mac: mac,
             config: config(mac, LINK_UP),
             filter: ReceiveFilter::new(),
             frame,
-            wire_dead: false,
+            wire_ended: false,
         }
     }
 
@@ -107,34 +82,11 @@ impl Net {
                 self.frame[..HEADER_LEN].copy_from_slice(&header);
                 let room = &mut self.frame[HEADER_LEN..HEADER_LEN + frame_len];
                 ring.chain.read(ring.memory, header_len, room)?;
-                self.send(frame_len);
+                self.wire.send(&self.frame[..HEADER_LEN + frame_len]);
             }
             ring.complete(0)?;
         }
         Ok(Progress::More)
-    }
-
-    /// Sends `frame`, which starts after the header.
-    fn send(&mut self, frame_len: usize) {
-        let end = HEADER_LEN + frame_len;
-        match &mut self.wire {
-            Wire::Tap { file, vnet_hdr } => {
-                let start = if *vnet_hdr { 0 } else { HEADER_LEN };
-                // A tap refuses frames whose header makes no sense, and drops when it is full or
-                // down; to the guest all that is a lossy wire.
-                if let Err(error) = file.write(&self.frame[start..end]) {
-                    tracing::debug!(%error, "tap did not take a frame");
-                }
-            }
-            Wire::Loopback { waiting } => {
-                if let Some(reply) = loopback::answer(&self.frame[HEADER_LEN..end]) {
-                    if waiting.len() == MAX_WAITING {
-                        waiting.pop_front();
-                    }
-                    waiting.push_back(reply);
-                }
-            }
-        }
     }
 
     fn receive(&mut self, ring: &mut Ring<'_>, features: u64) -> Result<Progress, RingError> {
@@ -145,7 +97,11 @@ impl Net {
                 return Ok(Progress::Drained);
             }
             ring.rewind(position);
-            let Some(frame_len) = self.next_frame() else { return Ok(Progress::Waiting) };
+            let frame_len = match self.next_frame() {
+                Received::Frame(len) => len,
+                Received::NoFrame => continue,
+                Received::Nothing | Received::Ended => return Ok(Progress::Waiting),
+            };
             // A frame that is not wanted costs its look for a buffer, so a flood of them does not hold
             // the lock either.
             if self.is_wanted(frame_len, features) {
@@ -160,30 +116,14 @@ impl Net {
         frame.is_some_and(|frame| self.filter.accepts(frame, &self.config[..6], features))
     }
 
-    /// Puts the next frame into `frame`, after a header; returns its length.
-    fn next_frame(&mut self) -> Option<usize> {
-        match &mut self.wire {
-            Wire::Tap { file, vnet_hdr } => {
-                let start = if *vnet_hdr { 0 } else { HEADER_LEN };
-                self.frame[..HEADER_LEN].fill(0);
-                match file.read(&mut self.frame[start..]) {
-                    Ok(len) => (start + len).checked_sub(HEADER_LEN).filter(|len| *len > 0),
-                    Err(error) => {
-                        let passing = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted);
-                        if !passing && !std::mem::replace(&mut self.wire_dead, true) {
-                            tracing::warn!(%error, "tap device is gone; the guest receives nothing more from it");
-                        }
-                        None
-                    }
-                }
-            }
-            Wire::Loopback { waiting } => {
-                let reply = waiting.pop_front()?;
-                self.frame[..HEADER_LEN].fill(0);
-                self.frame.get_mut(HEADER_LEN..HEADER_LEN + reply.len())?.copy_from_slice(&reply);
-                Some(reply.len())
-            }
+    /// Puts the next frame into `frame`, after a header.
+    fn next_frame(&mut self) -> Received {
+        if self.wire_ended {
+            return Received::Ended;
         }
+        let received = self.wire.receive(&mut self.frame);
+        self.wire_ended = received == Received::Ended;
+        received
     }
 
     /// Writes header and frame into one buffer, or into several if the driver merges them. A frame
@@ -262,10 +202,7 @@ impl Model for Net {
     }
 
     fn features(&self) -> u64 {
-        let offload = match &self.wire {
-            Wire::Tap { vnet_hdr: true, .. } => F_CSUM | F_HOST_TSO4 | F_HOST_TSO6,
-            _ => 0,
-        };
+        let offload = if self.wire.has_header() { F_CSUM | F_HOST_TSO4 | F_HOST_TSO6 } else { 0 };
         offload | F_MAC | F_MRG_RXBUF | F_STATUS | F_CTRL_VQ | F_CTRL_RX | F_CTRL_VLAN | feature::EVENT_IDX
     }
 
@@ -312,22 +249,21 @@ impl Model for Net {
     }
 
     fn follow_up(&self) -> Option<usize> {
-        matches!(&self.wire, Wire::Loopback { waiting } if !waiting.is_empty()).then_some(RX)
+        self.wire.has_answers().then_some(RX)
     }
 
     fn source(&self) -> Option<RawFd> {
-        match &self.wire {
-            Wire::Tap { file, .. } if !self.wire_dead => Some(file.as_raw_fd()),
-            _ => None,
-        }
+        self.wire.descriptor().filter(|_| !self.wire_ended)
+    }
+
+    fn source_hung_up(&mut self) {
+        self.wire_ended = wire::ended("it hung up") == Received::Ended;
     }
 
     fn reset(&mut self) {
         self.config = config(self.power_on_mac, LINK_UP);
         self.filter = ReceiveFilter::new();
-        if let Wire::Loopback { waiting } = &mut self.wire {
-            waiting.clear();
-        }
+        self.wire.reset();
     }
 }
 

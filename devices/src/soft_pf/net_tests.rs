@@ -7,14 +7,19 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
+
+use super::super::loopback::{MAC, checksum};
 use super::super::testing::{
     Bench, Ram, Vring, device_config, driver_ok, eventually, kick, modern_queue, negotiate, offered, settle,
 };
+use super::super::wire::MAX_WAITING;
 use super::super::{Quirks, VfSpec};
-use super::loopback::{MAC, checksum};
 use super::*;
 use crate::bus::Width;
 use crate::function::PciFunction;
+use crate::function::tap::Tap;
 
 const RAM: usize = 0x40_0000;
 const RX_BUFFERS_AT: u64 = 0x10_0000;
@@ -377,6 +382,66 @@ fn a_tap_with_frames_that_nobody_takes_costs_no_time() {
     let before = ticks("idle/vf0");
     std::thread::sleep(std::time::Duration::from_millis(400));
     assert!(ticks("idle/vf0") - before < 10, "the thread spins");
+}
+
+/// A socket pair as a back end: ours, and its other end.
+fn packets(kind: SocketType) -> (Vec<VfSpec>, OwnedFd, OwnedFd) {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+    let kept = ours.try_clone().unwrap();
+    let tap = Tap { file: File::from(ours), vnet_hdr: false };
+    (vec![VfSpec::Net { backend: NetBackend::Tap(tap), mac: GUEST }], theirs, kept)
+}
+
+#[test]
+fn a1_a_client_that_keeps_a_duplicate_and_clears_o_nonblock_hangs_nothing() {
+    for kind in [SocketType::DGRAM, SocketType::SEQPACKET] {
+        let (specs, peer, kept) = packets(kind);
+        let mut nic = legacy_on(specs, 0);
+        let flags = rustix::fs::fcntl_getfl(&kept).unwrap();
+        rustix::fs::fcntl_setfl(&kept, flags & !OFlags::NONBLOCK).unwrap();
+        rustix::net::send(&peer, &ping(10), SendFlags::empty()).unwrap();
+        nic.add_buffers(2, 1600);
+        assert_eq!(nic.receive(0).1, ping(10));
+        // The socket is empty and would block; so would a send to a peer that reads nothing.
+        for _ in 0..400 {
+            nic.transmit(&ping(1000));
+        }
+        assert_eq!(nic.bench.legacy_read(1, false, 18, 1), Ok(7), "a register answers");
+        rustix::net::send(&peer, &ping(20), SendFlags::empty()).unwrap();
+        assert_eq!(nic.receive(1).1, ping(20));
+    }
+}
+
+#[test]
+fn b9_a_back_end_at_its_end_costs_no_time() {
+    for (kind, how) in [
+        (SocketType::SEQPACKET, "closed"),
+        (SocketType::SEQPACKET, "shut down"),
+        (SocketType::DGRAM, "closed"),
+        (SocketType::DGRAM, "shut down"),
+    ] {
+        let (specs, peer, kept) = packets(kind);
+        let name = format!("end{}", how.len() + usize::from(kind == SocketType::DGRAM));
+        let mut nic = legacy_of(Bench::ready_as(&name, specs), 0);
+        nic.add_buffers(3, 1600);
+        rustix::net::send(&peer, &ping(10), SendFlags::empty()).unwrap();
+        assert_eq!(nic.receive(0).1, ping(10));
+        // A datagram without bytes is no end.
+        rustix::net::send(&peer, &[], SendFlags::empty()).unwrap();
+        rustix::net::send(&peer, &ping(20), SendFlags::empty()).unwrap();
+        assert_eq!(nic.receive(1).1, ping(20));
+        if how == "closed" {
+            drop(peer);
+        } else {
+            rustix::net::shutdown(&kept, rustix::net::Shutdown::Both).unwrap();
+        }
+        // The card goes on, and sends into the void.
+        nic.transmit(&ping(10));
+        let before = ticks(&format!("{name}/vf0"));
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        assert!(ticks(&format!("{name}/vf0")) - before < 10, "{kind:?} {how}: the thread spins");
+        assert_eq!(nic.rx.poll(), None);
+    }
 }
 
 #[test]

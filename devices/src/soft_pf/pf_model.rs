@@ -114,6 +114,10 @@ impl Model for PfModel {
         self.inner.source()
     }
 
+    fn source_hung_up(&mut self) {
+        self.inner.source_hung_up();
+    }
+
     fn reset(&mut self) {
         self.inner.reset();
         self.commands.reset();

@@ -89,9 +89,11 @@ impl Threaded {
         }
     }
 
-    /// Processes a queue, and those that have work because of it, for one turn each.
-    pub(super) fn serve(&self, queue: usize) {
+    /// Processes a queue, and those that have work because of it, for one turn each. Returns whether one of them
+    /// needs another turn; it was kicked for that.
+    pub(super) fn serve(&self, queue: usize) -> bool {
         let early = self.serves_early_kicks();
+        let mut any_again = false;
         let mut next = Some(queue);
         while let Some(queue) = next {
             let Served { again, also } = {
@@ -104,9 +106,11 @@ impl Threaded {
             if again && let Some(event) = self.kicks.get(queue) {
                 // Through the event loop, so that other queues and resets get their turn.
                 self.wake(event);
+                any_again = true;
             }
             next = also;
         }
+        any_again
     }
 
     /// Whether the model's source is to be watched.

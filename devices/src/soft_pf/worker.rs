@@ -99,7 +99,11 @@ impl MutEventSubscriber for Server {
         match events.data() {
             STOP => self.stopped.store(true, Ordering::Release),
             SOURCE => {
-                self.owner.serve(0);
+                let again = self.owner.serve(0);
+                if events.event_set().contains(EventSet::HANG_UP) && !again && self.owner.wants_source() {
+                    // Datagram sockets that were shut down say nothing else.
+                    self.owner.function.device().model.source_hung_up();
+                }
                 // Gone for good when the model says so.
                 if self.owner.function.device().model.source().is_none() && self.watching {
                     let watched = self.source.take();
