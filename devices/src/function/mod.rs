@@ -6,7 +6,10 @@ pub mod bus_errors;
 pub mod capabilities;
 pub mod detachable;
 pub mod eventfds;
+pub mod received;
 pub mod shared;
+#[cfg(test)]
+pub mod silent_fuse;
 pub mod tap;
 pub mod vfio;
 pub mod vfio_user;

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use devices::function::DmaRegion;
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
 use vm_memory::{
     Bytes, FileOffset, GuestAddress, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress,
@@ -158,14 +158,16 @@ fn flags(options: RamOptions) -> libc::c_int {
     }
 }
 
-/// A file without a name, as large as the memory.
+/// A file without a name, as large as the memory for good: a peer that has it can write what is in it and not make it
+/// shorter, which would be a SIGBUS here.
 fn memory_file(size: u64, hugetlb: Option<u64>) -> io::Result<File> {
-    let mut flags = MemfdFlags::CLOEXEC;
+    let mut flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     if let Some(page) = hugetlb {
         flags |= MemfdFlags::HUGETLB | MemfdFlags::from_bits_retain(page.ilog2() << libc::MAP_HUGE_SHIFT);
     }
     let file = File::from(memfd_create("guest-memory", flags)?);
     file.set_len(size)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(file)
 }
 

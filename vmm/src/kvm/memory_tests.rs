@@ -52,6 +52,19 @@ fn shared_memory_has_a_file_with_the_same_bytes() {
     assert!(private.regions()[0].file_offset().is_none());
 }
 
+/// Whoever is given the file as well could make a page of the guest's memory go away under this process.
+#[test]
+fn b5_shared_memory_keeps_its_size() {
+    let ram = GuestRam::new(&[(0, 0x4000)], RamOptions { shared: true, ..Default::default() }).unwrap();
+    let peer = ram.regions()[0].file_offset().unwrap().file().try_clone().unwrap();
+    for size in [0, 0x3000, 0x5000] {
+        assert_eq!(peer.set_len(size).unwrap_err().raw_os_error(), Some(libc::EPERM), "{size:#x}");
+    }
+    let unseal = rustix::fs::fcntl_add_seals(&peer, rustix::fs::SealFlags::WRITE);
+    assert!(unseal.is_err(), "and nobody can forbid writing to it");
+    ram.memory().write_obj(1u32, GuestAddress(0x3ffc)).unwrap();
+}
+
 #[test]
 fn huge_pages_are_used_or_the_way_to_reserve_them_is_told() {
     const PAGE: u64 = 2 << 20;

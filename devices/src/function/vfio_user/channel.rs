@@ -4,7 +4,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,6 +15,7 @@ use rustix::net::{
 };
 
 use super::wire::{HEADER_LEN, Header, MAX_MESSAGE, WireError};
+use crate::function::received::Received;
 
 /// Descriptors that one message may bring before the connection is given up: more than peers are told.
 const MOST_FDS: usize = 32;
@@ -103,7 +104,7 @@ pub(super) struct Message<'a> {
     pub header: Header,
     pub payload: &'a [u8],
     /// What came along.
-    pub fds: Vec<OwnedFd>,
+    pub fds: Vec<Received>,
 }
 
 /// Cuts what arrives into messages.
@@ -116,13 +117,20 @@ pub(super) struct Receiver {
     passed: u64,
     /// Descriptors, each with how many bytes had arrived when it came. The kernel ends a read where
     /// descriptors came with it, so they belong to the message that the read ended in.
-    fds: Vec<(u64, OwnedFd)>,
+    fds: Vec<(u64, Received)>,
+    /// Whether descriptors are wanted.
+    takes_fds: bool,
 }
 
 impl Receiver {
     pub(super) fn new() -> Self {
         let buffer = vec![0; MAX_MESSAGE].into_boxed_slice();
-        Self { buffer, start: 0, end: 0, passed: 0, fds: Vec::with_capacity(MOST_FDS) }
+        Self { buffer, start: 0, end: 0, passed: 0, fds: Vec::with_capacity(MOST_FDS), takes_fds: true }
+    }
+
+    /// From now on the kernel keeps descriptors that come, and the message that they come with is an error.
+    pub(super) fn refuse_fds(&mut self) {
+        self.takes_fds = false;
     }
 
     /// Whether a message has begun to arrive.
@@ -158,7 +166,8 @@ impl Receiver {
             (self.start, self.end) = (0, self.end - self.start);
         }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let room = if self.takes_fds { space.as_mut_slice() } else { &mut [] };
+        let mut control = RecvAncillaryBuffer::new(room);
         let mut flags = RecvFlags::CMSG_CLOEXEC;
         if dont_wait {
             flags |= RecvFlags::DONTWAIT;
@@ -174,11 +183,11 @@ impl Receiver {
         let at = self.passed + (self.end - self.start) as u64;
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(fds) = message {
-                self.fds.extend(fds.map(|fd| (at, fd)));
+                self.fds.extend(fds.map(|fd| (at, fd.into())));
             }
         }
         if received.flags.contains(ReturnFlags::CTRUNC) || self.fds.len() > MOST_FDS {
-            return Err(io::Error::other("a message came with too many file descriptors"));
+            return Err(io::Error::other("a message came with file descriptors that nobody asked for"));
         }
         Ok(received.bytes != 0)
     }

@@ -89,6 +89,7 @@ impl VfioUserFunction {
         for pages in discovery::msix_pages(&function)? {
             function.found.cut(pages);
         }
+        function.connection.refuse_fds();
         Ok(function)
     }
 

@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tests of the client: against our server, and against servers that lie, stop or say nothing.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Instant;
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use vm_memory::{Bytes, GuestAddress, GuestRegionMmap, MemoryRegionAddress};
 
 use super::super::Server;
-use super::super::testing::{PATIENCE, Peer, VECTORS, event, eventually, mock_function};
+use super::super::testing::{PATIENCE, Peer, VECTORS, event, eventually, mock_function, sealed};
 use super::super::wire::{
     DeviceInfo, Header, IrqInfo, RegionInfo, SparseArea, command, put_access, put_version, region_flag,
 };
 use super::*;
 use crate::contract::mock::{Call, MockFunction};
 use crate::function::shared::shared_region;
+use crate::function::silent_fuse::SilentFuse;
 
 fn pair(fake: &Arc<MockFunction>) -> (VfioUserFunction, Server) {
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -116,8 +120,7 @@ fn memory_goes_as_a_file() {
 #[test]
 fn what_can_be_mapped_comes_as_a_file() {
     let fake = mock_function();
-    let file = Arc::new(tempfile::tempfile().unwrap());
-    file.set_len(0x8000).unwrap();
+    let file = Arc::new(sealed(0x8000));
     let area = MappableArea { offset: 0x1000, size: 0x2000, file: file.clone(), file_offset: 0x4000 };
     fake.state().mappable[2] = vec![area];
     // MSI-X table in the BAR's third page: that page must not be mapped.
@@ -133,6 +136,67 @@ fn what_can_be_mapped_comes_as_a_file() {
     let inode = |file: &std::fs::File| std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
     assert_eq!(inode(&areas[0].file), inode(&file));
     assert!(function.mappable(0).unwrap().is_empty());
+}
+
+/// Whether a client maps BAR 2 if its server offers that as `file`. Each access works in any case.
+fn is_mapped(file: File) -> bool {
+    let fake = mock_function();
+    fake.state().mappable[2] = vec![MappableArea { offset: 0, size: 0x4000, file: Arc::new(file), file_offset: 0 }];
+    let (function, _server) = pair(&fake);
+    function.region_write(2, 0x10, Width::B4, 0x1234).unwrap();
+    assert_eq!(function.region_read(2, 0x10, Width::B4).unwrap(), 0x1234);
+    !function.mappable(2).unwrap().is_empty()
+}
+
+#[test]
+fn b5_only_memory_that_stays_is_mapped() {
+    assert!(is_mapped(sealed(0x4000)));
+    let unsealed = File::from(memfd_create("bar", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap());
+    unsealed.set_len(0x4000).unwrap();
+    assert!(!is_mapped(unsealed), "a memfd that its server can make shorter");
+    let disk = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    disk.set_len(0x4000).unwrap();
+    assert!(!is_mapped(disk), "a file of the disk that this is built on");
+}
+
+/// A page of such a BAR would be a processor of the guest that not even SIGKILL ends. To ask the file for its size, or
+/// to close it, would hang as well.
+#[test]
+fn b5_a_bar_in_a_fuse_file_is_reached_by_messages() {
+    let Some(fuse) = SilentFuse::start("b5_a_bar_in_a_fuse_file_is_reached_by_messages") else { return };
+    let fake = mock_function();
+    let file = Arc::new(fuse.file());
+    fake.state().mappable[2] = vec![MappableArea { offset: 0, size: 0x4000, file, file_offset: 0 }];
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let _server = Server::spawn_on(fake.clone(), theirs).unwrap();
+    let (told, is_told) = mpsc::channel();
+    let client = std::thread::spawn(move || {
+        let function = VfioUserFunction::from_stream("client", ours, PATIENCE).unwrap();
+        let areas = function.mappable(2).unwrap().len();
+        let read = function.region_read(2, 0, Width::B4).unwrap();
+        drop(function);
+        told.send((areas, read)).unwrap();
+    });
+    let told = is_told.recv_timeout(PATIENCE);
+    // Its end is that of all who wait for it.
+    drop(fuse);
+    client.join().unwrap();
+    assert_eq!(told, Ok((0, 0)));
+}
+
+/// A descriptor that comes when none is due is not even taken.
+#[test]
+fn b5_descriptors_that_nobody_asked_for_end_the_connection() {
+    let (peer, ours) = Peer::pair();
+    let raw = peer.0.try_clone().unwrap();
+    serve(peer, |_, _| None);
+    let function = VfioUserFunction::from_stream("client", ours, PATIENCE).unwrap();
+    let header = Header::request(3, command::DMA_READ, 16);
+    let message = [header.encode().as_slice(), &[0; 16]].concat();
+    let file = sealed(0x1000);
+    super::super::channel::send(raw.as_fd(), &message, &[file.as_fd()], None, PATIENCE).unwrap();
+    eventually("removal", || function.removal_event().unwrap().read().is_ok());
+    assert!(matches!(function.config_read(0, Width::B4), Err(FunctionError::Gone { .. })));
 }
 
 /// Many threads at one function: each gets its own answer.
@@ -364,8 +428,7 @@ fn areas_outside_of_bar_or_file_are_refused() {
     let connect = |areas: &'static [(u64, u64)], offset: u64| {
         let (mut peer, ours) = Peer::pair();
         std::thread::spawn(move || {
-            let file = tempfile::tempfile().unwrap();
-            file.set_len(0x4000).unwrap();
+            let file = sealed(0x4000);
             while let Some((header, payload)) = peer.receive() {
                 let mut reply = Vec::new();
                 match Request::decode(header.command, &payload) {

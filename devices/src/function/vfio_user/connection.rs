@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::channel::{self, Receiver};
 use super::wire::{HEADER_LEN, Header, Request, WireError};
+use crate::function::received::Received;
 
 /// Requests that can be under way; more wait.
 const SLOTS: usize = 32;
@@ -51,7 +52,7 @@ struct Slot {
     id: Option<u16>,
     reply: Option<Header>,
     payload: Vec<u8>,
-    fds: Vec<OwnedFd>,
+    fds: Vec<Received>,
 }
 
 /// A request of the server.
@@ -136,12 +137,18 @@ impl Connection {
         self.changed.notify_all();
     }
 
+    /// All descriptors that are wanted have come: one that comes from now on ends the connection, and this process
+    /// never has it.
+    pub(super) fn refuse_fds(&self) {
+        self.receiver.lock().unwrap_or_else(PoisonError::into_inner).refuse_fds();
+    }
+
     /// Sends `request` with `fds`, waits for the reply and gives its payload and descriptors to `take`.
     pub(super) fn ask<T>(
         &self,
         request: &Request<'_>,
         fds: &[BorrowedFd<'_>],
-        take: impl FnOnce(&[u8], &mut Vec<OwnedFd>) -> Result<T, Failure>,
+        take: impl FnOnce(&[u8], &mut Vec<Received>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let until = Instant::now() + self.deadline;
         let (slot, id) = self.reserve(until)?;

@@ -2,9 +2,7 @@
 //! What a client asks a vfio-user server when it connects, and the checks of what it says: sizes of
 //! BARs, parts that can be mapped, interrupts.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::connection::{Connection, Failure};
@@ -13,6 +11,7 @@ use super::wire::{self, DeviceInfo, IrqInfo, RegionAccess, RegionInfo, Request, 
 use super::{CONFIG_REGION, irqs};
 use crate::bus::Width;
 use crate::function::capabilities::CapabilityList;
+use crate::function::received::Received;
 use crate::function::{Configuration, MappableArea, Region, Result as FunctionResult};
 use crate::spec::pci::BAR0;
 use crate::spec::pci::CONFIG_SPACE_SIZE;
@@ -98,7 +97,7 @@ fn region(size: u64, register: u32) -> Region {
     Region { size, is_io, is_64bit: memory(4), prefetchable: memory(8) }
 }
 
-type RegionReply = (RegionInfo, Option<Vec<SparseArea>>, Option<OwnedFd>);
+type RegionReply = (RegionInfo, Option<Vec<SparseArea>>, Option<Received>);
 
 fn region_info(connection: &Connection, index: u32) -> Result<RegionReply, Failure> {
     let request = Request::GetRegionInfo { argsz: REGION_ROOM, index };
@@ -117,9 +116,19 @@ fn bar_register(connection: &Connection, index: u32) -> Result<u32, Failure> {
     })
 }
 
-/// Without a list of areas the whole BAR can be mapped.
-fn mappable(info: &RegionInfo, areas: Option<Vec<SparseArea>>, file: OwnedFd) -> Result<Vec<MappableArea>, Failure> {
-    let file = Arc::new(File::from(file));
+/// Without a list of areas the whole BAR can be mapped. The guest will make accesses to the file, and a page that is
+/// gone, or that the server has to fetch, is a processor of the guest that stops or hangs: what is not sure to be
+/// there is reached by messages.
+fn mappable(info: &RegionInfo, areas: Option<Vec<SparseArea>>, file: Received) -> Result<Vec<MappableArea>, Failure> {
+    let Some(file) = file.lasting_memory() else {
+        tracing::warn!(
+            bar = info.index,
+            "the vfio-user server offers a BAR in a file that is no memory, or that it can make shorter: each access \
+             to the BAR is a message; it can be mapped as a memfd with the seal F_SEAL_SHRINK"
+        );
+        return Ok(Vec::new());
+    };
+    let file = Arc::new(file);
     let len = file.metadata().map_err(Failure::Lost)?.len();
     let whole = SparseArea { offset: 0, size: info.size };
     let areas = areas.unwrap_or_else(|| if info.size.is_multiple_of(PAGE) { vec![whole] } else { Vec::new() });

@@ -6,25 +6,23 @@
 //! the process does not run out of mappings.
 //!
 //! A client can make its files shorter at any time: `bus_errors` keeps this process alive then, and the
-//! connection ends. Files of other than memory's file systems are not mapped, as an access to a page
-//! waits for whoever serves the file system, in FUSE's case the client.
+//! connection ends. Files of other than memory's file systems are not mapped (`received` says why).
 //!
 //! Clients are loose: they map over what is mapped, which replaces it, and unmap what is not, which is
 //! no error.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Weak};
 
-use rustix::fs::fstatfs;
 use vm_memory::mmap::MmapRegion;
 use vm_memory::{FileOffset, GuestAddress, GuestRegionMmap};
 
 use super::version::MAX_DMA_MAPS;
 use super::wire::{DmaMap, DmaUnmap, dma_flag};
 use crate::function::bus_errors::Guard;
+use crate::function::received::Received;
 use crate::function::{DmaRegion, PciFunction};
 
 /// Files that one client may have mapped.
@@ -35,9 +33,6 @@ const PAGE: u64 = 4096;
 
 /// Which file it is: device, inode, length; and whether the device may write it.
 type FileKey = (u64, u64, u64, bool);
-
-/// `TMPFS_MAGIC`, which memfds have too, and `HUGETLBFS_MAGIC` of `linux/magic.h`.
-const MEMORY: [u32; 2] = [0x0102_1994, 0x9584_58f6];
 
 /// A whole file in memory.
 struct MappedFile {
@@ -104,7 +99,7 @@ pub(super) struct DmaTable {
 
 impl DmaTable {
     /// Carries out DMA_MAP. Whatever was mapped there before is replaced. The error is an errno.
-    pub(super) fn map(&mut self, function: &dyn PciFunction, map: &DmaMap, fd: Option<OwnedFd>) -> Result<(), i32> {
+    pub(super) fn map(&mut self, function: &dyn PciFunction, map: &DmaMap, fd: Option<Received>) -> Result<(), i32> {
         let aligned = [map.address, map.size, map.offset].iter().all(|value| value.is_multiple_of(PAGE));
         let fits = map.size != 0 && map.address.checked_add(map.size).is_some();
         if !aligned || !fits || map.flags & dma_flag::READ == 0 || usize::try_from(map.size).is_err() {
@@ -113,7 +108,12 @@ impl DmaTable {
         if self.mapped.len() >= MAX_DMA_MAPS as usize {
             return Err(libc::ENOSPC);
         }
-        let file = fd.map(|fd| self.file(File::from(fd), map.flags & dma_flag::WRITE != 0)).transpose()?.flatten();
+        if fd.as_ref().is_some_and(|fd| !fd.has_path()) {
+            // A pipe, a socket.
+            return Err(libc::EINVAL);
+        }
+        let file = fd.and_then(Received::memory);
+        let file = file.map(|file| self.file(file, map.flags & dma_flag::WRITE != 0)).transpose()?;
         let view = match file {
             Some(file) => Some(View::new(&file, map.offset, map.address, map.size).ok_or(libc::EINVAL)?),
             None => {
@@ -189,13 +189,13 @@ impl DmaTable {
         self.files.iter().filter_map(|(_, file)| file.upgrade()).any(|file| file.guard.is_lost())
     }
 
-    /// The mapping of `file`, which is mapped if it is not yet; `None` if it is not in memory.
-    fn file(&mut self, file: File, writable: bool) -> Result<Option<Arc<MappedFile>>, i32> {
+    /// The mapping of `file`, which is mapped if it is not yet.
+    fn file(&mut self, file: File, writable: bool) -> Result<Arc<MappedFile>, i32> {
         let data = file.metadata().map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
         let key = (data.dev(), data.ino(), data.len(), writable);
         let known = self.files.iter().find(|(known, _)| *known == key).and_then(|(_, file)| file.upgrade());
         if let Some(known) = known {
-            return Ok(Some(known));
+            return Ok(known);
         }
         self.files.retain(|(_, file)| file.strong_count() != 0);
         let held: u64 = self.files.iter().filter_map(|(_, file)| Some(file.upgrade()?.mapping.size() as u64)).sum();
@@ -203,16 +203,11 @@ impl DmaTable {
             return Err(libc::ENOMEM);
         }
         if data.len() == 0 {
-            // Not memory: a pipe, a socket, a device.
             return Err(libc::EINVAL);
-        }
-        let kind = fstatfs(&file).map_err(|error| error.raw_os_error())?.f_type;
-        if !MEMORY.contains(&(kind as u32)) {
-            return Ok(None);
         }
         let mapped = Arc::new(MappedFile::new(file, data.len(), writable)?);
         self.files.push((key, Arc::downgrade(&mapped)));
-        Ok(Some(mapped))
+        Ok(mapped)
     }
 
     fn warn_unreachable(&mut self, function: &dyn PciFunction, map: &DmaMap) {

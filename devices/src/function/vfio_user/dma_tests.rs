@@ -2,7 +2,7 @@
 //! Tests of `dma`: maps and unmaps that overlap in all ways, against a plain map of pages.
 
 use std::collections::BTreeMap as Pages;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use proptest::prelude::*;
@@ -14,8 +14,8 @@ use crate::contract::mock::MockFunction;
 use crate::function::shared::shared_region;
 use crate::soft_pf::{SoftPf, VfSpec};
 
-fn fd(region: &DmaRegion) -> OwnedFd {
-    region.file_offset().unwrap().file().as_fd().try_clone_to_owned().unwrap()
+fn fd(region: &DmaRegion) -> Received {
+    region.file_offset().unwrap().file().as_fd().try_clone_to_owned().unwrap().into()
 }
 
 fn map(address: u64, offset: u64, size: u64) -> DmaMap {
@@ -102,9 +102,9 @@ fn bad_maps_are_refused() {
         assert_eq!(table.map(fake.as_ref(), &bad, Some(fd(&file))), Err(libc::EINVAL), "{bad:x?}");
     }
     let (pipe, _other) = std::io::pipe().unwrap();
-    assert_eq!(table.map(fake.as_ref(), &map(0, 0, 0x1000), Some(pipe.into())), Err(libc::EINVAL));
+    assert_eq!(table.map(fake.as_ref(), &map(0, 0, 0x1000), Some(OwnedFd::from(pipe).into())), Err(libc::EINVAL));
     let huge = memfd(MAX_BYTES + PAGE);
-    assert_eq!(table.map(fake.as_ref(), &map(0, 0, 0x1000), Some(huge.into())), Err(libc::ENOMEM));
+    assert_eq!(table.map(fake.as_ref(), &map(0, 0, 0x1000), Some(OwnedFd::from(huge).into())), Err(libc::ENOMEM));
     for bad in [unmap(0, 0), unmap(u64::MAX, 2)] {
         assert_eq!(table.unmap(fake.as_ref(), &bad), Err(libc::EINVAL));
     }
@@ -137,7 +137,7 @@ fn what_the_device_may_only_read_it_does_not_change() {
 fn a_file_that_gets_shorter_is_noticed_and_ends_nothing_else() {
     let (fake, mut table) = (mock_function(), DmaTable::default());
     let file = memfd(4 * PAGE);
-    let own = || Some(OwnedFd::from(file.try_clone().unwrap()));
+    let own = || Some(Received::from(OwnedFd::from(file.try_clone().unwrap())));
     table.map(fake.as_ref(), &map(0, 0, 4 * PAGE), own()).unwrap();
     let read_only = DmaMap { flags: dma_flag::READ, ..map(0x10_0000, 0, 4 * PAGE) };
     table.map(fake.as_ref(), &read_only, own()).unwrap();
@@ -161,10 +161,10 @@ fn a_file_that_is_not_in_memory_is_not_mapped() {
     let (fake, mut table) = (mock_function(), DmaTable::default());
     // A file system that answers in any case.
     let file = File::open("/proc/self/exe").unwrap();
-    if MEMORY.contains(&(fstatfs(&file).unwrap().f_type as u32)) {
+    if Received::from(OwnedFd::from(file.try_clone().unwrap())).memory().is_some() {
         return println!("SKIPPED: a_file_that_is_not_in_memory_is_not_mapped: this test is run from memory");
     }
-    table.map(fake.as_ref(), &map(0, 0, PAGE), Some(file.into())).unwrap();
+    table.map(fake.as_ref(), &map(0, 0, PAGE), Some(OwnedFd::from(file).into())).unwrap();
     assert!(fake.mapped().is_empty() && table.mapped.len() == 1);
 }
 

@@ -14,7 +14,7 @@ use vfio_user::{
 use vm_memory::{Bytes, GuestMemoryRegion, MemoryRegionAddress};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::testing::{PATIENCE, VECTORS, event, eventually, mock_function};
+use super::testing::{PATIENCE, VECTORS, event, eventually, mock_function, sealed};
 use super::{Server, VfioUserFunction};
 use crate::bus::Width;
 use crate::function::shared::shared_region;
@@ -68,8 +68,7 @@ impl ServerBackend for Backend {
 fn our_client_with_their_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
-    let file = tempfile::tempfile().unwrap();
-    file.set_len(0x4000).unwrap();
+    let file = sealed(0x4000);
     let region = |index, size| ServerRegion {
         region_info: vfio_region_info { argsz: 32, flags: 3, index, cap_offset: 0, size, offset: 0 },
         sparse_areas: Vec::new(),

@@ -2,13 +2,14 @@
 //! The interrupts that a vfio-user client has set up on the function of a server: SET_IRQS may come in
 //! pieces, with holes, and mask what it likes; the function is told the whole each time.
 
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, IntoRawFd};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::errno;
 use super::wire::{IrqInfo, SetIrqs, irq_flag, set_irqs_flag as flag};
+use crate::function::received::Received;
 use crate::function::{IntxEvents, PciFunction, eventfds};
 
 /// Kinds of interrupts, as in `linux/vfio.h`: INTx, MSI, MSI-X, error, request.
@@ -77,7 +78,7 @@ pub(super) fn info(function: &dyn PciFunction, index: u32) -> IrqInfo {
 
 impl Irqs {
     /// Carries out SET_IRQS. The error is an errno.
-    pub(super) fn set(&mut self, function: &dyn PciFunction, set: &SetIrqs<'_>, fds: Vec<OwnedFd>) -> Result<(), i32> {
+    pub(super) fn set(&mut self, function: &dyn PciFunction, set: &SetIrqs<'_>, fds: Vec<Received>) -> Result<(), i32> {
         let count = info(function, set.index).count;
         let end = set.start.checked_add(set.count).ok_or(libc::EINVAL)?;
         let data = set.flags & (flag::NONE | flag::BOOL | flag::EVENTFD);
@@ -166,7 +167,13 @@ impl Irqs {
     }
 
     /// As many descriptors as interrupts, or none at all, which takes theirs away.
-    fn assign(&mut self, index: u32, action: u32, range: std::ops::Range<usize>, fds: Vec<OwnedFd>) -> Result<(), i32> {
+    fn assign(
+        &mut self,
+        index: u32,
+        action: u32,
+        range: std::ops::Range<usize>,
+        fds: Vec<Received>,
+    ) -> Result<(), i32> {
         if !fds.is_empty() && fds.len() != range.len() {
             return Err(libc::EINVAL);
         }
@@ -239,11 +246,8 @@ fn event() -> Result<EventFd, i32> {
 /// What a client sent, as the eventfd that it must be: a pipe could make the function wait in a write.
 /// It is made non-blocking for those who write to it plainly; who does must not care that the client can
 /// take that back.
-fn own(fd: OwnedFd) -> Result<EventFd, i32> {
-    let link = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(|_| libc::EBADF)?;
-    if link.as_os_str() != "anon_inode:[eventfd]" {
-        return Err(libc::EINVAL);
-    }
+fn own(fd: Received) -> Result<EventFd, i32> {
+    let fd = fd.eventfd().ok_or(libc::EINVAL)?;
     let set = fcntl_getfl(&fd).and_then(|flags| fcntl_setfl(&fd, flags | OFlags::NONBLOCK));
     set.map_err(|error| error.raw_os_error())?;
     // SAFETY: the descriptor is open, an eventfd as was checked, and nobody else's from here on.

@@ -2,7 +2,7 @@
 //! What a server does with the messages of one client.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use super::wire::{
 };
 use super::{CONFIG_REGION, REGIONS, errno};
 use crate::bus::Width;
+use crate::function::received::Received;
 use crate::function::{MappableArea, PciFunction};
 use crate::spec::pci::CONFIG_SPACE_SIZE;
 
@@ -180,7 +181,7 @@ impl<'a> Session<'a> {
         Ok(None)
     }
 
-    fn request(&mut self, request: &Request<'_>, fds: Vec<OwnedFd>) -> Answer {
+    fn request(&mut self, request: &Request<'_>, fds: Vec<Received>) -> Answer {
         let function = self.function;
         match request {
             Request::Version { .. } | Request::DmaRead(_) | Request::DmaWrite(..) => return Err(libc::EINVAL),

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! For tests: a function, and ends of sockets that say what they like.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::channel;
@@ -28,6 +30,14 @@ pub fn mock_function() -> Arc<MockFunction> {
 
 pub fn event() -> EventFd {
     EventFd::new(EFD_NONBLOCK).unwrap()
+}
+
+/// A memfd that nobody can make shorter.
+pub fn sealed(len: u64) -> File {
+    let file = File::from(memfd_create("bar", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap());
+    file.set_len(len).unwrap();
+    fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
+    file
 }
 
 /// Waits until `done`.
