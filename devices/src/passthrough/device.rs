@@ -59,6 +59,8 @@ struct State {
     interrupts: Interrupts,
     /// COMMAND of the function as last written.
     command: u16,
+    /// Its last reset failed: it may still write to what the guest has freed since. No DMA until one worked.
+    unreset: bool,
 }
 
 /// A function passed through.
@@ -93,7 +95,7 @@ impl PassthroughDevice {
         let msix = view.msix.map(|layout| Msix::new(id, layout, parts.msi.as_ref())).transpose();
         let msi = view.msi.as_ref().map(|msi| Msi::new(msi, parts.msi.as_ref())).transpose().map_err(no_interrupts)?;
         let ids = (view.space.read(0, Width::B2) as u16, view.space.read(2, Width::B2) as u16);
-        let state = State { space: view.space, interrupts: Interrupts::new(wired, msi), command: 0 };
+        let state = State { space: view.space, interrupts: Interrupts::new(wired, msi), command: 0, unreset: false };
         let device = Self {
             id: id.to_owned(),
             function,
@@ -162,7 +164,7 @@ impl PassthroughDevice {
     /// Makes the function do what the guest's registers say.
     fn apply(&self, state: &mut State) {
         let guest = state.space.command();
-        let command = function_command(guest.contains(Command::BUS_MASTER));
+        let command = function_command(guest.contains(Command::BUS_MASTER) && !state.unreset);
         if command != state.command {
             match self.function.config_write(COMMAND, Width::B2, command.into()) {
                 Ok(()) => state.command = command,
@@ -196,7 +198,9 @@ impl PassthroughDevice {
     fn reset(&self, state: &mut State) {
         self.stats.resets.fetch_add(1, Relaxed);
         state.interrupts.stop(self.function.as_ref(), &self.faults);
-        if let Err(error) = self.function.reset() {
+        let reset = self.function.reset();
+        state.unreset = reset.is_err();
+        if let Err(error) = reset {
             self.faults.count(&error);
         }
         if let Some(msix) = &self.msix {

@@ -111,6 +111,27 @@ fn both_ways_of_a_function_level_reset_leave_it_as_after_power_on() {
     }
 }
 
+/// The function was not reset: it may still write to what the guest has freed.
+#[test]
+fn b6_after_a_failed_reset_bus_mastering_stays_off_until_one_worked() {
+    let bench = Bench::new();
+    let commands = || {
+        let log = bench.function.take_log();
+        log.into_iter().filter(|entry| entry.starts_with("config 4.2=")).collect::<Vec<_>>()
+    };
+    let _ = write(&bench, 4, Width::B2, 6);
+    assert_eq!(commands().last().unwrap(), "config 4.2=7");
+    bench.function.refuse(Some(Call::Reset));
+    let _ = write(&bench, RESET + 4, Width::B1, 1);
+    assert_eq!(commands(), ["config 4.2=3"], "after the reset that failed");
+    let _ = write(&bench, 4, Width::B2, 6);
+    assert_eq!(commands(), [""; 0], "after a write of COMMAND");
+    bench.function.refuse(None);
+    let _ = write(&bench, RESET + 4, Width::B1, 1);
+    let _ = write(&bench, 4, Width::B2, 6);
+    assert_eq!(commands(), ["config 4.2=3", "config 4.2=7"]);
+}
+
 #[test]
 fn a_function_that_fails_gives_all_ones_and_is_counted() {
     let bench = Bench::new();

@@ -3,7 +3,7 @@
 //! Reset brings a function back; nothing else does.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::contract::{FailureKind, RegisterError, RegisterFailures};
 use crate::transitional::telemetry::counter::Counter;
@@ -24,19 +24,36 @@ pub enum FaultChange<'a> {
     Recovered,
 }
 
-/// Who wants to know. Called on vCPU threads with the function's lock held: it must not wait.
+/// Who wants to know. Called on vCPU threads with the function's lock held, and with that of its faults: it must neither
+/// wait nor ask for them.
 pub type FaultObserver = Box<dyn Fn(FaultChange<'_>) + Send + Sync>;
 
-/// The failures of one function.
+/// Whether the function is in service, and the history of that.
+#[derive(Default)]
+struct State {
+    /// Why it is out of service, if it is.
+    reason: Option<String>,
+    /// The latest reason, also after the function came back.
+    last_reason: Option<String>,
+    times_faulted: u64,
+    /// Reasons so far, also those that came while it was out of service.
+    faults: u64,
+}
+
+/// A moment in the history of a function's faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a reset that began at a moment ends the faults before it"]
+pub struct FaultMark(u64);
+
+/// The failures of one function. One lock holds what belongs together, and is held while changes are told, so that
+/// they are told in their order.
 pub struct Faults {
     name: String,
     counters: [Counter; FailureKind::COUNT],
     logged: AtomicU32,
+    /// As `state` says, for those who cannot wait for it.
     faulted: AtomicBool,
-    reason: Mutex<Option<String>>,
-    /// The latest reason, also after the function came back.
-    last_reason: Mutex<Option<String>>,
-    times_faulted: Counter,
+    state: Mutex<State>,
     observer: OnceLock<FaultObserver>,
     trace: OnceLock<Arc<DeviceTrace>>,
 }
@@ -55,9 +72,7 @@ impl Faults {
             counters: Default::default(),
             logged: AtomicU32::new(0),
             faulted: AtomicBool::new(false),
-            reason: Mutex::new(None),
-            last_reason: Mutex::new(None),
-            times_faulted: Counter::default(),
+            state: Mutex::default(),
             observer: OnceLock::new(),
             trace: OnceLock::new(),
         }
@@ -87,8 +102,8 @@ impl Faults {
 
     /// How often the function went out of service, and why it did last.
     pub fn history(&self) -> (u64, Option<String>) {
-        let last = self.last_reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        (self.times_faulted.get(), last)
+        let state = self.state();
+        (state.times_faulted, state.last_reason.clone())
     }
 
     /// Counts a failed register access, and takes the function out of service if it was fatal.
@@ -117,30 +132,39 @@ impl Faults {
 
     /// Takes the function out of service. The first reason stays.
     pub fn fault(&self, reason: String) {
-        let is_news = {
-            let mut slot = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_news = slot.is_none();
-            if is_news {
-                tracing::error!(device = self.name, reason, "function is out of service until the guest resets it");
-                *slot = Some(reason.clone());
-            }
-            is_news
-        };
-        self.faulted.store(true, Ordering::Release);
-        if is_news {
-            self.times_faulted.add();
-            *self.last_reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
-            self.tell(FaultChange::Faulted(&reason));
+        let mut state = self.state();
+        state.faults += 1;
+        if state.reason.is_some() {
+            return;
         }
+        tracing::error!(device = self.name, reason, "function is out of service until the guest resets it");
+        state.reason = Some(reason.clone());
+        state.last_reason = Some(reason.clone());
+        state.times_faulted += 1;
+        self.faulted.store(true, Ordering::Release);
+        self.tell(FaultChange::Faulted(&reason));
     }
 
-    /// Back in service, after a reset that worked.
-    pub fn recover(&self) {
-        if self.faulted.swap(false, Ordering::AcqRel) {
-            *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            tracing::info!(device = self.name, "function is back in service after a reset");
-            self.tell(FaultChange::Recovered);
+    /// This moment; a reset begins.
+    pub fn mark(&self) -> FaultMark {
+        FaultMark(self.state().faults)
+    }
+
+    /// Back in service, after a reset that worked and began at `begun`. A fault that came since then (the PF was lost
+    /// meanwhile) is not made good by that: the function stays out of service.
+    pub fn recover(&self, begun: FaultMark) {
+        let mut state = self.state();
+        if state.reason.is_none() || state.faults != begun.0 {
+            return;
         }
+        state.reason = None;
+        self.faulted.store(false, Ordering::Release);
+        tracing::info!(device = self.name, "function is back in service after a reset");
+        self.tell(FaultChange::Recovered);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the function is out of service.
@@ -150,7 +174,7 @@ impl Faults {
 
     /// Why the function is out of service, if it is.
     pub fn reason(&self) -> Option<String> {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state().reason.clone()
     }
 
     /// Failures so far.

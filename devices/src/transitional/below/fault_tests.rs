@@ -30,9 +30,43 @@ fn timeouts_dead_queues_and_lost_members_end_service_with_the_first_reason() {
         faults.register(&error);
         faults.register(&RegisterError::Timeout);
         assert_eq!(faults.reason(), Some(error.to_string()));
-        faults.recover();
+        faults.recover(faults.mark());
         assert!(!faults.is_faulted() && faults.reason().is_none());
     }
+}
+
+/// The PF may be lost while a reset brings the function back, and was well when that looked.
+#[test]
+fn b8_a_fault_during_a_reset_is_not_made_good_by_it() {
+    let faults = Faults::new("t");
+    faults.fault("one".into());
+    let begun = faults.mark();
+    faults.fault("two".into());
+    faults.recover(begun);
+    assert!(faults.is_faulted());
+    assert_eq!(faults.reason().as_deref(), Some("one"));
+    faults.recover(faults.mark());
+    assert!(!faults.is_faulted());
+}
+
+/// Whoever sees the function out of service finds the reason, and events come in turns, however both cross.
+#[test]
+fn b8_faults_and_recoveries_cross_in_whole_steps() {
+    let faults = Arc::new(Faults::new("t"));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tells = Arc::clone(&told);
+    faults.observe(Box::new(move |change| tells.lock().unwrap().push(matches!(change, FaultChange::Faulted(_)))));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| (0..20_000).for_each(|_| faults.fault("one".into())));
+            scope.spawn(|| (0..20_000).for_each(|_| faults.recover(faults.mark())));
+        }
+    });
+    assert_eq!(faults.is_faulted(), faults.reason().is_some());
+    let told = told.lock().unwrap();
+    assert!((0..).zip(told.iter()).all(|(n, faulted)| *faulted == (n % 2 == 0)), "one after the other");
+    assert_eq!(told.last().is_some_and(|faulted| *faulted), faults.is_faulted());
+    assert_eq!(faults.history().0, told.iter().filter(|faulted| **faulted).count() as u64);
 }
 
 #[test]

@@ -20,23 +20,23 @@ impl TransitionalDevice {
         self.back_end.stats().resets.add();
         self.back_end.trace().reset(ResetKind::Device);
         self.kicks.reset();
-        self.service.stop_dma(&mut core.dma);
+        self.service.begin_reset(&mut core.dma);
         let ended = self.service.reset_device();
-        if !ended && self.service.may_reset_function() {
-            self.reset_function(core);
-        }
+        let was_reset = ended || self.service.may_reset_function() && self.reset_function(core);
         core.registers.apply(if ended { Event::ResetEnded } else { Event::ResetUnconfirmed });
         self.interrupts.device_was_reset(&mut core.interrupts);
-        self.service.device_was_reset(&mut core.dma);
+        if was_reset {
+            self.service.device_was_reset(&mut core.dma);
+        }
     }
 
-    fn reset_function(&self, core: &mut Core) {
-        if !self.service.reset_function(&mut core.dma) {
-            return;
-        }
+    /// Says whether the function was reset, which does not say that it serves again.
+    fn reset_function(&self, core: &mut Core) -> bool {
+        let Some(begun) = self.service.reset_function(&mut core.dma) else { return false };
         core.registers.apply(Event::FunctionReset);
         self.interrupts.function_was_reset(&mut core.interrupts);
-        self.service.look_for_service();
+        self.service.look_for_service(begun);
+        true
     }
 
     /// The device's status is `status` after a reset that had ended.

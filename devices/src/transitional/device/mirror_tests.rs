@@ -55,8 +55,9 @@ fn faults_and_recoveries_are_told_once_each_and_remembered() {
     });
     bench.device.back_end.faults().fault("one".into());
     bench.device.back_end.faults().fault("two".into());
-    bench.device.back_end.faults().recover();
-    bench.device.back_end.faults().recover();
+    for _ in 0..2 {
+        bench.device.back_end.faults().recover(bench.device.back_end.faults().mark());
+    }
     bench.device.back_end.faults().fault("three".into());
     assert_eq!(*seen.lock().unwrap(), ["one", "recovered", "three"]);
     assert_eq!(bench.device.fault_history(), (2, Some("three".to_owned())));

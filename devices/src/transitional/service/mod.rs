@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::below::back_end::BackEnd;
+use super::below::fault::FaultMark;
 use super::layout::decode::Register;
 use super::telemetry::trace::ResetKind;
 use crate::contract::{RegisterError, Wait, Width};
@@ -39,6 +40,8 @@ pub struct DmaState {
     bus_master: BusMaster,
     /// Bus master bit of the VF as last written.
     vf_bus_master: bool,
+    /// A reset began and has not ended: the device may still use what the guest has freed since.
+    unreset: bool,
 }
 
 impl DmaState {
@@ -98,14 +101,21 @@ impl Service {
         self.apply(state);
     }
 
+    /// A reset begins: no DMA, whatever the policy says and the guest writes, before [`Self::device_was_reset`].
+    pub fn begin_reset(&self, state: &mut DmaState) {
+        state.unreset = true;
+        self.stop_dma(state);
+    }
+
     /// No DMA, whatever the policy says.
     pub fn stop_dma(&self, state: &mut DmaState) {
         self.set_bus_master(state, false);
     }
 
-    /// The device was reset: DMA as the guest's bus master bit says.
+    /// A reset of the device ended: DMA as the guest's bus master bit says, unless the function is out of service.
     pub fn device_was_reset(&self, state: &mut DmaState) {
         state.bus_master.device_reset();
+        state.unreset = false;
         self.apply(state);
     }
 
@@ -114,7 +124,8 @@ impl Service {
     }
 
     fn set_bus_master(&self, state: &mut DmaState, enabled: bool) {
-        if state.vf_bus_master == enabled || enabled && self.is_gone() {
+        let may_not = state.unreset || self.is_gone() || self.back_end.faults().is_faulted();
+        if state.vf_bus_master == enabled || enabled && may_not {
             return;
         }
         match write_command(self.vf.as_ref(), enabled) {
@@ -145,24 +156,25 @@ impl Service {
         !self.back_end.is_stopping() && !self.is_gone()
     }
 
-    /// A function-level reset, the one way back into service; [`Self::look_for_service`] follows. Says whether it
-    /// was done: then bus mastering is off, and memory decoding on.
-    pub fn reset_function(&self, state: &mut DmaState) -> bool {
+    /// A function-level reset, the one way back into service; [`Self::look_for_service`] follows, and gets to know
+    /// when it began. `None` if it was not done; if it was, bus mastering is off, and memory decoding on.
+    pub fn reset_function(&self, state: &mut DmaState) -> Option<FaultMark> {
+        let begun = self.back_end.faults().mark();
         self.back_end.stats().function_resets.add();
         self.back_end.trace().reset(ResetKind::Function);
         if !self.reset_vf() {
             // Bus mastering is off already: it may hang, but it does not write to guest memory.
-            return false;
+            return None;
         }
         self.vf_was_reset(state);
-        true
+        Some(begun)
     }
 
-    /// In service, if the device answers and its status is 0.
-    pub fn look_for_service(&self) {
+    /// In service, if the device answers and its status is 0, and nothing failed since the reset began.
+    pub fn look_for_service(&self, begun: FaultMark) {
         let look = |wait: &Wait<'_>| self.back_end.read_within(STATUS, Width::B1, wait);
         match self.back_end.counted(look, self.back_end.deadline()).map(|status| status & 0xff) {
-            Ok(0) => self.back_end.faults().recover(),
+            Ok(0) => self.back_end.faults().recover(begun),
             Ok(status) => self.fail(format!("status is {status:#x} after a function-level reset")),
             // Counted, and out of service if it was a fatal one.
             Err(_) => {}
@@ -181,10 +193,13 @@ impl Service {
 
     /// Resets the function with the machine, or at its end: back in service if that worked.
     pub fn machine_reset(&self, state: &mut DmaState) {
+        let begun = self.back_end.faults().mark();
+        let was_reset = self.reset_vf();
         // At the end nobody has asked the function whether it is back, and nobody will.
-        if self.reset_vf() && !self.back_end.is_stopping() {
-            self.back_end.faults().recover();
+        if was_reset && !self.back_end.is_stopping() {
+            self.back_end.faults().recover(begun);
         }
+        state.unreset = !was_reset;
         state.bus_master = BusMaster::default();
         self.vf_was_reset(state);
     }

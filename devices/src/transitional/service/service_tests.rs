@@ -60,13 +60,13 @@ fn a_reset_of_the_device_ends_or_not() {
 fn a_function_level_reset_brings_service_back() {
     let mut desk = desk();
     desk.service.fail("for a test".into());
-    assert!(desk.service.reset_function(&mut desk.state));
-    desk.service.look_for_service();
+    let begun = desk.service.reset_function(&mut desk.state).unwrap();
+    desk.service.look_for_service(begun);
     assert!(!desk.below.back_end.faults().is_faulted());
     assert_eq!(desk.below.log.take(), ["vf reset", "vf config 4.2=402", "R C18.1=0"]);
     desk.service.fail("for a test".into());
     desk.below.model.trouble.fail("R C18", refused(1));
-    desk.service.look_for_service();
+    desk.service.look_for_service(desk.below.back_end.faults().mark());
     assert!(desk.below.back_end.faults().is_faulted());
 }
 
@@ -74,7 +74,7 @@ fn a_function_level_reset_brings_service_back() {
 fn a_function_that_cannot_be_reset_stays_out_of_service() {
     let mut desk = desk();
     desk.below.vf.refuse(Some(Call::Reset));
-    assert!(!desk.service.reset_function(&mut desk.state));
+    assert!(desk.service.reset_function(&mut desk.state).is_none());
     desk.service.machine_reset(&mut desk.state);
     assert!(desk.below.back_end.faults().reason().unwrap().starts_with("the function cannot be reset"));
 }
@@ -87,6 +87,35 @@ fn h6_a_reset_that_did_not_hold_ends_dma_and_service() {
     assert!(!desk.below.vf.is_bus_master());
     assert_eq!(desk.below.back_end.faults().counts().get(crate::contract::FailureKind::Function), 1);
     assert_eq!(desk.below.back_end.faults().reason().as_deref(), Some("status is 0x7 after a reset that had ended"));
+}
+
+#[test]
+fn b6_no_dma_while_out_of_service_whatever_the_guest_writes() {
+    let mut desk = desk();
+    desk.service.guest_command(&mut desk.state, Command::BUS_MASTER);
+    desk.service.fail("for a test".into());
+    desk.service.guest_command(&mut desk.state, Command::empty());
+    assert!(!desk.below.vf.is_bus_master());
+    desk.service.guest_command(&mut desk.state, Command::BUS_MASTER);
+    desk.service.expect_dma(&mut desk.state);
+    assert!(!desk.below.vf.is_bus_master(), "off is off until a reset ended");
+    desk.service.begin_reset(&mut desk.state);
+    let begun = desk.service.reset_function(&mut desk.state).unwrap();
+    desk.service.look_for_service(begun);
+    desk.service.device_was_reset(&mut desk.state);
+    assert!(desk.below.vf.is_bus_master(), "as the guest wants");
+}
+
+#[test]
+fn b6_no_dma_between_the_begin_and_the_end_of_a_reset() {
+    let mut desk = desk();
+    desk.service.guest_command(&mut desk.state, Command::BUS_MASTER);
+    desk.service.begin_reset(&mut desk.state);
+    desk.service.guest_command(&mut desk.state, Command::empty());
+    desk.service.guest_command(&mut desk.state, Command::BUS_MASTER);
+    assert!(!desk.below.vf.is_bus_master());
+    desk.service.device_was_reset(&mut desk.state);
+    assert!(desk.below.vf.is_bus_master());
 }
 
 #[test]

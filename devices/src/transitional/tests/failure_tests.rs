@@ -143,6 +143,42 @@ fn h7_a_function_that_cannot_be_reset_is_out_of_service_without_dma() {
     assert_eq!(bench.r8(18), 0, "F25: Linux 3.4 stops if this is not 0");
 }
 
+/// The device was not reset: it may still write to what the guest has freed.
+#[test]
+fn b6_after_a_failed_function_reset_bus_mastering_stays_off_until_one_worked() {
+    let bench = Bench::net();
+    bench.set_command(Command::IO | Command::BUS_MASTER);
+    bench.start_intx();
+    assert!(bench.vf.is_bus_master());
+    bench.vf.refuse(Some(Call::Reset));
+    bench.model.trouble.fail("W C18.1", refused(1));
+    bench.w8(18, 0);
+    assert!(bench.device.report().faulted.unwrap().contains("cannot be reset"));
+    assert!(!bench.vf.is_bus_master(), "after the reset that failed");
+    for command in [Command::IO, Command::IO | Command::BUS_MASTER] {
+        bench.set_command(command);
+        assert!(!bench.vf.is_bus_master(), "after a write of COMMAND");
+    }
+    bench.w8(18, 0);
+    assert!(!bench.vf.is_bus_master(), "after another one that failed");
+    bench.vf.refuse(None);
+    bench.w8(18, 0);
+    assert!(bench.vf.is_bus_master() && bench.device.report().faulted.is_none());
+}
+
+#[test]
+fn b6_a_reset_that_the_end_of_the_machine_cuts_short_leaves_bus_mastering_off() {
+    let bench = Bench::net();
+    bench.set_command(Command::IO | Command::BUS_MASTER);
+    bench.start_intx();
+    bench.model.reset_reads.store(u64::MAX, Ordering::SeqCst);
+    bench.cancelled.store(true, Ordering::SeqCst);
+    bench.w8(18, 0);
+    bench.set_command(Command::IO);
+    bench.set_command(Command::IO | Command::BUS_MASTER);
+    assert!(!bench.vf.is_bus_master());
+}
+
 #[test]
 fn f18_a_kick_does_not_wait_for_another_vcpus_command() {
     let bench = Bench::net();
