@@ -10,6 +10,8 @@
 //! | [`kvm`] | the kernel's objects: VM, memory, vCPUs, interrupts |
 //! | [`vcpu`] | the threads that run guest code, and what its exits mean |
 //! | [`console`], [`terminal`], [`signals`] | the operator |
+//! | [`panics`], [`last_words`] | faults of this program; messages at its end |
+//! | [`output`] | files that a run writes |
 //! | [`report`] | what the devices did |
 //! | [`timestamp`] | moments as text |
 //! | [`trace`] | legacy accesses as they happen |
@@ -17,8 +19,11 @@
 pub mod config;
 pub mod console;
 pub mod kvm;
+pub mod last_words;
 pub mod lifecycle;
 pub mod machine;
+pub mod output;
+pub mod panics;
 pub mod report;
 pub mod signals;
 pub mod terminal;

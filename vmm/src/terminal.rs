@@ -47,12 +47,3 @@ pub fn restore() {
         tracing::warn!("cannot restore the terminal: {error}; the command 'reset' does");
     }
 }
-
-/// Has a panic on any thread restore the terminal before its message is printed.
-pub fn restore_on_panic() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        restore();
-        print(info);
-    }));
-}

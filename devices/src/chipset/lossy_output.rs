@@ -3,8 +3,8 @@
 //! gone. It never makes the guest wait.
 //!
 //! Bytes go into a buffer of [`CAPACITY`]; a thread writes them out, in as few writes as it can. When
-//! the buffer is full, new bytes are dropped and counted. When the other end is gone for good, all
-//! bytes are. A thread, because the alternative is a non-blocking file descriptor, and that flag
+//! the buffer is full, new bytes are dropped and counted, and so they are while the other end takes none: a full
+//! disk has room again, a FIFO gets a new reader. A thread, because the alternative is a non-blocking file descriptor, and that flag
 //! would be shared with every process that has the same terminal open.
 
 use std::io::{self, ErrorKind, Write};
@@ -19,6 +19,8 @@ pub const CAPACITY: usize = 64 * 1024;
 const RETRY: Duration = Duration::from_millis(5);
 /// A drain ends after this, whatever its caller says.
 const LONGEST_DRAIN: Duration = Duration::from_secs(3600);
+/// How long to wait after a failed write: what comes meanwhile is tried at once then.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How long a drop waits for the rest to be written.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -30,8 +32,8 @@ struct Buffer {
     /// The thread waits for bytes.
     idle: bool,
     closed: bool,
-    /// Nothing can be written any more.
-    broken: bool,
+    /// Nothing can be written at the moment.
+    failing: bool,
 }
 
 #[derive(Debug)]
@@ -63,7 +65,7 @@ impl LossyOutput {
             loss_logged: false,
             idle: false,
             closed: false,
-            broken: false,
+            failing: false,
         };
         let shared = Arc::new(Shared { buffer: Mutex::new(buffer), filled: Condvar::new(), drained: Condvar::new() });
         let thread_shared = shared.clone();
@@ -82,7 +84,7 @@ impl LossyOutput {
         let deadline = Instant::now() + timeout.min(LONGEST_DRAIN);
         let mut buffer = self.shared.lock();
         loop {
-            if buffer.broken || buffer.bytes.is_empty() && buffer.idle {
+            if buffer.failing || buffer.bytes.is_empty() && buffer.idle {
                 return true;
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -97,11 +99,11 @@ impl LossyOutput {
 impl Write for LossyOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut buffer = self.shared.lock();
-        let room = if buffer.broken { 0 } else { CAPACITY.saturating_sub(buffer.bytes.len()) };
+        let room = CAPACITY.saturating_sub(buffer.bytes.len());
         let taken = room.min(bytes.len());
         buffer.bytes.extend_from_slice(&bytes[..taken]);
         buffer.lost = buffer.lost.saturating_add((bytes.len() - taken) as u64);
-        if taken < bytes.len() && !buffer.broken && !mem::replace(&mut buffer.loss_logged, true) {
+        if taken < bytes.len() && !buffer.failing && !mem::replace(&mut buffer.loss_logged, true) {
             tracing::warn!("serial output is read too slowly; bytes are dropped");
         }
         // Waking costs a system call: only when the thread sleeps.
@@ -141,16 +143,36 @@ fn run(shared: &Shared, mut out: Box<dyn Write + Send>) {
         mem::swap(&mut buffer.bytes, &mut bytes);
         drop(buffer);
 
-        if let Err((error, written)) = write_all(shared, out.as_mut(), &bytes) {
-            tracing::warn!(%error, "serial output cannot be written any more; it is dropped");
-            let mut buffer = shared.lock();
-            buffer.broken = true;
-            buffer.lost = buffer.lost.saturating_add((bytes.len() - written + buffer.bytes.len()) as u64);
-            buffer.bytes.clear();
-            shared.drained.notify_all();
-            return;
+        match write_all(shared, out.as_mut(), &bytes) {
+            Ok(()) => works(shared),
+            Err((error, written)) => fails(shared, &error, (bytes.len() - written) as u64),
         }
         bytes.clear();
+    }
+}
+
+/// Says once that it works again.
+fn works(shared: &Shared) {
+    let mut buffer = shared.lock();
+    if mem::replace(&mut buffer.failing, false) {
+        let lost = buffer.lost;
+        drop(buffer);
+        tracing::warn!(lost, "serial output is written again; so many bytes were dropped in all");
+    }
+}
+
+/// Says once why it does not work, and waits a little.
+fn fails(shared: &Shared, error: &io::Error, dropped: u64) {
+    let mut buffer = shared.lock();
+    buffer.lost = buffer.lost.saturating_add(dropped);
+    let was_failing = mem::replace(&mut buffer.failing, true);
+    shared.drained.notify_all();
+    if was_failing {
+        let closed = |buffer: &mut Buffer| !buffer.closed;
+        drop(shared.filled.wait_timeout_while(buffer, PAUSE, closed));
+    } else {
+        drop(buffer);
+        tracing::warn!(%error, "serial output cannot be written; it is dropped until it can");
     }
 }
 

@@ -1,15 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Messages of this program: how many, in which form, and where they go. Set up once in a process.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | `queue` | messages on their way out; nobody who logs waits |
+//! | `rate` | how often one source says something |
+//! | `note` | what the log says of itself |
 #![forbid(unsafe_code)]
 
-use std::fs::File;
-use std::io::{self, IsTerminal};
+mod note;
+mod queue;
+mod rate;
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use vmm::last_words::last_words;
+use vmm::output::Output;
+
+use self::note::Note;
+use self::queue::Queue;
+use self::rate::RateLimit;
+
+/// How long the last messages may take to be written.
+const LAST_LIMIT: Duration = Duration::from_secs(1);
+
+/// The log of this process.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// Short names of parts of the program for `HEIRLOOM_LOG`, and the modules they stand for.
 const PARTS: [(&str, &str); 18] = [
@@ -52,33 +76,45 @@ pub struct LogOptions<'a> {
     pub format: LogFormat,
     /// A file that they are appended to, in place of standard error.
     pub file: Option<&'a Path>,
+    /// Bytes at which it moves aside; 0 is never.
+    pub limit: u64,
 }
 
 /// Starts the log: warnings, more with -v, or what `HEIRLOOM_LOG` says, such as
 /// `info,transitional=debug,admin=off`.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// When the file cannot be written, or there is no thread to be had.
 pub fn start(options: &LogOptions<'_>) -> io::Result<()> {
-    let file = options.file.map(|path| File::options().append(true).create(true).open(path)).transpose()?;
-    let is_terminal = file.is_none() && io::stderr().is_terminal();
-    let writer = match file {
-        Some(file) => BoxMakeWriter::new(Arc::new(file)),
-        None => BoxMakeWriter::new(io::stderr),
+    let is_terminal = options.file.is_none() && io::stderr().is_terminal();
+    let output: Box<dyn Write + Send> = match options.file {
+        Some(path) => Box::new(Output::append(path, options.limit)?),
+        None => Box::new(io::stderr()),
     };
+    let queue = Queue::start(output, Note(options.format))?;
+    let writer = queue.clone();
     let (filter, unknown) = filter(options.verbosity, std::env::var("HEIRLOOM_LOG").ok().as_deref());
     let common = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(writer)
+        .with_writer(move || writer.clone())
         // It would report them with `eprintln!`, whose panic would end a vCPU for a full disk under a log.
         .log_internal_errors(false)
         .with_ansi(is_terminal);
+    let limit = RateLimit::new(queue.clone());
     let started = match options.format {
-        LogFormat::Text => common.with_target(false).try_init(),
-        LogFormat::Json => common.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        LogFormat::Text => common.with_target(false).finish().with(limit).try_init(),
+        LogFormat::Json => common
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .finish()
+            .with(limit)
+            .try_init(),
     };
     // One that is there already stays: this is a library, and its user may have a log.
     if started.is_ok() {
+        let _ = QUEUE.set(queue);
         for directive in unknown {
             tracing::warn!(
                 "HEIRLOOM_LOG: '{directive}' is not understood; write level or part=level, such as admin=debug"
@@ -86,6 +122,20 @@ pub fn start(options: &LogOptions<'_>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Waits a moment for the last messages.
+pub fn finish() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(LAST_LIMIT);
+    }
+}
+
+/// A message on standard error, after all that was logged and if that takes any: nobody may read it, and then the
+/// process ends all the same.
+pub fn say(message: impl Display) {
+    finish();
+    last_words(message.to_string());
 }
 
 /// The filter that `text` describes, and what in it means nothing.

@@ -38,7 +38,7 @@ use serde::Serialize;
 use vmm::config::ConfigError;
 use vmm::lifecycle::Ended;
 use vmm::machine::SetupError;
-use vmm::terminal;
+use vmm::panics;
 use vmm::vcpu::VcpuError;
 
 use crate::cli::{Cli, Command, CtlArgs, PfCommand, ProbeArgs, RunArgs, ServeArgs, SoftPfArgs, TraceCommand};
@@ -57,7 +57,13 @@ const SET_UP: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match cli.command {
+    let code = carry_out(cli.command);
+    log::finish();
+    code
+}
+
+fn carry_out(command: Command) -> ExitCode {
+    match command {
         Command::Run(args) => run_machine(&args),
         Command::SoftPf(args) => serve_soft_pf(&args),
         Command::Pf(args) => manage_pf(&args.command),
@@ -85,7 +91,7 @@ fn run_machine(args: &RunArgs) -> ExitCode {
     if let Err(code) = start_log(&args.observe.log()) {
         return code.into();
     }
-    terminal::restore_on_panic();
+    panics::watch();
     let config = match args.config() {
         Ok(config) => config,
         Err(error) => return failed(&error.into()),
@@ -103,7 +109,7 @@ fn serve(args: &ServeArgs) -> ExitCode {
     if let Err(code) = start_log(&args.observe.log()) {
         return code.into();
     }
-    terminal::restore_on_panic();
+    panics::watch();
     match run::serve(args) {
         Ok(ended) => ended.code().into(),
         Err(error) => failed(&error),
@@ -114,7 +120,7 @@ fn control(args: &CtlArgs) -> ExitCode {
     let Err(error) = ctl::run(args, &mut io::stdout()) else { return ExitCode::SUCCESS };
     match &error {
         CtlError::Client(ClientError::Fault(fault)) if args.json => {
-            say_plain(serde_json::to_string(fault).unwrap_or_default());
+            log::say(serde_json::to_string(fault).unwrap_or_default());
         }
         CtlError::Client(ClientError::Fault(fault)) => {
             let causes = fault.causes.iter().map(String::as_str);
@@ -144,13 +150,14 @@ fn serve_soft_pf(args: &SoftPfArgs) -> ExitCode {
     if let Err(code) = start_log(&args.log()) {
         return code.into();
     }
+    panics::watch();
     match soft_pf::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(with_causes(&error));
             match error {
                 ServeError::Usage(_) => USAGE,
-                ServeError::Internal => INTERNAL,
+                ServeError::Internal | ServeError::Panicked(_) => INTERNAL,
                 _ => SET_UP,
             }
             .into()
@@ -204,6 +211,9 @@ fn finished_code(finished: &Finished) -> u8 {
     if let Ended::Crashed(report) = &finished.ended {
         say(format_args!("the guest crashed\n{report}"));
     }
+    if let Ended::Panicked(_) = &finished.ended {
+        say(&finished.ended);
+    }
     match (finished.ended.code(), &finished.report) {
         (code, Ok(())) => code,
         (code, Err(error)) => {
@@ -213,13 +223,9 @@ fn finished_code(finished: &Finished) -> u8 {
     }
 }
 
-/// A message on standard error, if that takes any: `eprintln!` would panic, and with it change the exit code.
+/// A message of this program on standard error.
 fn say(message: impl Display) {
-    say_plain(format_args!("heirloom: {message}"));
-}
-
-fn say_plain(message: impl Display) {
-    let _ = writeln!(io::stderr(), "{message}");
+    log::say(format_args!("heirloom: {message}"));
 }
 
 fn failed_code(error: &RunError) -> u8 {

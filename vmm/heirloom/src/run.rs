@@ -72,7 +72,13 @@ pub fn run(args: &RunArgs, config: VmConfig) -> Result<Finished, RunError> {
     let targets = args.reports();
     let mut outputs = outputs(&args.observe);
     outputs.extend(targets.iter().filter_map(|target| Some(("--report", target.file.clone()?))));
-    let options = EngineOptions { ends_with_guest: true, no_reboot: args.no_reboot(), outputs, takes_signals: true };
+    let options = EngineOptions {
+        ends_with_guest: true,
+        no_reboot: args.no_reboot(),
+        outputs,
+        output_limit: args.observe.output_limit(),
+        takes_signals: true,
+    };
     let events = EventBus::new();
     let mut engine = Engine::new(options, Arc::clone(&events))?;
     let has_terminal = config.serial.mode == ConsoleMode::Tty;
@@ -115,7 +121,12 @@ fn run_to_its_end(engine: &mut Engine) -> Result<Ended, RunError> {
 /// When the engine or its socket cannot be had, or its main loop fails.
 pub fn serve(args: &ServeArgs) -> Result<Ended, RunError> {
     let observe = &args.observe;
-    let options = EngineOptions { outputs: outputs(observe), takes_signals: true, ..EngineOptions::default() };
+    let options = EngineOptions {
+        outputs: outputs(observe),
+        output_limit: observe.output_limit(),
+        takes_signals: true,
+        ..EngineOptions::default()
+    };
     let events = EventBus::new();
     let mut engine = Engine::new(options, Arc::clone(&events))?;
     let monitor = monitor(observe, &events)?;
@@ -142,12 +153,12 @@ fn start_trace(observe: &ObserveArgs, has_terminal: bool, control: &Control) -> 
                     the serial port elsewhere with --serial FILE";
         return Err(ConfigError::Usage(text.to_owned()).into());
     }
-    let started = target.open().and_then(|file| control.traces().write_to(file));
+    let started = target.open(observe.output_limit()).and_then(|file| control.traces().write_to(file));
     started.map_err(|source| RunError::Trace { name: target.name(), source })
 }
 
 fn monitor(observe: &ObserveArgs, events: &Arc<EventBus>) -> Result<Option<EventMonitor>, RunError> {
-    let start = |target: &MonitorTarget| EventMonitor::start(events, target.open()?);
+    let start = |target: &MonitorTarget| EventMonitor::start(events, target.open(observe.output_limit())?);
     observe.event_monitor().map(start).transpose().map_err(RunError::Monitor)
 }
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::{ConfigError, Plan};
+use crate::output::older;
 
 /// Checks that neither the serial port's file nor one of `others`, each with the option that names it, would
 /// overwrite an input, or one another.
@@ -17,6 +18,7 @@ use super::{ConfigError, Plan};
 pub fn check_outputs(plan: &Plan, others: &[(&'static str, PathBuf)]) -> Result<(), ConfigError> {
     let others = others.iter().map(|(option, path)| (*option, path.as_path()));
     let outputs: Vec<_> = plan.serial.file.iter().map(|path| ("--serial", path.as_path())).chain(others).collect();
+    check_older(plan, &outputs)?;
     for (position, (option, path)) in outputs.iter().enumerate() {
         let shown = path.display();
         let written = fs::metadata(path).ok().and_then(identity);
@@ -27,6 +29,29 @@ pub fn check_outputs(plan: &Plan, others: &[(&'static str, PathBuf)]) -> Result<
         let mut later = outputs.iter().skip(position + 1);
         if let Some((other, _)) = later.find(|(_, other)| is_same_place(path, other)) {
             return Err(ConfigError::Usage(format!("{option} and {other} both write {shown}: give each its own file")));
+        }
+    }
+    Ok(())
+}
+
+/// A full output is renamed (see [`crate::output`]), which must not cost an input or another output either.
+fn check_older(plan: &Plan, outputs: &[(&'static str, &Path)]) -> Result<(), ConfigError> {
+    for (option, path) in outputs {
+        let older = older(path);
+        let Some(written) = fs::metadata(&older).ok().and_then(identity) else { continue };
+        let shown = older.display();
+        if let Some((what, _)) = inputs(plan).into_iter().find(|(_, file)| is(file, written)) {
+            return Err(ConfigError::Usage(format!(
+                "{option} {} would overwrite {what} when it is full and renamed to {shown}: give it another file",
+                path.display()
+            )));
+        }
+        if let Some((other, _)) = outputs.iter().find(|(_, other)| is_same_place(&older, other)) {
+            return Err(ConfigError::Usage(format!(
+                "{option} {} would overwrite the file of {other} when it is full and renamed to {shown}: give it \
+                 another file",
+                path.display()
+            )));
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct EngineCounters {
     pub(super) boots: AtomicU64,
     pub(super) guest_resets: AtomicU64,
+    pub(super) delayed_resets: AtomicU64,
     pub(super) crashes: AtomicU64,
     pub(super) faults: AtomicU64,
     pub(super) recoveries: AtomicU64,

@@ -19,6 +19,8 @@ pub enum Ended {
     FromConsole,
     /// A signal.
     Signal(i32),
+    /// A thread of this program panicked; the reason.
+    Panicked(String),
     /// Somebody asked for it through the control interface.
     Requested,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Ended {
             Self::Crashed(report) => write!(f, "the guest crashed: {}", report.cause),
             Self::FromConsole => write!(f, "ended from the console"),
             Self::Signal(signal) => write!(f, "ended by signal {signal}"),
+            Self::Panicked(reason) => write!(f, "heirloom failed: {reason}"),
             Self::Requested => write!(f, "ended by request"),
         }
     }
@@ -41,6 +44,7 @@ impl Ended {
     pub fn code(&self) -> u8 {
         match self {
             Self::PoweredOff | Self::Requested => 0,
+            Self::Panicked(_) => 1,
             Self::Crashed(_) => 4,
             Self::FromConsole => 5,
             Self::Reset => 6,

@@ -11,10 +11,11 @@ mod look;
 mod requests;
 
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::{Code, Fault, VmConfig, VmState};
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
@@ -23,6 +24,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::control::{Control, Request, Worker};
 use super::counters::{EngineCounters, count};
 use super::operator::Operator;
+use super::pace::ResetPace;
 use super::publisher::EventPublisher;
 use super::queue::Job;
 use super::stop_request::StopRequest;
@@ -30,6 +32,7 @@ use super::vm::{Failure, VirtualMachine};
 use super::{Ended, EventBus, EventKind};
 use crate::config::ConfigError;
 use crate::machine::{Loop, Observer, SetupError};
+use crate::panics;
 use crate::report::Report;
 use crate::signals;
 
@@ -46,7 +49,10 @@ pub struct EngineOptions {
     pub no_reboot: bool,
     /// Files that this process writes, with the options that name them: no machine may read them.
     pub outputs: Vec<(&'static str, PathBuf)>,
-    /// Takes over SIGINT, SIGTERM, SIGHUP and SIGQUIT, for the life of the process.
+    /// Bytes at which the serial port's file moves aside; 0 is never.
+    pub output_limit: u64,
+    /// Takes over SIGINT, SIGTERM, SIGHUP and SIGQUIT, for the life of the process; and ends in order when a thread
+    /// panics, if [`panics::watch`] was called.
     pub takes_signals: bool,
 }
 
@@ -62,6 +68,7 @@ pub struct Engine {
     operator: Operator,
     report: Report,
     counters: Arc<EngineCounters>,
+    pace: ResetPace,
     ended: Option<Ended>,
 }
 
@@ -93,8 +100,12 @@ impl Engine {
         if options.takes_signals {
             let on_signal = Arc::clone(&stop_request);
             signals::watch(move |signal| on_signal.make(signal)).map_err(system("watch for signals"))?;
+            let on_panic = Arc::clone(&stop_request);
+            panics::tell(move |reason| on_panic.panicked(reason));
         }
         main_loop.add_subscriber(Box::new(Wake(Arc::clone(&wake))));
+        let (pace, ring) = ResetPace::new().map_err(system("make a timer"))?;
+        main_loop.add_subscriber(ring);
         let (control, requests) = Control::new(wake, events);
         Ok(Self {
             options,
@@ -106,6 +117,7 @@ impl Engine {
             operator: Operator::default(),
             report: Report::default(),
             counters: Arc::default(),
+            pace,
             ended: None,
         })
     }
@@ -129,7 +141,7 @@ impl Engine {
     }
 
     fn prepare_with(&mut self, config: VmConfig, descriptors: Vec<OwnedFd>) -> Result<(), ConfigError> {
-        self.vm = Some(VirtualMachine::new(config, descriptors, &self.options.outputs)?);
+        self.vm = Some(VirtualMachine::new(config, descriptors, &self.options.outputs, self.options.output_limit)?);
         Ok(())
     }
 
@@ -144,7 +156,17 @@ impl Engine {
     /// When the main loop cannot go on, or a machine cannot be stopped or, for an engine that ends with its
     /// guest, not be started again.
     pub fn run(&mut self) -> Result<Ended, SetupError> {
-        let outcome = self.serve();
+        // A panic of this very thread is told like any other's, and then it ends in order as far as it can.
+        let outcome = match catch_unwind(AssertUnwindSafe(|| self.serve())) {
+            Ok(outcome) => outcome,
+            Err(panic) => {
+                let reason = panics::message(&*panic);
+                Ok(self.stop_request.ended().unwrap_or(Ended::Panicked(reason)))
+            }
+        };
+        if let Ok(Ended::Panicked(reason)) = &outcome {
+            self.control.events().publish(EventKind::Panicked { reason: reason.clone() });
+        }
         // Before the machine goes, so that nobody waits for an answer while it does.
         self.requests = None;
         self.control.events().publish(EventKind::VmmShutdown);
@@ -251,6 +273,7 @@ impl Engine {
             return Err(SetupError::Internal("a machine that was built is not there").into());
         };
         self.operator.attach(Some(machine.serial()));
+        self.pace.started(Instant::now());
         Ok(machine.start(&mut self.main_loop)?)
     }
 
@@ -284,6 +307,7 @@ impl Engine {
 
     fn shut_down(&mut self, why: &str) -> Result<(), Failure> {
         let stopped = self.switch_off(why);
+        self.pace.forget();
         self.operator.release();
         if let Some(vm) = &mut self.vm {
             vm.release();

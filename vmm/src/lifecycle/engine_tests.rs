@@ -345,3 +345,54 @@ fn a_card_on_a_descriptor_keeps_it_over_boots_until_it_is_removed() {
     control.ask(Delete).unwrap();
     assert!(other.send(&[0; 60]).is_err());
 }
+
+#[test]
+fn f21_a_reset_loop_slows_down_is_counted_and_can_be_ended() {
+    let Some(engine) = TestEngine::start() else { return };
+    let control = &engine.control;
+    let mut events = control.events().subscribe();
+    engine.create_and_boot(RESET);
+    assert_eq!(wait_for_event(&mut events, "reset_delayed"), EventKind::ResetDelayed { delay: "100ms".to_owned() });
+    // The wait ends, and the next one is longer.
+    assert_eq!(wait_for_event(&mut events, "reset_delayed"), EventKind::ResetDelayed { delay: "200ms".to_owned() });
+    let text = control.ask(Metrics).unwrap().0;
+    let delayed = text.lines().find_map(|line| line.strip_prefix("heirloom_delayed_resets_total ")).unwrap();
+    assert!(delayed.parse::<u32>().unwrap() >= 2);
+    // While it waits it takes requests.
+    wait_for_event(&mut events, "reset_delayed");
+    assert_eq!(control.state(), VmState::Running);
+    control.ask(Shutdown).unwrap();
+    assert_eq!(control.state(), VmState::Shutdown);
+    control.ask(Boot).unwrap();
+    assert!(matches!(wait_for_event(&mut events, "reset"), EventKind::GuestReset));
+}
+
+/// This test again, in a process of its own: its panics are everybody's.
+#[test]
+fn b9_a_panic_of_any_thread_ends_the_machine_in_order() {
+    const HERE: &str = "HEIRLOOM_TEST_PANIC";
+    if std::env::var_os(HERE).is_none() {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "lifecycle::engine::tests::b9_a_panic_of_any_thread_ends_the_machine_in_order"])
+            .arg("--nocapture")
+            .env(HERE, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
+        assert!(child.status.success() && said.contains("1 passed"), "{said}");
+        assert!(said.contains("SKIPPED") || said.contains("thread soft/vf0 panicked at "), "{said}");
+        return;
+    }
+    crate::panics::watch();
+    let options = EngineOptions { takes_signals: true, ends_with_guest: true, ..EngineOptions::default() };
+    let Some(engine) = TestEngine::start_with(options) else { return };
+    let mut events = engine.control.events().subscribe();
+    engine.create_and_boot(SPIN);
+    let worker = thread::Builder::new().name("soft/vf0".to_owned());
+    assert!(worker.spawn(|| panic!("a mistake")).unwrap().join().is_err());
+    let EventKind::Panicked { reason } = wait_for_event(&mut events, "panicked") else { panic!() };
+    assert!(reason.starts_with("thread soft/vf0 panicked at ") && reason.ends_with(": a mistake"), "{reason}");
+    assert!(matches!(wait_for_event(&mut events, "shutting_down"), EventKind::VmmShutdown));
+    let ended = engine.ended();
+    assert_eq!((ended.code(), ended.to_string()), (1, format!("heirloom failed: {reason}")));
+}

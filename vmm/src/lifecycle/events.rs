@@ -38,6 +38,11 @@ pub enum EventKind {
     PowerButton,
     /// The guest reset the machine.
     GuestReset,
+    /// The guest does nothing but reset the machine, and has to wait before it starts again.
+    ResetDelayed {
+        /// For how long, such as `1.6s`.
+        delay: String,
+    },
     /// The guest switched the machine off.
     GuestPowerOff,
     /// The guest, KVM or a device model could not go on.
@@ -83,6 +88,11 @@ pub enum EventKind {
         /// As above.
         pf: String,
     },
+    /// A thread of this program panicked: it ends.
+    Panicked {
+        /// Which, where and why.
+        reason: String,
+    },
     /// The process is about to end.
     VmmShutdown,
 }
@@ -96,8 +106,8 @@ impl EventKind {
             | Self::DeviceFaulted { .. }
             | Self::DeviceRecovered { .. } => "device",
             Self::PfLost { .. } | Self::PfReturned { .. } => "pf",
-            Self::GuestReset | Self::GuestPowerOff | Self::Crashed { .. } => "guest",
-            Self::VmmShutdown => "vmm",
+            Self::GuestReset | Self::ResetDelayed { .. } | Self::GuestPowerOff | Self::Crashed { .. } => "guest",
+            Self::Panicked { .. } | Self::VmmShutdown => "vmm",
             _ => "vm",
         }
     }
@@ -113,6 +123,7 @@ impl EventKind {
             Self::Resumed => "resumed",
             Self::PowerButton => "power_button",
             Self::GuestReset => "reset",
+            Self::ResetDelayed { .. } => "reset_delayed",
             Self::GuestPowerOff => "power_off",
             Self::Crashed { .. } => "crashed",
             Self::Shutdown => "shutdown",
@@ -123,6 +134,7 @@ impl EventKind {
             Self::DeviceRecovered { .. } => "recovered",
             Self::PfLost { .. } => "lost",
             Self::PfReturned { .. } => "returned",
+            Self::Panicked { .. } => "panicked",
             Self::VmmShutdown => "shutting_down",
         }
     }
@@ -134,8 +146,11 @@ impl EventKind {
                 [Some(("id", id)), None]
             }
             Self::PfLost { pf, reason } => [Some(("pf", pf)), Some(("reason", reason))],
+            Self::ResetDelayed { delay } => [Some(("delay", delay)), None],
             Self::PfReturned { pf } => [Some(("pf", pf)), None],
-            Self::Crashed { reason } | Self::BootFailed { reason } => [Some(("reason", reason)), None],
+            Self::Crashed { reason } | Self::BootFailed { reason } | Self::Panicked { reason } => {
+                [Some(("reason", reason)), None]
+            }
             _ => [None, None],
         }
     }

@@ -50,6 +50,11 @@ fn engine(page: &mut Page, snapshot: &Snapshot<'_>) {
     let counters = [
         ("heirloom_events_total", "Events published.", snapshot.events),
         ("heirloom_boots_total", "Machines that were started, reboots included.", get(&counters.boots)),
+        (
+            "heirloom_delayed_resets_total",
+            "Resets after which the guest had to wait, as it did nothing else.",
+            get(&counters.delayed_resets),
+        ),
         ("heirloom_guest_resets_total", "Resets of the machine by its guest.", get(&counters.guest_resets)),
         ("heirloom_crashes_total", "Guests that crashed.", get(&counters.crashes)),
         ("heirloom_device_faults_total", "Times a device went out of service.", get(&counters.faults)),

@@ -11,6 +11,7 @@
 //! | `vm` | configuration, open files, machine | |
 //! | `operator`, `stop_request` | serial port and terminal; signals and Ctrl-A X | |
 //! | `events`, `monitor` | what happened, as a stream; the stream as a file | |
+//! | `pace` | how soon a guest that resets itself starts again | but for its timer |
 //! | `publisher`, `counters`, `metrics` | what a machine tells, as events and counts; Prometheus text | |
 //! | `view`, `legacy_view` | what clients see | yes |
 //! | `ended` | how it all ended, and the exit code for that | yes |
@@ -26,6 +27,7 @@ mod legacy_view;
 mod metrics;
 mod monitor;
 mod operator;
+mod pace;
 mod publisher;
 mod queue;
 mod state;

@@ -4,7 +4,6 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,9 +12,11 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
+use serde::Serialize;
 use serde_json::json;
 
-use super::events::{EventBus, Next, Subscription};
+use super::events::{Event, EventBus, Next, Subscription};
+use crate::output::Output;
 use crate::timestamp::rfc3339;
 
 /// How long the last events may take to be written when the process ends.
@@ -49,19 +50,19 @@ impl FromStr for MonitorTarget {
 }
 
 impl MonitorTarget {
-    /// Opens it.
+    /// Opens it. A file moves aside at `limit` bytes; 0 is never. A descriptor is another's, and has no limit.
     ///
     /// # Errors
     /// When it cannot be written. A descriptor is duplicated, so it may be closed afterwards.
-    pub fn open(&self) -> io::Result<File> {
+    pub fn open(&self, limit: u64) -> io::Result<Output> {
         match self {
-            // Without waiting: a FIFO without a reader is an error (ENXIO), not a VM that never starts.
-            Self::Path(path) => File::options().append(true).create(true).custom_flags(libc::O_NONBLOCK).open(path),
+            Self::Path(path) => Output::append(path, limit),
             Self::Fd(fd) => {
                 // A duplicate of a number from the command line, got like one of another process: with the kernel's
                 // check that there is such a descriptor.
                 let process = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
-                Ok(rustix::process::pidfd_getfd(process, *fd, PidfdGetfdFlags::empty())?.into())
+                let file = File::from(rustix::process::pidfd_getfd(process, *fd, PidfdGetfdFlags::empty())?);
+                Ok(Output::other(&format!("descriptor {fd}"), Box::new(file)))
             }
         }
     }
@@ -77,14 +78,12 @@ impl EventMonitor {
     ///
     /// # Errors
     /// When there is no thread to be had.
-    pub fn start(bus: &Arc<EventBus>, file: File) -> io::Result<Self> {
+    pub fn start(bus: &Arc<EventBus>, output: Output) -> io::Result<Self> {
         let subscription = bus.subscribe();
         let (running, done) = mpsc::channel();
         thread::Builder::new().name("event-monitor".to_owned()).spawn(move || {
             let _running: mpsc::Sender<()> = running;
-            if let Err(error) = write_all(subscription, file) {
-                tracing::warn!("events are no longer written: {error}");
-            }
+            Writer { output, rest: Vec::new(), lost: 0, failing: false }.write_all(subscription);
         })?;
         Ok(Self { done })
     }
@@ -95,38 +94,90 @@ impl EventMonitor {
     }
 }
 
-fn write_all(mut subscription: Subscription, mut file: impl Write) -> io::Result<()> {
-    loop {
-        let line = match subscription.next(WAIT) {
-            Next::Event(event) => serde_json::to_vec(&*event)?,
-            Next::Lost(count) => serde_json::to_vec(&json!({
-                "timestamp": rfc3339(SystemTime::now()),
-                "source": "monitor",
-                "event": "lost",
-                "properties": { "count": count },
-            }))?,
-            Next::Nothing => continue,
-            Next::Closed => return Ok(()),
-        };
-        write_line(&mut file, line)?;
-    }
+/// Writes lines. An event that cannot be written is lost; a line says so once one can.
+struct Writer {
+    output: Output,
+    /// Of a line that was written in part.
+    rest: Vec<u8>,
+    lost: u64,
+    failing: bool,
 }
 
-/// One write for a line, so that lines of two writers to one file stay whole.
-fn write_line(file: &mut impl Write, mut line: Vec<u8>) -> io::Result<()> {
-    line.push(b'\n');
-    let mut rest = line.as_slice();
-    while !rest.is_empty() {
-        match file.write(rest) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-            // A FIFO that is full: its reader is slow.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(20)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+impl Writer {
+    fn write_all(&mut self, mut subscription: Subscription) {
+        loop {
+            match subscription.next(WAIT) {
+                Next::Event(event) => self.take(&*event),
+                Next::Lost(count) => self.lost = self.lost.saturating_add(count),
+                Next::Nothing => {}
+                Next::Closed => return,
+            }
         }
     }
-    file.flush()
+
+    fn take(&mut self, event: &Event) {
+        let written = self.finish_line().and_then(|()| self.tell_lost());
+        let is_ready = written.is_ok();
+        match written.and_then(|()| self.write(event)) {
+            Ok(()) if std::mem::replace(&mut self.failing, false) => tracing::warn!("events are written again"),
+            Ok(()) => {}
+            Err(error) => {
+                // One that was begun is finished later.
+                self.lost = self.lost.saturating_add(u64::from(!is_ready || self.rest.is_empty()));
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!("events cannot be written; they are lost until they can: {error}");
+                }
+            }
+        }
+    }
+
+    fn tell_lost(&mut self) -> io::Result<()> {
+        if self.lost == 0 {
+            return Ok(());
+        }
+        let told = self.write(&json!({
+            "timestamp": rfc3339(SystemTime::now()),
+            "source": "monitor",
+            "event": "lost",
+            "properties": { "count": self.lost },
+        }));
+        if told.is_ok() || !self.rest.is_empty() {
+            self.lost = 0;
+        }
+        told
+    }
+
+    fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(line)?;
+        bytes.push(b'\n');
+        // One write for a line, so that lines of two writers to one file stay whole.
+        let count = self.write_some(&bytes)?;
+        bytes.drain(..count);
+        self.rest = bytes;
+        self.finish_line()
+    }
+
+    fn finish_line(&mut self) -> io::Result<()> {
+        while !self.rest.is_empty() {
+            let rest = std::mem::take(&mut self.rest);
+            let count = self.write_some(&rest).inspect_err(|_| self.rest.clone_from(&rest))?;
+            self.rest = rest.get(count..).unwrap_or_default().to_vec();
+        }
+        self.output.flush()
+    }
+
+    fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.output.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => return Ok(count.min(bytes.len())),
+                // A FIFO that is full: its reader is slow.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(20)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
 #[cfg(test)]

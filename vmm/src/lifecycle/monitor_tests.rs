@@ -2,6 +2,7 @@
 //! Lines in a file, and readers that are late, slow or gone.
 use std::io::Read;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 use std::time::Instant;
 
@@ -31,7 +32,7 @@ fn a_file_gets_every_event_and_keeps_what_it_had() {
     let path = dir.path().join("events");
     std::fs::write(&path, "{}\n").unwrap();
     let bus = EventBus::new();
-    let monitor = EventMonitor::start(&bus, MonitorTarget::Path(path.clone()).open().unwrap()).unwrap();
+    let monitor = EventMonitor::start(&bus, MonitorTarget::Path(path.clone()).open(0).unwrap()).unwrap();
     bus.publish(EventKind::Created);
     bus.publish(EventKind::Crashed { reason: "line\nbreak".into() });
     bus.close();
@@ -45,7 +46,7 @@ fn a_file_gets_every_event_and_keeps_what_it_had() {
 #[test]
 fn a_descriptor_is_duplicated_and_one_that_is_not_open_is_an_error() {
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let file = MonitorTarget::Fd(writer.as_raw_fd()).open().unwrap();
+    let file = MonitorTarget::Fd(writer.as_raw_fd()).open(0).unwrap();
     drop(writer);
     let bus = EventBus::new();
     let monitor = EventMonitor::start(&bus, file).unwrap();
@@ -55,7 +56,7 @@ fn a_descriptor_is_duplicated_and_one_that_is_not_open_is_an_error() {
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     assert_eq!(lines(&text)[0]["event"], "booted");
-    assert!(MonitorTarget::Fd(9999).open().is_err());
+    assert!(MonitorTarget::Fd(9999).open(0).is_err());
 }
 
 #[test]
@@ -63,7 +64,7 @@ fn a_fifo_without_a_reader_is_an_error_and_nobody_waits() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-    assert!(MonitorTarget::Path(path).open().is_err());
+    assert!(MonitorTarget::Path(path).open(0).is_err());
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn a_reader_that_takes_nothing_holds_up_nobody_and_is_told_what_it_missed() {
     let options = File::options().read(true).custom_flags(libc::O_NONBLOCK).clone();
     let mut reader = options.open(&path).unwrap();
     let bus = EventBus::new();
-    let monitor = EventMonitor::start(&bus, MonitorTarget::Path(path).open().unwrap()).unwrap();
+    let monitor = EventMonitor::start(&bus, MonitorTarget::Path(path).open(0).unwrap()).unwrap();
     let start = Instant::now();
     for _ in 0..5000 {
         bus.publish(EventKind::Paused);
@@ -96,4 +97,63 @@ fn a_reader_that_takes_nothing_holds_up_nobody_and_is_told_what_it_missed() {
     let got = lines.iter().filter(|l| l["event"] == "paused").count() as u64;
     assert!(lost > 0, "a pipe does not hold 5000 events");
     assert_eq!(lost + got, 5000);
+}
+
+/// Full until it is not; what comes through is kept.
+#[derive(Clone, Default)]
+struct Disk(std::sync::Arc<std::sync::Mutex<(usize, Vec<u8>)>>);
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut disk = self.0.lock().unwrap();
+        let count = disk.0.min(bytes.len());
+        if count == 0 {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
+        disk.0 -= count;
+        disk.1.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn f21_a_full_disk_costs_events_until_it_has_room_again() {
+    let disk = Disk::default();
+    let mut writer =
+        Writer { output: Output::other("disk", Box::new(disk.clone())), rest: Vec::new(), lost: 0, failing: false };
+    let event = |seq| Event { seq, timestamp: SystemTime::now(), kind: EventKind::Paused };
+    // Room for one line and the beginning of the next.
+    disk.0.lock().unwrap().0 = 150;
+    (1..=5).for_each(|seq| writer.take(&event(seq)));
+    assert_eq!((writer.lost, writer.failing), (3, true), "the second is finished later");
+    disk.0.lock().unwrap().0 = 10_000;
+    writer.take(&event(6));
+    let lines = lines(std::str::from_utf8(&disk.0.lock().unwrap().1).unwrap());
+    let seen: Vec<_> = lines.iter().map(|line| line["seq"].as_u64()).collect();
+    assert_eq!(seen, [Some(1), Some(2), None, Some(6)]);
+    assert_eq!((&lines[2]["event"], &lines[2]["properties"]["count"]), (&"lost".into(), &3.into()));
+    assert!(!writer.failing);
+}
+
+#[test]
+fn f21_events_do_not_grow_without_limit_and_lines_stay_whole() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("events");
+    let bus = EventBus::new();
+    let target = MonitorTarget::Path(path.clone());
+    let monitor = EventMonitor::start(&bus, target.open(1000).unwrap()).unwrap();
+    for _ in 0..100 {
+        bus.publish(EventKind::GuestReset);
+    }
+    bus.close();
+    monitor.finish();
+    let older = lines(&std::fs::read_to_string(crate::output::older(&path)).unwrap());
+    let newer = lines(&std::fs::read_to_string(&path).unwrap());
+    assert!(path.metadata().unwrap().len() <= 1000 && !newer.is_empty());
+    assert_eq!(newer.last().unwrap()["seq"], 100);
+    assert_eq!(newer[0]["seq"].as_u64().unwrap(), older.last().unwrap()["seq"].as_u64().unwrap() + 1);
 }

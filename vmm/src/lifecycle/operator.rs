@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Who sits at the serial port: its output's file, the terminal, and the thread that reads standard input.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use api::{ConsoleConfig, ConsoleMode};
 use devices::chipset::SerialPort;
@@ -12,13 +11,23 @@ use devices::chipset::SerialPort;
 use super::stop_request::{FROM_CONSOLE, StopRequest};
 use crate::console::Console;
 use crate::machine::{SerialOutput, SetupError};
+use crate::output::Output;
 use crate::terminal::RawTerminal;
 
 /// The serial port's file of one virtual machine; created once, and kept across reboots.
-#[derive(Clone, Default)]
-pub(super) struct SerialFile(Arc<OnceLock<File>>);
+#[derive(Clone)]
+pub(super) struct SerialFile {
+    /// Bytes at which it moves aside; 0 is never.
+    limit: u64,
+    output: Arc<OnceLock<Mutex<Output>>>,
+}
 
 impl SerialFile {
+    /// A file that is not there yet, and that moves aside at `limit` bytes.
+    pub(super) fn new(limit: u64) -> Self {
+        Self { limit, output: Arc::default() }
+    }
+
     /// Where the output of a machine goes.
     pub(super) fn output(&self, config: &ConsoleConfig) -> SerialOutput {
         match config.mode {
@@ -31,16 +40,20 @@ impl SerialFile {
     /// Creates the file, if there is to be one and it is not there yet: an error before leaves no file behind.
     pub(super) fn create(&self, config: &ConsoleConfig) -> Result<(), SetupError> {
         match (config.mode, &config.file) {
-            (ConsoleMode::File, Some(path)) if self.0.get().is_none() => self.create_at(path),
+            (ConsoleMode::File, Some(path)) if self.output.get().is_none() => self.create_at(path),
             _ => Ok(()),
         }
     }
 
     fn create_at(&self, path: &Path) -> Result<(), SetupError> {
         let failed = |source| SetupError::Serial { path: path.display().to_string(), source };
-        let file = File::create(path).map_err(failed)?;
-        self.0.get_or_init(|| file);
+        let output = Output::create(path, self.limit).map_err(failed)?;
+        self.output.get_or_init(|| Mutex::new(output));
         Ok(())
+    }
+
+    fn opened(&self) -> Option<MutexGuard<'_, Output>> {
+        self.output.get().map(|output| output.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -49,14 +62,11 @@ struct LateFile(SerialFile);
 
 impl Write for LateFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.0.0.get() {
-            Some(mut file) => file.write(bytes),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
+        self.0.opened().map_or_else(|| Err(io::ErrorKind::NotFound.into()), |mut output| output.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.0.get().map_or(Ok(()), |mut file| file.flush())
+        self.0.opened().map_or(Ok(()), |mut output| output.flush())
     }
 }
 

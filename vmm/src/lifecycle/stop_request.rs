@@ -1,37 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The operator asks the process to stop, by a signal or from the console; and a watch that it stops in time.
 
-use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use std::{process, thread};
 
 use vmm_sys_util::eventfd::EventFd;
 
 use super::Ended;
+use crate::last_words::last_words;
 use crate::terminal;
 
 /// How long the process may take to stop. Longer than a machine needs; what still holds it up then is this program, or
 /// a reader that does not take the report.
 const END_LIMIT: Duration = Duration::from_secs(15);
-/// How long the message about that may take: standard error may be what is stuck.
-const LAST_WORDS_LIMIT: Duration = Duration::from_millis(200);
 
 /// A request to stop. Signal handlers and the console make it, the main loop looks for it.
 pub(super) struct StopRequest {
-    /// 0: none yet; a signal's number; or [`FROM_CONSOLE`].
+    /// 0: none yet; a signal's number; [`FROM_CONSOLE`] or [`PANICKED`].
     what: AtomicI32,
+    /// The reason of the first panic.
+    panicked: OnceLock<String>,
     event: Arc<EventFd>,
 }
 
 /// Ctrl-A X.
 pub(super) const FROM_CONSOLE: i32 = -1;
+/// A panic.
+const PANICKED: i32 = -2;
 
 impl StopRequest {
     /// No request; the first one signals `event`.
     pub(super) fn new(event: Arc<EventFd>) -> Arc<Self> {
-        Arc::new(Self { what: AtomicI32::new(0), event })
+        Arc::new(Self { what: AtomicI32::new(0), panicked: OnceLock::new(), event })
     }
 
     /// Asks to stop: `what` is a signal's number or [`FROM_CONSOLE`]. Only the first request counts.
@@ -47,11 +49,18 @@ impl StopRequest {
         }
     }
 
+    /// Asks to stop because a thread panicked, which has a reason.
+    pub(super) fn panicked(&self, reason: String) {
+        let _ = self.panicked.set(reason);
+        self.make(PANICKED);
+    }
+
     /// How the run ends, if somebody asked for that.
     pub(super) fn ended(&self) -> Option<Ended> {
         match self.what.load(Ordering::Relaxed) {
             0 => None,
             FROM_CONSOLE => Some(Ended::FromConsole),
+            PANICKED => Some(Ended::Panicked(self.panicked.get().cloned().unwrap_or_default())),
             signal => Some(Ended::Signal(signal)),
         }
     }
@@ -63,11 +72,7 @@ fn end_in_time(ended: Ended) {
     let watch = move || {
         thread::sleep(END_LIMIT);
         terminal::restore();
-        // On yet another thread, as it may wait for ever.
-        let _ = thread::Builder::new().spawn(|| {
-            let _ = writeln!(io::stderr(), "heirloom: it did not stop within {END_LIMIT:?}: giving up on the rest");
-        });
-        thread::sleep(LAST_WORDS_LIMIT);
+        last_words(format!("heirloom: it did not stop within {END_LIMIT:?}: giving up on the rest"));
         process::exit(ended.code().into())
     };
     if let Err(error) = thread::Builder::new().name("end-in-time".to_owned()).spawn(watch) {

@@ -40,10 +40,15 @@ pub(crate) struct TestEngine {
 impl TestEngine {
     /// `None` after saying that the test is skipped.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(EngineOptions::default())
+    }
+
+    /// As [`Self::start`].
+    pub(crate) fn start_with(options: EngineOptions) -> Option<Self> {
         crate::kvm::test_guest::vm()?;
         let (send, receive) = mpsc::channel();
         let thread = thread::spawn(move || {
-            let mut engine = Engine::new(EngineOptions::default(), EventBus::new()).unwrap();
+            let mut engine = Engine::new(options, EventBus::new()).unwrap();
             send.send(engine.control()).unwrap();
             engine.run()
         });
@@ -86,6 +91,11 @@ impl TestEngine {
         let path = self.dir.path().join(name);
         fs::write(&path, bytes).unwrap();
         path
+    }
+
+    /// How it ended by itself.
+    pub(crate) fn ended(mut self) -> Ended {
+        self.thread.take().unwrap().join().unwrap().unwrap()
     }
 
     /// Ends it as a client does.

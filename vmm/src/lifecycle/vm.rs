@@ -70,8 +70,14 @@ impl From<Failure> for Fault {
 }
 
 impl VirtualMachine {
-    /// Checks a configuration and opens its files, which may not be among `outputs`.
-    pub(super) fn new(config: VmConfig, given: Vec<OwnedFd>, outputs: Outputs<'_>) -> Result<Self, ConfigError> {
+    /// Checks a configuration and opens its files, which may not be among `outputs`. The serial port's file moves
+    /// aside at `output_limit` bytes.
+    pub(super) fn new(
+        config: VmConfig,
+        given: Vec<OwnedFd>,
+        outputs: Outputs<'_>,
+        output_limit: u64,
+    ) -> Result<Self, ConfigError> {
         let config = config::complete(config)?;
         let descriptors: Descriptors = (0..).zip(given.into_iter().map(Arc::new)).collect();
         let plan = checked(&config, &descriptors, outputs)?;
@@ -80,7 +86,7 @@ impl VirtualMachine {
             descriptors,
             plan: Some(plan),
             machine: None,
-            serial_file: SerialFile::default(),
+            serial_file: SerialFile::new(output_limit),
             ended_by: None,
         })
     }

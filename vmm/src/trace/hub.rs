@@ -184,6 +184,9 @@ impl TraceHub {
             let mut sinks = std::mem::take(&mut self.state().sinks);
             let now = self.tracer.now_ns();
             sinks.retain_mut(|sink| sink.take(&batch) && sink.lost(now, lost) && (!idle || sink.rest()));
+            if idle && closing {
+                sinks.iter_mut().for_each(Sink::finish);
+            }
             {
                 let mut state = self.state();
                 sinks.append(&mut state.sinks);
@@ -233,16 +236,23 @@ impl Sink {
     /// Nothing happens at the moment: nothing is to wait in a buffer then.
     fn rest(&mut self) -> bool {
         match &mut self.output {
-            Output::File(file) => told(file.flush()),
+            Output::File(file) => file.flush(),
             Output::Live { sender, lost, reader } => {
                 reader.strong_count() != 0 && (*lost == 0 || send(sender, lost, None))
             }
         }
     }
 
+    /// There will be no more.
+    fn finish(&mut self) {
+        if let Output::File(file) = &mut self.output {
+            file.finish();
+        }
+    }
+
     fn put(&mut self, line: &Line) -> bool {
         match &mut self.output {
-            Output::File(file) => told(file.write(line)),
+            Output::File(file) => file.write(line),
             Output::Live { sender, lost, .. } => {
                 // A line is made of strings and numbers: there is nothing that has no JSON.
                 let Ok(text) = serde_json::to_string(line) else { return true };
@@ -275,14 +285,6 @@ fn send(sender: &SyncSender<Arc<str>>, lost: &mut u64, line: Option<(Arc<str>, u
         }
         Err(TrySendError::Disconnected(_)) => false,
     }
-}
-
-/// Whether a file took what it was given; if not, its end is told.
-fn told(result: io::Result<()>) -> bool {
-    if let Err(error) = &result {
-        tracing::error!("the trace of legacy accesses stops here: {error}");
-    }
-    result.is_ok()
 }
 
 #[cfg(test)]

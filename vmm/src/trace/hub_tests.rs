@@ -6,6 +6,7 @@ use std::sync::Condvar;
 use std::time::Instant;
 
 use super::*;
+use crate::output::Output;
 use crate::trace::file::TraceFormat;
 use crate::trace::line::{Access, Sent};
 use crate::trace::test_device::TestDevice;
@@ -48,7 +49,7 @@ impl Write for Gate {
 }
 
 fn json(gate: &Gate) -> TraceFile {
-    TraceFile::new(Box::new(gate.clone()), TraceFormat::Json)
+    TraceFile::new(Output::other("gate", Box::new(gate.clone())), TraceFormat::Json)
 }
 
 fn accesses(lines: &[Line]) -> Vec<&Access> {

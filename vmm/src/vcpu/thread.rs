@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The body of one vCPU's thread. However it ends, it says why, and it never ends unnoticed.
 
-use std::any::Any;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -12,6 +10,7 @@ use devices::bus::Bus;
 use super::state::{GoOn, Shared};
 use super::{CrashCause, CrashReport, ExitContext, ExitReason, Outcome, Remap, VcpuStats, handle_exit};
 use crate::kvm::{Kicker, KvmVcpu};
+use crate::panics;
 
 /// Run on each vCPU's thread before guest code, with the vCPU's index: the place for a seccomp filter.
 pub type ThreadInit = Arc<dyn Fn(u16) -> io::Result<()> + Send + Sync>;
@@ -55,8 +54,8 @@ impl VcpuThread {
     pub(super) fn run(self, mut vcpu: KvmVcpu) -> KvmVcpu {
         let index = vcpu.index();
         let _guard = EndGuard(&self.shared, index.into());
-        let ended = catch_unwind(AssertUnwindSafe(|| self.run_until_end(&mut vcpu)));
-        let ended = ended.unwrap_or_else(|panic| Some(Outcome::Crash(CrashCause::Panic(panic_message(&*panic)))));
+        let ended = panics::caught(|| self.run_until_end(&mut vcpu));
+        let ended = ended.unwrap_or_else(|message| Some(Outcome::Crash(CrashCause::Panic(message))));
         let reason = match ended {
             Some(Outcome::Reset) => ExitReason::Reset,
             Some(Outcome::PowerOff) => ExitReason::PowerOff,
@@ -109,9 +108,4 @@ impl VcpuThread {
             };
         }
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
 }

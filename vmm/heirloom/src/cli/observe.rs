@@ -2,12 +2,21 @@
 //! Options about seeing inside: messages, events and register accesses.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
+use api::{format_size, parse_size};
 use clap::{Args, ValueEnum};
 
 use crate::log::{LogFormat, LogOptions};
 use vmm::lifecycle::MonitorTarget;
+use vmm::output::DEFAULT_LIMIT;
 use vmm::trace::{TraceFormat, TraceTarget};
+
+/// The limit where none is given.
+fn default_limit() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| format_size(DEFAULT_LIMIT));
+    &TEXT
+}
 
 /// Options that all commands with a virtual machine have.
 #[derive(Clone, Debug, Default, Args)]
@@ -21,6 +30,10 @@ pub struct ObserveArgs {
     /// Append messages to this file, instead of standard error
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     log_file: Option<PathBuf>,
+    /// Size at which a file of messages, events, trace or serial output moves aside to FILE.1, in place of the one
+    /// before, and begins anew (0: never)
+    #[arg(long, value_name = "SIZE", help_heading = "Reports", default_value = default_limit(), value_parser = parse_size)]
+    output_limit: u64,
     /// Write events as JSON lines to a file, a FIFO or an open descriptor
     #[arg(long, value_name = "path=FILE|fd=N", help_heading = "Reports")]
     event_monitor: Option<MonitorTarget>,
@@ -54,7 +67,17 @@ impl From<TraceForm> for TraceFormat {
 impl ObserveArgs {
     /// How messages are written.
     pub fn log(&self) -> LogOptions<'_> {
-        LogOptions { verbosity: self.verbose, format: self.log_format, file: self.log_file.as_deref() }
+        LogOptions {
+            verbosity: self.verbose,
+            format: self.log_format,
+            file: self.log_file.as_deref(),
+            limit: self.output_limit,
+        }
+    }
+
+    /// Bytes at which a file that is written moves aside; 0 is never.
+    pub fn output_limit(&self) -> u64 {
+        self.output_limit
     }
 
     /// Where events go.

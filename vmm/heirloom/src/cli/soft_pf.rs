@@ -117,7 +117,7 @@ impl SoftPfArgs {
 
     /// How messages are written.
     pub fn log(&self) -> LogOptions<'_> {
-        LogOptions { verbosity: self.verbose, format: LogFormat::Text, file: None }
+        LogOptions { verbosity: self.verbose, format: LogFormat::Text, file: None, limit: 0 }
     }
 }
 

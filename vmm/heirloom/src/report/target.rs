@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where a report goes, and in which form.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use rustix::fs::Access;
 use serde::Serialize;
+use vmm::output::replace;
 
 /// Form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -45,7 +45,7 @@ impl ReportTarget {
             ReportFormat::Text => text(report),
         };
         match &self.file {
-            Some(path) => File::create(path)?.write_all(text.as_bytes()),
+            Some(path) => replace(path, text.as_bytes()),
             None => io::stdout().lock().write_all(text.as_bytes()),
         }
     }

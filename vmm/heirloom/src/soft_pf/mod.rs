@@ -23,7 +23,7 @@ use devices::function::PciFunction;
 use devices::function::vfio_user::{Server, ServerError};
 use devices::soft_pf::{HiddenConfig, SoftPf};
 use thiserror::Error;
-use vmm::signals;
+use vmm::{panics, signals};
 
 use self::report::Report;
 use self::sockets::{SocketDir, SocketError};
@@ -48,6 +48,9 @@ pub enum ServeError {
     /// A function is missing; a mistake in this program.
     #[error("a function is missing")]
     Internal,
+    /// A thread panicked.
+    #[error("heirloom failed: {0}")]
+    Panicked(String),
     /// The system refused.
     #[error("cannot {what}")]
     System {
@@ -76,24 +79,35 @@ pub fn run(args: &SoftPfArgs) -> Result<(), ServeError> {
         target.check().map_err(|(path, source)| ServeError::Report { path, source })?;
     }
     // Before anything is visible, so that a signal never leaves a socket behind.
-    let (signal, signals) = mpsc::channel();
+    let (end, ends) = mpsc::channel();
+    let panicked = end.clone();
     let watch = signals::watch(move |number| {
         // The other end is gone when the end has begun, and then there is nothing to tell.
-        let _ = signal.send(number);
+        let _ = end.send(End::Signal(number));
     });
+    panics::tell(move |reason| drop(panicked.send(End::Panic(reason))));
     watch.map_err(|source| ServeError::System { what: "watch for signals", source })?;
 
     let folder = SocketDir::claim(args.socket_dir())?;
     let soft = plan::build(args)?;
     let servers = serve(args, &soft, &folder)?;
-    if let Ok(number) = signals.recv() {
-        tracing::info!("ended by signal {number}");
+    let mut outcome = Ok(());
+    match ends.recv() {
+        Ok(End::Signal(number)) => tracing::info!("ended by signal {number}"),
+        Ok(End::Panic(reason)) => outcome = Err(ServeError::Panicked(reason)),
+        Err(_) => {}
     }
     // Clients go before what they did is told, and functions stay until then.
     let functions = soft.report();
     drop(servers);
     let report = Report { version: env!("CARGO_PKG_VERSION"), functions };
-    targets.iter().try_for_each(|target| write(&report, target))
+    outcome.and(targets.iter().try_for_each(|target| write(&report, target)))
+}
+
+/// Why a server ends.
+enum End {
+    Signal(i32),
+    Panic(String),
 }
 
 /// Offers PF and VFs, and says so when all are there.

@@ -108,7 +108,7 @@ pub fn run(path: &Path, svg: Option<&Path>, json: bool) -> Result<(), SummaryErr
     };
     let summary = read(BufReader::with_capacity(1 << 16, input))?;
     if let Some(path) = svg {
-        std::fs::write(path, svg::draw(&summary)).map_err(failed("write", path))?;
+        vmm::output::replace(path, svg::draw(&summary).as_bytes()).map_err(failed("write", path))?;
     }
     let mut output = io::stdout().lock();
     if json {

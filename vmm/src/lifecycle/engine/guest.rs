@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the guest does to its machine: it switches it off, resets it, or crashes.
 
+use std::time::Instant;
+
 use api::Fault;
 
 use super::super::counters::count;
@@ -16,6 +18,10 @@ impl Engine {
         let Some(reason) = self.vm.as_ref().and_then(|vm| vm.machine.as_ref()).and_then(Machine::exit_reason) else {
             return Ok(());
         };
+        if let Some(at) = self.pace.pending() {
+            // It has been told already, and the timer wakes the main loop.
+            return if Instant::now() < at { Ok(()) } else { self.restart(&Ended::Reset.to_string()) };
+        }
         let (ended, event) = match reason {
             ExitReason::PowerOff => (Ended::PoweredOff, EventKind::GuestPowerOff),
             ExitReason::Reset => (Ended::Reset, EventKind::GuestReset),
@@ -35,7 +41,11 @@ impl Engine {
             count(&self.counters.guest_resets);
             if !self.options.no_reboot {
                 tracing::info!("the guest resets itself");
-                return self.restart(&ended.to_string());
+                let Some(delay) = self.pace.reset(Instant::now()) else { return self.restart(&ended.to_string()) };
+                count(&self.counters.delayed_resets);
+                tracing::warn!("the guest does nothing but reset itself: it starts again in {delay:?}");
+                self.control.events().publish(EventKind::ResetDelayed { delay: format!("{delay:?}") });
+                return Ok(());
             }
         }
         let why = ended.to_string();

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A file that is written once: beside its place, and renamed when it is whole. Whoever reads it sees the old content or
+//! the new one, and a full disk does not cost the old one.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{MODE, open, suffixed};
+
+/// How long a reader may take nothing.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// Makes `bytes` the content of `path`. A FIFO, a terminal or a device gets them as they come.
+///
+/// # Errors
+/// When the place cannot be written, or a reader takes nothing for 10 s.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match path.metadata() {
+        Ok(metadata) if !metadata.is_file() || path.starts_with("/dev") || path.starts_with("/proc") => {
+            pour(&mut open(path)?, bytes)
+        }
+        // A link stays one.
+        Ok(metadata) => put(&path.canonicalize()?, bytes, Some(metadata.permissions())),
+        Err(_) => put(path, bytes, None),
+    }
+}
+
+fn put(path: &Path, bytes: &[u8], permissions: Option<fs::Permissions>) -> io::Result<()> {
+    let aside = suffixed(path, &format!(".{}.new", std::process::id()));
+    let _ = fs::remove_file(&aside);
+    let mut file = match File::options().write(true).create_new(true).mode(MODE).open(&aside) {
+        Ok(file) => file,
+        // A file that may be written in a folder that may not.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && permissions.is_some() => {
+            let mut file = open(path)?;
+            file.set_len(0)?;
+            return file.write_all(bytes);
+        }
+        Err(error) => return Err(error),
+    };
+    let done = permissions
+        .map_or(Ok(()), |permissions| file.set_permissions(permissions))
+        .and_then(|()| file.write_all(bytes))
+        .and_then(|()| fs::rename(&aside, path));
+    if done.is_err() {
+        let _ = fs::remove_file(&aside);
+    }
+    done
+}
+
+/// Writes all of it to something that may have no room at the moment.
+fn pour(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if poll(&mut [PollFd::new(&*file, PollFlags::OUT)], Some(&PATIENCE))? == 0 {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "its reader takes nothing"));
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
