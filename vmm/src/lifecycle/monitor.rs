@@ -107,7 +107,7 @@ impl Writer {
     fn write_all(&mut self, mut subscription: Subscription) {
         loop {
             match subscription.next(WAIT) {
-                Next::Event(event) => self.take(&*event),
+                Next::Event(event) => self.take(&event),
                 Next::Lost(count) => self.lost = self.lost.saturating_add(count),
                 Next::Nothing => {}
                 Next::Closed => return,

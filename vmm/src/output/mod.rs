@@ -28,6 +28,9 @@ pub const DEFAULT_LIMIT: u64 = 256 << 20;
 /// For the owner alone: a guest's output, and addresses of the host.
 const MODE: u32 = 0o600;
 
+/// What is said of a FIFO without a reader.
+const NO_READER: &str = "it is a FIFO that nobody reads: start its reader first";
+
 /// Opens `path` for appending, and makes it if it is not there. What can be waited for (FIFO, terminal) is opened so
 /// that writes do not wait: they fail with [`io::ErrorKind::WouldBlock`].
 ///
@@ -60,7 +63,7 @@ fn explained(path: &Path, error: io::Error) -> io::Error {
         return error;
     }
     match path.metadata().map(|metadata| metadata.file_type()) {
-        Ok(kind) if kind.is_fifo() => invalid("it is a FIFO that nobody reads: start its reader first"),
+        Ok(kind) if kind.is_fifo() => invalid(NO_READER),
         Ok(kind) if kind.is_socket() => invalid("it is a socket: name a file or a FIFO"),
         _ => error,
     }

@@ -36,7 +36,7 @@ fn a4_a_fifo_that_nobody_reads_is_refused_at_once_and_says_so() {
     for open_it in [
         |path: &Path| Output::create(path, 0).map(drop),
         |path: &Path| Output::append(path, 100).map(drop),
-        |path: &Path| replace(path, b"report"),
+        |path: &Path| whole::replace_within(Duration::from_millis(100), path, b"report"),
     ] {
         let path = path.clone();
         let error = in_time(move || open_it(&path).unwrap_err());

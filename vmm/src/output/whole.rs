@@ -6,22 +6,30 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{MODE, open, suffixed};
+use super::{MODE, NO_READER, open, suffixed};
 
-/// How long a reader may take nothing.
-const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+/// How long a reader may take to come, and how long it may take nothing.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks whether there is a reader.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Makes `bytes` the content of `path`. A FIFO, a terminal or a device gets them as they come.
 ///
 /// # Errors
-/// When the place cannot be written, or a reader takes nothing for 10 s.
+/// When the place cannot be written, or a reader does not come or takes nothing for 10 s.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_within(PATIENCE, path, bytes)
+}
+
+pub(super) fn replace_within(patience: Duration, path: &Path, bytes: &[u8]) -> io::Result<()> {
     match path.metadata() {
         Ok(metadata) if !metadata.is_file() || path.starts_with("/dev") || path.starts_with("/proc") => {
-            pour(&mut open(path)?, bytes)
+            pour(&mut open_within(patience, path)?, bytes, patience)
         }
         // A link stays one.
         Ok(metadata) => put(&path.canonicalize()?, bytes, Some(metadata.permissions())),
@@ -52,14 +60,25 @@ fn put(path: &Path, bytes: &[u8], permissions: Option<fs::Permissions>) -> io::R
     done
 }
 
+fn open_within(patience: Duration, path: &Path) -> io::Result<File> {
+    let start = Instant::now();
+    loop {
+        match open(path) {
+            Err(error) if error.to_string() == NO_READER && start.elapsed() < patience => thread::sleep(LOOK),
+            opened => return opened,
+        }
+    }
+}
+
 /// Writes all of it to something that may have no room at the moment.
-fn pour(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+fn pour(file: &mut File, mut bytes: &[u8], patience: Duration) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write(bytes) {
             Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if poll(&mut [PollFd::new(&*file, PollFlags::OUT)], Some(&PATIENCE))? == 0 {
+                let limit = Timespec::try_from(patience).ok();
+                if poll(&mut [PollFd::new(&*file, PollFlags::OUT)], limit.as_ref())? == 0 {
                     return Err(io::Error::new(io::ErrorKind::TimedOut, "its reader takes nothing"));
                 }
             }
