@@ -161,7 +161,7 @@ impl Guest {
         self.write(18, Width::B1, 3);
         (0..10).for_each(|_| self.accesses());
         let of_accesses = allocations(|| (0..1000).for_each(|_| self.accesses()));
-        let starts = || self.device.report().kicks.early_starts;
+        let starts = || self.device.report().count(devices::transitional::DeviceCounter::EarlyStarts);
         self.early_kick();
         let of_starts: u64 = (0..200).map(|_| self.early_kick()).sum();
         assert_eq!(starts(), 201);

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use crate::machine::{DeviceSection, Machine, PassthroughSection, PfSection};
-use crate::vcpu::ExitCounts;
+use crate::vcpu::{ExitCounts, ExitKind};
 
 /// Boots that a report keeps; a guest that reboots for ever must not fill memory.
 const MAX_BOOTS: usize = 16;
@@ -57,12 +57,13 @@ pub struct Exits {
 
 impl From<ExitCounts> for Exits {
     fn from(counts: ExitCounts) -> Self {
+        let [hlt, interrupted, other] = [ExitKind::Hlt, ExitKind::Interrupted, ExitKind::Other].map(|k| counts.get(k));
         Self {
-            port_in: counts.port_in,
-            port_out: counts.port_out,
-            mmio_read: counts.mmio_read,
-            mmio_write: counts.mmio_write,
-            other: counts.hlt + counts.interrupted + counts.other,
+            port_in: counts.get(ExitKind::PortIn),
+            port_out: counts.get(ExitKind::PortOut),
+            mmio_read: counts.get(ExitKind::MmioRead),
+            mmio_write: counts.get(ExitKind::MmioWrite),
+            other: hlt + interrupted + other,
         }
     }
 }

@@ -10,11 +10,13 @@
 //! | `registers`, `area`, `register_names` | [`LegacyRegisters`]: the legacy registers of one device, whoever keeps them |
 //! | `register_error` | [`RegisterError`]: why an access to them has no result |
 //! | `failure` | [`FailureKind`]: kinds of failure, as counters and traces name them |
+//! | `counters` | [`Counters`]: counters that a table defines |
 //! | `wait` | [`Wait`]: a deadline, and what ends a wait before it |
 #![forbid(unsafe_code)]
 
 mod access;
 mod area;
+mod counters;
 mod failure;
 pub mod function;
 #[cfg(any(test, feature = "test-support"))]
@@ -27,6 +29,7 @@ mod wait;
 
 pub use access::{Access, Effect, IoDevice, Width};
 pub use area::Area;
+pub use counters::{Counter, CounterKind, Counters, Counts};
 pub use failure::{CommandFailures, FailureCounts, FailureKind, RegisterFailures};
 pub use register_error::{Answer, RegisterError};
 pub use register_names::{REGISTER_NAMES, register_index};

@@ -43,7 +43,8 @@ pub use layout::queue_set::MAX_QUEUES;
 pub use settings::{EarlyKicks, Interface, IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
 pub use telemetry::access_counts::RegisterAccesses;
 pub use telemetry::feature_names::feature_names;
-pub use telemetry::reports::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
+pub use telemetry::reports::{DeviceReport, InterruptReport};
+pub use telemetry::stats::{DeviceCounter, DeviceCounts, FAMILIES, Group};
 pub use telemetry::trace::line as trace_line;
 pub use telemetry::trace::{
     AccessRecord, Commands, DeviceTag, Record, ResetKind, SentCommand, Tracer, What, target_name,

@@ -1,22 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Counts that outlive a machine.
+//! Counts that outlive a machine. The metric of each is `heirloom_NAME_total`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use devices::contract::Counters;
+
+devices::counter_kinds! {
+    /// What is counted since the engine was started.
+    pub(super) enum EngineCounter;
+    "Machines that were started, reboots included." Boots = "boots";
+    "Resets of the machine by its guest." GuestResets = "guest_resets";
+    "Resets after which the guest had to wait, as it did nothing else." DelayedResets = "delayed_resets";
+    "Guests that crashed." Crashes = "crashes";
+    "Times a device went out of service." Faults = "device_faults";
+    "Times a device came back into service." Recoveries = "device_recoveries";
+    "Times the PF was lost." PfLosses = "pf_losses";
+    "Times the PF was started over." PfRestarts = "pf_restarts";
+}
 
 /// Counts since the engine was started.
-#[derive(Debug, Default)]
-pub(super) struct EngineCounters {
-    pub(super) boots: AtomicU64,
-    pub(super) guest_resets: AtomicU64,
-    pub(super) delayed_resets: AtomicU64,
-    pub(super) crashes: AtomicU64,
-    pub(super) faults: AtomicU64,
-    pub(super) recoveries: AtomicU64,
-    pub(super) pf_losses: AtomicU64,
-    pub(super) pf_restarts: AtomicU64,
-}
-
-/// One more.
-pub(super) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
+pub(super) type EngineCounters = Counters<EngineCounter, { EngineCounter::COUNT }>;

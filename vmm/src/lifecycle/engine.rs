@@ -22,7 +22,7 @@ use event_manager::{EventOps, EventSet, Events, MutEventSubscriber, SubscriberOp
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::control::{Control, Request, Worker};
-use super::counters::{EngineCounters, count};
+use super::counters::{EngineCounter, EngineCounters};
 use super::operator::Operator;
 use super::pace::ResetPace;
 use super::publisher::EventPublisher;
@@ -246,7 +246,7 @@ impl Engine {
         self.control.events().publish(EventKind::Booting);
         match self.start_machine() {
             Ok(()) => {
-                count(&self.counters.boots);
+                self.counters.add(EngineCounter::Boots);
                 self.enter(VmState::Running, EventKind::Booted);
                 Ok(())
             }

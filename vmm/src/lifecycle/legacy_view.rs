@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 use api::types::{AdminStatistics, CommandStatistics, LegacyDevice, QueueMirror, RegisterMirror, RegisterStatistics};
 use devices::admin::{AdminStats, Latency, OpcodeStats, RegisterStats};
 use devices::contract::FailureCounts;
-use devices::transitional::{
-    self, AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport, QueueMirror as Queue,
-};
+use devices::transitional::{self, DeviceCounter, DeviceReport, Group, InterruptReport, QueueMirror as Queue};
 
 use super::view::bdf;
 use crate::machine::{DeviceSection, LegacySection};
@@ -23,23 +21,9 @@ pub(super) fn legacy_device(section: LegacySection) -> LegacyDevice {
     let LegacySection { section, mode, registers, times_faulted, last_fault } = section;
     // Accesses by register are for metrics alone.
     let DeviceSection { slot, device, admin, rings_broken, by_register: _ } = section;
-    let DeviceReport {
-        id,
-        device,
-        function,
-        interrupts,
-        status,
-        queues,
-        notify,
-        early,
-        kicks,
-        intx,
-        accesses,
-        resets,
-        function_resets,
-        errors,
-        faulted,
-    } = device;
+    let DeviceReport { id, device, function, interrupts, status, queues, notify, early, counts, errors, faulted } =
+        device;
+    let of = |group: Group| group.of(&counts).map(|(name, count)| (name.to_owned(), count)).collect();
     LegacyDevice {
         id,
         pci_bdf: bdf(slot),
@@ -57,11 +41,11 @@ pub(super) fn legacy_device(section: LegacySection) -> LegacyDevice {
         queues,
         notify,
         early: early.name().to_owned(),
-        kicks: kick_counts(kicks),
-        intx: intx_counts(intx),
-        accesses: access_counts(accesses),
-        resets,
-        function_resets,
+        kicks: of(Group::Kicks),
+        intx: of(Group::Intx),
+        accesses: of(Group::Accesses),
+        resets: counts.get(DeviceCounter::Resets),
+        function_resets: counts.get(DeviceCounter::FunctionResets),
         errors: error_counts(errors),
         faulted,
         times_faulted,
@@ -70,47 +54,6 @@ pub(super) fn legacy_device(section: LegacySection) -> LegacyDevice {
         admin: admin_statistics(admin),
         rings_broken,
     }
-}
-
-fn kick_counts(kicks: KickReport) -> BTreeMap<String, u64> {
-    let KickReport {
-        store,
-        ioeventfd,
-        ioeventfd_queues,
-        ioeventfd_uncounted,
-        admin,
-        dropped,
-        early,
-        early_starts,
-        replayed,
-    } = kicks;
-    named([
-        ("store", store),
-        ("ioeventfd", ioeventfd),
-        ("ioeventfd_queues", ioeventfd_queues as u64),
-        ("ioeventfd_uncounted", ioeventfd_uncounted),
-        ("admin", admin),
-        ("dropped", dropped),
-        ("early", early),
-        ("early_starts", early_starts),
-        ("replayed", replayed),
-    ])
-}
-
-fn intx_counts(intx: IntxReport) -> BTreeMap<String, u64> {
-    let IntxReport { queue, config, spurious } = intx;
-    named([("queue", queue), ("config", config), ("spurious", spurious)])
-}
-
-fn access_counts(accesses: AccessReport) -> BTreeMap<String, u64> {
-    let AccessReport { reads, writes, isr_reads, shadow_reads, commands } = accesses;
-    named([
-        ("reads", reads),
-        ("writes", writes),
-        ("isr_reads", isr_reads),
-        ("shadow_reads", shadow_reads),
-        ("commands", commands),
-    ])
 }
 
 fn error_counts<const COMMANDS: bool>(errors: FailureCounts<COMMANDS>) -> BTreeMap<String, u64> {

@@ -4,13 +4,14 @@
 //! Source: "Exposition formats" of the Prometheus documentation.
 
 use std::fmt::{Display, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::VmState;
 use devices::admin::{LATENCY_BOUNDS, OpcodeStats};
+use devices::contract::CounterKind;
+use devices::transitional::FAMILIES;
 
 use super::counters::EngineCounters;
-use super::view::{Figures, by_kind};
+use super::view::Figures;
 use crate::machine::{DeviceSection, PassthroughSection, PfSection};
 use crate::vcpu::ExitCounts;
 
@@ -30,7 +31,7 @@ pub(super) fn render(snapshot: &Snapshot<'_>) -> String {
     let devices = &snapshot.figures.devices;
     accesses(&mut page, devices);
     commands(&mut page, devices);
-    kicks_and_interrupts(&mut page, devices);
+    counters(&mut page, devices);
     faults(&mut page, snapshot.figures);
     passed_through(&mut page, &snapshot.figures.passthrough);
     physical_functions(&mut page, &snapshot.figures.pfs);
@@ -45,33 +46,19 @@ fn engine(page: &mut Page, snapshot: &Snapshot<'_>) {
         let name = format!("{state:?}");
         page.sample("heirloom_vm_state", &[("state", &name)], u64::from(state == snapshot.state));
     }
-    let counters = snapshot.counters;
-    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let counters = [
-        ("heirloom_events_total", "Events published.", snapshot.events),
-        ("heirloom_boots_total", "Machines that were started, reboots included.", get(&counters.boots)),
-        (
-            "heirloom_delayed_resets_total",
-            "Resets after which the guest had to wait, as it did nothing else.",
-            get(&counters.delayed_resets),
-        ),
-        ("heirloom_guest_resets_total", "Resets of the machine by its guest.", get(&counters.guest_resets)),
-        ("heirloom_crashes_total", "Guests that crashed.", get(&counters.crashes)),
-        ("heirloom_device_faults_total", "Times a device went out of service.", get(&counters.faults)),
-        ("heirloom_device_recoveries_total", "Times a device came back into service.", get(&counters.recoveries)),
-        ("heirloom_pf_losses_total", "Times the PF was lost.", get(&counters.pf_losses)),
-        ("heirloom_pf_restarts_total", "Times the PF was started over.", get(&counters.pf_restarts)),
-    ];
-    for (name, help, value) in counters {
-        page.family(name, "counter", help);
-        page.sample(name, &[], value);
+    page.family("heirloom_events_total", "counter", "Events published.");
+    page.sample("heirloom_events_total", &[], snapshot.events);
+    for (kind, count) in snapshot.counters.counts().each() {
+        let name = format!("heirloom_{}_total", kind.name());
+        page.family(&name, "counter", kind.text());
+        page.sample(&name, &[], count);
     }
 }
 
 fn processors(page: &mut Page, exits: &[ExitCounts]) {
     page.family("heirloom_vcpu_exits_total", "counter", "Exits of a vCPU to the monitor, by kind.");
     for (vcpu, counts) in exits.iter().enumerate() {
-        for (kind, count) in by_kind(counts) {
+        for (kind, count) in counts.named() {
             page.sample("heirloom_vcpu_exits_total", &[("vcpu", &vcpu), ("kind", &kind)], count);
         }
     }
@@ -88,13 +75,6 @@ fn accesses(page: &mut Page, devices: &[DeviceSection]) {
                 page.sample(name, &labels, count);
             }
         }
-    }
-    let name = "heirloom_legacy_software_answers_total";
-    page.family(name, "counter", "Reads answered without a command, by what answered.");
-    for device in devices {
-        let accesses = &device.device.accesses;
-        page.sample(name, &[("device", &device.device.id), ("by", &"shadow")], accesses.shadow_reads);
-        page.sample(name, &[("device", &device.device.id), ("by", &"isr")], accesses.isr_reads);
     }
     let name = "heirloom_legacy_register_commands_total";
     page.family(name, "counter", "Accesses that became an admin command, by register and direction.");
@@ -142,22 +122,19 @@ fn latency(page: &mut Page, name: &str, device: &str, command: &OpcodeStats) {
     page.sample(&format!("{name}_count"), &labels, so_far);
 }
 
-fn kicks_and_interrupts(page: &mut Page, devices: &[DeviceSection]) {
-    let name = "heirloom_kicks_total";
-    page.family(name, "counter", "Queue notifications of the guest, by route.");
-    for device in devices {
-        let kicks = &device.device.kicks;
-        for (route, count) in [("ioeventfd", kicks.ioeventfd), ("store", kicks.store), ("admin", kicks.admin)] {
-            page.sample(name, &[("device", &device.device.id), ("route", &route)], count);
-        }
-        page.sample(name, &[("device", &device.device.id), ("route", &"dropped")], kicks.dropped);
-    }
-    let name = "heirloom_intx_interrupts_total";
-    page.family(name, "counter", "Interrupts that were made into INTx, by cause.");
-    for device in devices {
-        let intx = &device.device.intx;
-        for (cause, count) in [("queue", intx.queue), ("config", intx.config), ("spurious", intx.spurious)] {
-            page.sample(name, &[("device", &device.device.id), ("cause", &cause)], count);
+/// What the table of a function's counters has a metric for.
+fn counters(page: &mut Page, devices: &[DeviceSection]) {
+    for family in FAMILIES {
+        page.family(family.name, "counter", family.help);
+        for device in devices {
+            for (kind, count) in device.device.counts.each() {
+                let Some(metric) = kind.metric().filter(|metric| metric.family.name == family.name) else { continue };
+                let id: Label<'_> = ("device", &device.device.id);
+                match family.label {
+                    Some(label) => page.sample(family.name, &[id, (label, &metric.value)], count),
+                    None => page.sample(family.name, &[id], count),
+                }
+            }
         }
     }
 }
@@ -170,24 +147,10 @@ fn faults(page: &mut Page, figures: &Figures) {
     for (id, faulted) in legacy.chain(passed) {
         page.sample(name, &[("device", id)], u64::from(faulted.is_some()));
     }
-    type Value = fn(&DeviceSection) -> u64;
-    let families: [(&str, &str, &str, Value); 3] = [
-        ("heirloom_device_resets_total", "counter", "Resets of a device by its guest.", |d| d.device.resets),
-        (
-            "heirloom_device_function_resets_total",
-            "counter",
-            "Function-level resets that the monitor had to make.",
-            |d| d.device.function_resets,
-        ),
-        ("heirloom_rings_broken_total", "counter", "Times a guest broke a ring, as a software VF counts it.", |d| {
-            d.rings_broken
-        }),
-    ];
-    for (name, kind, help, value) in families {
-        page.family(name, kind, help);
-        for device in &figures.devices {
-            page.sample(name, &[("device", &device.device.id)], value(device));
-        }
+    let name = "heirloom_rings_broken_total";
+    page.family(name, "counter", "Times a guest broke a ring, as a software VF counts it.");
+    for device in &figures.devices {
+        page.sample(name, &[("device", &device.device.id)], device.rings_broken);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use devices::transitional::{FaultChange, Tracer};
 
-use super::counters::{EngineCounters, count};
+use super::counters::{EngineCounter, EngineCounters};
 use super::{EventBus, EventKind};
 use crate::machine::Observer;
 use crate::trace::TraceHub;
@@ -22,23 +22,23 @@ impl Observer for EventPublisher {
         let id = id.to_owned();
         match change {
             FaultChange::Faulted(reason) => {
-                count(&self.counters.faults);
+                self.counters.add(EngineCounter::Faults);
                 self.events.publish(EventKind::DeviceFaulted { id, reason: reason.to_owned() });
             }
             FaultChange::Recovered => {
-                count(&self.counters.recoveries);
+                self.counters.add(EngineCounter::Recoveries);
                 self.events.publish(EventKind::DeviceRecovered { id });
             }
         }
     }
 
     fn pf_lost(&self, pf: &str, reason: &str) {
-        count(&self.counters.pf_losses);
+        self.counters.add(EngineCounter::PfLosses);
         self.events.publish(EventKind::PfLost { pf: pf.to_owned(), reason: reason.to_owned() });
     }
 
     fn pf_returned(&self, pf: &str) {
-        count(&self.counters.pf_restarts);
+        self.counters.add(EngineCounter::PfRestarts);
         self.events.publish(EventKind::PfReturned { pf: pf.to_owned() });
     }
 

@@ -57,44 +57,17 @@ pub(super) fn counters(figures: &Figures) -> VmCounters {
 }
 
 fn vcpu_counters(counts: &ExitCounts) -> BTreeMap<String, u64> {
-    by_kind(counts).into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
-}
-
-/// Exits of one vCPU with their names.
-pub(super) fn by_kind(counts: &ExitCounts) -> [(&'static str, u64); 7] {
-    [
-        ("port_in", counts.port_in),
-        ("port_out", counts.port_out),
-        ("mmio_read", counts.mmio_read),
-        ("mmio_write", counts.mmio_write),
-        ("hlt", counts.hlt),
-        ("interrupted", counts.interrupted),
-        ("other", counts.other),
-    ]
+    counts.named().map(|(name, count)| (name.to_owned(), count)).collect()
 }
 
 fn device_counters(section: &DeviceSection) -> BTreeMap<String, u64> {
     let DeviceSection { device, admin, rings_broken, .. } = section;
     let commands: u64 = admin.commands.iter().map(|command| command.count).sum();
-    let named = [
-        ("reads", device.accesses.reads),
-        ("writes", device.accesses.writes),
-        ("isr_reads", device.accesses.isr_reads),
-        ("shadow_reads", device.accesses.shadow_reads),
-        ("admin_commands", commands),
-        ("kicks_store", device.kicks.store),
-        ("kicks_ioeventfd", device.kicks.ioeventfd),
-        ("kicks_admin", device.kicks.admin),
-        ("kicks_dropped", device.kicks.dropped),
-        ("intx_queue", device.intx.queue),
-        ("intx_config", device.intx.config),
-        ("resets", device.resets),
-        ("function_resets", device.function_resets),
-        ("rings_broken", *rings_broken),
-    ];
+    let beside = [("admin_commands", commands), ("rings_broken", *rings_broken)];
+    let beside = beside.into_iter().map(|(name, count)| (name.to_owned(), count));
     // `errors_KIND`, so `errors_timeout`, `errors_refused` and the other kinds.
     let errors = device.errors.named().map(|(kind, count)| (format!("errors_{kind}"), count));
-    named.into_iter().map(|(name, count)| (name.to_owned(), count)).chain(errors).collect()
+    device.counts.named().map(|(name, count)| (name.to_owned(), count)).chain(beside).chain(errors).collect()
 }
 
 fn passthrough_counters(section: &PassthroughSection) -> BTreeMap<String, u64> {

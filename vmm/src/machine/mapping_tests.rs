@@ -185,7 +185,13 @@ fn run(program: Program) -> Option<Ran> {
     let mut notes = notebook.words.lock().unwrap().clone();
     assert_eq!(notes.pop(), Some(END));
     let (function, device) = functions.remove(0);
-    Some(Ran { function, device, notes, memory_exits: counts.mmio_read + counts.mmio_write, root })
+    Some(Ran {
+        function,
+        device,
+        notes,
+        memory_exits: counts.get(crate::vcpu::ExitKind::MmioRead) + counts.get(crate::vcpu::ExitKind::MmioWrite),
+        root,
+    })
 }
 
 #[test]

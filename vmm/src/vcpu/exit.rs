@@ -54,7 +54,7 @@ pub enum Outcome {
 
 /// Acts on one exit. Answers to reads are in the exit's data when it returns.
 pub fn handle_exit(exit: Exit<'_>, context: &ExitContext<'_>) -> Outcome {
-    context.stats.count(kind(&exit));
+    context.stats.add(kind(&exit));
     match exit {
         Exit::PortIo { port, size, is_write, data } => port_io(context, port, size, Transfer { is_write, data }),
         Exit::Mmio { address, is_write, data } => mmio(context, address, Transfer { is_write, data }),

@@ -188,14 +188,6 @@ fn every_exit_is_counted_by_its_kind() {
     (0..5).for_each(|_| drop(run_counted(&test, Exit::Hlt, &stats)));
     (0..6).for_each(|_| drop(run_counted(&test, Exit::Interrupted, &stats)));
     (0..7).for_each(|_| drop(run_counted(&test, Exit::Shutdown, &stats)));
-    let expected = crate::vcpu::ExitCounts {
-        port_in: 1,
-        port_out: 2,
-        mmio_read: 3,
-        mmio_write: 4,
-        hlt: 5,
-        interrupted: 6,
-        other: 7,
-    };
+    let expected = crate::vcpu::ExitCounts::new([1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(stats.counts(), expected);
 }

@@ -24,5 +24,5 @@ pub use crash::{CrashCause, CrashReport};
 pub use exit::{ExitContext, Outcome, Remap, handle_exit};
 pub use run::{VcpuHandle, Vcpus};
 pub use state::{ExitReason, VcpuError, VcpuState};
-pub use stats::{ExitCounts, VcpuStats};
+pub use stats::{ExitCounts, ExitKind, VcpuStats};
 pub use thread::{Board, ThreadInit};

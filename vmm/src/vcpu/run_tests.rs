@@ -120,8 +120,8 @@ fn memory_accesses_and_counters() {
     assert_eq!(test.memory.seen(), [Write(0x10, B2, 0x1234), Read(0x20, B1), Read(0x30, B4)]);
     assert_eq!(test.ports.seen(), [Write(0, B4, 0x4433_2211)]);
     let counts = vcpus.vcpu(0).unwrap().stats().counts();
-    assert_eq!((counts.mmio_read, counts.mmio_write), (2, 1));
-    assert_eq!((counts.port_in, counts.port_out), (0, 2));
+    assert_eq!((counts.get(crate::vcpu::ExitKind::MmioRead), counts.get(crate::vcpu::ExitKind::MmioWrite)), (2, 1));
+    assert_eq!((counts.get(crate::vcpu::ExitKind::PortIn), counts.get(crate::vcpu::ExitKind::PortOut)), (0, 2));
 }
 
 fn stops_in_time(code: &[u8]) {

@@ -10,7 +10,7 @@ use super::fault::Faults;
 use crate::contract::{Area, LegacyRegisters, NotifyAddress, RegisterError, Wait, Width};
 use crate::transitional::layout::decode::{Direction, Register};
 use crate::transitional::layout::identity::DeviceType;
-use crate::transitional::telemetry::stats::Stats;
+use crate::transitional::telemetry::stats::{DeviceCounter, Stats};
 use crate::transitional::telemetry::trace::{DeviceTrace, SentCommand};
 
 /// Legacy registers with a deadline.
@@ -125,7 +125,7 @@ impl BackEnd {
 
     /// Counts an access to the registers below.
     fn sends(&self, direction: Direction, area: Area, offset: u8, width: Width) {
-        self.stats.commands.add();
+        self.stats.add(DeviceCounter::Commands);
         self.trace.command(SentCommand { direction, area, offset, width });
     }
 

@@ -5,8 +5,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::contract::{FailureKind, RegisterError, RegisterFailures};
-use crate::transitional::telemetry::counter::Counter;
+use crate::contract::{Counter, FailureKind, RegisterError, RegisterFailures};
 use crate::transitional::telemetry::trace::DeviceTrace;
 
 /// Whether no access after this failure makes sense: each would wait for its deadline again, or go

@@ -8,13 +8,14 @@ use crate::bus::Width;
 use crate::transitional::kicks::Kick;
 use crate::transitional::layout::decode::{CONFIG_START, Direction, Target};
 use crate::transitional::registers::{ResetDidNotHold, Wrote};
+use crate::transitional::telemetry::stats::DeviceCounter;
 
 impl TransitionalDevice {
     /// A guest's read. All ones where there is no answer. `seen` gets to know which register it is for.
     #[inline]
     pub(super) fn bar0_read(&self, offset: u64, width: Width, seen: impl FnOnce(&Target)) -> u64 {
         let stats = self.back_end.stats();
-        stats.reads.add();
+        stats.add(DeviceCounter::Reads);
         // Below the device configuration MSI-X decides nothing, so what needs no register access
         // is answered without the lock.
         if offset < CONFIG_START {
@@ -25,14 +26,14 @@ impl TransitionalDevice {
                 Target::Common { .. } | Target::Device(_) => None,
             };
             if let Some(answer) = answer {
-                stats.by_register.count(&target, Direction::Read);
+                stats.by_register().count(&target, Direction::Read);
                 seen(&target);
                 return answer;
             }
         }
         let mut core = self.lock_for_access();
         let target = self.registers.decode(offset, width, Direction::Read, core.interrupts.guest_msix());
-        stats.by_register.count(&target, Direction::Read);
+        stats.by_register().count(&target, Direction::Read);
         seen(&target);
         match self.registers.read(&mut core.registers, &target, width) {
             Ok(value) => value,
@@ -49,11 +50,11 @@ impl TransitionalDevice {
     #[inline]
     pub(super) fn bar0_write(&self, offset: u64, width: Width, value: u64, seen: impl FnOnce(&Target)) {
         let stats = self.back_end.stats();
-        stats.writes.add();
+        stats.add(DeviceCounter::Writes);
         if offset < CONFIG_START {
             let target = self.registers.decode(offset, width, Direction::Write, false);
             if matches!(target, Target::Notify | Target::Isr | Target::Nothing) {
-                stats.by_register.count(&target, Direction::Write);
+                stats.by_register().count(&target, Direction::Write);
                 seen(&target);
                 if target == Target::Notify {
                     self.kick(value as u16);
@@ -63,7 +64,7 @@ impl TransitionalDevice {
         }
         let mut core = self.lock_for_access();
         let target = self.registers.decode(offset, width, Direction::Write, core.interrupts.guest_msix());
-        stats.by_register.count(&target, Direction::Write);
+        stats.by_register().count(&target, Direction::Write);
         seen(&target);
         let (cache, mut others) = Others::of(self, &mut core);
         match self.registers.write(cache, &target, (width, value as u32), &mut others) {
@@ -95,7 +96,7 @@ impl TransitionalDevice {
             self.interrupts.arm_config(&mut core.interrupts);
             match self.registers.start_early(&mut core.registers) {
                 Some(status) => {
-                    self.back_end.stats().early_starts.add();
+                    self.back_end.stats().add(DeviceCounter::EarlyStarts);
                     self.status_reached_device(status);
                 }
                 // The guest's own DRIVER_OK may do better.

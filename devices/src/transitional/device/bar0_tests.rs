@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::contract::NotifyAddress;
+use crate::transitional::DeviceCounter;
 use crate::transitional::tests::bench::{Bench, NET_FEATURES, Setup, refused};
 
 /// A network card with MSI-X on.
@@ -145,7 +146,7 @@ fn b16_notify_without_an_address_is_a_command() {
     bench.log();
     bench.w16(16, 1);
     assert_eq!(bench.log(), ["W C16.2=1"]);
-    assert_eq!(bench.device.report().kicks.admin, 1);
+    assert_eq!(bench.device.report().count(DeviceCounter::KicksCommanded), 1);
 }
 
 #[test]
@@ -312,7 +313,7 @@ fn d15_item_42_kicks_for_queues_that_are_not_set_up_are_dropped() {
         bench.w16(16, queue);
     }
     assert!(bench.log().is_empty());
-    assert_eq!(bench.device.report().kicks.dropped, 5);
+    assert_eq!(bench.device.report().count(DeviceCounter::KicksDropped), 5);
     bench.w16(14, 1);
     bench.w32(8, 0);
     bench.log();
@@ -361,6 +362,6 @@ fn d19_a_refused_reset_becomes_a_function_level_reset() {
     assert_eq!(bench.log(), ["vf config 4.2=402", "W C18.1=0!", "vf reset", "vf config 4.2=402", "R C18.1=0"]);
     assert_eq!(bench.r8(18), 0);
     let report = bench.device.report();
-    assert_eq!((report.function_resets, report.faulted), (1, None));
+    assert_eq!((report.count(DeviceCounter::FunctionResets), report.faulted), (1, None));
     assert!(report.queues.is_empty());
 }

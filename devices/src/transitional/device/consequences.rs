@@ -6,6 +6,7 @@ use crate::transitional::interrupts::InterruptState;
 use crate::transitional::registers::Consequences;
 use crate::transitional::registers::cache::{RegisterCache, STATUS_DRIVER, STATUS_DRIVER_OK};
 use crate::transitional::service::DmaState;
+use crate::transitional::telemetry::stats::DeviceCounter;
 
 /// All owners but the registers.
 pub(super) struct Others<'a> {
@@ -65,7 +66,7 @@ impl TransitionalDevice {
     /// The device acted on `status`: rings for the queues that were kicked before DRIVER_OK if that is in it.
     pub(super) fn status_reached_device(&self, status: u8) {
         for queue in self.kicks.set_started(status & STATUS_DRIVER_OK != 0) {
-            self.back_end.stats().kicks_replayed.add();
+            self.back_end.stats().add(DeviceCounter::KicksReplayed);
             self.ring(queue);
         }
     }

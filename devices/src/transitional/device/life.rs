@@ -11,13 +11,14 @@ use crate::admin::PfClient;
 use crate::bus::Effect;
 use crate::contract::NotifyAddress;
 use crate::transitional::registers::events::Event;
+use crate::transitional::telemetry::stats::DeviceCounter;
 use crate::transitional::telemetry::trace::ResetKind;
 
 impl TransitionalDevice {
     /// The guest wrote status 0. Kicks and DMA end first, so that nothing of the guest's old rings is
     /// touched once this returns, whatever becomes of the device.
     pub(super) fn reset_device(&self, core: &mut Core) {
-        self.back_end.stats().resets.add();
+        self.back_end.stats().add(DeviceCounter::Resets);
         self.back_end.trace().reset(ResetKind::Device);
         self.kicks.reset();
         self.service.begin_reset(&mut core.dma);

@@ -4,7 +4,8 @@
 use super::TransitionalDevice;
 use crate::transitional::below::fault::FaultChange;
 use crate::transitional::telemetry::access_counts::RegisterAccesses;
-use crate::transitional::telemetry::reports::{AccessReport, DeviceReport, InterruptReport, IntxReport, KickReport};
+use crate::transitional::telemetry::reports::{DeviceReport, InterruptReport};
+use crate::transitional::telemetry::stats::DeviceCounter;
 
 impl TransitionalDevice {
     /// Has `observer` told when the function goes out of service, and when it is back; once in its life. It is
@@ -15,7 +16,7 @@ impl TransitionalDevice {
 
     /// The guest's accesses to BAR0 by register.
     pub fn register_accesses(&self) -> Vec<RegisterAccesses> {
-        self.back_end.stats().by_register.snapshot()
+        self.back_end.stats().by_register().snapshot()
     }
 
     /// How often the function went out of service, and why it did last.
@@ -42,31 +43,10 @@ impl TransitionalDevice {
             queues: self.kicks.configured(),
             notify: self.kicks.describe(),
             early: self.config.early_kicks,
-            kicks: KickReport {
-                store: stats.kicks_stored.get(),
-                ioeventfd: ioeventfds.kicks,
-                ioeventfd_queues: ioeventfds.live,
-                ioeventfd_uncounted: ioeventfds.uncounted,
-                admin: stats.kicks_commanded.get(),
-                dropped: stats.kicks_dropped.get(),
-                early: stats.kicks_early.get(),
-                replayed: stats.kicks_replayed.get(),
-                early_starts: stats.early_starts.get(),
-            },
-            intx: IntxReport {
-                queue: stats.queue_interrupts.get(),
-                config: stats.config_interrupts.get(),
-                spurious: stats.spurious_interrupts.get(),
-            },
-            accesses: AccessReport {
-                reads: stats.reads.get(),
-                writes: stats.writes.get(),
-                isr_reads: stats.isr_reads.get(),
-                shadow_reads: stats.shadow_reads.get(),
-                commands: stats.commands.get(),
-            },
-            resets: stats.resets.get(),
-            function_resets: stats.function_resets.get(),
+            counts: (stats.counters().counts())
+                .with(DeviceCounter::KicksByIoeventfd, ioeventfds.kicks)
+                .with(DeviceCounter::QueuesByIoeventfd, ioeventfds.live as u64)
+                .with(DeviceCounter::UncountedIoeventfds, ioeventfds.uncounted),
             errors: self.back_end.faults().counts(),
             faulted: self.back_end.faults().reason(),
         }

@@ -8,6 +8,7 @@ use super::TransitionalDevice;
 use crate::transitional::kicks::early_watch::{LIMIT, Seen};
 use crate::transitional::registers::cache::STATUS_DRIVER_OK;
 use crate::transitional::settings::EarlyKicks;
+use crate::transitional::telemetry::stats::DeviceCounter;
 
 impl TransitionalDevice {
     /// To be called from time to time, by one thread, with a clock that only ever grows: tells once of a driver that
@@ -15,9 +16,9 @@ impl TransitionalDevice {
     pub fn look_at_early_kicks(&self, now: Duration) {
         let stats = self.back_end.stats();
         let seen = Seen {
-            early_kicks: stats.kicks_early.get(),
-            interrupts: stats.queue_interrupts.get(),
-            resets: stats.resets.get(),
+            early_kicks: stats.counters().get(DeviceCounter::KicksEarly),
+            interrupts: stats.counters().get(DeviceCounter::QueueInterrupts),
+            resets: stats.counters().get(DeviceCounter::Resets),
             is_ready: self.published().0 & STATUS_DRIVER_OK != 0,
         };
         if !self.early_watch.lock().unwrap_or_else(PoisonError::into_inner).look(now, seen) {

@@ -23,6 +23,7 @@ use super::layout::queue_set::QueueSet;
 use crate::bus::Width;
 use crate::function::PciFunction;
 use crate::pci::{MSIX_CONTROL_OFFSET, Msix, MsixState};
+use crate::transitional::telemetry::stats::DeviceCounter;
 use vectors::{HiddenVectors, InterruptPump};
 
 /// What the VF's MSI-X is used for.
@@ -145,7 +146,7 @@ impl Interrupts {
 
     /// The guest reads the interrupt status.
     pub fn take_isr(&self) -> u8 {
-        self.back_end.stats().isr_reads.add();
+        self.back_end.stats().add(DeviceCounter::IsrReads);
         self.guest_config.take_isr()
     }
 

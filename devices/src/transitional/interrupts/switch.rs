@@ -11,6 +11,7 @@ use crate::transitional::below::back_end::Denied;
 use crate::transitional::guest_config::space::ISR_QUEUE;
 use crate::transitional::layout::decode::Register;
 use crate::transitional::layout::queue_set::QueueSet;
+use crate::transitional::telemetry::stats::DeviceCounter;
 
 impl Interrupts {
     /// While the guest has INTx: gives `queue`, which is selected, a hidden vector, which the device has before
@@ -142,7 +143,7 @@ impl Interrupts {
             self.arm_config(state);
         }
         if self.guest_config.raise_if(ISR_QUEUE, || true) {
-            self.back_end.stats().spurious_interrupts.add();
+            self.back_end.stats().add(DeviceCounter::SpuriousInterrupts);
             self.back_end.trace().interrupt(ISR_QUEUE, true);
         }
         selection

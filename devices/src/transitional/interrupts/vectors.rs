@@ -13,7 +13,7 @@ use crate::function::eventfds;
 use crate::transitional::below::back_end::BackEnd;
 use crate::transitional::guest_config::space::{GuestConfig, ISR_CONFIG, ISR_QUEUE};
 use crate::transitional::layout::queue_set::MAX_QUEUES;
-use crate::transitional::telemetry::stats::Stats;
+use crate::transitional::telemetry::stats::{DeviceCounter, Stats};
 use crate::transitional::telemetry::trace::DeviceTrace;
 
 /// The vector for configuration changes.
@@ -112,8 +112,8 @@ impl InterruptPump {
         if self.guest_config.raise_if(bits, || eventfds::take(event).is_some()) {
             self.trace.interrupt(bits, false);
             match bits {
-                ISR_CONFIG => self.stats.config_interrupts.add(),
-                _ => self.stats.queue_interrupts.add(),
+                ISR_CONFIG => self.stats.add(DeviceCounter::ConfigInterrupts),
+                _ => self.stats.add(DeviceCounter::QueueInterrupts),
             }
         }
     }

@@ -2,6 +2,7 @@
 use super::{EarlyKicks, StartAt};
 use crate::bus::Width;
 use crate::pci::Command;
+use crate::transitional::DeviceCounter;
 use crate::transitional::tests::bench::{Bench, Setup, refused};
 use crate::transitional::{DeviceType, TransitionalConfig};
 
@@ -66,7 +67,7 @@ fn the_guests_own_driver_ok_is_written_and_nothing_is_repeated() {
     bench.w8(18, 7);
     assert_eq!(status_writes(&bench.log()), ["W C18.1=7"]);
     assert_eq!(bench.r8(18), 7);
-    assert_eq!(bench.device.report().kicks.replayed, 0);
+    assert_eq!(bench.device.report().count(DeviceCounter::KicksReplayed), 0);
     bench.w8(18, 3);
     assert_eq!(status_writes(&bench.log()), ["W C18.1=3"], "what the driver takes back is taken back");
     assert!(bench.ports.places().is_empty());
@@ -97,8 +98,8 @@ fn a_reset_ends_it() {
     assert_eq!(bench.r8(18), 3);
     bench.w16(16, 0);
     assert_eq!(status_writes(&bench.log()), ["W C18.1=7"], "and the next driver has its own");
-    let kicks = bench.device.report().kicks;
-    assert_eq!((kicks.early, kicks.early_starts), (2, 2));
+    let kicks = bench.device.report();
+    assert_eq!((kicks.count(DeviceCounter::KicksEarly), kicks.count(DeviceCounter::EarlyStarts)), (2, 2));
 }
 
 #[test]
@@ -128,8 +129,15 @@ fn a_card_is_started_only_after_its_features() {
     let stores: Vec<_> = log.iter().filter(|line| line.contains("store")).collect();
     assert_eq!(stores, ["vf store 2+1000.2=0", "vf store 2+1000.2=1"], "the remembered one first");
     assert_eq!(status_writes(&log), ["W C18.1=7"]);
-    let kicks = bench.device.report().kicks;
-    assert_eq!((kicks.early, kicks.replayed, kicks.early_starts), (2, 1, 1));
+    let kicks = bench.device.report();
+    assert_eq!(
+        (
+            kicks.count(DeviceCounter::KicksEarly),
+            kicks.count(DeviceCounter::KicksReplayed),
+            kicks.count(DeviceCounter::EarlyStarts)
+        ),
+        (2, 1, 1)
+    );
     // The features of one driver are not those of the next.
     bench.w8(18, 0);
     probe(&bench);
@@ -158,7 +166,7 @@ fn a_kick_of_a_queue_that_is_not_set_up_starts_nothing() {
         bench.w16(16, queue);
     }
     assert!(bench.log().is_empty());
-    assert_eq!(bench.device.report().kicks.dropped, 3);
+    assert_eq!(bench.device.report().count(DeviceCounter::KicksDropped), 3);
 }
 
 #[test]
@@ -170,11 +178,11 @@ fn a_start_that_fails_still_rings_and_is_tried_again() {
     let log = bench.log();
     assert_eq!(log.iter().filter(|line| line.contains("store")).count(), 1, "{log:?}");
     assert!(bench.ports.places().is_empty());
-    assert_eq!((bench.r8(18), bench.device.report().kicks.early_starts), (3, 0));
+    assert_eq!((bench.r8(18), bench.device.report().count(DeviceCounter::EarlyStarts)), (3, 0));
     bench.model.trouble.end();
     bench.w16(16, 0);
     assert_eq!(status_writes(&bench.log()), ["W C18.1=7"]);
-    assert_eq!(bench.device.report().kicks.replayed, 1, "the one that may have been lost");
+    assert_eq!(bench.device.report().count(DeviceCounter::KicksReplayed), 1, "the one that may have been lost");
 }
 
 #[test]

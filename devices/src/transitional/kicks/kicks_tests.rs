@@ -3,6 +3,7 @@ use super::*;
 use crate::bus::Width;
 use crate::contract::mock::{Call, MockPorts};
 use crate::pci::{Command, PciDevice};
+use crate::transitional::DeviceCounter;
 use crate::transitional::NotifyMode;
 use crate::transitional::tests::bench::{BASE, Below, Bench, Setup};
 
@@ -67,8 +68,15 @@ fn h12_early_kicks_are_passed_on_and_repeated_once() {
     assert_eq!(log[status + 1..].iter().filter(|line| line.contains("store")).count(), 1);
     bench.w8(18, 7);
     assert_eq!(bench.log(), ["W C18.1=7"], "once");
-    let kicks = bench.device.report().kicks;
-    assert_eq!((kicks.early, kicks.replayed, kicks.dropped), (2, 1, 1));
+    let kicks = bench.device.report();
+    assert_eq!(
+        (
+            kicks.count(DeviceCounter::KicksEarly),
+            kicks.count(DeviceCounter::KicksReplayed),
+            kicks.count(DeviceCounter::KicksDropped)
+        ),
+        (2, 1, 1)
+    );
 }
 
 #[test]
@@ -113,8 +121,12 @@ fn a_port_that_is_taken_means_exits_for_that_queue() {
     bench.start_intx();
     bench.w16(16, 0);
     assert_eq!(bench.log(), ["vf store 2+1000.2=0"]);
-    let kicks = bench.device.report().kicks;
-    assert_eq!((kicks.store, kicks.ioeventfd_queues), (1, 1), "queue 1 has its link");
+    let kicks = bench.device.report();
+    assert_eq!(
+        (kicks.count(DeviceCounter::KicksStored), kicks.count(DeviceCounter::QueuesByIoeventfd)),
+        (1, 1),
+        "queue 1 has its link"
+    );
 }
 
 #[test]
@@ -125,7 +137,7 @@ fn kicks_by_link_are_counted_across_links() {
     bench.w16(14, 1);
     bench.w32(8, 0);
     bench.vf.link_kicks.store(3, Ordering::SeqCst);
-    assert_eq!(bench.device.report().kicks.ioeventfd, 5 + 3);
+    assert_eq!(bench.device.report().count(DeviceCounter::KicksByIoeventfd), 5 + 3);
 }
 
 #[test]
@@ -171,12 +183,19 @@ fn kicks_that_nobody_counts_are_reported_as_such() {
     bench.set_up_queue(0, 0x100);
     bench.set_up_queue(1, 0x200);
     bench.w8(18, 7);
-    let kicks = bench.device.report().kicks;
-    assert_eq!((kicks.ioeventfd, kicks.ioeventfd_queues, kicks.ioeventfd_uncounted), (0, 2, 2));
+    let kicks = bench.device.report();
+    assert_eq!(
+        (
+            kicks.count(DeviceCounter::KicksByIoeventfd),
+            kicks.count(DeviceCounter::QueuesByIoeventfd),
+            kicks.count(DeviceCounter::UncountedIoeventfds)
+        ),
+        (0, 2, 2)
+    );
     let counted = linked();
     counted.set_up_queue(0, 0x100);
     counted.w8(18, 7);
-    assert_eq!(counted.device.report().kicks.ioeventfd_uncounted, 0);
+    assert_eq!(counted.device.report().count(DeviceCounter::UncountedIoeventfds), 0);
 }
 
 /// The kicks by themselves, over a function.

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::below::fault::Faults;
 use super::layout::queue_set::QueueSet;
-use super::telemetry::stats::Stats;
+use super::telemetry::stats::{DeviceCounter, Stats};
 use crate::contract::NotifyAddress;
 use crate::contract::platform::PortEvents;
 use crate::function::PciFunction;
@@ -133,13 +133,13 @@ impl Kicks {
     /// A guest's kick. Lock-free.
     pub fn kick(&self, queue: u16) -> Kick {
         if !self.configured.contains(queue) {
-            self.stats.kicks_dropped.add();
+            self.stats.add(DeviceCounter::KicksDropped);
             return Kick::Done;
         }
         // Remember first, ring after. If DRIVER_OK comes between the test and the insertion, the
         // replay may miss this queue, but then the ring below comes after DRIVER_OK and counts.
         if !self.started.load(Ordering::SeqCst) {
-            self.stats.kicks_early.add();
+            self.stats.add(DeviceCounter::KicksEarly);
             if self.starts_at_kick() {
                 return Kick::Start;
             }
@@ -183,7 +183,7 @@ impl Kicks {
         let Some(doorbell) = doorbell.as_ref() else { return Kick::Command };
         match doorbell.ring(queue) {
             Ok(()) => {
-                self.stats.kicks_stored.add();
+                self.stats.add(DeviceCounter::KicksStored);
                 Kick::Done
             }
             // A kick must not get lost; the register may still be there.

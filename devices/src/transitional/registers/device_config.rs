@@ -6,6 +6,7 @@ use super::cache::RegisterCache;
 use crate::contract::{Area, Width};
 use crate::transitional::below::back_end::Denied;
 use crate::transitional::layout::fields::{Piece, Split};
+use crate::transitional::telemetry::stats::DeviceCounter;
 
 impl Registers {
     /// Bytes in no piece, or in one that failed, read as ones.
@@ -21,7 +22,7 @@ impl Registers {
             }
         }
         if !asked {
-            self.back_end.stats().shadow_reads.add();
+            self.back_end.stats().add(DeviceCounter::ShadowReads);
         }
         value
     }

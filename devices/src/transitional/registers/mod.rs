@@ -23,6 +23,7 @@ use crate::contract::{Area, Width};
 use crate::spec::virtio::legacy::QUEUE_NOTIFY;
 use crate::transitional::below::back_end::BackEnd;
 use crate::transitional::layout::decode::{Direction, Layout, Register, Target};
+use crate::transitional::telemetry::stats::DeviceCounter;
 use cache::{RegisterCache, STATUS_DRIVER_OK, STATUS_MODERN};
 use events::Event;
 
@@ -132,7 +133,7 @@ impl Registers {
 
     /// Kicks `queue` by a register write.
     pub fn kick(&self, queue: u16) {
-        self.back_end.stats().kicks_commanded.add();
+        self.back_end.stats().add(DeviceCounter::KicksCommanded);
         let _ = self.back_end.write_area(Area::Common, QUEUE_NOTIFY, Width::B2, queue.into());
     }
 
@@ -150,7 +151,7 @@ impl Registers {
     /// From the cache if it knows the register, else from the device.
     fn answer(&self, cache: &mut RegisterCache, register: Register) -> Result<Option<u32>, ResetDidNotHold> {
         if let Some(value) = cache.answer(register) {
-            self.back_end.stats().shadow_reads.add();
+            self.back_end.stats().add(DeviceCounter::ShadowReads);
             return Ok(Some(value));
         }
         match self.read_register(cache, register) {

@@ -27,6 +27,7 @@ use crate::contract::{RegisterError, Wait, Width};
 use crate::function::{FunctionError, PciFunction};
 use crate::pci::Command;
 use crate::spec::pci::COMMAND;
+use crate::transitional::telemetry::stats::DeviceCounter;
 use bus_master::BusMaster;
 
 const STATUS: u8 = Register::Status.offset();
@@ -160,7 +161,7 @@ impl Service {
     /// when it began. `None` if it was not done; if it was, bus mastering is off, and memory decoding on.
     pub fn reset_function(&self, state: &mut DmaState) -> Option<FaultMark> {
         let begun = self.back_end.faults().mark();
-        self.back_end.stats().function_resets.add();
+        self.back_end.stats().add(DeviceCounter::FunctionResets);
         self.back_end.trace().reset(ResetKind::Function);
         if !self.reset_vf() {
             // Bus mastering is off already: it may hang, but it does not write to guest memory.

@@ -3,13 +3,12 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | `counter`, `stats`, `access_counts` | what is counted |
+//! | `stats`, `access_counts` | what is counted |
 //! | `reports` | what of it a report has |
 //! | `feature_names` | features by name |
 //! | `trace` | a record of each legacy access, while somebody looks |
 
 pub mod access_counts;
-pub mod counter;
 pub mod feature_names;
 pub mod reports;
 pub mod stats;

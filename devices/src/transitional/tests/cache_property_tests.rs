@@ -11,6 +11,7 @@ use vm_memory::{Bytes, GuestAddress};
 use crate::bus::{Access, Width};
 use crate::pci::PciDevice;
 use crate::soft_pf::{NetBackend, Quirks, VfSpec};
+use crate::transitional::DeviceCounter;
 use crate::transitional::tests::bench::{DEVICE_WRITES, Ring, Stack};
 
 const SECTOR: u64 = 512;
@@ -199,8 +200,8 @@ proptest! {
             prop_assert_eq!(with.line.is_high(), without.line.is_high(), "step {}", step);
         }
         let (with, without) = (with.device.report(), without.device.report());
-        prop_assert_eq!(without.accesses.shadow_reads, 0);
-        prop_assert!(with.accesses.commands <= without.accesses.commands);
+        prop_assert_eq!(without.count(DeviceCounter::ShadowReads), 0);
+        prop_assert!(with.count(DeviceCounter::Commands) <= without.count(DeviceCounter::Commands));
         prop_assert_eq!((with.errors, with.faulted, with.queues), (without.errors, without.faulted, without.queues));
     }
 }
@@ -210,8 +211,16 @@ fn such_guests_do_use_the_shadow() {
     let mut with = stack(true, &Quirks::default(), true);
     let mut without = stack(true, &Quirks::default(), false);
     assert_eq!(disk(&mut with, 9), disk(&mut without, 9));
-    let (with, without) = (with.device.report().accesses, without.device.report().accesses);
-    assert!(with.shadow_reads > 15, "{with:?}");
-    assert_eq!((with.reads, with.writes), (without.reads, without.writes));
-    assert!(with.commands + 15 < without.commands, "{} and {}", with.commands, without.commands);
+    let (with, without) = (with.device.report(), without.device.report());
+    assert!(with.count(DeviceCounter::ShadowReads) > 15, "{with:?}");
+    assert_eq!(
+        (with.count(DeviceCounter::Reads), with.count(DeviceCounter::Writes)),
+        (without.count(DeviceCounter::Reads), without.count(DeviceCounter::Writes))
+    );
+    assert!(
+        with.count(DeviceCounter::Commands) + 15 < without.count(DeviceCounter::Commands),
+        "{} and {}",
+        with.count(DeviceCounter::Commands),
+        without.count(DeviceCounter::Commands)
+    );
 }

@@ -7,6 +7,7 @@ use crate::bus::Width;
 use crate::contract::RegisterError;
 use crate::contract::mock::Call;
 use crate::pci::{Command, PciDevice};
+use crate::transitional::DeviceCounter;
 use crate::transitional::tests::bench::{Bench, Setup, refused};
 
 #[test]
@@ -66,7 +67,7 @@ fn f11_a_stopping_vm_ends_the_wait() {
     });
     assert!(start.elapsed() < Duration::from_secs(5));
     let report = bench.device.report();
-    assert_eq!((report.faulted, report.function_resets), (None, 0));
+    assert_eq!((report.faulted.as_deref(), report.count(DeviceCounter::FunctionResets)), (None, 0));
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn h7_a_reset_that_never_ends_becomes_a_function_level_reset() {
     bench.model.reset_reads.store(u64::MAX, Ordering::SeqCst);
     bench.w8(18, 0);
     let report = bench.device.report();
-    assert_eq!((report.function_resets, report.faulted), (1, None));
+    assert_eq!((report.count(DeviceCounter::FunctionResets), report.faulted), (1, None));
     bench.model.reset_reads.store(0, Ordering::SeqCst);
     bench.start_intx();
     assert!(bench.vf.signal(1), "hidden vectors are enabled again");
@@ -238,7 +239,7 @@ fn h6_a_status_that_comes_back_after_a_reset_is_0_for_the_guest_and_ends_service
         bench.model.status_after_reset.store(0, Ordering::SeqCst);
         bench.start_intx();
         let report = bench.device.report();
-        assert_eq!((report.faulted, report.function_resets), (None, 1));
+        assert_eq!((report.faulted.as_deref(), report.count(DeviceCounter::FunctionResets)), (None, 1));
         assert_eq!(bench.r8(18), 7);
     }
 }

@@ -11,6 +11,7 @@ use crate::admin::faulty::{Fault, Rule};
 use crate::admin::opcode;
 use crate::bus::Width;
 use crate::soft_pf::Quirks;
+use crate::transitional::DeviceCounter;
 use crate::transitional::tests::faulty_stack::{PATIENCE, QUEUE, RING, Setup, Stack};
 
 const DEADLINE: Duration = Duration::from_millis(100);
@@ -225,11 +226,15 @@ impl Case<'_> {
         let report = stack.device.report();
         let in_reset = self.trace[self.at].accesses.iter().any(|access| matches!(access, Write(18, _, 0)));
         match (self.outcome, in_reset) {
-            (Unharmed, _) => assert_eq!((report.faulted, report.function_resets), (None, 0)),
+            (Unharmed, _) => {
+                assert_eq!((report.faulted.as_deref(), report.count(DeviceCounter::FunctionResets)), (None, 0))
+            }
             // One lie is not believed: a status that comes back after a reset.
             (Believed, _) => assert!(report.faulted.is_none_or(|why| why.contains("after a reset that had ended"))),
             (AccessFails, false) => assert_eq!(report.faulted, None),
-            (AccessFails | Faulted(_), true) => assert_eq!((report.faulted, report.function_resets), (None, 1)),
+            (AccessFails | Faulted(_), true) => {
+                assert_eq!((report.faulted.as_deref(), report.count(DeviceCounter::FunctionResets)), (None, 1))
+            }
             (Faulted(why), false) | (PfLost(why), _) => {
                 let reason = report.faulted.expect("out of service");
                 assert!(reason.contains(why), "{reason}");

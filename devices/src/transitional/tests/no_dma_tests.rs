@@ -11,6 +11,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use crate::admin::faulty::{Fault, Rule};
 use crate::bus::Width;
 use crate::soft_pf::Quirks;
+use crate::transitional::DeviceCounter;
 use crate::transitional::tests::faulty_stack::{DATA, PATIENCE, QUEUE, RING, STATUS, Setup, Stack};
 
 const DOORBELL: u64 = 0x3000;
@@ -112,7 +113,7 @@ fn f10_a_reset_by_commands() {
         for _ in 0..ROUNDS {
             nothing_is_written_after(&mut stack, |stack| stack.write(18, Width::B1, 0));
         }
-        assert_eq!(stack.device.report().function_resets, 0);
+        assert_eq!(stack.device.report().count(DeviceCounter::FunctionResets), 0);
     }
 }
 
@@ -128,7 +129,7 @@ fn f10_a_reset_that_the_pf_does_not_answer() {
             stack.pf.clear();
         });
     }
-    assert_eq!(stack.device.report().function_resets, ROUNDS / 4);
+    assert_eq!(stack.device.report().count(DeviceCounter::FunctionResets), ROUNDS / 4);
 }
 
 #[test]

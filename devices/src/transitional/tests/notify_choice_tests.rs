@@ -8,6 +8,7 @@ use crate::contract::NotifyAddress;
 use crate::contract::mock::Call;
 use crate::pci::PciDevice;
 use crate::soft_pf::Quirks;
+use crate::transitional::DeviceCounter;
 use crate::transitional::tests::bench::{Bench, Setup};
 use crate::transitional::tests::faulty_stack::{Setup as StackSetup, Stack};
 
@@ -61,7 +62,11 @@ fn a_kick_whose_store_fails_is_made_by_command() {
     assert_eq!(bench.log(), [BY_MEMBER, BY_COMMAND]);
     let report = bench.device.report();
     assert_eq!(
-        (report.kicks.store, report.kicks.admin, report.errors.get(crate::contract::FailureKind::Function)),
+        (
+            report.count(DeviceCounter::KicksStored),
+            report.count(DeviceCounter::KicksCommanded),
+            report.errors.get(crate::contract::FailureKind::Function)
+        ),
         (0, 1, 1)
     );
     bench.w16(16, 2);
@@ -93,9 +98,13 @@ fn c03_entries_are_validated_one_by_one_and_sectors_move() {
         let mut stack = Stack::new(&StackSetup { quirks, ..StackSetup::default() });
         assert_eq!(stack.device.report().notify, place, "{entries:?}");
         stack.run_intx(4);
-        let kicks = stack.device.report().kicks;
+        let kicks = stack.device.report();
         let expected = if place == "register" { (0, 1) } else { (1, 0) };
-        assert_eq!((kicks.store, kicks.admin), expected, "{entries:?}");
+        assert_eq!(
+            (kicks.count(DeviceCounter::KicksStored), kicks.count(DeviceCounter::KicksCommanded)),
+            expected,
+            "{entries:?}"
+        );
     }
 }
 

@@ -9,6 +9,7 @@ use crate::bus::{Access, Width};
 use crate::contract::NotifyAddress;
 use crate::pci::PciDevice;
 use crate::soft_pf::Quirks;
+use crate::transitional::DeviceCounter;
 use crate::transitional::tests::bench::Setup as BenchSetup;
 use crate::transitional::tests::faulty_stack::{DATA, PATIENCE, RING, Setup, Stack};
 
@@ -40,7 +41,7 @@ fn f13_a_guest_gets_its_disk_back_by_a_reset_wherever_the_doorbells_are_then() {
             assert!(report.notify.starts_with(at_last), "{}", report.notify);
             stack.run_intx(2);
             let report = stack.device.report();
-            assert_eq!((report.faulted, report.function_resets), (None, 1));
+            assert_eq!((report.faulted.as_deref(), report.count(DeviceCounter::FunctionResets)), (None, 1));
         }
     }
 }
@@ -53,15 +54,15 @@ fn h27_a_guest_without_its_pf_is_stuck_and_safe() {
     stack.soft.pf().reset().unwrap();
     assert_eq!(stack.watchdog.tick(), PfHealth::Lost);
     assert!(stack.ports.places().is_empty(), "no kick reaches the VF any more");
-    let dropped = stack.device.report().kicks.dropped;
+    let dropped = stack.device.report().count(DeviceCounter::KicksDropped);
     stack.write(16, Width::B2, 0);
-    assert_eq!(stack.device.report().kicks.dropped, dropped + 1);
+    assert_eq!(stack.device.report().count(DeviceCounter::KicksDropped), dropped + 1);
     assert_eq!((stack.read(18, Width::B1), stack.read(0, Width::B4)), (7, u32::MAX));
     assert_eq!((stack.read(20, Width::B1), stack.read(19, Width::B1)), (0xff, 0));
     stack.watch_until_well();
-    let commands = stack.device.report().accesses.commands;
+    let commands = stack.device.report().count(DeviceCounter::Commands);
     assert_eq!((stack.read(18, Width::B1), stack.read(0, Width::B4)), (7, u32::MAX), "out of service until a reset");
-    assert_eq!(stack.device.report().accesses.commands, commands);
+    assert_eq!(stack.device.report().count(DeviceCounter::Commands), commands);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::bus::Width;
 use crate::pci::PciDevice;
+use crate::transitional::DeviceCounter;
 use crate::transitional::tests::faulty_stack::{PATIENCE, RING, Setup, Stack};
 
 fn stack() -> Stack {
@@ -27,7 +28,7 @@ fn a_legacy_guest_reads_its_disk_with_intx() {
     }
     let report = stack.device.report();
     assert_eq!(report.faulted, None);
-    assert!(report.accesses.commands > 20, "registers went over the PF's admin queue: {report:?}");
+    assert!(report.count(DeviceCounter::Commands) > 20, "registers went over the PF's admin queue: {report:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 use devices::admin::OpcodeStats;
 use devices::contract::FailureKind;
-use devices::transitional::{DeviceReport, KickReport};
+use devices::transitional::{DeviceCounter, DeviceReport};
 
 use vmm::machine::{DeviceSection, PassthroughSection, PfSection};
 use vmm::report::{Boot, Report};
@@ -92,23 +92,22 @@ fn write_pf(out: &mut String, section: &PfSection) -> fmt::Result {
 }
 
 fn write_kicks(out: &mut String, d: &DeviceReport) -> fmt::Result {
-    let k = &d.kicks;
     writeln!(
         out,
         "  kicks              {} by ioeventfd, {} by a store from the exit loop, {} by admin command ({})",
-        by_ioeventfd(k),
-        k.store,
-        k.admin,
+        by_ioeventfd(d),
+        d.count(DeviceCounter::KicksStored),
+        d.count(DeviceCounter::KicksCommanded),
         d.notify
     )?;
     writeln!(
         out,
         "                     {} early ({} starts, early={}), {} replayed, {} dropped",
-        k.early,
-        k.early_starts,
+        d.count(DeviceCounter::KicksEarly),
+        d.count(DeviceCounter::EarlyStarts),
         d.early.name(),
-        k.replayed,
-        k.dropped
+        d.count(DeviceCounter::KicksReplayed),
+        d.count(DeviceCounter::KicksDropped)
     )
 }
 
@@ -123,8 +122,8 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     writeln!(
         out,
         "  register accesses  {} reads and {} writes by the guest, {} admin commands",
-        d.accesses.reads,
-        d.accesses.writes,
+        d.count(DeviceCounter::Reads),
+        d.count(DeviceCounter::Writes),
         section.admin.commands.iter().map(|c| c.count).sum::<u64>()
     )?;
     section.admin.commands.iter().filter(|c| c.count > 0).try_for_each(|c| write_command(out, c))?;
@@ -132,8 +131,8 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     writeln!(
         out,
         "  without the PF     {} ISR reads answered in software, {} other reads from the shadow; admin commands: {} for queue_notify, {} for isr_status",
-        d.accesses.isr_reads,
-        d.accesses.shadow_reads,
+        d.count(DeviceCounter::IsrReads),
+        d.count(DeviceCounter::ShadowReads),
         of("queue_notify"),
         of("isr_status")
     )?;
@@ -141,9 +140,17 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     writeln!(
         out,
         "  interrupts         {:?} at the end; INTx made from MSI-X: {} for queues, {} for configuration, {} spurious",
-        d.interrupts, d.intx.queue, d.intx.config, d.intx.spurious
+        d.interrupts,
+        d.count(DeviceCounter::QueueInterrupts),
+        d.count(DeviceCounter::ConfigInterrupts),
+        d.count(DeviceCounter::SpuriousInterrupts)
     )?;
-    writeln!(out, "  resets             {} by the guest, {} of the function", d.resets, d.function_resets)?;
+    writeln!(
+        out,
+        "  resets             {} by the guest, {} of the function",
+        d.count(DeviceCounter::Resets),
+        d.count(DeviceCounter::FunctionResets)
+    )?;
     // The kinds that are worth a word of their own.
     let told = [FailureKind::Refused, FailureKind::Timeout, FailureKind::Short, FailureKind::Cancelled];
     let [refused, timeouts, short, cancelled] = told.map(|kind| d.errors.get(kind));
@@ -166,8 +173,8 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
 }
 
 /// In the kernel nobody counts.
-fn by_ioeventfd(kicks: &KickReport) -> String {
-    match (kicks.ioeventfd, kicks.ioeventfd_uncounted) {
+fn by_ioeventfd(d: &DeviceReport) -> String {
+    match (d.count(DeviceCounter::KicksByIoeventfd), d.count(DeviceCounter::UncountedIoeventfds)) {
         (0, 1..) => "an uncounted number".to_owned(),
         (counted, 1..) => format!("more than {counted}"),
         (counted, 0) => counted.to_string(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use api::Fault;
 
-use super::super::counters::count;
+use super::super::counters::EngineCounter;
 use super::super::vm::Failure;
 use super::super::{Ended, EventKind};
 use super::Engine;
@@ -27,7 +27,7 @@ impl Engine {
             ExitReason::Reset => (Ended::Reset, EventKind::GuestReset),
             ExitReason::Crashed(report) => {
                 let reason = report.cause.to_string();
-                count(&self.counters.crashes);
+                self.counters.add(EngineCounter::Crashes);
                 if !self.options.ends_with_guest {
                     tracing::error!("the guest crashed\n{report}");
                 }
@@ -38,11 +38,11 @@ impl Engine {
         };
         self.control.events().publish(event);
         if matches!(ended, Ended::Reset) {
-            count(&self.counters.guest_resets);
+            self.counters.add(EngineCounter::GuestResets);
             if !self.options.no_reboot {
                 tracing::info!("the guest resets itself");
                 let Some(delay) = self.pace.reset(Instant::now()) else { return self.restart(&ended.to_string()) };
-                count(&self.counters.delayed_resets);
+                self.counters.add(EngineCounter::DelayedResets);
                 tracing::warn!("the guest does nothing but reset itself: it starts again in {delay:?}");
                 self.control.events().publish(EventKind::ResetDelayed { delay: format!("{delay:?}") });
                 return Ok(());

@@ -12,6 +12,7 @@ use crate::contract::Area;
 use crate::transitional::layout::decode::Direction;
 use crate::transitional::layout::identity::DeviceType;
 use crate::transitional::telemetry::reports::DeviceReport;
+use crate::transitional::telemetry::stats::DeviceCounter;
 
 pub use super::record::Sent;
 
@@ -300,14 +301,16 @@ fn totals(t: u64, report: &DeviceReport) -> Totals {
     Totals {
         t,
         device: report.id.clone(),
-        reads: report.accesses.reads,
-        writes: report.accesses.writes,
-        commands: report.accesses.commands,
-        kicks_ioeventfd: report.kicks.ioeventfd,
-        kicks_store: report.kicks.store,
-        kicks_admin: report.kicks.admin,
-        intx: report.intx.queue + report.intx.config + report.intx.spurious,
-        resets: report.resets,
+        reads: report.count(DeviceCounter::Reads),
+        writes: report.count(DeviceCounter::Writes),
+        commands: report.count(DeviceCounter::Commands),
+        kicks_ioeventfd: report.count(DeviceCounter::KicksByIoeventfd),
+        kicks_store: report.count(DeviceCounter::KicksStored),
+        kicks_admin: report.count(DeviceCounter::KicksCommanded),
+        intx: report.count(DeviceCounter::QueueInterrupts)
+            + report.count(DeviceCounter::ConfigInterrupts)
+            + report.count(DeviceCounter::SpuriousInterrupts),
+        resets: report.count(DeviceCounter::Resets),
     }
 }
 

@@ -7,6 +7,7 @@ use super::names::names;
 use super::*;
 use crate::bus::{Access, Width};
 use crate::pci::PciDevice;
+use crate::transitional::DeviceCounter;
 use crate::transitional::layout::decode::{Direction, Layout};
 use crate::transitional::tests::bench::{Bench, Setup};
 
@@ -162,7 +163,7 @@ fn msix_and_machine_resets_and_totals_are_noted() {
     let records = take_all(&tracer);
     assert!(matches!(records[1].what, What::Reset(ResetKind::Machine)));
     let What::Totals(report) = &records[2].what else { panic!("{records:?}") };
-    assert_eq!((report.accesses.reads, report.id.as_str()), (1, "net0"));
+    assert_eq!((report.count(DeviceCounter::Reads), report.id.as_str()), (1, "net0"));
 }
 
 #[test]

@@ -3,14 +3,19 @@
 //! the test fails if a number in it is not the one counted.
 
 use super::{Guest, firmware, linux};
+use crate::transitional::DeviceCounter;
 
 const DOCUMENT: &str = include_str!("../../../../../docs/traces.md");
 
 /// Commands that `device` needed so far, and reads it answered by itself.
 fn counted(guest: &Guest) -> (u64, u64) {
-    let accesses = guest.device().report().accesses;
-    assert_eq!(accesses.commands, guest.stack.commands(), "what was sent is what the PF answered");
-    (accesses.commands, accesses.shadow_reads)
+    let accesses = guest.device().report();
+    assert_eq!(
+        accesses.count(DeviceCounter::Commands),
+        guest.stack.commands(),
+        "what was sent is what the PF answered"
+    );
+    (accesses.count(DeviceCounter::Commands), accesses.count(DeviceCounter::ShadowReads))
 }
 
 /// A line of the table: guest accesses, commands without and with the shadow, and those of a second

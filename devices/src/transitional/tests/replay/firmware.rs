@@ -3,6 +3,7 @@
 
 use super::{Guest, Irq, linux, replay};
 use crate::bus::Width;
+use crate::transitional::DeviceCounter;
 
 /// A disk: status 3 at once, no driver features ever, geometry and block size by bytes.
 pub(in crate::transitional) const SEABIOS_DISK: &str = "
@@ -68,10 +69,10 @@ fn ipxe_boots_from_the_network_and_polls_the_isr_for_nothing() {
             assert_eq!(guest.stack.commands(), before, "F14: 5000 polls without a command");
             guest.ask_the_network(1, Irq::Poll);
             guest.ask_again(2, Irq::Poll);
-            assert_eq!(guest.device().report().kicks.admin, 0);
+            assert_eq!(guest.device().report().count(DeviceCounter::KicksCommanded), 0);
             guest.run(IPXE_CLOSE);
         }
-        assert_eq!(guest.device().report().kicks.replayed, 2, "each early kick once");
+        assert_eq!(guest.device().report().count(DeviceCounter::KicksReplayed), 2, "each early kick once");
     });
 }
 

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+/// The list in the document is the table. To write it: `HEIRLOOM_UPDATE=1 cargo test -p devices --lib stats`.
+#[test]
+fn the_document_lists_the_counters() {
+    const BEGIN: &str = "<!-- counters: generated from devices/src/transitional/telemetry/stats.rs -->\n";
+    const END: &str = "<!-- end of the counters -->\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operation.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let mut list =
+        String::from("\n| report, `vm.legacy` | `vm.counters` | metric | what |\n| --- | --- | --- | --- |\n");
+    for kind in DeviceCounter::ALL {
+        let group = Group::NAMED.iter().find(|(group, _)| *group == kind.group());
+        let group = group.map_or(String::new(), |(_, name)| format!("{name}."));
+        let metric = kind.metric().map_or(String::new(), |Metric { family, value }| match family.label {
+            Some(label) => format!("`{}`, {label}={value}", family.name),
+            None => format!("`{}`", family.name),
+        });
+        list += &format!("| `{group}{}` | `{}` | {metric} | {} |\n", kind.short_name(), kind.name(), kind.text());
+    }
+    list += "\n";
+    let (head, rest) = page.split_once(BEGIN).unwrap();
+    let (is, tail) = rest.split_once(END).unwrap();
+    if std::env::var_os("HEIRLOOM_UPDATE").is_some() {
+        fs::write(&path, format!("{head}{BEGIN}{list}{END}{tail}")).unwrap();
+    } else {
+        assert_eq!(is, list, "HEIRLOOM_UPDATE=1 cargo test -p devices --lib stats writes it");
+    }
+}
+
+#[test]
+fn reports_have_the_groups_and_each_counter_where_it_belongs() {
+    let counts = DeviceCounter::ALL
+        .iter()
+        .fold(DeviceCounts::default(), |counts, kind| counts.with(*kind, kind.index() as u64 + 100));
+    let mut json = Vec::new();
+    serialize(&counts, &mut serde_json::Serializer::new(&mut json)).unwrap();
+    assert_eq!(
+        String::from_utf8(json).unwrap(),
+        concat!(
+            r#"{"kicks":{"store":100,"ioeventfd":101,"ioeventfd_queues":102,"ioeventfd_uncounted":103,"admin":104,"#,
+            r#""dropped":105,"early":106,"replayed":107,"early_starts":108},"intx":{"queue":109,"config":110,"#,
+            r#""spurious":111},"accesses":{"reads":112,"writes":113,"isr_reads":114,"shadow_reads":115,"#,
+            r#""commands":116},"resets":117,"function_resets":118}"#
+        )
+    );
+    let flat: BTreeSet<_> = DeviceCounter::ALL.iter().map(|kind| kind.name()).collect();
+    assert_eq!(flat.len(), DeviceCounter::COUNT, "no two counters of one name in vm.counters");
+    let samples: BTreeSet<_> = DeviceCounter::ALL
+        .iter()
+        .filter_map(|kind| kind.metric())
+        .collect::<Vec<_>>()
+        .iter()
+        .map(|metric| (metric.family.name, metric.value))
+        .collect();
+    assert_eq!(samples.len(), DeviceCounter::ALL.iter().filter(|kind| kind.metric().is_some()).count());
+    assert!(samples.iter().all(|(name, _)| FAMILIES.iter().any(|family| family.name == *name)));
+}
