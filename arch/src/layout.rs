@@ -123,6 +123,10 @@ pub const PM_TIMER_IO: u16 = 0x608;
 pub const S5_SLEEP_TYPE: u8 = 5;
 /// First serial port, 8 ports.
 pub const COM1_IO: u16 = 0x3f8;
+/// Keyboard controller: data.
+pub const KEYBOARD_DATA_IO: u16 = 0x60;
+/// Keyboard controller: commands and status.
+pub const KEYBOARD_COMMAND_IO: u16 = 0x64;
 /// CMOS/RTC index and data ports.
 pub const RTC_IO: u16 = 0x70;
 /// CMOS index of the century byte.

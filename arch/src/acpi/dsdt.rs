@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! DSDT: PCI root bridge with its windows and interrupt routing, serial port, clock, fixed I/O, power-off.
+//! DSDT: PCI root bridge with its windows and interrupt routing, serial port, keyboard, clock, fixed I/O, power-off.
 
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Name, Package, PackageBuilder, ResourceTemplate, Scope,
@@ -14,12 +14,13 @@ use crate::layout;
 const REVISION: u8 = 1;
 const COM1_IRQ: u8 = 4;
 const RTC_IRQ: u8 = 8;
+const KEYBOARD_IRQ: u8 = 1;
 
 /// The table.
 pub fn build(pci: &[PciInterrupt]) -> Vec<u8> {
-    let (root, serial, clock, board) = (RootBridge(pci), Serial, Clock, Board);
+    let (root, serial, keyboard, clock, board) = (RootBridge(pci), Serial, Keyboard, Clock, Board);
     let mut body = Vec::new();
-    Scope::new("\\_SB_".into(), vec![&root, &serial, &clock, &board]).to_aml_bytes(&mut body);
+    Scope::new("\\_SB_".into(), vec![&root, &serial, &keyboard, &clock, &board]).to_aml_bytes(&mut body);
     let (sleep, zero) = (layout::S5_SLEEP_TYPE, 0u8);
     // SLP_TYP for PM1a and PM1b, then two reserved values.
     let s5 = Package::new(vec![&sleep, &sleep, &zero, &zero]);
@@ -89,6 +90,19 @@ impl Aml for Serial {
         let (io, irq) = (IO::new(layout::COM1_IO, layout::COM1_IO, 1, 8), IsaIrq(COM1_IRQ));
         let crs = Name::new("_CRS".into(), &ResourceTemplate::new(vec![&io, &irq]));
         Device::new("COM1".into(), vec![&hid, &uid, &crs]).to_aml_bytes(sink);
+    }
+}
+
+/// Keyboard controller with a keyboard. SeaBIOS looks for it here, and leaves the ports alone if there is none.
+struct Keyboard;
+
+impl Aml for Keyboard {
+    fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
+        let hid = Name::new("_HID".into(), &EISAName::new("PNP0303"));
+        let port = |address| IO::new(address, address, 1, 1);
+        let (data, command) = (port(layout::KEYBOARD_DATA_IO), port(layout::KEYBOARD_COMMAND_IO));
+        let crs = Name::new("_CRS".into(), &ResourceTemplate::new(vec![&data, &command, &IsaIrq(KEYBOARD_IRQ)]));
+        Device::new("KBD_".into(), vec![&hid, &crs]).to_aml_bytes(sink);
     }
 }
 

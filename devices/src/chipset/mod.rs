@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The few devices of a PC's main board that old guests take for granted and KVM does not have:
-//! serial port, keyboard controller, CMOS and clock, ACPI power management, POST code port.
+//! serial port, keyboard and its controller, CMOS and clock, ACPI power management, POST code port.
 //! They know ports and registers, and nothing of KVM; PIC, PIT, port 0x61 and the edge/level
 //! registers are KVM's own.
 //!
@@ -23,6 +23,7 @@ pub mod debug_port;
 pub mod firmware_log;
 pub mod fw_cfg;
 pub mod i8042;
+pub mod keyboard;
 pub mod lossy_output;
 pub mod serial;
 

@@ -124,7 +124,7 @@ pub fn boots_a_disk_and_is_started_again() -> Result<(), String> {
         "PIIX3/PIIX4 init: elcr=00 0c",
         "Found 2 cpu(s) max supported 2 cpu(s)",
         "table(50434146)=",
-        "ACPI: no PS/2 keyboard present",
+        "PS2 keyboard initialized",
     ] {
         if !finished.stderr.contains(text) {
             return Err(format!("SeaBIOS did not say '{text}'\n{finished}"));

@@ -26,6 +26,8 @@ const KEYBOARD_IRQ: u32 = 1;
 // nothing of each other, so it is made sure of here.
 const _: () = {
     assert!(serial::PORTS.0 == layout::COM1_IO as u64);
+    assert!(i8042::PORTS.0 == layout::KEYBOARD_DATA_IO as u64);
+    assert!(i8042::PORTS.0 + i8042::COMMAND == layout::KEYBOARD_COMMAND_IO as u64);
     assert!(cmos::PORTS.0 == layout::RTC_IO as u64);
     assert!(acpi_pm::PORTS.0 == layout::PM1A_EVENT_IO as u64);
     assert!(CONFIG_PORTS.0 == layout::PCI_CONFIG_IO as u64);
@@ -38,6 +40,7 @@ const _: () = {
 pub(super) struct Chipset {
     pub(super) serial: Arc<SerialPort>,
     pub(super) power: Arc<AcpiPm>,
+    pub(super) keyboard: Arc<I8042>,
 }
 
 impl Chipset {
@@ -50,12 +53,12 @@ impl Chipset {
     ) -> Result<Self, SetupError> {
         let failed = |source| SetupError::System { what: "start the serial port's output", source };
         let serial = Arc::new(SerialPort::new(platform.lines.edge_irq(COM1_IRQ)?, output).map_err(failed)?);
-        let keyboard = platform.lines.edge_irq(KEYBOARD_IRQ)?;
+        let keyboard = Arc::new(I8042::new(platform.lines.share(KEYBOARD_IRQ)?));
         let power = Arc::new(AcpiPm::new(platform.lines.share(irq::SCI.into())?));
         let above_4g = memory.saturating_sub(layout::PCI_MMIO_START);
         let devices: [((u64, u64), Arc<dyn IoDevice>); 6] = [
             (serial::PORTS, serial.clone()),
-            (i8042::PORTS, Arc::new(I8042::new(Some(keyboard)))),
+            (i8042::PORTS, keyboard.clone()),
             (cmos::PORTS, Arc::new(Cmos::new(memory - above_4g, above_4g))),
             (debug_port::PORTS, Arc::new(DebugPort::default())),
             (acpi_pm::PORTS, power.clone()),
@@ -65,7 +68,7 @@ impl Chipset {
             let range = Range::new(base, size).ok_or(SetupError::Internal("a device without ports"))?;
             ports.insert(range, device)?;
         }
-        Ok(Self { serial, power })
+        Ok(Self { serial, power, keyboard })
     }
 
     /// Writes out what the guest has sent, as far as its reader takes it.

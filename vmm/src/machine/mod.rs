@@ -150,6 +150,11 @@ impl Machine {
         Arc::clone(&self.chipset.serial)
     }
 
+    /// The keyboard controller with its keyboard, for whoever types.
+    pub fn keyboard(&self) -> Arc<devices::chipset::I8042> {
+        Arc::clone(&self.chipset.keyboard)
+    }
+
     /// Lets the guest run. What the devices need of the main loop joins it until [`Self::stop`].
     ///
     /// # Errors
