@@ -29,6 +29,9 @@ pub struct VmConfig {
     /// What the machine says of itself.
     #[serde(default, skip_serializing_if = "SmbiosConfig::is_default")]
     pub smbios: SmbiosConfig,
+    /// What the real-time clock shows before a guest sets it.
+    #[serde(default, skip_serializing_if = "RtcBase::is_utc")]
+    pub rtc: RtcBase,
     /// Legacy virtio functions, in slot order.
     #[serde(default)]
     pub legacy_virtio: Vec<LegacyVirtioConfig>,
@@ -71,6 +74,24 @@ pub enum BootProtocol {
     Linux32,
     /// PVH: ELF images with its note.
     Pvh,
+}
+
+/// What the real-time clock shows before a guest sets it.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum RtcBase {
+    /// UTC, as Linux and the BSDs expect.
+    #[default]
+    Utc,
+    /// The host's local time, as DOS and Windows expect. Its distance from UTC is the one at the first boot; what a
+    /// guest does about daylight saving time is the guest's.
+    Localtime,
+}
+
+impl RtcBase {
+    fn is_utc(&self) -> bool {
+        *self == Self::Utc
+    }
 }
 
 /// What processors the guest sees.

@@ -44,7 +44,7 @@ pub mod types;
 
 pub use config::{
     BootProtocol, ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, MAX_MEMORY, MAX_VCPUS, MEMORY_UNIT, MIN_MEMORY,
-    MemoryConfig, NewDevice, PayloadConfig, VmConfig, check_memory_size,
+    MemoryConfig, NewDevice, PayloadConfig, RtcBase, VmConfig, check_memory_size,
 };
 pub use fault::{Code, Fault};
 pub use hardware::{AdminMode, DeviceConfig, FunctionOrigin, VfConfig, VfioConfig, VfioMode, VfioUserVfConfig};

@@ -254,6 +254,15 @@ fn reboot() -> Result<(), String> {
     if count == 2 { Ok(()) } else { Err(format!("{count} boots instead of 2")) }
 }
 
+/// Clock and keyboard interrupt, and the clock keeps what it was told; by both kinds of interrupt controller.
+fn chips(irq: &str) -> Result<(), String> {
+    let bench = Bench::new(&format!("test=chips irq={irq}"))?;
+    let finished = bench.run()?.0.expect_output("GUEST has a keyboard")?;
+    finished.expect_output("GUEST has a clock that interrupts")?;
+    let count = tests::report::boot_count(&bench.report_path())?;
+    if count == 2 { Ok(()) } else { Err(format!("{count} boots instead of 2")) }
+}
+
 fn scenario(cmdline: &str, output: &str) -> Result<(), String> {
     Bench::new(cmdline)?.run()?.0.expect_output(output)?;
     Ok(())
@@ -515,6 +524,8 @@ const TESTS: &[(&str, Test)] = &[
     ("net_msix", || net("msix", "")),
     ("net_tap", net_tap),
     ("reboot", reboot),
+    ("e15_p7_chips_through_the_pics", || chips("pic")),
+    ("e15_p7_chips_through_the_ioapic", || chips("ioapic")),
     ("bar_moves", || scenario("test=bars", "survives a BAR on top of it")),
     ("bar_moves_intx", || scenario("test=bars irq=pic", "GUEST-OK bars")),
     ("every_offset_and_width", sweep),

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub enum Typed {
     /// For the guest.
     Byte(u8),
+    /// Ctrl-A B: a break, which Linux takes for the SysRq key.
+    Break,
     /// Ctrl-A X: the end.
     Leave,
     /// Part of an escape sequence.
@@ -38,6 +40,7 @@ impl EscapeFilter {
     pub fn take(&mut self, byte: u8) -> Typed {
         match (std::mem::take(&mut self.escaped), byte) {
             (true, b'x' | b'X') => Typed::Leave,
+            (true, b'b' | b'B') => Typed::Break,
             // As in screen: Ctrl-A A, or Ctrl-A twice, sends one.
             (true, b'a' | b'A' | ESCAPE) => Typed::Byte(ESCAPE),
             (true, _) => Typed::Nothing,
@@ -98,7 +101,8 @@ impl Input {
 
     fn take(&mut self, byte: u8, on_leave: &impl Fn()) {
         match if self.is_terminal { self.filter.take(byte) } else { Typed::Byte(byte) } {
-            Typed::Byte(byte) => self.send(byte),
+            Typed::Byte(byte) => self.send(|serial| serial.enqueue(&[byte]) == 1),
+            Typed::Break => self.send(SerialPort::send_break),
             Typed::Leave => on_leave(),
             Typed::Nothing => {}
         }
@@ -107,10 +111,10 @@ impl Input {
     /// Waits until the guest has room, so that nothing that is piped in gets lost. At a terminal the
     /// byte is dropped instead after a while, and so is what follows until the guest takes one again:
     /// Ctrl-A X must get through to a guest that is stuck, whatever was typed before.
-    fn send(&mut self, byte: u8) {
+    fn send(&mut self, offer: impl Fn(&SerialPort) -> bool) {
         loop {
             let serial = self.serial.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if serial.is_some_and(|serial| serial.enqueue(&[byte]) == 1) {
+            if serial.is_some_and(|serial| offer(&serial)) {
                 self.waited = Duration::ZERO;
                 return;
             }
@@ -152,6 +156,7 @@ mod tests {
         assert_eq!(typed(b"ab"), [Typed::Byte(b'a'), Typed::Byte(b'b')]);
         assert_eq!(typed(b"\x01x"), [Typed::Leave]);
         assert_eq!(typed(b"\x01X"), [Typed::Leave]);
+        assert_eq!(typed(b"\x01b\x01B"), [Typed::Break, Typed::Break]);
         assert_eq!(typed(b"\x01a\x01\x01"), [Typed::Byte(1), Typed::Byte(1)]);
         assert_eq!(typed(b"\x01qx"), [Typed::Byte(b'x')], "an unknown sequence is swallowed whole");
     }

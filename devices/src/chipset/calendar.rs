@@ -2,6 +2,8 @@
 //! Seconds since 1970 to a date of the proleptic Gregorian calendar and back, UTC without leap
 //! seconds, for years 0 to 9999. Pure.
 
+use serde::{Deserialize, Serialize};
+
 /// Seconds of a day.
 const DAY: i64 = 86_400;
 /// Days of 400 years: the calendar repeats after that.
@@ -10,7 +12,7 @@ const DAYS_400: i64 = 146_097;
 const EPOCH: i64 = 719_468;
 
 /// A moment, as calendars and wall clocks show it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DateTime {
     /// 0..=9999
     pub year: u16,

@@ -185,7 +185,7 @@ fn machine_reset_leaves_the_port_as_it_was_found() {
     }
     rig.port.reset();
     assert_eq!(rig.port.enqueue(b"a"), 1, "loopback is over");
-    assert_eq!([1, 2, 3, 4, 5].map(|register| rig.read(register)), [0x00, 0xc1, 0x03, 0x08, 0x61]);
+    assert_eq!([1, 2, 3, 4, 5].map(|register| rig.read(register)), [0x00, 0x01, 0x03, 0x08, 0x61]);
 }
 
 #[test]
@@ -219,4 +219,95 @@ proptest! {
         }
         prop_assert_eq!(got, b"in order");
     }
+}
+
+/// Linux's `autoconfig`: IIR's upper bits follow FCR, so that it finds a 16550A; and a 16450 where the FIFOs are off.
+#[test]
+fn e16_iir_shows_whether_the_fifos_are_on() {
+    let rig = Rig::new();
+    assert_eq!(rig.read(2), 0x01, "after power-on");
+    rig.write(2, 0x01);
+    assert_eq!(rig.read(2), 0xc1);
+    rig.write(2, 0x21);
+    assert_eq!(rig.read(2), 0xc1, "no 64-byte FIFO of a 16750");
+    rig.write(3, 0xbf);
+    assert_ne!(rig.read(2), 0, "no EFR of a 16650");
+    rig.write(3, 0x03);
+    rig.write(2, 0xc6);
+    assert_eq!(rig.read(2), 0x01, "without the enable bit the others say nothing");
+}
+
+#[test]
+fn e16_clearing_the_fifo_drops_what_was_received() {
+    let rig = Rig::new();
+    rig.write(2, 0x01);
+    assert_eq!(rig.port.enqueue(&[b'a'; 70]), 64);
+    rig.write(2, 0x05);
+    assert_eq!(rig.read(5) & 1, 1, "the other direction");
+    rig.write(3, 0x83);
+    rig.write(0, 0x55);
+    rig.write(2, 0x03);
+    assert_eq!((rig.read(5) & 1, rig.read(0)), (0, 0x55), "also while the divisor is shown, which stays");
+    rig.write(3, 0x03);
+    assert_eq!(rig.read(0), 0);
+    assert!(rig.has_room_event(), "the rest can come");
+    assert_eq!(rig.port.enqueue(b"b"), 1);
+    rig.write(2, 0x00);
+    assert_eq!(rig.read(5) & 1, 0, "switching them off or on empties them");
+}
+
+/// Linux's console: line status goes first; LSR tells the break once; the byte 0 behind it ends it.
+#[test]
+fn e18_a_break_is_told_in_its_place() {
+    let rig = Rig::new();
+    rig.write(2, 0x01);
+    rig.write(1, 0x05);
+    assert_eq!(rig.port.enqueue(b"a"), 1);
+    assert!(rig.port.send_break());
+    assert!(!rig.port.send_break());
+    assert_eq!((rig.port.room(), rig.port.enqueue(b"h")), (0, 0), "what follows waits");
+    assert_eq!((rig.read(5) & 0x11, rig.read(2) & 0x0f), (0x01, 0x04), "the byte before it");
+    assert_eq!(rig.read(0), b'a');
+    assert_eq!(rig.read(2) & 0x0f, 0x06);
+    assert_eq!(rig.read(5) & 0x11, 0x11);
+    assert_eq!((rig.read(5) & 0x11, rig.read(2) & 0x0f), (0x01, 0x04), "told");
+    assert!(!rig.has_room_event());
+    assert_eq!(rig.read(0), 0);
+    assert!(rig.has_room_event());
+    assert_eq!(rig.read(5) & 0x11, 0);
+    assert_eq!(rig.port.enqueue(b"h"), 1);
+    assert_eq!(rig.read(0), b'h');
+    rig.write(4, 0x10);
+    assert!(!rig.port.send_break(), "loopback: nothing comes in");
+}
+
+#[test]
+fn e18_a_break_interrupts() {
+    let rig = Rig::new();
+    assert!(rig.port.send_break());
+    assert!(!rig.has_interrupt(), "not enabled");
+    rig.write(1, 0x04);
+    assert!(rig.has_interrupt());
+    let _ = (rig.read(5), rig.read(0));
+    assert!(rig.port.send_break());
+    assert!(rig.has_interrupt());
+}
+
+#[test]
+fn e16_state_is_one_plain_value() {
+    let rig = Rig::new();
+    for (register, value) in [(3, 0x83), (0, 0x01), (1, 0x00), (3, 0x03), (2, 0x01), (7, 0x5a), (1, 0x05)] {
+        rig.write(register, value);
+    }
+    rig.port.enqueue(b"input");
+    assert!(rig.port.send_break());
+    let saved = serde_json::to_string(&rig.port.state()).unwrap();
+    let other = Rig::new();
+    other.port.enqueue(b"dropped");
+    other.port.set_state(&serde_json::from_str(&saved).unwrap());
+    assert_eq!(other.port.state(), rig.port.state());
+    assert!(other.has_interrupt(), "input waits");
+    assert_eq!((other.read(2), other.read(7)), (0xc4, 0x5a));
+    assert_eq!([0; 5].map(|_| other.read(0)), *b"input");
+    assert_eq!(other.read(5) & 0x11, 0x11);
 }

@@ -195,6 +195,12 @@ pub fn unmask_ioapic(pin: u8) {
     ioapic_write(0x10 + u32::from(pin) * 2, u32::from(APIC_BASE + 15) | 1 << 13 | 1 << 15);
 }
 
+/// Opens one pin of the I/O APIC for an ISA device: edge, active high, as `APIC_BASE + pin` to the boot processor.
+pub fn unmask_ioapic_isa(pin: u8) {
+    ioapic_write(0x10 + u32::from(pin) * 2 + 1, 0);
+    ioapic_write(0x10 + u32::from(pin) * 2, u32::from(APIC_BASE + pin));
+}
+
 /// Interrupts taken at `vector`.
 pub fn count(vector: u8) -> u32 {
     COUNTS[usize::from(vector)].load(Ordering::Relaxed)

@@ -21,6 +21,7 @@ const TESTS: &[(&str, Test)] = &[
 const SEABIOS: &[(&str, Test)] = &[
     ("seabios_boots_a_disk_and_is_started_again", seabios::boots_a_disk_and_is_started_again),
     ("seabios_takes_the_modern_interface_where_it_sees_it", seabios::takes_the_modern_interface_where_it_sees_it),
+    ("e15_p7_seabios_waits_by_the_clock_and_takes_keys", seabios::waits_by_the_clock_and_takes_keys),
     ("a_disk_without_boot_sector", seabios::a_disk_without_boot_sector),
 ];
 

@@ -159,6 +159,26 @@ pub fn takes_the_modern_interface_where_it_sees_it() -> Result<(), String> {
     Ok(())
 }
 
+/// INT 15h/86h halts until the periodic interrupt has come often enough, 50 ms here; INT 16h has the key whose code the
+/// keyboard controller is told to give out, by IRQ 1.
+pub fn waits_by_the_clock_and_takes_keys() -> Result<(), String> {
+    let sector = BootSector::new()
+        .code(&[0xb4, 0x86, 0x31, 0xc9, 0xba, 0x50, 0xc3, 0xcd, 0x15]) // mov ah,86h; xor cx,cx; mov dx,50000; int 15h
+        .jump(&[0x0f, 0x82], "failed")
+        .print("waited")
+        .code(&[0xb0, 0xd2, 0xe6, 0x64, 0xb0, 0x1e, 0xe6, 0x60]) // write keyboard output buffer: 1eh, 'a'
+        .code(&[0x30, 0xe4, 0xcd, 0x16, 0x3d, 0x61, 0x1e]) // xor ah,ah; int 16h; cmp ax,1e61h
+        .jump(&[0x0f, 0x85], "failed")
+        .print("typed")
+        .end()
+        .text("waited", "WAITED\r\n")
+        .text("typed", "KEY IS a\r\n")
+        .sector()?;
+    let bench = Bench::new(&sector, "")?;
+    let finished = bench.run("", &["-vv"]).finish()?.expect_code(0)?;
+    finished.expect_output("WAITED")?.expect_output("KEY IS a").map(drop)
+}
+
 /// A disk that is none for a BIOS; the message stays, and the machine can be ended.
 pub fn a_disk_without_boot_sector() -> Result<(), String> {
     let bench = Bench::new(&[0; SECTOR], "")?;

@@ -32,6 +32,7 @@ impl Files {
             legacy_virtio: devices,
             devices: Vec::new(),
             smbios: SmbiosConfig::default(),
+            rtc: Default::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! nothing has been created or changed yet.
 #![forbid(unsafe_code)]
 
+mod clock;
 mod disk;
 mod file;
 mod hardware;
@@ -120,6 +121,8 @@ pub struct Plan {
     pub memory: u64,
     /// How it is to be had.
     pub memory_options: MemoryPlan,
+    /// Seconds that the real-time clock is ahead of UTC before a guest sets it.
+    pub rtc_offset: i64,
     /// Serial port.
     pub serial: ConsoleConfig,
     /// Legacy virtio functions, in slot order.
@@ -231,6 +234,7 @@ impl Plan {
             cpu_profile: config.cpus.profile,
             memory: config.memory.size,
             memory_options,
+            rtc_offset: clock::offset(config.rtc)?,
             serial: config.serial.clone(),
             devices,
             passthrough,

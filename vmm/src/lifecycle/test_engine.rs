@@ -67,6 +67,7 @@ impl TestEngine {
             serial: ConsoleConfig { mode: ConsoleMode::Off, file: None },
             devices: Vec::new(),
             smbios: SmbiosConfig::default(),
+            rtc: Default::default(),
             legacy_virtio: vec![net("")],
         }
     }

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use api::{Code, Fault, LegacyVirtioConfig, NetBackend, NewDevice, SoftDevice, VfOrigin, VmConfig};
+use devices::chipset::Cmos;
 
 use super::error::no_device;
 use super::operator::SerialFile;
 use crate::config::{self, ConfigError, Descriptors, Plan, check_outputs};
-use crate::machine::{Machine, Observer, SetupError};
+use crate::machine::{Kept, Machine, Observer, SetupError};
 
 /// Files that are written, with the options that name them.
 type Outputs<'a> = &'a [(&'static str, PathBuf)];
@@ -25,6 +26,8 @@ pub(super) struct VirtualMachine {
     /// Its open files. A machine that was shut down has none: nothing of the host is held for it.
     plan: Option<Plan>,
     pub(super) machine: Option<Machine>,
+    /// Its battery-backed clock, from the first machine on.
+    clock: Option<Arc<Cmos>>,
     serial_file: SerialFile,
     /// Why the guest stopped last.
     pub(super) ended_by: Option<String>,
@@ -86,6 +89,7 @@ impl VirtualMachine {
             descriptors,
             plan: Some(plan),
             machine: None,
+            clock: None,
             serial_file: SerialFile::new(output_limit),
             ended_by: None,
         })
@@ -98,7 +102,16 @@ impl VirtualMachine {
             None => checked(&self.config, &self.descriptors, outputs)?,
         };
         let plan = self.plan.insert(plan);
-        let machine = Machine::build(plan, self.serial_file.output(&plan.serial), observer)?;
+        let clock = match self.clock.take() {
+            Some(clock) => clock,
+            None => {
+                let failed = |source| SetupError::System { what: "start the real-time clock", source };
+                Arc::new(Cmos::new(plan.rtc_offset).map_err(failed)?)
+            }
+        };
+        let output = self.serial_file.output(&plan.serial);
+        let clock = self.clock.insert(clock);
+        let machine = Machine::build(plan, Kept { output, clock: Arc::clone(clock) }, observer)?;
         self.serial_file.create(&plan.serial)?;
         self.machine = Some(machine);
         Ok(())

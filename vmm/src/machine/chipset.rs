@@ -15,12 +15,22 @@ use super::{Platform, SetupError};
 /// Where the serial port's output goes.
 pub type SerialOutput = Box<dyn Write + Send>;
 
+/// What outlives a machine: the next one gets it again.
+pub struct Kept {
+    /// Where the serial port's output goes.
+    pub output: SerialOutput,
+    /// The real-time clock with its battery-backed memory.
+    pub clock: Arc<Cmos>,
+}
+
 /// How long the reader of the serial output may take for the rest at the end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// IRQ of the first serial port.
 const COM1_IRQ: u32 = 4;
 /// IRQ of the keyboard.
 const KEYBOARD_IRQ: u32 = 1;
+/// IRQ of the real-time clock.
+const RTC_IRQ: u32 = 8;
 
 // The tables that the guest reads name the ports and lines that devices decode and drive. `arch` and `devices` know
 // nothing of each other, so it is made sure of here.
@@ -41,6 +51,7 @@ pub(super) struct Chipset {
     pub(super) serial: Arc<SerialPort>,
     pub(super) power: Arc<AcpiPm>,
     pub(super) keyboard: Arc<I8042>,
+    clock: Arc<Cmos>,
 }
 
 impl Chipset {
@@ -49,7 +60,7 @@ impl Chipset {
         ports: &Bus,
         root: &Arc<PciRoot>,
         memory: u64,
-        output: SerialOutput,
+        Kept { output, clock }: Kept,
     ) -> Result<Self, SetupError> {
         let failed = |source| SetupError::System { what: "start the serial port's output", source };
         let serial = Arc::new(SerialPort::new(platform.lines.edge_irq(COM1_IRQ)?, output).map_err(failed)?);
@@ -59,7 +70,7 @@ impl Chipset {
         let devices: [((u64, u64), Arc<dyn IoDevice>); 6] = [
             (serial::PORTS, serial.clone()),
             (i8042::PORTS, keyboard.clone()),
-            (cmos::PORTS, Arc::new(Cmos::new(memory - above_4g, above_4g))),
+            (cmos::PORTS, clock.clone()),
             (debug_port::PORTS, Arc::new(DebugPort::default())),
             (acpi_pm::PORTS, power.clone()),
             (CONFIG_PORTS, root.clone()),
@@ -68,7 +79,8 @@ impl Chipset {
             let range = Range::new(base, size).ok_or(SetupError::Internal("a device without ports"))?;
             ports.insert(range, device)?;
         }
-        Ok(Self { serial, power, keyboard })
+        clock.power_on(platform.lines.share(RTC_IRQ)?, memory - above_4g, above_4g);
+        Ok(Self { serial, power, keyboard, clock })
     }
 
     /// Writes out what the guest has sent, as far as its reader takes it.
@@ -76,5 +88,11 @@ impl Chipset {
         if !self.serial.drain(DRAIN_LIMIT) || self.serial.lost() > 0 {
             tracing::warn!("some of the guest's serial output is lost: nobody took it in time");
         }
+    }
+}
+
+impl Drop for Chipset {
+    fn drop(&mut self) {
+        self.clock.power_off();
     }
 }

@@ -27,7 +27,7 @@ use devices::bus::{Bus, Range};
 use devices::pci::PciRoot;
 use event_manager::{EventManager, MutEventSubscriber, SubscriberId, SubscriberOps};
 
-pub use chipset::SerialOutput;
+pub use chipset::{Kept, SerialOutput};
 pub use error::SetupError;
 pub use hardware::HardwareError;
 pub use legacy_virtio::{DeviceSection, LegacySection};
@@ -80,7 +80,7 @@ impl Machine {
     ///
     /// # Errors
     /// Whatever part cannot be had; all others are released again.
-    pub fn build(plan: &Plan, serial: SerialOutput, observer: Arc<dyn Observer>) -> Result<Self, SetupError> {
+    pub fn build(plan: &Plan, kept: Kept, observer: Arc<dyn Observer>) -> Result<Self, SetupError> {
         let vm = Vm::new()?;
         let ram = memory(&vm, plan)?;
         vm.map_ram(&ram)?;
@@ -95,7 +95,7 @@ impl Machine {
         if plan.payload.is_firmware() {
             firmware::add_devices(&ports, &root)?;
         }
-        let chipset = Chipset::new(&platform, &ports, &root, plan.memory, serial)?;
+        let chipset = Chipset::new(&platform, &ports, &root, plan.memory, kept)?;
         let cancelled = Arc::new(AtomicBool::new(false));
         let hardware = Hardware::new(&vm, &ram);
         let legacy = LegacyVirtio::new(plan, &platform, &hardware, &root, &cancelled)?;

@@ -105,7 +105,7 @@ proptest! {
     #[test]
     fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         let mut keys = TerminalKeys::default();
-        bytes.iter().for_each(|byte| drop(keys.take(*byte)));
+        bytes.iter().for_each(|byte| _ = keys.take(*byte));
         keys.flush();
         prop_assert_eq!(keys.take(b'x'), Stroke::of_character(b'x'));
         prop_assert_eq!(keys.flush(), None);

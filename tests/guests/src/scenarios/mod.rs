@@ -16,6 +16,7 @@
 //! | `reload` | the driver comes and goes many times |
 //! | `bench` | reads of a register and notifications, timed: load for `scripts/bench` |
 //! | `button` | sleeps until the power button is pressed |
+//! | `chips` | the clock's three interrupts, a keyboard that answers by IRQ 1, CMOS memory and time over a reboot |
 //! | `crash` | executes an instruction stream that KVM cannot run |
 //! | `spin`, `halt` | never ends, with interrupts closed: running, or halted |
 //! | `reset` | resets the machine through the keyboard controller |
@@ -28,6 +29,7 @@ mod bars;
 mod bench;
 mod beyond;
 mod button;
+mod chips;
 mod disk;
 mod network;
 mod quarrel;
@@ -94,6 +96,7 @@ pub fn run(name: &str, cmdline: &Cmdline) -> Result<(), Reason> {
         "smp" => smp::run(cmdline.number("cpus", 1), cmdline.number("count", 200)),
         "reload" => disk::reload(irq, cmdline.number("count", 100)),
         "button" => button::run(irq),
+        "chips" => chips::run(irq),
         "bench" => bench::run(cmdline),
         "crash" => crash(),
         "spin" => loop {

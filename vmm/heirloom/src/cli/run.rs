@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use api::options::{DEVICE, LEGACY_VIRTIO, MEMORY, SMBIOS};
 use api::{
     BootProtocol, ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, DeviceConfig, LegacyVirtioConfig, MAX_VCPUS,
-    MemoryConfig, PayloadConfig, SmbiosConfig, VmConfig, format_size,
+    MemoryConfig, PayloadConfig, RtcBase, SmbiosConfig, VmConfig, format_size,
 };
 use clap::{Args, ValueEnum};
 use vmm::config::{self, ConfigError};
@@ -51,6 +51,9 @@ pub struct RunArgs {
     /// What the machine says of itself in its SMBIOS tables. See --help for its keys
     #[arg(long, conflicts_with = "config", value_name = "KEY=VALUE,...", help_heading = "Guest", value_parser = key_value::smbios)]
     smbios: Option<SmbiosConfig>,
+    /// What the real-time clock shows before a guest sets it
+    #[arg(long, conflicts_with = "config", value_enum, value_name = "BASE", help_heading = "Guest", default_value_t = Rtc::Utc)]
+    rtc: Rtc,
     #[arg(long, help = format!("Number of processors (1-{MAX_VCPUS})"), conflicts_with = "config", value_name = "N", help_heading = "Guest", default_value_t = CpusConfig::default().boot_vcpus, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_VCPUS)))]
     cpus: u8,
     /// What processors the guest sees
@@ -115,7 +118,7 @@ fn default_memory() -> &'static str {
 }
 
 const LONG_HELP: &str = "\
-Console: Ctrl-A X ends the virtual machine, Ctrl-A A sends a Ctrl-A.
+Console: Ctrl-A X ends the virtual machine, Ctrl-A A sends a Ctrl-A, Ctrl-A B a break (SysRq).
 
 Example:
   heirloom run --kernel vmlinuz --initrd initrd.img --memory 256M \\
@@ -145,6 +148,24 @@ impl From<Boot> for BootProtocol {
             Boot::Linux64 => Self::Linux64,
             Boot::Linux32 => Self::Linux32,
             Boot::Pvh => Self::Pvh,
+        }
+    }
+}
+
+/// Value of `--rtc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Rtc {
+    /// UTC, as Linux and the BSDs expect
+    Utc,
+    /// The host's local time, as DOS and Windows expect
+    Localtime,
+}
+
+impl From<Rtc> for RtcBase {
+    fn from(rtc: Rtc) -> Self {
+        match rtc {
+            Rtc::Utc => Self::Utc,
+            Rtc::Localtime => Self::Localtime,
         }
     }
 }
@@ -196,6 +217,7 @@ impl RunArgs {
                 _ => ConsoleConfig { mode: ConsoleMode::File, file: Some(self.serial.clone()) },
             },
             smbios: self.smbios.clone().unwrap_or_default(),
+            rtc: self.rtc.into(),
             legacy_virtio: self.legacy_virtio.clone(),
             devices: self.device.clone(),
         }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::bus::Width;
+use crate::chipset::calendar::DateTime;
+use crate::contract::mock::MockLine;
 
 /// Sunday 2026-11-22 13:07:23 UTC.
 const NOW: u64 = 1_795_352_843;
@@ -14,6 +16,7 @@ struct Rig {
     cmos: Cmos,
     /// Nanoseconds since 1970.
     time: Arc<AtomicU64>,
+    line: Arc<MockLine>,
 }
 
 impl Rig {
@@ -24,7 +27,15 @@ impl Rig {
         let time = Arc::new(AtomicU64::new(NOW * 1_000_000_000));
         let clock = time.clone();
         let clock: Clock = Box::new(move || Duration::from_nanos(clock.load(Ordering::Relaxed)));
-        Self { cmos: Cmos::with_clock(below, above, clock), time }
+        let (cmos, line) = (Cmos::with_clock(0, clock).unwrap(), Arc::new(MockLine::default()));
+        cmos.power_on(line.clone(), below, above);
+        Self { cmos, time, line }
+    }
+    /// A reboot: another machine with the same chip.
+    fn reboot(&mut self) {
+        self.cmos.power_off();
+        self.line = Arc::default();
+        self.cmos.power_on(self.line.clone(), 128 << 20, 0);
     }
     fn pass(&self, time: Duration) {
         self.time.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
@@ -67,7 +78,7 @@ fn shows_the_time_in_all_four_formats() {
 
 #[test]
 fn time_set_as_linux_does_it_goes_on_from_there() {
-    let rig = Rig::new();
+    let mut rig = Rig::new();
     rig.set(0x0b, 0x82);
     rig.pass(Duration::from_secs(5));
     assert_eq!(rig.get(0), 0x23, "stands still");
@@ -79,7 +90,7 @@ fn time_set_as_linux_does_it_goes_on_from_there() {
     assert_eq!(rig.all(CLOCK), [0x20, 0x00, 0x02, 0x28, 0x23, 0x59, 0x59, 2]);
     rig.pass(Duration::from_secs(2));
     assert_eq!(rig.all(CLOCK), [0x20, 0x00, 0x02, 0x29, 0x00, 0x00, 0x01, 3]);
-    rig.cmos.reset();
+    rig.reboot();
     assert_eq!(rig.get(7), 0x29, "battery-backed");
 }
 
@@ -141,7 +152,7 @@ fn status_c_and_d() {
     let rig = Rig::new();
     assert_eq!(rig.get(0x0c), 0);
     rig.pass(Duration::from_secs(1));
-    assert_eq!(rig.get(0x0c), 0x10);
+    assert_eq!(rig.get(0x0c), 0x50, "a second, and a period of the default rate");
     assert_eq!(rig.get(0x0c), 0, "reading clears it");
     rig.set(0x0d, 0);
     assert_eq!(rig.get(0x0d), 0x80);
@@ -166,14 +177,54 @@ fn memory_sizes() {
 }
 
 #[test]
-fn shutdown_status_and_free_memory_are_kept() {
-    let rig = Rig::new();
+fn e15_what_a_guest_left_is_there_after_a_reboot() {
+    let mut rig = Rig::new();
     rig.set(0x8f, 0x0a);
     assert_eq!(rig.get(0x0f), 0x0a, "bit 7 of the index is the NMI mask");
     rig.set(0x7f, 0x5a);
-    rig.set(0x0b, 0xfa);
-    rig.cmos.reset();
-    assert_eq!(rig.all([0x0f, 0x7f, 0x0b]), [0x0a, 0x5a, 0x02]);
+    rig.set(0x05, 0x07);
+    rig.set(0x5f, 9);
+    rig.set(0x15, 1);
+    rig.set(0x0b, 0xfe);
+    rig.set(4, 9);
+    rig.reboot();
+    assert_eq!(rig.all([0x7f, 0x05]), [0x5a, 0x07], "memory and alarm");
+    assert_eq!(rig.get(4), 0x09, "the time that was being set");
+    assert_eq!(rig.all([0x0f, 0x5f, 0x15, 0x0b]), [0, 0, 0x80, 0x02], "firmware's own");
+    let sum: u16 = (0x10..0x2e).map(|at| u16::from(rig.get(at))).sum();
+    assert_eq!([rig.get(0x2e), rig.get(0x2f)], sum.to_be_bytes());
+}
+
+/// The line goes with its machine: nothing of the old one is held or driven.
+#[test]
+fn e15_a_machine_that_is_off_has_no_line() {
+    let rig = Rig::new();
+    let line = Arc::downgrade(&rig.line);
+    let Rig { cmos, line: strong, .. } = rig;
+    cmos.power_off();
+    drop(strong);
+    assert!(line.upgrade().is_none());
+}
+
+/// The interrupts by the host's own clock, through the thread: each edge after the one before was acknowledged.
+#[test]
+fn e15_the_thread_raises_irq_8() {
+    let (cmos, line) = (Cmos::new(0).unwrap(), Arc::new(MockLine::default()));
+    cmos.power_on(line.clone(), 64 << 20, 0);
+    let out = |port, value: u64| _ = cmos.write(Access { offset: port, width: Width::B1, vcpu: 0 }, value);
+    out(0, 0x0b);
+    out(1, 0x42);
+    out(0, 0x0c);
+    for edge in 1..=20 {
+        while !line.is_high() {
+            std::thread::yield_now();
+        }
+        assert_eq!(line.rises(), edge);
+        let flags = cmos.read(Access { offset: 1, width: Width::B1, vcpu: 0 });
+        assert_eq!(flags & 0xc0, 0xc0);
+    }
+    cmos.power_off();
+    assert!(Arc::strong_count(&line) == 1, "let go of");
 }
 
 #[test]
