@@ -249,7 +249,7 @@ impl I8042State {
             return;
         }
         while let Some(byte) = self.keyboard.send() {
-            if let Some(byte) = self.from_keyboard(byte) {
+            if let Some(byte) = self.seen_of(byte) {
                 self.output = Some((byte, Source::Keyboard));
                 return;
             }
@@ -257,7 +257,7 @@ impl I8042State {
     }
 
     /// What the guest sees of a byte that the keyboard sent.
-    fn from_keyboard(&mut self, byte: u8) -> Option<u8> {
+    fn seen_of(&mut self, byte: u8) -> Option<u8> {
         if self.memory[0] & control::TRANSLATE == 0 {
             return Some(byte);
         }
