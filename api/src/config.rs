@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a virtual machine is made of.
 
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -59,6 +60,10 @@ pub struct PayloadConfig {
     /// How to enter the kernel.
     #[serde(default)]
     pub boot: BootProtocol,
+    /// Seconds, 1 to 255, for which the firmware waits for Escape, which calls its menu of boot devices. Without it the
+    /// firmware does not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_menu: Option<NonZeroU8>,
 }
 
 /// How to enter a kernel.

@@ -105,5 +105,9 @@ function_config! {
             /// The socket of a function that another process serves.
             vfio_user, option "vfio-user=PATH": Served(PathBuf),
         }
+        /// Place in the firmware's boot order, the lowest first; no two functions have the same. Functions without one
+        /// come behind those that have one, in the order of their slots.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub bootindex: Option<u8>,
     }
 }

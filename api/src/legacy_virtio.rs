@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use crate::hardware::{VfConfig, VfioUserVfConfig};
 use crate::id::device_id;
 use crate::mac::MacAddress;
+use crate::option_rom::OptionRomConfig;
 use crate::origin::function_config;
 
 /// Deadline of a register access where none is given, in milliseconds.
@@ -106,6 +107,15 @@ function_config! {
         #[serde(default, deserialize_with = "deadline_ms", skip_serializing_if = "Option::is_none")]
         #[schemars(range(min = 1, max = MAX_DEADLINE_MS), extend("default" = DEFAULT_DEADLINE_MS))]
         pub deadline_ms: Option<u32>,
+        /// Expansion ROM, which the firmware executes: a file, `none`, or `auto`, which is iPXE's for a network card
+        /// where firmware starts the machine and it is installed.
+        #[serde(default)]
+        #[schemars(extend("x-option" = "=FILE"))]
+        pub rom: OptionRomConfig,
+        /// Place in the firmware's boot order, the lowest first; no two functions have the same. Functions without one
+        /// come behind those that have one, in the order of their slots.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub bootindex: Option<u8>,
         /// Answer guest reads of registers without an admin command where the answer is known. Off it asks the PF each
         /// time: for tests, and to look for a fault.
         #[serde(default = "on")]

@@ -29,6 +29,7 @@ mod lines;
 mod mac;
 pub mod openapi;
 pub mod operations;
+mod option_rom;
 pub mod options;
 mod origin;
 mod probe;
@@ -55,6 +56,7 @@ pub use legacy_virtio::{
 };
 pub use mac::{MacAddress, MacError};
 pub use operations::{Operation, Serve};
+pub use option_rom::OptionRomConfig;
 pub use service::Service;
 pub use size::{SizeError, format_size, parse_size};
 pub use smbios::SmbiosConfig;

@@ -6,6 +6,10 @@ use super::{BarKind, BarWindow};
 
 /// Number of BAR registers of a type 0 header.
 pub const BAR_COUNT: u8 = 6;
+/// The number of the expansion ROM among the BARs.
+pub const ROM_BAR: u8 = BAR_COUNT;
+/// Bit 0 of the expansion ROM's register: the ROM can be read, if COMMAND lets memory be.
+pub(super) const ROM_ENABLE: u32 = 1 << 0;
 /// Ports: 64 KiB.
 const IO_SPACE: u64 = 1 << 16;
 const GIB_4: u64 = 1 << 32;

@@ -5,7 +5,7 @@
 use bitflags::bitflags;
 use serde::{Deserialize, Serialize};
 
-use super::bar::{BAR_COUNT, BarLayout};
+use super::bar::{BAR_COUNT, BarLayout, ROM_BAR, ROM_ENABLE};
 use super::capability::Allocator;
 use super::config_error::ConfigError;
 use super::register_file::RegisterFile;
@@ -26,6 +26,9 @@ bitflags! {
         const CAPABILITIES = 1 << 2;
     }
 }
+
+/// The bits of the expansion ROM's register that are its base.
+const ROM_BASE: u32 = !0x7ff;
 
 /// What a function says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,7 @@ pub struct ConfigSpaceState(Vec<(u16, u8)>);
 pub struct ConfigSpace {
     registers: RegisterFile,
     bars: [Option<BarLayout>; BAR_COUNT as usize],
+    rom: Option<BarLayout>,
     /// Registers in use, as a bit mask: a 64-bit BAR has two.
     bar_registers: u8,
     capabilities: Allocator,
@@ -76,6 +80,7 @@ impl ConfigSpace {
         Self {
             registers,
             bars: [None; BAR_COUNT as usize],
+            rom: None,
             bar_registers: 0,
             capabilities: Allocator::standard(),
             extended: Allocator::extended(),
@@ -99,6 +104,16 @@ impl ConfigSpace {
         );
         self.bar_registers |= registers;
         self.bars[usize::from(bar)] = Some(layout);
+        Ok(())
+    }
+
+    /// Adds an expansion ROM of `size` bytes, a power of two from 2 KiB. It is read as BAR [`ROM_BAR`], while its
+    /// register's bit 0 and COMMAND let it.
+    pub fn add_rom(&mut self, size: u64) -> Result<(), ConfigError> {
+        let layout = BarLayout::new(ROM_BAR, BarKind::Memory32 { prefetchable: false }, size)?;
+        let writable = layout.writable() as u32 & ROM_BASE | ROM_ENABLE;
+        self.registers.define(spec::EXPANSION_ROM, &[0; 4], &writable.to_le_bytes());
+        self.rom = Some(layout);
         Ok(())
     }
 
@@ -184,12 +199,14 @@ impl ConfigSpace {
         let command = self.command();
         let touches = |from: u16, to: u16| offset < to && usize::from(offset) + width.bytes() > usize::from(from);
         let bars = touches(spec::BAR0, spec::BARS_END).then(|| self.bar_values());
+        let rom = self.get(spec::EXPANSION_ROM, Width::B4);
         let writable = self.registers.writable(offset, width);
         self.registers.write(offset, width, value);
 
         let mut changed = Changed::empty();
         changed.set(Changed::COMMAND, self.command() != command);
-        changed.set(Changed::BARS, bars.is_some_and(|before| before != self.bar_values()));
+        let rom_changed = self.get(spec::EXPANSION_ROM, Width::B4) != rom;
+        changed.set(Changed::BARS, rom_changed || bars.is_some_and(|before| before != self.bar_values()));
         changed.set(Changed::CAPABILITIES, touches(spec::HEADER_END, u16::MAX) && writable != 0);
         changed
     }
@@ -207,27 +224,37 @@ impl ConfigSpace {
     /// A BAR with the base that its register has, 0 before it is placed; `None` if there is no such
     /// BAR. Says nothing about whether it is decoded.
     pub fn bar(&self, bar: u8) -> Option<BarWindow> {
+        if bar == ROM_BAR {
+            return Some(self.rom?.window(bar, self.get(spec::EXPANSION_ROM, Width::B4).into()));
+        }
         let layout = self.bars.get(usize::from(bar)).copied().flatten()?;
         Some(layout.window(bar, self.bar_value(bar, layout)))
     }
 
-    /// All BARs as [`Self::bar`] gives them, in order.
+    /// All BARs as [`Self::bar`] gives them, in order, the expansion ROM last.
     pub fn bars(&self) -> Vec<BarWindow> {
-        (0..BAR_COUNT).filter_map(|bar| self.bar(bar)).collect()
+        (0..=ROM_BAR).filter_map(|bar| self.bar(bar)).collect()
     }
 
     /// The BARs that are decoded: COMMAND has the bit for the kind, and the base is neither 0 nor
-    /// such that the BAR passes the end of its address space.
+    /// such that the BAR passes the end of its address space. The expansion ROM has a bit of its own.
     pub fn windows(&self) -> Vec<BarWindow> {
         let command = self.command();
-        let decoded =
-            |window: &BarWindow| command.contains(if window.kind.is_io() { Command::IO } else { Command::MEMORY });
-        (0..BAR_COUNT).filter_map(|bar| self.bar(bar)).filter(|window| decoded(window) && window.is_placed()).collect()
+        let enabled = self.get(spec::EXPANSION_ROM, Width::B4) & ROM_ENABLE != 0;
+        let decoded = |window: &BarWindow| {
+            command.contains(if window.kind.is_io() { Command::IO } else { Command::MEMORY })
+                && (window.bar != ROM_BAR || enabled)
+        };
+        self.bars().into_iter().filter(|window| decoded(window) && window.is_placed()).collect()
     }
 
     /// Sets a BAR's base as firmware would; bits below the size are dropped. Nothing if there is no
     /// such BAR.
     pub fn place_bar(&mut self, bar: u8, base: u64) {
+        if bar == ROM_BAR {
+            self.registers.write(spec::EXPANSION_ROM, Width::B4, base as u32 & ROM_BASE);
+            return;
+        }
         let Some(layout) = self.bars.get(usize::from(bar)).copied().flatten() else { return };
         self.registers.write(Self::bar_offset(bar), Width::B4, base as u32);
         if layout.kind().registers() == 2 {
@@ -269,7 +296,9 @@ impl ConfigSpace {
     /// again. With COMMAND 0 they are not decoded.
     pub fn reset_but_bars(&mut self) {
         let placed = self.bar_values();
+        let rom = self.get(spec::EXPANSION_ROM, Width::B4) & ROM_BASE;
         self.registers.reset();
+        self.registers.write(spec::EXPANSION_ROM, Width::B4, rom);
         for (bar, value) in (0..).zip(placed) {
             self.registers.write(Self::bar_offset(bar), Width::B4, value);
         }

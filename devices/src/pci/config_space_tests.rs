@@ -320,3 +320,35 @@ fn a_saved_state_brings_back_what_a_guest_wrote_and_nothing_else() {
     space.set_state(&serde_json::from_str("[[0,255],[61,9],[4095,1],[65535,1]]").unwrap());
     assert_eq!(space.bytes(), before, "read-only, or outside");
 }
+
+#[test]
+fn an_expansion_rom_is_sized_and_decoded_by_its_own_bit_and_command() {
+    let mut space = ConfigSpace::new(&NET);
+    space.add_rom(0x2_0000).unwrap();
+    assert!(space.add_rom(0x2_0001).is_err());
+    let rom = |space: &ConfigSpace| space.windows().into_iter().find(|window| window.bar == ROM_BAR);
+    let write = |space: &mut ConfigSpace, value| space.write(0x30, Width::B4, value);
+    assert_eq!(write(&mut space, 0xffff_f800), Changed::BARS);
+    assert_eq!(space.read(0x30, Width::B4), 0xfffe_0000, "size");
+    assert_eq!(write(&mut space, 0xfffe_0000), Changed::empty());
+    write(&mut space, 0xfebe_07ff);
+    assert_eq!(space.read(0x30, Width::B4), 0xfebe_0001, "bits 10 to 1 are 0");
+    assert_eq!(rom(&space), None, "COMMAND");
+    assert_eq!(space.write(0x04, Width::B2, 2), Changed::COMMAND);
+    let kind = BarKind::Memory32 { prefetchable: false };
+    assert_eq!(rom(&space), Some(BarWindow { bar: ROM_BAR, kind, base: 0xfebe_0000, size: 0x2_0000 }));
+    write(&mut space, 0xfebe_0000);
+    assert_eq!(rom(&space), None, "its own bit");
+    write(&mut space, 1);
+    assert_eq!(rom(&space), None, "not placed");
+    space.place_bar(ROM_BAR, 0xd000_0000);
+    assert_eq!(space.read(0x30, Width::B4), 0xd000_0000);
+    space.write(0x30, Width::B1, 1);
+    space.reset_but_bars();
+    assert_eq!(space.read(0x30, Width::B4), 0xd000_0000, "the place stays, the bit does not");
+    space.reset();
+    assert_eq!(space.read(0x30, Width::B4), 0);
+    let mut none = ConfigSpace::new(&NET);
+    assert_eq!(none.write(0x30, Width::B4, u32::MAX), Changed::empty());
+    assert_eq!((none.read(0x30, Width::B4), none.bar(ROM_BAR)), (0, None), "a function without one");
+}

@@ -24,7 +24,7 @@ pub enum BarKind {
 /// A BAR with the addresses it decodes at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BarWindow {
-    /// BAR number, 0..=5.
+    /// BAR number, 0..=5; [`super::ROM_BAR`] is the expansion ROM.
     pub bar: u8,
     /// I/O or memory.
     pub kind: BarKind,

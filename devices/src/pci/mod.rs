@@ -12,6 +12,7 @@
 //! | [`root`] | bus 0: ports 0xcf8 to 0xcff, slots, windows on the buses |
 //! | [`resources`] | what firmware does: placing BARs, interrupt line registers |
 //! | [`host_bridge`] | the function in slot 0 |
+//! | [`option_rom`] | expansion ROMs, pure |
 //! | [`isa_bridge`] | the function in slot 1, where firmware starts the machine |
 #![forbid(unsafe_code)]
 
@@ -26,12 +27,13 @@ pub mod isa_bridge;
 mod mapped;
 pub mod msix;
 mod msix_layout;
+pub mod option_rom;
 mod register_file;
 pub mod resources;
 pub mod root;
 
 pub use crate::spec::pci::{CONFIG_SPACE_SIZE, Command};
-pub use bar::BAR_COUNT;
+pub use bar::{BAR_COUNT, ROM_BAR};
 pub use config_error::ConfigError;
 pub use config_space::{Changed, ConfigSpace, ConfigSpaceState, Identity};
 pub use device::{BarKind, BarWindow, PciDevice};
@@ -39,5 +41,6 @@ pub use intx::{INTX_IRQS, IntxPin, intx_irq};
 pub use isa_bridge::IsaBridge;
 pub use msix::{MSIX_CONTROL_OFFSET, Msix, MsixChange, MsixState};
 pub use msix_layout::{MSIX_MAX_VECTORS, MsixLayout, MsixLayoutError};
+pub use option_rom::{OptionRom, OptionRomError};
 pub use resources::AssignError;
 pub use root::{CONFIG_PORTS, PciRoot, SlotError};

@@ -24,6 +24,8 @@ pub const BAR0: u16 = 0x10;
 pub const BARS_END: u16 = 0x28;
 /// Subsystem vendor id, 2 bytes, and the subsystem id behind it, 2 bytes.
 pub const SUBSYSTEM_VENDOR_ID: u16 = 0x2c;
+/// Expansion ROM base address, 4 bytes: bits 31 to 11, and bit 0, which lets the ROM be read.
+pub const EXPANSION_ROM: u16 = 0x30;
 /// Offset of the first capability, 1 byte.
 pub const CAPABILITIES_POINTER: u16 = 0x34;
 /// Interrupt line, 1 byte: software's alone.

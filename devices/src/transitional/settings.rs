@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::contract::LegacyRegisters;
 use crate::contract::platform::{IrqLine, MsiSource, PortEvents};
 use crate::function::{FunctionError, PciFunction};
-use crate::pci::{ConfigError, MsixLayoutError};
+use crate::pci::{ConfigError, MsixLayoutError, OptionRom};
 
 /// Which interrupts the guest is offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +96,8 @@ pub struct TransitionalConfig {
     pub interface: Interface,
     /// Whether reads of the guest are answered without a command where the answer is known.
     pub shadow: bool,
+    /// What firmware executes for the function.
+    pub rom: Option<Arc<OptionRom>>,
 }
 
 impl TransitionalConfig {
@@ -115,6 +117,7 @@ impl TransitionalConfig {
             reset_deadline: Self::RESET_DEADLINE,
             interface: Interface::default(),
             shadow: true,
+            rom: None,
         }
     }
 

@@ -2,6 +2,8 @@
 //! Machines that start by firmware, straight on `/dev/kvm`.
 
 mod loaders;
+mod netboot;
+mod option_rom;
 mod rom;
 mod seabios;
 
@@ -16,6 +18,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a_reset_starts_the_firmware_again", rom::a_reset_starts_the_firmware_again),
     ("the_image_below_4_gib_cannot_be_written", rom::the_image_below_4_gib_cannot_be_written),
     ("bad_images", rom::bad_images),
+    ("files_that_are_no_rom", option_rom::files_that_are_no_rom),
 ];
 
 const SEABIOS: &[(&str, Test)] = &[
@@ -23,6 +26,7 @@ const SEABIOS: &[(&str, Test)] = &[
     ("seabios_takes_the_modern_interface_where_it_sees_it", seabios::takes_the_modern_interface_where_it_sees_it),
     ("e15_p7_seabios_waits_by_the_clock_and_takes_keys", seabios::waits_by_the_clock_and_takes_keys),
     ("a_disk_without_boot_sector", seabios::a_disk_without_boot_sector),
+    ("seabios_executes_the_rom_of_a_function", option_rom::seabios_executes_the_rom_of_a_function),
 ];
 
 fn main() -> ExitCode {
@@ -31,16 +35,15 @@ fn main() -> ExitCode {
     let own = TESTS.iter().map(|(name, test)| trials::trial(name, test, lack));
     let seabios = SEABIOS.iter().map(|(name, test)| trials::trial(name, test, lack.or_else(seabios::lack)));
     let no_loader = |tools: Option<&'static str>| lack.or_else(seabios::lack).or(tools);
+    // KVM_INTERNAL_ERROR_EMULATION at the IRET by which they leave an interrupt in protected mode.
+    let no_iret = (kvm == Kvm::Emulated).then_some("the emulating /dev/kvm has no IRET in protected mode");
     let loaders = [
         trials::trial("grub_2", loaders::grub2, no_loader(loaders::grub_lack())),
-        // KVM_INTERNAL_ERROR_EMULATION at the IRET by which it leaves an interrupt in protected mode.
+        trials::trial("syslinux", loaders::syslinux, no_iret.or_else(|| no_loader(loaders::syslinux_lack()))),
         trials::trial(
-            "syslinux",
-            loaders::syslinux,
-            match kvm {
-                Kvm::Emulated => Some("the emulating /dev/kvm has no IRET in protected mode"),
-                _ => no_loader(loaders::syslinux_lack()),
-            },
+            "ipxe_boots_a_kernel",
+            netboot::ipxe_boots_a_kernel,
+            no_iret.or_else(|| no_loader(netboot::lack())),
         ),
     ];
     trials::run(own.chain(seabios).chain(loaders).collect())

@@ -51,6 +51,8 @@ pub struct PassthroughPlan {
     pub id: String,
     /// What it is.
     pub function: FunctionPlan,
+    /// Its place in the firmware's boot order.
+    pub bootindex: Option<u8>,
 }
 
 /// Where a function passed through comes from.
@@ -167,7 +169,7 @@ pub(super) fn check_devices(
         let id = device.id.clone().or_else(|| free.next()).unwrap_or_default();
         drop(free);
         used.insert(id.clone());
-        plans.push(PassthroughPlan { id, function: FunctionPlan::check(device)? });
+        plans.push(PassthroughPlan { id, function: FunctionPlan::check(device)?, bootindex: device.bootindex });
     }
     Ok(plans)
 }

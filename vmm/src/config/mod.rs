@@ -3,6 +3,7 @@
 //! nothing has been created or changed yet.
 #![forbid(unsafe_code)]
 
+mod boot_order;
 mod clock;
 mod disk;
 mod file;
@@ -11,6 +12,7 @@ mod memory;
 mod net;
 mod outputs;
 mod payload;
+mod rom;
 mod smbios;
 
 use std::collections::BTreeSet;
@@ -22,8 +24,10 @@ use api::{
     VfOrigin, VmConfig,
 };
 use arch::smbios::Identity;
+use rom::Roms;
 use thiserror::Error;
 
+pub(crate) use boot_order::sorted as boot_order;
 pub use disk::{Disk, DiskError};
 pub use file::{read_file, read_stream};
 pub use hardware::{FunctionPlan, HostVfPlan, PassthroughPlan, ServedVfPlan, check_device, check_legacy_virtio};
@@ -31,6 +35,7 @@ pub use memory::MemoryPlan;
 pub use net::{Descriptors, NetSource};
 pub use outputs::check_outputs;
 pub use payload::{FirmwareError, FirmwareImage, KernelPlan, PayloadPlan};
+pub use rom::{RomError, RomPlan};
 
 /// Slots of PCI bus 0 that are left for devices; slot 0 is the host bridge.
 const MAX_DEVICES: usize = 31;
@@ -89,6 +94,9 @@ pub enum ConfigError {
     /// A firmware image cannot be used.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),
+    /// An expansion ROM cannot be used.
+    #[error(transparent)]
+    Rom(#[from] RomError),
 }
 
 impl ConfigError {
@@ -100,6 +108,7 @@ impl ConfigError {
             Self::DuplicateId { .. } => Some("legacy_virtio.id".to_owned()),
             Self::Open { what, .. } | Self::NotAFile { what, .. } => Some(payload::field(what).to_owned()),
             Self::Firmware(_) => Some("payload.firmware".to_owned()),
+            Self::Rom(_) => Some("legacy_virtio.rom".to_owned()),
             Self::Disk(_) => Some("legacy_virtio.soft.blk.file".to_owned()),
             Self::Usage(_) => None,
         }
@@ -138,6 +147,8 @@ pub struct DevicePlan {
     pub id: String,
     /// What the VF is.
     pub vf: VfPlan,
+    /// Its expansion ROM.
+    pub rom: RomPlan,
     /// What else it is to be like.
     pub config: LegacyVirtioConfig,
 }
@@ -213,13 +224,15 @@ impl Plan {
         let passthrough = hardware::check_devices(&config.devices, &mut ids.iter().cloned().collect())?;
         let macs = give_macs(&config.legacy_virtio)?;
         payload::check_bootable(config)?;
+        boot_order::check(config)?;
         let payload = PayloadPlan::check(&config.payload)?;
+        let roms = Roms::new(payload.is_firmware());
         let mut devices: Vec<_> = config
             .legacy_virtio
             .iter()
             .zip(ids)
             .zip(macs)
-            .map(|((device, id), mac)| DevicePlan::check(device, Given { id, mac }, descriptors))
+            .map(|((device, id), mac)| DevicePlan::check(device, Given { id, mac }, descriptors, &roms))
             .collect::<Result<_, _>>()?;
         if payload.is_firmware() {
             // Firmware of virtual machines knows both interfaces, and takes the modern one where it sees it.
@@ -249,7 +262,12 @@ struct Given {
 }
 
 impl DevicePlan {
-    fn check(config: &LegacyVirtioConfig, given: Given, descriptors: &Descriptors) -> Result<Self, ConfigError> {
+    fn check(
+        config: &LegacyVirtioConfig,
+        given: Given,
+        descriptors: &Descriptors,
+        roms: &Roms,
+    ) -> Result<Self, ConfigError> {
         let Given { id, mac } = given;
         let vf = match &config.origin {
             VfOrigin::Soft(SoftDevice::Blk { file, readonly }) => {
@@ -261,7 +279,8 @@ impl DevicePlan {
             VfOrigin::Host(vf) => VfPlan::Host(HostVfPlan::check(vf)?),
             VfOrigin::Served(vf) => VfPlan::Served(ServedVfPlan::check(vf)?),
         };
-        Ok(Self { id, vf, config: config.clone() })
+        let rom = roms.check(&config.rom, &config.origin)?;
+        Ok(Self { id, vf, rom, config: config.clone() })
     }
 }
 

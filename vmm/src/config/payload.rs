@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::num::NonZeroU8;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +58,8 @@ pub struct FirmwareImage {
     pub bytes: Vec<u8>,
     /// Where it came from.
     pub path: PathBuf,
+    /// Seconds for which it offers its menu; none is no menu.
+    pub boot_menu: Option<NonZeroU8>,
 }
 
 /// Why a firmware image cannot be used.
@@ -96,6 +99,9 @@ impl PayloadPlan {
                 "there are a kernel and a firmware: leave --firmware out to start the kernel directly, or --kernel to \
                  start what the firmware finds on the disks",
             );
+        }
+        if config.boot_menu.is_some() {
+            return wrong("payload.boot_menu", "the menu is the firmware's: leave it out, or the kernel");
         }
         Ok(Self::Kernel(KernelPlan {
             file: open_file(KERNEL, kernel)?,
@@ -163,7 +169,7 @@ fn firmware(config: &PayloadConfig) -> Result<PayloadPlan, ConfigError> {
         Some(path) => path.clone(),
         None => installed().ok_or(FirmwareError::NotInstalled)?,
     };
-    Ok(PayloadPlan::Firmware(FirmwareImage::read(path)?))
+    Ok(PayloadPlan::Firmware(FirmwareImage::read(path, config.boot_menu)?))
 }
 
 /// The first of [`FIRMWARE_PATHS`] that is there.
@@ -173,10 +179,10 @@ fn installed() -> Option<PathBuf> {
 
 impl FirmwareImage {
     /// Reads and checks an image.
-    fn read(path: PathBuf) -> Result<Self, FirmwareError> {
+    fn read(path: PathBuf, boot_menu: Option<NonZeroU8>) -> Result<Self, FirmwareError> {
         match read_at_most(&path, flash::MAX_SIZE as u64 + 1) {
             Ok(bytes) => match flash::check(&bytes) {
-                Ok(()) => Ok(Self { bytes, path }),
+                Ok(()) => Ok(Self { bytes, path, boot_menu }),
                 Err(source) => Err(FirmwareError::Image { path, source }),
             },
             Err(source) => Err(FirmwareError::Read { path, source }),
@@ -185,7 +191,7 @@ impl FirmwareImage {
 }
 
 /// The first bytes of a regular file.
-fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+pub(super) fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));

@@ -24,7 +24,8 @@ impl From<&ConfigError> for Fault {
             ConfigError::Open { .. }
             | ConfigError::NotAFile { .. }
             | ConfigError::Disk(_)
-            | ConfigError::Firmware(_) => Code::FileUnusable,
+            | ConfigError::Firmware(_)
+            | ConfigError::Rom(_) => Code::FileUnusable,
         };
         Self { field: error.field(), ..Self::from_error(code, error) }
     }

@@ -41,13 +41,14 @@ pub(super) fn add_devices(ports: &Bus, root: &PciRoot) -> Result<(), SetupError>
 }
 
 /// Adds the device that tells firmware of the machine: when its functions are known, and before the guest runs.
+/// `functions` are the slots in boot order, and the wiring of interrupts.
 pub(super) fn add_fw_cfg(
-    ports: &Bus,
+    (ports, ram): (&Bus, &GuestRam),
     plan: &Plan,
-    ram: &GuestRam,
-    (root, interrupts): (&PciRoot, &[PciInterrupt]),
+    image: &FirmwareImage,
+    functions: (&[u8], &[PciInterrupt]),
 ) -> Result<(), SetupError> {
-    let items = items(plan, root, interrupts)?;
+    let items = items(plan, image, functions)?;
     insert(ports, fw_cfg::PORTS, Arc::new(FwCfg::new(items, ram.memory().clone())))
 }
 
@@ -57,7 +58,11 @@ fn insert(ports: &Bus, (base, size): (u64, u64), device: Arc<dyn IoDevice>) -> R
 }
 
 /// What SeaBIOS is told. It reads what is missing as zeros, and has defaults.
-fn items(plan: &Plan, root: &PciRoot, interrupts: &[PciInterrupt]) -> Result<Items, SetupError> {
+fn items(
+    plan: &Plan,
+    image: &FirmwareImage,
+    (boot_order, interrupts): (&[u8], &[PciInterrupt]),
+) -> Result<Items, SetupError> {
     let cpus = plan.cpus.get();
     let ram = layout::ram_ranges(plan.memory)?;
     let ram: Vec<_> = ram.into_iter().map(|(start, size)| (start.0, start.0 + size as u64)).collect();
@@ -69,10 +74,13 @@ fn items(plan: &Plan, root: &PciRoot, interrupts: &[PciInterrupt]) -> Result<Ite
         ("etc/e820", e820::for_firmware(&ram).into_iter().flat_map(E820Entry::to_bytes).collect()),
         // Its screen and keyboard are on the serial port.
         ("etc/sercon-port", u64::from(layout::COM1_IO).to_le_bytes().to_vec()),
-        ("etc/show-boot-menu", 0u16.to_le_bytes().to_vec()),
+        ("etc/show-boot-menu", u16::from(image.boot_menu.is_some()).to_le_bytes().to_vec()),
         ("etc/boot-fail-wait", BOOT_FAIL_WAIT.to_le_bytes().to_vec()),
-        ("bootorder", boot_order(root)),
+        ("bootorder", open_firmware_paths(boot_order)),
     ];
+    if let Some(seconds) = image.boot_menu {
+        files.push(("etc/boot-menu-wait", (u32::from(seconds.get()) * 1000).to_le_bytes().to_vec()));
+    }
     files.extend(acpi::files(cpus, interrupts)?.map(|file| (file.name, file.content)));
     let tables = smbios::build(&plan.identity, cpus, &ram)?;
     files.push(("etc/smbios/smbios-anchor", tables.anchor(0).to_vec()));
@@ -86,10 +94,8 @@ fn broken(error: FileError) -> SetupError {
     SetupError::Internal("a file for the firmware cannot be made")
 }
 
-/// Functions in the order of their slots, which is the one in which the operator names them: the first is tried
-/// first. As OpenFirmware paths, of which SeaBIOS compares bus and slot (`bootprio_find_pci_device`).
-fn boot_order(root: &PciRoot) -> Vec<u8> {
-    let slots = root.devices().into_iter().map(|(slot, _)| slot).filter(|slot| *slot > ISA_BRIDGE_SLOT);
-    let lines = slots.map(|slot| format!("/pci@i0cf8/function@{slot:x}\n"));
+/// Functions as OpenFirmware paths, of which SeaBIOS compares bus and slot (`bootprio_find_pci_device`).
+fn open_firmware_paths(slots: &[u8]) -> Vec<u8> {
+    let lines = slots.iter().map(|slot| format!("/pci@i0cf8/function@{slot:x}\n"));
     lines.chain(["\0".to_owned()]).collect::<String>().into_bytes()
 }

@@ -8,12 +8,14 @@ use std::time::Duration;
 use api::{EarlyKicks, InterfaceMode, InterruptMode, NotifyMode};
 use arch::irq::PciInterrupt;
 use devices::admin::{AdminStats, PfClient, PfWatchdog, WatchedVf};
+use devices::bus::Width;
 use devices::function::detachable::Detachable;
-use devices::function::{Lifetime, Named};
-use devices::pci::{PciDevice, PciRoot, intx_irq};
+use devices::function::{Lifetime, Named, PciFunction};
+use devices::pci::{OptionRom, PciDevice, PciRoot, intx_irq};
+use devices::spec::pci::VENDOR_ID;
 use devices::transitional::{
-    DeviceReport, EarlyKicks as DeviceEarlyKicks, Interface, IrqMode, NotifyMode as DeviceNotifyMode, Parts,
-    RegisterAccesses, RegisterMirror, TransitionalConfig, TransitionalDevice,
+    DeviceReport, DeviceType, EarlyKicks as DeviceEarlyKicks, Interface, IrqMode, NotifyMode as DeviceNotifyMode,
+    Parts, RegisterAccesses, RegisterMirror, TransitionalConfig, TransitionalDevice,
 };
 use serde::Serialize;
 
@@ -23,7 +25,7 @@ use super::removal::Watched;
 use super::vf::{self, Attachment, Pf, PfSection, Vf};
 use super::watchdog::WatchdogTimer;
 use super::{INTA, Platform, RemapBars, SetupError, Subscriber};
-use crate::config::{DevicePlan, Plan};
+use crate::config::{DevicePlan, Plan, RomPlan};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -102,6 +104,11 @@ impl LegacyVirtio {
     pub(super) fn interrupts(&self) -> Vec<PciInterrupt> {
         let wired = |f: &Function| Some(PciInterrupt { slot: f.slot, pin: 0, gsi: intx_irq(f.slot, INTA)? });
         self.functions.iter().filter_map(wired).collect()
+    }
+
+    /// Slots of the functions.
+    pub(super) fn slots(&self) -> Vec<u8> {
+        self.functions.iter().map(|f| f.slot).collect()
     }
 
     /// What the main loop has to run so that INTx works.
@@ -235,9 +242,22 @@ impl Builder<'_> {
             owner: attachment.pf().map(|pf| Arc::clone(pf.driver().function())),
             cancelled: Arc::clone(self.cancelled),
         };
-        let device = TransitionalDevice::new(config(plan), parts).map_err(|e| failed(e.into()))?;
+        let config = TransitionalConfig { rom: rom(&plan.rom, vf.as_ref()).map_err(failed)?, ..config(plan) };
+        let device = TransitionalDevice::new(config, parts).map_err(|e| failed(e.into()))?;
         self.root.add(slot, Arc::clone(&device) as Arc<dyn PciDevice>)?;
         Ok(Function { slot, vf, device, attachment })
+    }
+}
+
+/// The function's expansion ROM.
+fn rom(plan: &RomPlan, vf: &dyn PciFunction) -> Result<Option<Arc<OptionRom>>, Failure> {
+    match plan {
+        RomPlan::None => Ok(None),
+        RomPlan::Any(rom) => Ok(Some(Arc::clone(rom))),
+        RomPlan::NetworkCard(rom) => {
+            let id = vf.config_read(VENDOR_ID + 2, Width::B2)? as u16;
+            Ok((DeviceType::from_modern_id(id) == Some(DeviceType::Net)).then(|| Arc::clone(rom)))
+        }
     }
 }
 

@@ -35,7 +35,7 @@ pub use observer::Observer;
 pub use passthrough::PassthroughSection;
 pub use vf::PfSection;
 
-use crate::config::{PayloadPlan, Plan};
+use crate::config::{PayloadPlan, Plan, boot_order};
 use crate::kvm::{BarMapper, GuestRam, IrqLines, MsiRoutes, PortIoEvents, RamOptions, Vm};
 use crate::vcpu::{Board, ExitReason, VcpuError, VcpuState, Vcpus};
 use chipset::Chipset;
@@ -105,8 +105,9 @@ impl Machine {
             place_functions(&root)?;
         }
         let interrupts: Vec<_> = legacy.interrupts().into_iter().chain(passthrough.interrupts()).collect();
-        if plan.payload.is_firmware() {
-            firmware::add_fw_cfg(&ports, plan, &ram, (&root, &interrupts))?;
+        if let PayloadPlan::Firmware(image) = &plan.payload {
+            let order = slots_in_boot_order(plan, &legacy, &passthrough);
+            firmware::add_fw_cfg((&ports, &ram), plan, image, (&order, &interrupts))?;
         }
         let remap: RemapBars = {
             let (root, ports, mmio) = (Arc::clone(&root), Arc::clone(&ports), Arc::clone(&mmio));
@@ -286,6 +287,13 @@ fn memory(vm: &Vm, plan: &Plan) -> Result<GuestRam, SetupError> {
     let options =
         RamOptions { huge_pages: true, hugetlb: wanted.hugetlb, prefault: wanted.prefault, shared: wanted.shared };
     Ok(GuestRam::new(&ranges, options)?)
+}
+
+/// Slots of the functions in the order in which the firmware tries them.
+fn slots_in_boot_order(plan: &Plan, legacy: &LegacyVirtio, passthrough: &Passthrough) -> Vec<u8> {
+    let of_vfs = legacy.slots().into_iter().zip(plan.devices.iter().map(|device| device.config.bootindex));
+    let others = passthrough.slots().into_iter().zip(plan.passthrough.iter().map(|plan| plan.bootindex));
+    boot_order(&of_vfs.chain(others).collect::<Vec<_>>())
 }
 
 /// The firmware's part of PCI: bases for all BARs, interrupt lines, decoding on.

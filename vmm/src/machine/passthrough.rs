@@ -57,6 +57,11 @@ impl Passthrough {
         Ok(Self { functions, root: Arc::clone(root) })
     }
 
+    /// Slots of the functions.
+    pub(super) fn slots(&self) -> Vec<u8> {
+        self.functions.iter().map(|f| f.slot).collect()
+    }
+
     /// How the pins are wired of those functions that have one.
     pub(super) fn interrupts(&self) -> Vec<PciInterrupt> {
         let has_pin = |f: &&Function| f.device.config_read(0x3d, Width::B1) == u32::from(INTA);

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU16;
 use std::sync::{Arc, Mutex};
 
 use super::{Core, TransitionalDevice};
-use crate::pci::Msix;
+use crate::pci::{Msix, OptionRom};
 use crate::transitional::below::back_end::BackEnd;
 use crate::transitional::guest_config::build::{self, Built, Shape};
 use crate::transitional::guest_config::space::GuestConfig;
@@ -61,6 +61,10 @@ impl TransitionalDevice {
         }
         let layout = Layout { device, config_len: config_len(device, &info, back_end.config_reach()) };
         let hidden = features::hidden(device, layout.config_len);
+        let rom = config.rom.as_deref().map(|rom| {
+            let identity = build::identity(device, config.interface);
+            rom.clone().for_function(identity.vendor_id, identity.device_id)
+        });
         let core = Core {
             registers: RegisterCache::new(config.shadow, device),
             interrupts: InterruptState::default(),
@@ -73,6 +77,7 @@ impl TransitionalDevice {
             interrupts,
             kicks,
             service: Service::new(&vf, &back_end, config.reset_deadline),
+            rom,
             modern: ModernInterface::new(&vf, back_end.faults()),
             core: Mutex::new(core),
             published: AtomicU16::new(0),
@@ -96,7 +101,8 @@ fn build_config(
         None => None,
     };
     let irq = offers.intx.then_some(parts.irq_number);
-    let shape = Shape { device, msix: layout, interface: config.interface, irq };
+    let rom = config.rom.as_deref().map(OptionRom::bar_size);
+    let shape = Shape { device, msix: layout, interface: config.interface, irq, rom };
     let built = build::build(&shape, vf, info)?;
     let msix = layout
         .map(|layout| Msix::new(&config.id, layout, parts.msi.as_ref()))

@@ -59,7 +59,7 @@ use crate::bus::{Access, Effect, Width};
 use crate::function::MappableArea;
 #[cfg(doc)]
 use crate::pci::Msix;
-use crate::pci::{BarWindow, Changed, Command, PciDevice};
+use crate::pci::{BarWindow, Changed, Command, OptionRom, PciDevice, ROM_BAR};
 
 /// What register accesses change; one at a time.
 struct Core {
@@ -79,6 +79,7 @@ pub struct TransitionalDevice {
     kicks: Kicks,
     service: Service,
     modern: ModernInterface,
+    rom: Option<OptionRom>,
     core: Mutex<Core>,
     /// What reports show of `core`, so that they need not wait for the lock.
     published: AtomicU16,
@@ -178,7 +179,7 @@ impl PciDevice for TransitionalDevice {
     }
 
     fn mappable(&self, bar: u8) -> Vec<MappableArea> {
-        if self.service.is_gone() { Vec::new() } else { self.modern.mappable(bar) }
+        if bar == ROM_BAR || self.service.is_gone() { Vec::new() } else { self.modern.mappable(bar) }
     }
 
     fn place_bar(&self, bar: u8, base: u64) {
@@ -191,6 +192,9 @@ impl PciDevice for TransitionalDevice {
 
     fn bar_read(&self, bar: u8, access: Access) -> u64 {
         let Access { offset, width, .. } = access;
+        if bar == ROM_BAR {
+            return self.rom.as_ref().map_or(width.all_ones(), |rom| rom.read(offset, width));
+        }
         if bar != 0 {
             let own = self.interrupts.bar_read(bar, offset, width);
             return own.unwrap_or_else(|| self.modern.read(bar, offset, width));
@@ -206,6 +210,9 @@ impl PciDevice for TransitionalDevice {
             } else {
                 self.bar0_write(offset, width, value, |_| ());
             }
+            return Effect::None;
+        }
+        if bar == ROM_BAR {
             return Effect::None;
         }
         let own = self.interrupts.bar_write(bar, offset, width, value).is_some();

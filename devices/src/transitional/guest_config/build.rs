@@ -6,7 +6,7 @@
 
 use super::vf::{MsixLocation, VfInfo};
 use crate::function::PciFunction;
-use crate::pci::{BAR_COUNT, BarKind, ConfigSpace, MsixLayout};
+use crate::pci::{BAR_COUNT, BarKind, ConfigSpace, Identity, MsixLayout};
 use crate::spec::pci::id;
 use crate::transitional::layout::identity::DeviceType;
 use crate::transitional::settings::{Interface, TransitionalError};
@@ -22,6 +22,8 @@ pub struct Shape {
     pub interface: Interface,
     /// Interrupt line for INTA; `None` is no interrupt pin.
     pub irq: Option<u8>,
+    /// Bytes of the expansion ROM's BAR, a power of two; `None` is no expansion ROM.
+    pub rom: Option<u64>,
 }
 
 /// A configuration space, and the offset of its MSI-X capability.
@@ -32,12 +34,17 @@ pub struct Built {
     pub msix_offset: Option<u16>,
 }
 
+/// What the function says it is.
+pub fn identity(device: DeviceType, interface: Interface) -> Identity {
+    match interface {
+        Interface::Legacy | Interface::Both => device.identity(),
+        Interface::Modern => device.modern_identity(),
+    }
+}
+
 /// Builds the guest's configuration space.
 pub fn build(shape: &Shape, vf: &dyn PciFunction, info: &VfInfo) -> Result<Built, TransitionalError> {
-    let mut space = ConfigSpace::new(&match shape.interface {
-        Interface::Legacy | Interface::Both => shape.device.identity(),
-        Interface::Modern => shape.device.modern_identity(),
-    });
+    let mut space = ConfigSpace::new(&identity(shape.device, shape.interface));
     if shape.interface != Interface::Modern {
         space.add_bar(0, BarKind::Io, shape.device.bar0_size().into())?;
     }
@@ -51,6 +58,9 @@ pub fn build(shape: &Shape, vf: &dyn PciFunction, info: &VfInfo) -> Result<Built
         let kind =
             if region.is_64bit { BarKind::Memory64 { prefetchable } } else { BarKind::Memory32 { prefetchable } };
         space.add_bar(bar, kind, region.size)?;
+    }
+    if let Some(size) = shape.rom {
+        space.add_rom(size)?;
     }
     let msix_offset = match &shape.msix {
         Some(layout) => {

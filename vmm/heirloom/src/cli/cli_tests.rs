@@ -128,7 +128,7 @@ fn errors_name_the_option_the_value_and_the_fix() {
         ("soft=blk,file=a,readonly=maybe", "must be on or off"),
         (
             "soft=blk,file=a,tap=b",
-            "unknown key 'tap'; the keys here are soft, vf, vfio-user, file, readonly, deadline_ms, early, id, interface, irq, notify, shadow",
+            "unknown key 'tap'; the keys here are soft, vf, vfio-user, file, readonly, bootindex, deadline_ms, early, id, interface, irq, notify, rom, shadow",
         ),
         ("soft=net", "needs tap=NAME or loopback"),
         ("soft=net,tap=t,loopback", "not both"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `heirloom run`.
 
+use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -32,6 +33,9 @@ pub struct RunArgs {
     /// PC firmware that starts what it finds on the disks [default without --kernel: the SeaBIOS that is installed]
     #[arg(long, conflicts_with_all = ["config", "kernel"], value_name = "FILE", help_heading = "Guest")]
     firmware: Option<PathBuf>,
+    /// Wait for Escape, which calls the firmware's menu of boot devices: for N seconds (1-255), 3 without a number
+    #[arg(long, conflicts_with_all = ["config", "kernel"], value_name = "N", help_heading = "Guest", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
+    boot_menu: Option<NonZeroU8>,
     /// Initial RAM disk
     #[arg(long, conflicts_with = "config", requires = "kernel", value_name = "FILE", help_heading = "Guest")]
     initrd: Option<PathBuf>,
@@ -208,6 +212,7 @@ impl RunArgs {
                 initramfs: self.initrd.clone(),
                 cmdline: self.kernel.is_some().then(|| self.cmdline.clone().unwrap_or_else(|| CMDLINE.to_owned())),
                 boot: self.boot.map_or(BootProtocol::Auto, Into::into),
+                boot_menu: self.boot_menu,
             },
             cpus: CpusConfig { boot_vcpus: self.cpus, profile: self.cpu.into() },
             memory: self.memory,
