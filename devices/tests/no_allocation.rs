@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use devices::admin::wire::NotifyEntry;
 use devices::admin::{AdminChannel, AdminRegisters, PfDriver};
 use devices::bus::{Access, Width};
 use devices::contract::Wait;
@@ -87,11 +86,7 @@ impl Guest {
         driver.enable_vfs(1).unwrap();
         driver.negotiate_commands(&wait).unwrap();
         let member = NonZeroU16::new(1).unwrap();
-        let size = |flags, bar| {
-            let function = if flags == NotifyEntry::OWNER { driver.function() } else { vf };
-            function.region(bar).map(|region| region.size)
-        };
-        let notify = driver.notify_info(member, size, &wait).unwrap();
+        let notify = driver.notify_info(member, vf.as_ref(), &wait).unwrap();
         assert!(!notify.is_empty());
         let registers = Arc::new(AdminRegisters::new(Arc::clone(&driver) as Arc<dyn AdminChannel>, member, notify));
         let config = TransitionalConfig {

@@ -43,11 +43,6 @@ pub struct Host {
     notify: [[Option<NotifyAddress>; 2]; 2],
 }
 
-fn size_of(pf: &dyn PciFunction, vf: &dyn PciFunction, flags: u8, bar: u8) -> Option<u64> {
-    let function = if flags == NotifyEntry::OWNER { pf } else { vf };
-    function.region(bar).map(|region| region.size)
-}
-
 impl Host {
     /// A PF with a network interface (member 1) and a disk of 64 sectors (member 2).
     pub fn new() -> Self {
@@ -69,10 +64,9 @@ impl Host {
         for (owner, addresses) in [false, true].into_iter().zip(&mut notify) {
             soft.set_quirks(Quirks { owner_doorbells: owner, ..Quirks::default() });
             for (member, address) in (1..).zip(addresses) {
-                let (member, pf) = (NonZeroU16::new(member).expect("from 1"), soft.pf());
+                let member = NonZeroU16::new(member).expect("from 1");
                 let vf = soft.vf(usize::from(member.get()) - 1).expect("two VFs");
-                let size = |flags, bar| size_of(pf.as_ref(), vf.as_ref(), flags, bar);
-                *address = driver.notify_info(member, size, &wait).expect("NOTIFY_INFO").into_iter().next();
+                *address = driver.notify_info(member, vf.as_ref(), &wait).expect("NOTIFY_INFO").into_iter().next();
             }
         }
         Self { soft, spy, disk, driver, notify }

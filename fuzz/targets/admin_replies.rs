@@ -64,8 +64,8 @@ fn step(device: &HostilePf, driver: &PfDriver, script: &mut Script<'_>) {
         6 => {
             device.expect(Answer::new(script));
             let member = NonZeroU16::new(script.u16()).unwrap_or(NonZeroU16::MIN);
-            let sizes = |flags: u8, bar: u8| Some(1 << (flags.wrapping_add(bar) % 32));
-            let addresses = driver.notify_info(member, sizes, &wait(&cancelled));
+            let function = driver.function().as_ref();
+            let addresses = driver.notify_info(member, function, &wait(&cancelled));
             assert!(addresses.map_or(0, |found| found.len()) <= 4);
         }
         7 => {

@@ -24,6 +24,7 @@ mod dma;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod notify;
+mod notify_bars;
 mod pf;
 mod pf_caps;
 mod pf_common;
@@ -48,6 +49,7 @@ pub use crate::spec::admin as opcode;
 pub use admin_registers::AdminRegisters;
 pub use channel::{AdminChannel, AdminError, Command};
 pub use notify::usable_addresses;
+pub use notify_bars::NotifyBars;
 pub use pf::{Negotiation, PfDriver};
 pub use pf_error::{PfCause, PfError};
 pub use pf_log::{PfLog, PfLoss, PfReport};

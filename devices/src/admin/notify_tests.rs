@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Vectors C01..C06: which entries of a reply become addresses.
+use std::num::NonZeroU16;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
 use super::*;
+use crate::admin::PfDriver;
+use crate::contract::Wait;
+use crate::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
 use proptest::prelude::*;
 
 const MEMBER_2_1000: [u8; 16] = [2, 2, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0];
@@ -8,16 +15,10 @@ const OWNER_4_8100: [u8; 16] = [1, 4, 0, 0, 0, 0, 0, 0, 0, 0x81, 0, 0, 0, 0, 0, 
 
 /// The test bench: VF BAR2 has 1 MiB, PF BAR4 has 64 KiB. The VF has a BAR0,
 /// too, which a proper one has not: its number alone must rule it out.
-fn sizes(flags: u8, bar: u8) -> Option<u64> {
-    match (flags, bar) {
-        (2, 0 | 2) => Some(1 << 20),
-        (1, 4) => Some(64 << 10),
-        _ => None,
-    }
-}
-
 fn addresses(entries: &[[u8; 16]]) -> Vec<NotifyAddress> {
-    usable_addresses(&NotifyInfo::parse(&entries.concat()), sizes)
+    let owner = NotifyBars::of_sizes(&[None, None, None, None, Some(64 << 10)]);
+    let member = NotifyBars::of_sizes(&[Some(1 << 20), None, Some(1 << 20)]);
+    usable_addresses(&NotifyInfo::parse(&entries.concat()), &owner, &member)
 }
 
 /// Flags, BAR and the low three bytes of the offset.
@@ -63,10 +64,51 @@ fn c06_last_legal_offset() {
     assert_eq!(addresses(&[[0xff; 16]; 4]), []);
 }
 
+/// A real PF that lies about where its VF's doorbell is; what each structure is, it says itself.
+#[test]
+fn b7_no_notification_goes_to_a_structure() {
+    const MSIX: u8 = 4;
+    let soft =
+        SoftPf::new("soft", vec![VfSpec::Net { backend: NetBackend::Loopback, mac: [2, 0, 0, 0, 0, 1] }]).unwrap();
+    let never = AtomicBool::new(false);
+    let wait = Wait { deadline: Instant::now() + Duration::from_secs(60), cancelled: &never };
+    let driver = PfDriver::start(soft.pf(), wait.deadline).unwrap();
+    driver.enable_vfs(1).unwrap();
+    driver.negotiate_commands(&wait).unwrap();
+    let told = |flags, bar, offset| {
+        let entry = NotifyEntry { flags, bar, offset };
+        soft.set_quirks(Quirks { notify_entries: vec![entry], ..Quirks::default() });
+        driver.notify_info(NonZeroU16::MIN, soft.vf(0).unwrap().as_ref(), &wait).unwrap().into_iter().next()
+    };
+    for flags in [NotifyEntry::OWNER, NotifyEntry::MEMBER] {
+        // Common configuration with its status and queue reset, ISR, device configuration; vector table, pending bits.
+        let taken = [(2, 0), (2, 20), (2, 0x36), (2, 0x1000), (2, 0x2000), (MSIX, 0), (MSIX, 0xe), (MSIX, 0x800)];
+        for (bar, offset) in taken {
+            assert_eq!(told(flags, bar, offset), None, "flags {flags}, BAR {bar} + {offset:#x}");
+        }
+        assert!(told(flags, 2, 0x3900).is_some(), "where nothing is");
+    }
+    let admin = driver.channel().registers.doorbell_offset;
+    assert_eq!(told(NotifyEntry::OWNER, 2, admin), None, "a guest's kicks would be the PF driver's");
+    assert!(told(NotifyEntry::OWNER, 2, admin - 2).is_some() && told(NotifyEntry::OWNER, 2, admin + 2).is_some());
+    assert!(told(NotifyEntry::MEMBER, 2, admin).is_some());
+}
+
+#[test]
+fn b7_an_overlap_of_one_byte_is_one() {
+    let mut bars = NotifyBars::of_sizes(&[None, None, Some(0x1000)]);
+    bars.take(2, 0x101, 3, "in the way");
+    bars.take(2, u64::MAX - 1, u64::MAX, "a length that a device chose");
+    let found = [0xfe, 0x100, 0x102, 0x104].map(|offset| bars.check(2, offset).is_ok());
+    assert_eq!(found, [true, false, false, true]);
+    assert!(bars.check(2, 0xffe).is_ok() && bars.check(2, 0xfff).is_err() && bars.check(3, 0).is_err());
+}
+
 proptest! {
     #[test]
     fn every_address_lies_inside_its_bar(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
-        for address in usable_addresses(&NotifyInfo::parse(&bytes), |_, bar| Some(u64::from(bar) << 40)) {
+        let bars = NotifyBars::of_sizes(&[0_u64, 1, 2, 3, 4, 5].map(|bar| Some(bar << 40)));
+        for address in usable_addresses(&NotifyInfo::parse(&bytes), &bars, &bars) {
             let (NotifyAddress::Member { bar, offset } | NotifyAddress::Owner { bar, offset }) = address;
             prop_assert!((1..=5).contains(&bar) && offset % 2 == 0 && offset + 2 <= u64::from(bar) << 40);
         }

@@ -11,10 +11,11 @@ use arc_swap::ArcSwap;
 
 use super::backoff::Backoff;
 use super::notify::usable_addresses;
+use super::notify_bars::NotifyBars;
 use super::opcode::{self, qualifier, status};
 use super::pf_error::{AtStep, PfCause, PfError};
 use super::pf_init::{self, PfDevice};
-use super::queue::PfQueue;
+use super::queue::{PfQueue, QueueRegisters};
 use super::sriov::SrIov;
 use super::wire::{CommandList, NOTIFY_INFO_LEN, NotifyInfo};
 use super::{AdminChannel, AdminError, Command};
@@ -207,12 +208,12 @@ impl PfDriver {
     }
 
     /// Where queue notifications of VF `member` can be stored, best address at the front. Empty
-    /// without LEGACY_NOTIFY_INFO: then Common offset 16 takes them. `region_size` as in
-    /// [`usable_addresses`].
+    /// without LEGACY_NOTIFY_INFO: then Common offset 16 takes them. `vf` is that VF, and no address is on a structure
+    /// of the VF or of the PF.
     pub fn notify_info(
         &self,
         member: NonZeroU16,
-        region_size: impl Fn(u8, u8) -> Option<u64>,
+        vf: &dyn PciFunction,
         wait: &Wait<'_>,
     ) -> Result<Vec<NotifyAddress>, PfError> {
         if !self.supports(opcode::LEGACY_NOTIFY_INFO) {
@@ -234,7 +235,11 @@ impl PfDriver {
             }
             Err(error) => return Err(error).at(self.name(), "LEGACY_NOTIFY_INFO"),
         }
-        Ok(usable_addresses(&NotifyInfo::parse(&result), region_size))
+        let bars = |function| NotifyBars::of(function).at(self.name(), "LEGACY_NOTIFY_INFO: looking at BARs");
+        let (mut owner, member) = (bars(&*self.function)?, bars(vf)?);
+        let QueueRegisters { doorbell_bar, doorbell_offset, .. } = self.channel().registers;
+        owner.take(doorbell_bar, doorbell_offset, 2, "the doorbell of the admin virtqueue");
+        Ok(usable_addresses(&NotifyInfo::parse(&result), &owner, &member))
     }
 
     /// Stops the device now and says whether it did. Commands under way end with an error. If the

@@ -13,7 +13,6 @@ use crate::admin::scripts::{Answer, legacy_device};
 use crate::admin::{AdminChannel, Command};
 use crate::bus::Width;
 use crate::contract::NotifyAddress;
-use crate::function::Bars;
 use crate::soft_pf::{NetBackend, SoftPf, VfSpec};
 
 static NEVER: AtomicBool = AtomicBool::new(false);
@@ -214,10 +213,9 @@ fn notify_info_meets_each_fault() {
         let Bench { driver, pf, soft } = bench(true);
         pf.add(Rule { opcode: Some(opcode::LEGACY_NOTIFY_INFO), ..Rule::nth(0, fault.clone()) });
         let vf = soft.vf(1).unwrap();
-        let size = |flags, bar| if flags == 1 { pf.region(bar) } else { vf.region(bar) }.map(|region| region.size);
         let two = NonZeroU16::new(2).unwrap();
         let begun = Instant::now();
-        let outcome = driver.notify_info(two, size, &within(100));
+        let outcome = driver.notify_info(two, vf.as_ref(), &within(100));
         assert!(begun.elapsed() < Duration::from_secs(5), "{fault:?}");
         assert_eq!(outcome.is_ok(), works, "{fault:?}: {outcome:?}");
         for address in outcome.unwrap_or_default() {
@@ -228,7 +226,7 @@ fn notify_info_meets_each_fault() {
         if driver.check().is_err() {
             driver.restart(&within(20_000)).unwrap();
         }
-        assert_eq!(driver.notify_info(two, size, &within(20_000)).unwrap().len(), 1, "{fault:?}");
+        assert_eq!(driver.notify_info(two, vf.as_ref(), &within(20_000)).unwrap().len(), 1, "{fault:?}");
         assert_eq!(pf.violations(), 0);
     }
 }

@@ -4,7 +4,8 @@ use super::*;
 use crate::admin::scripted_pf::{BAR, Quirks, ScriptedPf};
 use crate::admin::scripts::{Answer, Script, Seen, legacy_device, reply};
 use crate::bus::Width;
-use crate::function::{Bars, Configuration};
+use crate::contract::mock::MockFunction;
+use crate::function::{Bars, Configuration, Region};
 use std::sync::atomic::AtomicBool;
 
 static NEVER: AtomicBool = AtomicBool::new(false);
@@ -256,6 +257,12 @@ fn notify_script(result: Vec<u8>) -> Script {
     })
 }
 
+/// A VF with a BAR 2 of 1 MiB.
+fn vf() -> MockFunction {
+    let bar = Region { size: 1 << 20, is_io: false, is_64bit: false, prefetchable: false };
+    MockFunction::new("vf").with_bar(2, bar)
+}
+
 #[test]
 fn c01_c05_notify_info() {
     let good = [2u8, 2, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0];
@@ -264,7 +271,7 @@ fn c01_c05_notify_info() {
     for result in [whole, good.to_vec()] {
         let (device, driver) = running(notify_script(reply(0, 0, &result)));
         driver.negotiate_commands(&within(1000)).unwrap();
-        let found = driver.notify_info(member(3), |_, _| Some(1 << 20), &within(1000)).unwrap();
+        let found = driver.notify_info(member(3), &vf(), &within(1000)).unwrap();
         assert_eq!(found, [NotifyAddress::Member { bar: 2, offset: 0x1000 }]);
         let seen = device.seen().pop().unwrap();
         assert_eq!((seen.readable.len(), seen.writable, seen.header().member_id), (24, 72, 3));
@@ -275,15 +282,15 @@ fn c01_c05_notify_info() {
 fn c07_no_notify_info_is_no_error() {
     let (_, driver) = running(notify_script(reply(22, 2, &[])));
     driver.negotiate_commands(&within(1000)).unwrap();
-    assert_eq!(driver.notify_info(member(3), |_, _| Some(1 << 20), &within(1000)).unwrap(), []);
+    assert_eq!(driver.notify_info(member(3), &vf(), &within(1000)).unwrap(), []);
     // Not in the list: not even asked for.
     let (device, driver) = running(legacy_device());
-    assert_eq!(driver.notify_info(member(3), |_, _| Some(1 << 20), &within(1000)).unwrap(), []);
+    assert_eq!(driver.notify_info(member(3), &vf(), &within(1000)).unwrap(), []);
     assert!(device.seen().is_empty());
     // Other refusals are errors.
     let (_, driver) = running(notify_script(reply(22, 5, &[])));
     driver.negotiate_commands(&within(1000)).unwrap();
-    let error = driver.notify_info(member(9), |_, _| Some(1 << 20), &within(1000)).unwrap_err();
+    let error = driver.notify_info(member(9), &vf(), &within(1000)).unwrap_err();
     assert!(error.to_string().contains("LEGACY_NOTIFY_INFO"), "{error}");
 }
 

@@ -85,7 +85,7 @@ struct Inner {
 /// run at once as there are slots.
 pub struct PfQueue {
     function: Arc<dyn PciFunction>,
-    registers: QueueRegisters,
+    pub(super) registers: QueueRegisters,
     memory: AdminMemory,
     inner: Mutex<Inner>,
     slots: SlotTable,

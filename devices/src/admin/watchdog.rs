@@ -12,7 +12,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::pf_log::PfLog;
-use super::wire::NotifyEntry;
 use super::{AdminError, PfDriver, PfError};
 use crate::contract::{NotifyAddress, Wait};
 use crate::function::PciFunction;
@@ -39,7 +38,7 @@ pub trait PfClient: Send + Sync {
 pub struct WatchedVf {
     /// SR-IOV number, 1..=NumVFs.
     pub member: NonZeroU16,
-    /// The function, for the sizes of its BARs.
+    /// The function, for what is in its BARs.
     pub function: Arc<dyn PciFunction>,
     /// Its user.
     pub client: Arc<dyn PfClient>,
@@ -207,12 +206,7 @@ fn restart(driver: &PfDriver, vfs: &[WatchedVf], stop: &AtomicBool) -> Result<()
 }
 
 fn notify_addresses(driver: &PfDriver, vf: &WatchedVf, wait: &Wait<'_>) -> Result<Vec<NotifyAddress>, PfError> {
-    let size = |place: u8, bar: u8| match place {
-        NotifyEntry::OWNER => driver.function().region(bar).map(|region| region.size),
-        NotifyEntry::MEMBER => vf.function.region(bar).map(|region| region.size),
-        _ => None,
-    };
-    driver.notify_info(vf.member, size, wait)
+    driver.notify_info(vf.member, vf.function.as_ref(), wait)
 }
 
 #[cfg(test)]

@@ -247,7 +247,6 @@ fn the_real_pf_driver_drives_it() {
     assert_eq!(disk.read(Area::Common, 12, Width::B2, &wait), Ok(128));
     assert_eq!(disk.read(Area::Device, 0, Width::B4, &wait), Ok(8), "sectors");
     assert!(disk.read(Area::Common, 17, Width::B2, &wait).is_err());
-    let size = |_flags: u8, _bar: u8| Some(0x4000);
-    let doorbells = driver.notify_info(NonZeroU16::new(2).unwrap(), size, &wait).unwrap();
+    let doorbells = driver.notify_info(NonZeroU16::new(2).unwrap(), soft.vf(1).unwrap().as_ref(), &wait).unwrap();
     assert_eq!(doorbells, [NotifyAddress::Member { bar: 2, offset: 0x3000 }]);
 }

@@ -18,7 +18,6 @@ use crate::opening::TOKEN;
 use crate::{Outcome, address, check, open, with_token};
 
 const STATUS: u8 = 18;
-const QUEUE_NOTIFY_ENTRY_MEMBER: u8 = 2;
 
 /// PF and VF each in a space of its own, the same token for both.
 pub fn registers(mode: Mode) -> Outcome {
@@ -33,8 +32,7 @@ pub fn registers(mode: Mode) -> Outcome {
 
     let vf = open(&vf_space, &with_token("soft_vf", mode, TOKEN)?)?;
     let member = member(&vf)?;
-    let size = |entry, bar| vf.region(bar).filter(|_| entry == QUEUE_NOTIFY_ENTRY_MEMBER).map(|region| region.size);
-    let notify = driver.notify_info(member, size, &wait).map_err(|error| chain(&error))?;
+    let notify = driver.notify_info(member, &vf, &wait).map_err(|error| chain(&error))?;
     let Some(&NotifyAddress::Member { bar, offset }) = notify.first() else {
         return Err(format!("no doorbell: {notify:?}"));
     };

@@ -12,15 +12,14 @@ use event_manager::{EventManager, SubscriberOps};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use crate::admin::faulty::FaultyPf;
-use crate::admin::wire::NotifyEntry;
 use crate::admin::{AdminChannel, AdminRegisters, PfDriver, PfHealth, PfWatchdog, WatchedVf};
 use crate::bus::{Access, Effect, Width};
 use crate::contract::Wait;
 use crate::contract::mock::{Log, MockLine, MockMsi, MockPorts};
 use crate::contract::platform::PortEvents;
+use crate::function::PciFunction;
 use crate::function::shared::shared_region;
 use crate::function::vfio_user::{Server, VfioUserFunction};
-use crate::function::{Bars, PciFunction};
 use crate::pci::PciDevice;
 use crate::soft_pf::{Quirks, SoftPf, VfSpec};
 use crate::transitional::*;
@@ -104,8 +103,7 @@ impl Stack {
         let region = shared_region(0, MEMORY).unwrap();
         let memory = GuestMemoryMmap::from_arc_regions(vec![region.clone()]).unwrap();
         vf.dma_map(&region).unwrap();
-        let size = |place, bar| if place == NotifyEntry::OWNER { pf.region(bar) } else { vf.region(bar) };
-        let notify = driver.notify_info(NonZeroU16::MIN, |place, bar| Some(size(place, bar)?.size), &wait).unwrap();
+        let notify = driver.notify_info(NonZeroU16::MIN, vf.as_ref(), &wait).unwrap();
         let channel: Arc<dyn AdminChannel> = driver.clone();
         let registers = Arc::new(AdminRegisters::new(channel, NonZeroU16::MIN, notify));
         let (line, msi) = (Arc::new(MockLine::default()), MockMsi::default());

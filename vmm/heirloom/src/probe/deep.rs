@@ -11,7 +11,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use devices::admin::wire::{CommandList, NOTIFY_INFO_LEN, NotifyEntry, NotifyInfo};
-use devices::admin::{AdminChannel, AdminError, AdminRegisters, Command, PfDriver, opcode, usable_addresses};
+use devices::admin::{
+    AdminChannel, AdminError, AdminRegisters, Command, NotifyBars, PfDriver, opcode, usable_addresses,
+};
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, NotifyAddress, RegisterError, Wait};
 use devices::function::PciFunction;
@@ -164,12 +166,12 @@ fn notify_info(checks: &mut Checks, driver: &PfDriver, pf: &dyn PciFunction, mem
         return checks.warn("notify_info", format!("{}; each kick is an administration command", chain(&error)), SLOW);
     }
     let info = NotifyInfo::parse(&result);
-    let size = |flags: u8, bar: u8| match flags {
-        NotifyEntry::MEMBER => member.sizes.get(usize::from(bar)).copied().flatten(),
-        _ => pf.region(bar).map(|region| region.size),
+    let owner = match NotifyBars::of(pf) {
+        Ok(bars) => bars,
+        Err(error) => return checks.unknown("notify_info", chain(&error), None),
     };
     let listed: Vec<_> = info.entries.iter().take_while(|entry| entry.flags != NotifyEntry::END).collect();
-    let usable = usable_addresses(&info, size);
+    let usable = usable_addresses(&info, &owner, &NotifyBars::of_sizes(&member.sizes));
     let text = listed.iter().map(|entry| show(entry)).collect::<Vec<_>>().join(", ");
     let text = if listed.is_empty() { "none".to_owned() } else { text };
     let listed = format!("listed: {text}; {} of {} can be used", usable.len(), listed.len());

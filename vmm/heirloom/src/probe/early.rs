@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use devices::admin::wire::NotifyEntry;
 use devices::admin::{AdminChannel, AdminRegisters, PfDriver};
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, NotifyAddress, Wait};
@@ -91,12 +90,7 @@ fn ask(
     wait: &Wait<'_>,
 ) -> Result<Found, Failure> {
     vf.reset().map_err(text)?;
-    let size = |place: u8, bar: u8| match place {
-        NotifyEntry::OWNER => driver.function().region(bar).map(|region| region.size),
-        NotifyEntry::MEMBER => vf.region(bar).map(|region| region.size),
-        _ => None,
-    };
-    let notify = driver.notify_info(member, size, wait).map_err(text)?;
+    let notify = driver.notify_info(member, vf.as_ref(), wait).map_err(text)?;
     let registers = AdminRegisters::new(Arc::clone(driver) as Arc<dyn AdminChannel>, member, notify);
     let disk = Disk { driver, vf, registers, wait };
     let found = disk.run();

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use devices::admin::wire::NotifyEntry;
 use devices::admin::{AdminChannel, AdminRegisters, AdminStats};
 use devices::contract::{LegacyRegisters, Wait};
 use devices::function::PciFunction;
@@ -38,14 +37,8 @@ impl Attachment {
         cancelled: &AtomicBool,
     ) -> Result<Self, SetupError> {
         let driver = pf.driver();
-        let owner = driver.function();
-        let size = |place: u8, bar: u8| match place {
-            NotifyEntry::OWNER => owner.region(bar).map(|r| r.size),
-            NotifyEntry::MEMBER => function.region(bar).map(|r| r.size),
-            _ => None,
-        };
         let wait = Wait { deadline: Instant::now() + START_LIMIT, cancelled };
-        let notify = driver.notify_info(member, size, &wait)?.into_iter().next();
+        let notify = driver.notify_info(member, function, &wait)?.into_iter().next();
         // Through the driver, not its bare queue: it negotiates the commands anew when a PF has lost them.
         let channel: Arc<dyn AdminChannel> = Arc::clone(driver) as _;
         let registers = Arc::new(AdminRegisters::new(channel, member, notify));

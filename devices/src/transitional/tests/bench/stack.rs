@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use event_manager::{EventManager, SubscriberOps};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
-use crate::admin::wire::NotifyEntry;
 use crate::admin::{AdminRegisters, PfDriver};
 use crate::bus::{Access, Width};
 use crate::contract::Wait;
@@ -65,9 +64,7 @@ impl Stack {
         let memory = GuestMemoryMmap::from_arc_regions(vec![region.clone()]).unwrap();
         vf.dma_map(&region).unwrap();
         let member = NonZeroU16::MIN;
-        let size =
-            |flags, bar| if flags == NotifyEntry::OWNER { pf.pf().region(bar) } else { vf.region(bar) }.map(|r| r.size);
-        let notify = driver.notify_info(member, size, &wait).unwrap();
+        let notify = driver.notify_info(member, vf.as_ref(), &wait).unwrap();
         let registers = Arc::new(AdminRegisters::new(driver.channel(), member, notify));
         let line = Arc::new(MockLine::default());
         // Not what is tested here, and machines that run tests can be slow.

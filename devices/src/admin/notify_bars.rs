@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where in the BARs of a function queue notifications can be stored: not where one of its structures lies.
+//! What a device says of that is not believed: a guest's kick, which is a number that the guest chooses, must
+//! not become a write to the device's status. Reads configuration space, writes nothing.
+
+use std::ops::Range;
+
+use crate::bus::Width;
+use crate::function::capabilities::{CapabilityList, VirtioCapability};
+use crate::function::{Configuration, FunctionError, PciFunction};
+use crate::spec::pci::id;
+
+/// `cfg_type` values (virtio 1.3, "Virtio Structure PCI Capabilities") of what has registers or memory that are no
+/// doorbells.
+const STRUCTURES: [(u8, &str); 4] = [
+    (1, "in the common configuration"),
+    (3, "in the interrupt status"),
+    (4, "in the device configuration"),
+    (8, "in shared memory"),
+];
+
+/// Something that is no doorbell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Taken {
+    bar: u8,
+    bytes: Range<u64>,
+    what: &'static str,
+}
+
+/// The BARs of one function.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NotifyBars {
+    sizes: [Option<u64>; 6],
+    taken: Vec<Taken>,
+}
+
+impl NotifyBars {
+    /// BARs of these sizes, in bytes, with nothing known of what is in them.
+    pub fn of_sizes(sizes: &[Option<u64>]) -> Self {
+        let mut bars = Self::default();
+        bars.sizes.iter_mut().zip(sizes).for_each(|(to, from)| *to = *from);
+        bars
+    }
+
+    /// The BARs of `function`, as its capabilities describe them.
+    ///
+    /// # Errors
+    /// When configuration space cannot be read.
+    pub fn of(function: &dyn PciFunction) -> Result<Self, FunctionError> {
+        let sizes: Vec<_> = (0..6).map(|bar| function.region(bar).map(|region| region.size)).collect();
+        let mut bars = Self::of_sizes(&sizes);
+        for capability in CapabilityList::read(function)?.found {
+            match capability.id {
+                id::VENDOR => bars.take_virtio(function, capability.offset)?,
+                id::MSIX => bars.take_msix(function, capability.offset)?,
+                _ => {}
+            }
+        }
+        Ok(bars)
+    }
+
+    /// `len` bytes from `offset` of BAR `bar` are no doorbell for anybody else: they are `what`.
+    pub(super) fn take(&mut self, bar: u8, offset: u64, len: u64, what: &'static str) {
+        self.taken.push(Taken { bar, bytes: offset..offset.saturating_add(len), what });
+    }
+
+    fn take_virtio(&mut self, function: &dyn Configuration, at: u8) -> Result<(), FunctionError> {
+        let Some(found) = VirtioCapability::read(function, at)? else { return Ok(()) };
+        if let Some((_, what)) = STRUCTURES.iter().find(|(cfg_type, _)| *cfg_type == found.cfg_type) {
+            self.take(found.bar, found.offset.into(), found.length.into(), what);
+        }
+        Ok(())
+    }
+
+    /// 3 bits of BAR number are below the offsets of table and pending bits.
+    fn take_msix(&mut self, function: &dyn Configuration, at: u8) -> Result<(), FunctionError> {
+        let register = |offset: u16, width| function.config_read(u16::from(at) + offset, width);
+        let vectors = u64::from(register(2, Width::B2)? & 0x7ff) + 1;
+        let (table, pending) = (register(4, Width::B4)?, register(8, Width::B4)?);
+        self.take((table & 7) as u8, u64::from(table & !7), vectors * 16, "in the MSI-X table");
+        self.take((pending & 7) as u8, u64::from(pending & !7), vectors.div_ceil(64) * 8, "in the MSI-X pending bits");
+        Ok(())
+    }
+
+    /// Whether 2 bytes can be stored at `offset` of BAR `bar`.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn check(&self, bar: u8, offset: u64) -> Result<(), &'static str> {
+        let size = self.sizes.get(usize::from(bar)).copied().flatten().ok_or("the function has no such BAR")?;
+        let end = offset.checked_add(2).filter(|end| *end <= size).ok_or("offset outside the BAR")?;
+        let overlaps = |taken: &&Taken| taken.bar == bar && offset < taken.bytes.end && taken.bytes.start < end;
+        self.taken.iter().find(overlaps).map_or(Ok(()), |taken| Err(taken.what))
+    }
+}
