@@ -64,7 +64,7 @@ pub(super) const LEGACY: Example = (
     "A disk",
     r#"[{"id": "disk", "pci_bdf": "0000:00:01.0", "mode": "admin_commands", "device": "block", "function": "soft/vf0", "slot": 1, "interrupts": "msix", "status": 7, "queues": [0],
   "notify": "member BAR 2 + 0x3000", "early": "auto", "kicks": {"ioeventfd": 20, "store": 0, "admin": 0, "early": 0, "early_starts": 0, "replayed": 0, "dropped": 0},
-  "intx": {"queue": 0, "config": 0, "spurious": 0}, "accesses": {"reads": 15, "writes": 9, "isr_reads": 0, "shadow_reads": 10, "commands": 16},
+  "intx": {"queue": 0, "config": 0, "spurious": 0, "throttled": 0}, "accesses": {"reads": 15, "writes": 9, "isr_reads": 0, "shadow_reads": 10, "commands": 16},
   "resets": 2, "function_resets": 0, "errors": {"refused": 0, "timeout": 0}, "faulted": null, "times_faulted": 0, "last_fault": null,
   "registers": {"device_features": 4, "device_feature_names": ["SEG_MAX"], "driver_features": 0, "driver_feature_names": [],
    "queue_select": 0, "device_status": 7, "device_status_names": ["ACKNOWLEDGE", "DRIVER", "DRIVER_OK"], "config_msix_vector": 0,

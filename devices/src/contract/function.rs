@@ -194,8 +194,8 @@ pub trait Dma: Named {
 
 /// How a function starts over, and how it ends.
 pub trait Lifetime: Named {
-    /// Function-level reset: everything but the DMA mappings is as after power-on, MSI-X and bus
-    /// mastering are off. No DMA is made any more when this returns.
+    /// Function-level reset: everything but the DMA mappings, and perhaps memory decoding, is as after
+    /// power-on, MSI-X and bus mastering are off. No DMA is made any more when this returns.
     fn reset(&self) -> Result<()>;
 
     /// Signalled when the system wants the function back, also when it is being unplugged: whoever

@@ -48,6 +48,9 @@ pub trait MsiInterrupt: Send + Sync {
     /// What the device signals. Signals while the interrupt is disabled stay pending in the eventfd
     /// and are delivered, as one interrupt, when it is enabled.
     fn event(&self) -> &EventFd;
+    /// [`Self::enable`] with this message follows. Where a change is dear, the ones that are announced are made at once
+    /// with the first of them.
+    fn announce(&self, _message: MsiMessage) {}
     /// Delivers signals as `message` from now on.
     fn enable(&self, message: MsiMessage) -> io::Result<()>;
     /// Keeps signals pending from now on.

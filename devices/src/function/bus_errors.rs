@@ -10,18 +10,20 @@
 
 use std::io;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Ranges that the whole process can have guarded.
 const MOST: usize = 4096;
 
 static RANGES: [Range; MOST] = [const { Range::free() }; MOST];
-/// Held while a range is taken; the handler takes no lock.
+/// Held while a range changes; the handler takes no lock.
 static TAKING: Mutex<()> = Mutex::new(());
 
-/// A range of mapped memory. Free ones have length 0.
+/// A range of mapped memory. Free ones have length 0. The handler must not take the start of one owner and the length
+/// of another for a range, so the version is odd while they change, and another one after that.
 struct Range {
+    version: AtomicUsize,
     start: AtomicUsize,
     len: AtomicUsize,
     lost: AtomicBool,
@@ -29,18 +31,38 @@ struct Range {
 
 impl Range {
     const fn free() -> Self {
-        Self { start: AtomicUsize::new(0), len: AtomicUsize::new(0), lost: AtomicBool::new(false) }
+        Self {
+            version: AtomicUsize::new(0),
+            start: AtomicUsize::new(0),
+            len: AtomicUsize::new(0),
+            lost: AtomicBool::new(false),
+        }
     }
 
-    fn contains(&self, address: usize) -> bool {
-        let len = self.len.load(Ordering::Acquire);
-        address.wrapping_sub(self.start.load(Ordering::Relaxed)) < len
+    /// Start and length, if `address` is in it. A range that changes just now has nobody yet, or nobody any more, who
+    /// could make accesses to it.
+    fn around(&self, address: usize) -> Option<(usize, usize)> {
+        let version = self.version.load(Ordering::Acquire);
+        let (start, len) = (self.start.load(Ordering::Relaxed), self.len.load(Ordering::Relaxed));
+        fence(Ordering::Acquire);
+        let whole = version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version;
+        (whole && address.wrapping_sub(start) < len).then_some((start, len))
     }
 
-    /// Puts private memory in its place; `false` if there is none to be had.
+    /// Makes it another range. One at a time: the caller holds [`TAKING`].
+    fn change(&self, start: usize, len: usize) {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store(version.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        self.start.store(start, Ordering::Relaxed);
+        self.lost.store(false, Ordering::Relaxed);
+        self.len.store(len, Ordering::Relaxed);
+        self.version.store(version.wrapping_add(2), Ordering::Release);
+    }
+
+    /// Puts private memory in the place of the range that [`Self::around`] found; `false` if there is none to be had.
     #[allow(unsafe_code)]
-    fn replace(&self) -> bool {
-        let (start, len) = (self.start.load(Ordering::Relaxed), self.len.load(Ordering::Acquire));
+    fn replace(&self, (start, len): (usize, usize)) -> bool {
         let prot = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
         // SAFETY: the range is a mapping that its guard's maker owns and has not ended, as somebody makes
@@ -66,9 +88,7 @@ impl Guard {
         let _taking = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let free = RANGES.iter().enumerate().find(|(_, range)| range.len.load(Ordering::Relaxed) == 0);
         let (index, range) = free.ok_or_else(|| io::Error::other("too many files are mapped"))?;
-        range.start.store(start.expose_provenance(), Ordering::Relaxed);
-        range.lost.store(false, Ordering::Relaxed);
-        range.len.store(len, Ordering::Release);
+        range.change(start.expose_provenance(), len);
         Ok(Self(index))
     }
 
@@ -80,8 +100,9 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        let _taking = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(range) = RANGES.get(self.0) {
-            range.len.store(0, Ordering::Release);
+            range.change(0, 0);
         }
     }
 }
@@ -122,8 +143,8 @@ extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, _con
     let address = unsafe { info.si_addr() }.addr();
     let sent_by_process = info.si_code <= 0;
     if !sent_by_process
-        && let Some(range) = RANGES.iter().find(|range| range.contains(address))
-        && range.replace()
+        && let Some((range, found)) = RANGES.iter().find_map(|range| Some((range, range.around(address)?)))
+        && range.replace(found)
     {
         return;
     }

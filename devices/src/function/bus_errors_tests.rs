@@ -80,6 +80,40 @@ fn no_more_than_the_table_holds() {
     guard(&region);
 }
 
+/// An address right behind a short range must not be taken for one in it because the slot's owner before had a long one:
+/// the short one would be replaced, and the access that failed would fail again.
+#[test]
+fn b8_a_range_is_never_half_of_its_owner_before() {
+    const LONG: (usize, usize) = (0x1000_0000, 0x100_0000);
+    const SHORT: (usize, usize) = (0x2000_0000, 0x1000);
+    let range = Range::free();
+    let changes = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2_000_000 {
+                for (start, len) in [LONG, (0, 0), SHORT, (0, 0)] {
+                    range.change(start, len);
+                }
+            }
+            changes.store(false, Ordering::Relaxed);
+        });
+        let mut found = [0_u64; 2];
+        while changes.load(Ordering::Relaxed) {
+            assert_eq!(range.around(SHORT.0 + 0x2000), None, "behind the short one");
+            assert_eq!(range.around(0x1800), None, "of the long one's length at no place");
+            for (owner, found) in [LONG, SHORT].into_iter().zip(&mut found) {
+                *found += u64::from(range.around(owner.0).inspect(|seen| assert_eq!(*seen, owner)).is_some());
+            }
+        }
+        assert!(found.iter().all(|found| *found != 0), "{found:?}");
+    });
+    // Stopped in the middle of a change, which no other processor does for us at will.
+    range.change(LONG.0, LONG.1);
+    range.version.fetch_add(1, Ordering::Relaxed);
+    range.start.store(SHORT.0, Ordering::Relaxed);
+    assert_eq!(range.around(SHORT.0 + 0x2000), None, "the start of one with the length of the other");
+}
+
 /// Memory that is not guarded still ends the process, and so does a SIGBUS that somebody sends.
 #[test]
 fn other_bus_errors_end_the_process() {

@@ -110,10 +110,18 @@ impl Msi {
     pub fn apply(&mut self, setting: &MsiSetting) -> io::Result<()> {
         let mut result = Ok(());
         let low = u32::from(setting.vectors.max(1)) - 1;
-        for ((vector, interrupt), routed) in (0_u32..).zip(&self.interrupts).zip(&mut self.routed) {
+        let wanted = |vector: u32| {
             let open = vector < setting.vectors.into() && setting.masked >> vector & 1 == 0;
-            let message = MsiMessage { data: setting.message.data & !low | vector, ..setting.message };
-            let wanted = open.then_some(message);
+            open.then_some(MsiMessage { data: setting.message.data & !low | vector, ..setting.message })
+        };
+        // All before the first is enabled: see `MsiInterrupt::announce`.
+        for ((vector, interrupt), routed) in (0..).zip(&self.interrupts).zip(&self.routed) {
+            if let Some(message) = wanted(vector).filter(|message| *routed != Some(*message)) {
+                interrupt.announce(message);
+            }
+        }
+        for ((vector, interrupt), routed) in (0..).zip(&self.interrupts).zip(&mut self.routed) {
+            let wanted = wanted(vector);
             if *routed == wanted {
                 continue;
             }

@@ -80,6 +80,13 @@ struct State {
     failure_logged: bool,
 }
 
+impl State {
+    /// What the vector is to deliver, if anything.
+    fn wanted(&self, entry: &Entry) -> Option<MsiMessage> {
+        (self.enabled && !self.function_masked && !entry.masked).then_some(entry.message)
+    }
+}
+
 /// What a guest made of the vectors, to be saved and set again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MsixState {
@@ -226,7 +233,13 @@ impl Msix {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// All that are to be opened are announced before the first is: a table of routes is one system call for all.
     fn apply_all(&self, state: &mut State) {
+        for (entry, interrupt) in state.entries.iter().zip(&self.interrupts) {
+            if let Some(message) = state.wanted(entry).filter(|message| entry.live != Some(*message)) {
+                interrupt.announce(message);
+            }
+        }
         for vector in 0..self.interrupts.len() {
             self.apply(state, vector);
         }
@@ -235,11 +248,10 @@ impl Msix {
     /// Makes the interrupt of a vector do what the table says. A failure leaves the vector masked,
     /// with its signals pending; the next change of the vector tries again.
     fn apply(&self, state: &mut State, vector: usize) {
-        let open = state.enabled && !state.function_masked;
+        let wanted = state.entries.get(vector).and_then(|entry| state.wanted(entry));
         let (Some(entry), Some(interrupt)) = (state.entries.get_mut(vector), self.interrupts.get(vector)) else {
             return;
         };
-        let wanted = (open && !entry.masked).then_some(entry.message);
         if wanted == entry.live {
             return;
         }

@@ -41,9 +41,9 @@ impl MsiRoutes {
         let size = u32::try_from(vm.fd().check_extension_int(Cap::IrqRouting)).unwrap_or(0);
         let capacity = size.saturating_sub(LEGACY_ENTRIES);
         let free = (PIN_COUNT..PIN_COUNT.saturating_add(capacity)).collect();
-        let table = Table { free, messages: BTreeMap::new() };
+        let table = Table { free, messages: BTreeMap::new(), announced: BTreeMap::new(), installed: 0 };
         let shared = Shared { vm: vm.clone(), capacity, table: Mutex::new(table) };
-        shared.install(&shared.table())?;
+        shared.install(&mut shared.table())?;
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -68,6 +68,10 @@ struct Table {
     free: BTreeSet<u32>,
     /// Allocated GSIs; `Some` once the kernel has a route for it.
     messages: BTreeMap<u32, Option<MsiMessage>>,
+    /// Routes that will be wanted soon: they are installed with the first of them.
+    announced: BTreeMap<u32, MsiMessage>,
+    /// How often the kernel got a table.
+    installed: u64,
 }
 
 impl Shared {
@@ -83,21 +87,37 @@ impl Shared {
     fn release(&self, gsi: u32) {
         let mut table = self.table();
         table.messages.remove(&gsi);
+        table.announced.remove(&gsi);
         table.free.insert(gsi);
+    }
+
+    fn announce(&self, gsi: u32, message: MsiMessage) {
+        self.table().announced.insert(gsi, message);
     }
 
     fn route(&self, gsi: u32, message: MsiMessage) -> Result<(), KvmError> {
         let mut table = self.table();
-        let before = table.messages.insert(gsi, Some(message));
-        if before == Some(Some(message)) {
+        table.announced.remove(&gsi);
+        if table.messages.get(&gsi) == Some(&Some(message)) {
             return Ok(());
         }
-        self.install(&table).inspect_err(|_| {
-            table.messages.insert(gsi, before.flatten());
-        })
+        let announced = std::mem::take(&mut table.announced);
+        // One that the kernel does not take must not keep the others from theirs: then each comes by itself.
+        if !announced.is_empty() && self.replace(&mut table, announced.into_iter().chain([(gsi, message)])).is_ok() {
+            return Ok(());
+        }
+        self.replace(&mut table, [(gsi, message)].into_iter())
     }
 
-    fn install(&self, table: &Table) -> Result<(), KvmError> {
+    /// Installs the table with these routes in it; on failure it is as it was.
+    fn replace(&self, table: &mut Table, routes: impl Iterator<Item = (u32, MsiMessage)>) -> Result<(), KvmError> {
+        let before: Vec<_> =
+            routes.map(|(gsi, message)| (gsi, table.messages.insert(gsi, Some(message)).flatten())).collect();
+        self.install(table).inspect_err(|_| table.messages.extend(before))
+    }
+
+    fn install(&self, table: &mut Table) -> Result<(), KvmError> {
+        table.installed += 1;
         let failed = |source| KvmError::Call { what: "set the guest's interrupt routes", source };
         let entries: Vec<_> = legacy_entries().chain(table.entries()).collect();
         let routing =
@@ -170,6 +190,10 @@ impl Msi {
 impl MsiInterrupt for Msi {
     fn event(&self) -> &EventFd {
         &self.event
+    }
+
+    fn announce(&self, message: MsiMessage) {
+        self.shared.announce(self.gsi, message);
     }
 
     fn enable(&self, message: MsiMessage) -> io::Result<()> {

@@ -3,6 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use devices::bus::Width;
+use devices::pci::{Msix, MsixChange, MsixLayout};
+
 use super::*;
 use crate::kvm::test_guest::{TestGuest, vm};
 use crate::kvm::test_irqchip::raised;
@@ -169,7 +172,7 @@ fn full_table_is_an_error_and_all_of_it_is_usable() {
             .messages
             .values_mut()
             .for_each(|message| *message = Some(MsiMessage { address: 0xfee0_0000, data: 0x41 }));
-        routes.shared.install(&table).unwrap();
+        routes.shared.install(&mut table).unwrap();
     }
     routes.shared.release(100);
     assert_eq!(routes.shared.allocate().unwrap(), 100);
@@ -184,4 +187,41 @@ fn lines_work_beside_routes() {
     let line = IrqLines::new(&vm).share(10).unwrap();
     line.set(true);
     assert_eq!(raised(&vm), (1 << 10, 1 << 10));
+}
+
+/// A table is one slow call, and Linux waits for it with the guest's processor.
+#[test]
+fn b8_enabling_msix_installs_one_table_for_all_vectors() {
+    const VECTORS: u16 = 33;
+    let Some(guest) = TestGuest::new(&[]) else { return };
+    let apic = Apic::new(&guest);
+    let routes = MsiRoutes::new(&guest.vm).unwrap();
+    let installed = || routes.shared.table().installed;
+    let layout = MsixLayout::new(VECTORS, (4, 0), (4, 0x800)).unwrap();
+    let msix = Msix::new("test", layout, &routes).unwrap();
+    let program = |vector: u16, data: u32| {
+        let at = 16 * u64::from(vector);
+        let address = (at, Width::B8, 0xfee0_0000);
+        for (offset, width, value) in [address, (at + 8, Width::B4, data.into()), (at + 12, Width::B4, 0)] {
+            msix.bar_write(4, offset, width, value).unwrap();
+        }
+    };
+    (0..VECTORS).for_each(|vector| program(vector, 0x40 + u32::from(vector)));
+    let before = installed();
+    assert_eq!(msix.set_control(1 << 15), MsixChange::Enabled);
+    assert_eq!(installed() - before, 1, "one table when it is enabled");
+    for vector in [0, 17, VECTORS - 1] {
+        msix.event(vector).unwrap().write(1).unwrap();
+        assert!(apic.delivered(0x40 + u32::from(vector)));
+    }
+    // Masked as a whole, programmed anew, and opened again, as a driver does that loads again.
+    let _ = msix.set_control(3 << 14);
+    (0..VECTORS).for_each(|vector| program(vector, 0x80 + u32::from(vector)));
+    let _ = msix.set_control(1 << 15);
+    assert_eq!(installed() - before, 2);
+    msix.event(1).unwrap().write(1).unwrap();
+    assert!(apic.delivered(0x81));
+    let _ = msix.set_control(0);
+    let _ = msix.set_control(1 << 15);
+    assert_eq!(installed() - before, 2, "the routes are known");
 }

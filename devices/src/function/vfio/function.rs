@@ -142,10 +142,11 @@ impl VfioFunction {
         ))
     }
 
-    /// Switches bus mastering off, so that DMA ends.
-    fn stop_dma(&self) -> Result<()> {
+    /// Switches bus mastering off, so that DMA ends. Says what COMMAND was.
+    fn stop_dma(&self) -> Result<u32> {
         let command = self.config_read(COMMAND, Width::B2)?;
-        self.config_write(COMMAND, Width::B2, command & !u32::from(Command::BUS_MASTER.bits()))
+        self.config_write(COMMAND, Width::B2, command & !u32::from(Command::BUS_MASTER.bits()))?;
+        Ok(command)
     }
 
     fn dma_failed(&self, what: &'static str, error: DmaError) -> FunctionError {
@@ -257,7 +258,7 @@ impl Lifetime for VfioFunction {
             return Err(FunctionError::Unsupported { name: self.name().to_owned(), what });
         }
         self.interrupts.disable_all(&self.device)?;
-        self.stop_dma()?;
+        let command = self.stop_dma()?;
         let limit = Instant::now() + RESET_PATIENCE;
         loop {
             match ioctl::reset(&self.device.file) {
@@ -269,8 +270,14 @@ impl Lifetime for VfioFunction {
             }
         }
         // virtio_vfio_pci forgets I/O decoding with a reset; others have all bits clear after one.
-        self.config_write(COMMAND, Width::B2, 0)
+        self.config_write(COMMAND, Width::B2, after_reset(command))
     }
+}
+
+/// COMMAND after a reset, from what it was before. Memory decoding stays: BARs may be in the guest's memory, and an access
+/// to a page of a function that does not decode is a SIGBUS. While the reset runs the kernel holds such accesses up.
+fn after_reset(command: u32) -> u32 {
+    command & u32::from(Command::MEMORY.bits())
 }
 
 /// Puts the device id into a value that was read at `offset`, where the read covers it.
@@ -288,7 +295,7 @@ fn show_device_id(offset: u16, width: Width, value: u32, device_id: u16) -> u32 
 impl Drop for VfioFunction {
     fn drop(&mut self) {
         // The kernel does the same when the file is closed, which a mapping of a BAR may delay.
-        for outcome in [self.interrupts.disable_all(&self.device), self.stop_dma()] {
+        for outcome in [self.interrupts.disable_all(&self.device), self.stop_dma().map(drop)] {
             match outcome {
                 Ok(()) | Err(FunctionError::Gone { .. }) => {}
                 Err(error) => tracing::warn!(%error, "the function was not stopped"),
@@ -300,6 +307,11 @@ impl Drop for VfioFunction {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn b8_a_reset_keeps_memory_decoding_and_nothing_else() {
+        assert_eq!((after_reset(0x0407), after_reset(0x0406), after_reset(0x0405)), (2, 2, 0));
+    }
 
     #[test]
     fn the_device_id_is_shown_in_reads_of_any_width() {

@@ -77,6 +77,11 @@ impl Faults {
         }
     }
 
+    /// The device's name, for logs.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Has `observer` told of each change. The one that comes first stays.
     pub fn observe(&self, observer: FaultObserver) {
         let _ = self.observer.set(observer);

@@ -85,15 +85,17 @@ impl GuestConfig {
     }
 
     /// Sets `bits` and raises the line if `signalled`, which is asked under the lock, says that there
-    /// was an event. While the guest has MSI-X on, the event is taken and nothing is raised.
-    pub fn raise_if(&self, bits: u8, signalled: impl FnOnce() -> bool) -> bool {
+    /// was an event. While the guest has MSI-X on, the event is taken and nothing is raised. The bits that were set
+    /// before, if the line was raised.
+    pub fn raise_if(&self, bits: u8, signalled: impl FnOnce() -> bool) -> Option<u8> {
         let mut state = self.lock();
-        let raised = signalled() && state.active;
-        if raised {
-            state.isr |= bits;
-            state.set_pin(true);
+        if !(signalled() && state.active) {
+            return None;
         }
-        raised
+        let before = state.isr;
+        state.isr |= bits;
+        state.set_pin(true);
+        Some(before)
     }
 
     /// The guest reads the interrupt status: the line goes low and the bits are taken.

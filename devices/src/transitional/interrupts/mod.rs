@@ -7,9 +7,11 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | `vectors` | hidden vectors, and the event loop's part |
+//! | `throttle` | when the event loop looks away |
 //! | `switch` | which vectors the device has, and the switch between hidden and the guest's |
 
 mod switch;
+mod throttle;
 pub mod vectors;
 
 use std::io;

@@ -13,6 +13,8 @@ use crate::transitional::layout::decode::Register;
 use crate::transitional::layout::queue_set::QueueSet;
 use crate::transitional::telemetry::stats::DeviceCounter;
 
+const UNWATCHED: &str = "its interrupts cannot be watched; a guest that uses MSI-X does not need that";
+
 impl Interrupts {
     /// While the guest has INTx: gives `queue`, which is selected, a hidden vector, which the device has before
     /// it has the queue's address. The first device that signals "used" finds the vector in place.
@@ -62,6 +64,11 @@ impl Interrupts {
     /// vector registers are only there while the VF's MSI-X is on.
     fn use_hidden_vectors(&self, state: &mut InterruptState) -> bool {
         if !self.intx || state.guest_msix {
+            return false;
+        }
+        if self.vectors.is_unwatched() {
+            // The guest would wait for interrupts that nobody hears.
+            self.back_end.faults().fault(UNWATCHED.to_owned());
             return false;
         }
         if state.vf_msix != VfMsix::Hidden {
@@ -142,7 +149,7 @@ impl Interrupts {
         if setup.driver_ok {
             self.arm_config(state);
         }
-        if self.guest_config.raise_if(ISR_QUEUE, || true) {
+        if self.guest_config.raise_if(ISR_QUEUE, || true).is_some() {
             self.back_end.stats().add(DeviceCounter::SpuriousInterrupts);
             self.back_end.trace().interrupt(ISR_QUEUE, true);
         }

@@ -112,6 +112,8 @@ table! {
         ConfigInterrupts = Intx "intx_config" as INTX "config";
     "INTx raised in case one got lost while the guest switched MSI-X off."
         SpuriousInterrupts = Intx "intx_spurious" as INTX "spurious";
+    "How often the VF signalled so much (100 000 times in a second, or 6 000 times without the guest having looked) that it was not listened to for 1 to 32 ms. Nothing is lost by that: many interrupts become one."
+        Throttled = Intx "intx_throttled";
     "Guest reads of BAR0 that exited: registers, ISR, device configuration."
         Reads = Accesses "reads";
     "Guest writes of BAR0 that exited, kicks by exit included."

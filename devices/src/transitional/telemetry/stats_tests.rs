@@ -45,8 +45,8 @@ fn reports_have_the_groups_and_each_counter_where_it_belongs() {
         concat!(
             r#"{"kicks":{"store":100,"ioeventfd":101,"ioeventfd_queues":102,"ioeventfd_uncounted":103,"admin":104,"#,
             r#""dropped":105,"early":106,"replayed":107,"early_starts":108},"intx":{"queue":109,"config":110,"#,
-            r#""spurious":111},"accesses":{"reads":112,"writes":113,"isr_reads":114,"shadow_reads":115,"#,
-            r#""commands":116},"resets":117,"function_resets":118}"#
+            r#""spurious":111,"throttled":112},"accesses":{"reads":113,"writes":114,"isr_reads":115,"shadow_reads":116,"#,
+            r#""commands":117},"resets":118,"function_resets":119}"#
         )
     );
     let flat: BTreeSet<_> = DeviceCounter::ALL.iter().map(|kind| kind.name()).collect();

@@ -13,6 +13,7 @@ pub mod no_dma_tests;
 pub mod notify_choice_tests;
 pub mod pf_life_tests;
 pub mod property_tests;
+pub mod pump_tests;
 pub mod replay;
 pub mod sequence_tests;
 pub mod stack_tests;
