@@ -397,6 +397,80 @@ def vfio_user_clients():
     save("vfio_user", "server-cut", [CLIENT], b"".join(replies)[:300])
 
 
+# fw_cfg: values, files; then operations.
+def fw_read(offset, width):
+    return bytes([0, offset, width])
+
+
+def fw_write(offset, width, value):
+    return bytes([1, offset, width]) + u32(value)
+
+
+def fw_poke(at, data):
+    return bytes([2]) + u16(at) + bytes([len(data)]) + data
+
+
+def fw_dma(at, control, length, address):
+    descriptor = struct.pack(">IIQ", control & 0xFFFFFFFF, length, address)
+    return fw_poke(at, descriptor) + fw_write(8, W4, int.from_bytes(struct.pack(">I", at), "little"))
+
+
+def fw_cfg_seeds():
+    items = bytes([1]) + u16(5) + u16(2) + bytes([3]) + u16(600) + u16(20) + u16(0)
+    signature = fw_write(0, W2, 0) + 5 * fw_read(1, W1) + fw_write(0, W2, 0x19) + 80 * fw_read(1, W1)
+    save("fw_cfg", "byte-by-byte", items, signature, fw_write(0, W2, 0x20), 100 * fw_read(1, W1))
+    select_read, read, skip, write = 0x20000A, 2, 4, 16
+    save("fw_cfg", "seabios", items, signature, fw_dma(0x7000, 0x19000A, 4, 0x7100), fw_dma(0x7000, read, 64, 0x7104),
+         fw_dma(0x7000, select_read, 600, 0x8000), fw_dma(0x7000, 0x99000A, 8, 0x9000))
+    save("fw_cfg", "out-of-memory", items, fw_dma(0x7000, select_read, 0xFFFFFFFF, 0), fw_dma(0x7000, read, 2, 0xFFFF),
+         fw_dma(0x7000, read, 16, 0xFFFFFFFFFFFFFFF8), fw_write(8, W4, 0xF8FF0000), fw_write(4, W4, 0xFFFFFFFF), fw_write(8, W4, 0))
+    save("fw_cfg", "over-itself", items, fw_dma(0x7000, select_read, 64, 0x6FF8), fw_dma(0x7000, skip, 0xFFFFFFFF, 0),
+         fw_dma(0x7000, skip, 0xFFFFFFFF, 0), fw_dma(0x7000, read, 16, 0), fw_dma(0x7000, write, 4, 0x7000))
+
+
+# chipset: operations.
+KEYBOARD, CLOCK, SERIAL, POWER = range(4)
+
+
+def chip_read(chip, offset, width=W1):
+    return bytes([0, chip, offset, width])
+
+
+def chip_write(chip, offset, value, width=W1):
+    return bytes([1, chip, offset, width]) + u32(value)
+
+
+def typed(text):
+    return b"".join(bytes([3, byte]) for byte in text)
+
+
+SAVE = bytes([7])
+
+
+def passes(nanoseconds):
+    return bytes([6]) + u32(nanoseconds)
+
+
+def clock(register, value):
+    return chip_write(CLOCK, 0, register) + chip_write(CLOCK, 1, value)
+
+
+def chipset_seeds():
+    atkbd = b"".join(chip_write(KEYBOARD, 0, byte) + 3 * chip_read(KEYBOARD, 0) for byte in [0xF2, 0xF5, 0xED, 0, 0xF3, 0, 0xF4])
+    save("chipset", "atkbd", chip_write(KEYBOARD, 4, 0xAA), chip_read(KEYBOARD, 0), chip_write(KEYBOARD, 4, 0x60),
+         chip_write(KEYBOARD, 0, 0x47), atkbd, typed(b"ls\r\x1b[A\x1bOP\x01"), SAVE, 12 * chip_read(KEYBOARD, 0))
+    sets = b"".join(chip_write(KEYBOARD, 0, 0xF0) + chip_write(KEYBOARD, 0, kind) + typed(b"aA") + 9 * chip_read(KEYBOARD, 0) for kind in range(4))
+    save("chipset", "scan-code-sets", chip_write(KEYBOARD, 4, 0x60), chip_write(KEYBOARD, 0, 4), sets)
+    save("chipset", "a20-and-reset", chip_write(KEYBOARD, 4, 0xD1), chip_write(KEYBOARD, 0, 0xDF), chip_write(KEYBOARD, 4, 0xFE))
+    save("chipset", "hwclock", clock(0x0B, 0x12), passes(1_000_000_000), chip_write(CLOCK, 0, 0x0C), chip_read(CLOCK, 1),
+         clock(0x0B, 0x82), clock(0, 0x30), clock(0x0B, 0x42), passes(1_000_000), SAVE, chip_write(CLOCK, 0, 0x0C), chip_read(CLOCK, 1))
+    save("chipset", "alarm", clock(1, 0xFF), clock(3, 0xC0), clock(5, 0x81), clock(0x0B, 0x20), passes(0xFFFFFFFF), SAVE)
+    save("chipset", "serial8250", chip_write(SERIAL, 2, 1), chip_write(SERIAL, 1, 7), bytes([4, 5]) + b"input", bytes([5]),
+         7 * (chip_read(SERIAL, 2) + chip_read(SERIAL, 5) + chip_read(SERIAL, 0)), chip_write(SERIAL, 2, 7), SAVE, chip_write(SERIAL, 4, 0x10))
+    save("chipset", "acpi", chip_write(POWER, 2, 0x100, W2), passes(5), chip_read(POWER, 0, W4), chip_write(POWER, 0, 0x100, W2),
+         chip_write(POWER, 4, 0x3400, W2), chip_read(POWER, 8, W4))
+
+
 if __name__ == "__main__":
     guest_seeds()
     admin_seeds()
@@ -407,3 +481,5 @@ if __name__ == "__main__":
     api_seeds()
     vfio_user_servers()
     vfio_user_clients()
+    fw_cfg_seeds()
+    chipset_seeds()

@@ -91,7 +91,7 @@ pub const FOREIGN: &[ForeignField] = &[
     field("cpus", "max_phys_bits", Accept::Anything, "the host's; old guests use far less"),
     field("cpus", "affinity", Accept::Absent, "pin the threads vcpu0, vcpu1, ... from outside"),
     field("cpus", "features", Accept::AllOff, "`cpus.profile` says what the guest sees"),
-    field("cpus", "nested", Accept::On, "as the host's KVM has it"),
+    field("cpus", "nested", Accept::Anything, "guests do not nest virtual machines: CPUID hides VMX and SVM"),
     field("cpus", "core_scheduling", Accept::Texts(&["Off"]), "not offered"),
     field("memory", "mergeable", Accept::Absent, "not offered"),
     field("memory", "hotplug_method", Accept::Anything, NO_HOTPLUG),

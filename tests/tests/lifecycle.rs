@@ -8,7 +8,7 @@ use std::sync::{LazyLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use api::operations::{Boot, Counters, Create, Delete, Pause, PowerButton, Resume, Shutdown, VmmShutdown};
+use api::operations::{Boot, Counters, Create, Delete, Pause, PauseClock, PowerButton, Resume, Shutdown, VmmShutdown};
 use api::{Fault, VmConfig, VmState};
 use serde_json::json;
 use tests::{Kvm, TestDisk, small_guest, trials};
@@ -120,6 +120,22 @@ fn power_button(irq: &str) -> Result<(), String> {
     bench.end()
 }
 
+/// The guest sees by its real-time clock, which goes on, that it was paused, and compares what its other clocks say.
+fn pause_with_clocks(clock: PauseClock) -> Result<(), String> {
+    let bench = Bench::start()?;
+    // KVM in software has the host's counter, and lets nobody set it.
+    let tsc = if Kvm::find() == Kvm::Emulated { "any" } else { "told" };
+    bench.boot(&format!("test=paused clock={} tsc={tsc}", clock.name()), 1)?;
+    bench.wait_for_output("GUEST goes by its clocks")?;
+    bench.control.ask(Pause { clock }).map_err(told)?;
+    // As long as the guest takes for a pause.
+    thread::sleep(Duration::from_secs(6));
+    bench.control.ask(Resume).map_err(told)?;
+    bench.wait_for(VmState::Shutdown)?;
+    bench.wait_for_output("GUEST-OK paused")?;
+    bench.end()
+}
+
 /// Processors that hammer registers and a disk that is read stand still while paused, all of them.
 fn pause_under_load() -> Result<(), String> {
     let bench = Bench::start()?;
@@ -130,7 +146,7 @@ fn pause_under_load() -> Result<(), String> {
         let before = (reads()?, kicks()?);
         wait_until(|| reads().is_ok_and(|now| now > before.0 + 50) && kicks().is_ok_and(|now| now > before.1))?;
         let start = Instant::now();
-        bench.control.ask(Pause).map_err(told)?;
+        bench.control.ask(Pause::default()).map_err(told)?;
         let took = start.elapsed();
         let paused = bench.control.ask(Counters).map_err(told)?.0;
         thread::sleep(Duration::from_millis(200));
@@ -153,7 +169,7 @@ fn pauses_while_a_driver_works() -> Result<(), String> {
     let mut pauses = 0;
     while bench.control.state() != VmState::Shutdown {
         // The guest may end at any moment: then there is nothing to pause.
-        if bench.control.ask(Pause).is_ok() {
+        if bench.control.ask(Pause::default()).is_ok() {
             pauses += 1;
             thread::sleep(Duration::from_millis(2));
             let _ = bench.control.ask(Resume);
@@ -232,6 +248,8 @@ type Test = fn() -> Result<(), String>;
 const TESTS: &[(&str, Test)] = &[
     ("power_button_through_the_pics", || power_button("pic")),
     ("power_button_through_the_ioapic", || power_button("ioapic")),
+    ("e17_a_pause_with_clocks_that_run", || pause_with_clocks(PauseClock::Run)),
+    ("e17_a_pause_with_clocks_that_stop", || pause_with_clocks(PauseClock::Stop)),
     ("pause_under_load", pause_under_load),
     ("pauses_while_a_driver_works", pauses_while_a_driver_works),
     ("shut_down_in_the_middle_and_boot_again", shut_down_in_the_middle_and_boot_again),

@@ -3,8 +3,8 @@
 
 use std::os::fd::OwnedFd;
 
-use super::{Operation, descriptors, examples, takes_nothing};
-use crate::routes::{Body, Call, Route, VMM_SHUTDOWN};
+use super::{Operation, descriptors, examples, parameter, takes_nothing};
+use crate::routes::{Body, Call, Parameter, Route, VMM_SHUTDOWN};
 use crate::state::{StateSet, VmState};
 use crate::{Code, Fault, VmConfig, decode};
 
@@ -81,9 +81,6 @@ takes_nothing! {
             .says("What follows is up to the guest; one without ACPI does not notice.")
             .when(RUNNING);
 
-    /// Stops the guest's processors.
-    Pause -> () = Route::change("/api/v1/vm.pause", "pauseVM", "Stop the guest's processors").when(RUNNING);
-
     /// Lets the guest's processors go on.
     Resume -> () =
         Route::change("/api/v1/vm.resume", "resumeVM", "Let the guest's processors go on")
@@ -94,4 +91,64 @@ takes_nothing! {
         Route::change("/api/v1/vm.delete", "deleteVM", "Remove the virtual machine").says(
             "One that runs is shut down before. Without a virtual machine there is nothing to do, which is a success.",
         );
+}
+
+/// What the guest's clocks do while it is paused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PauseClock {
+    /// They run on. A guest that uses KVM's clock is told that it stood still.
+    #[default]
+    Run,
+    /// They stand still: time stamp counters, KVM's clock, ACPI's timer, interval timer.
+    Stop,
+}
+
+impl PauseClock {
+    const RUN: &str = "run";
+    const STOP: &str = "stop";
+
+    /// As a parameter has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Run => Self::RUN,
+            Self::Stop => Self::STOP,
+        }
+    }
+}
+
+/// Stops the guest's processors.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pause {
+    /// What its clocks do meanwhile.
+    pub clock: PauseClock,
+}
+
+impl Operation for Pause {
+    type Reply = ();
+    const ROUTE: Route = Route::change("/api/v1/vm.pause", "pauseVM", "Stop the guest's processors")
+        .says(
+            "Its clocks run on unless `clock=stop` is given. Guests that use KVM's clock learn that they stood still, \
+             and their watchdogs keep quiet; older ones, and those on another clock, jump ahead at `vm.resume` and may \
+             report processors that hang.",
+        )
+        .when(RUNNING)
+        .asks(&[Parameter {
+            name: "clock",
+            text: "`run` (default), or `stop`: time stamp counters, KVM's clock, ACPI's timer and the interval timer \
+                   stand still. The real-time clock shows the host's time, and goes on.",
+            example: "stop",
+        }])
+        .fails(&[Code::InvalidField, Code::SetupFailed]);
+
+    fn decode(call: Call) -> Result<Self, Fault> {
+        let clock = match parameter(&call, "clock")?.as_deref() {
+            None | Some(PauseClock::RUN) => PauseClock::Run,
+            Some(PauseClock::STOP) => PauseClock::Stop,
+            Some(other) => {
+                let text = format!("parameter 'clock': '{other}' is neither 'run' nor 'stop'");
+                return Err(Fault::new(Code::InvalidField, text).at("clock"));
+            }
+        };
+        Ok(Self { clock })
+    }
 }

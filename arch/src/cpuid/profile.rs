@@ -30,6 +30,7 @@ const fn hide(function: u32, register: Register, bits: u32, reason: &'static str
 const FEATURES: u32 = 1;
 const MONITOR_LEAF: u32 = 5;
 const EXTENDED_FEATURES: u32 = 0x8000_0001;
+const SVM_LEAF: u32 = 0x8000_000a;
 const ADDRESS_SIZES: u32 = 0x8000_0008;
 /// FXSAVE saves the x87 error pointers always. On an AMD processor that does not say so, Linux runs FNCLEX and FILD
 /// at task switches to hide stale ones (`fxsave_leak` in arch/x86/kernel/cpu/amd.c), and software KVM cannot.
@@ -43,13 +44,14 @@ use Register::{Eax, Ebx, Ecx, Edx};
 /// Hidden from every guest.
 pub const ALWAYS: &[Hidden] = &[
     hide(FEATURES, Ecx, 1 << 3, "MONITOR/MWAIT: exits in KVM and runs as a no-op; the idle loop would spin"),
+    hide(FEATURES, Ecx, 1 << 5, "VMX: guests do not nest virtual machines; drivers that probe for it find nothing"),
     hide(FEATURES, Ecx, 1 << 27, "OSXSAVE mirrors CR4, which is clear at reset; KVM sets it when the guest does"),
+    hide(EXTENDED_FEATURES, Ecx, 1 << 2, "SVM: as VMX"),
     hide(EXTENDED_FEATURES, Ecx, 1 << 29, "MONITORX/MWAITX: as MONITOR"),
 ];
 
 /// Hidden from old and tiny kernels on top.
 pub const LEGACY: &[Hidden] = &[
-    hide(FEATURES, Ecx, 1 << 5, "VMX: no old guest nests virtual machines"),
     hide(FEATURES, Ecx, 1 << 12, "FMA: needs AVX"),
     hide(FEATURES, Ecx, 1 << 13, "CMPXCHG16B: SLUB's fast path uses it; software KVM cannot run it in ring 0"),
     hide(FEATURES, Ecx, 1 << 15, "PDCM: points at the performance MSRs, which go with leaf 0xA"),
@@ -64,7 +66,6 @@ pub const LEGACY: &[Hidden] = &[
     hide(FEATURES, Ecx, 1 << 28, "AVX: needs XSAVE; user space that tests this bit alone dies of #UD"),
     hide(FEATURES, Ecx, 1 << 29, "F16C: needs AVX"),
     hide(FEATURES, Ecx, 1 << 30, "RDRAND: later than these kernels; nothing is lost"),
-    hide(EXTENDED_FEATURES, Ecx, 1 << 2, "SVM: no old guest nests virtual machines"),
     hide(EXTENDED_FEATURES, Ecx, 1 << 10, "IBS: its MSRs are not there"),
     hide(EXTENDED_FEATURES, Ecx, 1 << 11, "XOP: needs AVX"),
     hide(EXTENDED_FEATURES, Ecx, 1 << 12 | 1 << 13, "SKINIT, WDT: nothing behind them"),
@@ -103,8 +104,8 @@ const EXTENDED: u32 = 0x8000_0000;
 /// kernel that knows it.
 pub fn apply(cpuid: &mut CpuId, profile: CpuProfile) {
     hide_all(cpuid, ALWAYS);
-    for entry in each(cpuid, MONITOR_LEAF) {
-        (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0);
+    for function in [MONITOR_LEAF, SVM_LEAF] {
+        each(cpuid, function).for_each(|entry| (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0));
     }
     if profile == CpuProfile::Legacy {
         hide_all(cpuid, LEGACY);

@@ -51,6 +51,10 @@ struct State {
     enable: u16,
     control: u16,
     asserted: bool,
+    /// What the clock showed when the timer was stopped, if it stands still.
+    stopped: Option<Duration>,
+    /// How long it stood still so far.
+    lost: Duration,
 }
 
 /// The device.
@@ -81,12 +85,18 @@ impl AcpiPm {
         state.asserted
     }
 
-    /// Reset of the machine. The timer goes on.
-    pub fn reset(&self) {
+    /// The timer stands still, until [`Self::start_timer`].
+    pub fn stop_timer(&self) {
         let mut state = self.lock();
-        let asserted = state.asserted;
-        *state = State { asserted, ..State::default() };
-        self.update_sci(&mut state);
+        state.stopped = state.stopped.or_else(|| Some((self.clock)()));
+    }
+
+    /// The timer goes on from where it was stopped.
+    pub fn start_timer(&self) {
+        let mut state = self.lock();
+        if let Some(stopped) = state.stopped.take() {
+            state.lost += (self.clock)().saturating_sub(stopped);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -103,8 +113,9 @@ impl AcpiPm {
     }
 
     /// The PM timer now; it wraps after 20 minutes.
-    fn timer(&self) -> u32 {
-        let nanos = (self.clock)().as_nanos();
+    fn timer(&self, state: &State) -> u32 {
+        let now = state.stopped.unwrap_or_else(|| (self.clock)());
+        let nanos = now.saturating_sub(state.lost).as_nanos();
         (nanos * u128::from(TIMER_HZ) / Duration::from_secs(1).as_nanos()) as u32
     }
 }
@@ -116,8 +127,8 @@ impl IoDevice for AcpiPm {
 
     fn read(&self, access: Access) -> u64 {
         // One look at the clock for all bytes of an access.
-        let timer = self.timer();
         let state = self.lock();
+        let timer = self.timer(&state);
         bytewise::read(access, |port| {
             let (value, shift) = match port {
                 offset::STATUS..offset::ENABLE => (u32::from(state.status), port),

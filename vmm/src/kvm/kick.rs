@@ -65,7 +65,7 @@ impl Kicker {
 
 /// While it lives, kicks of this thread reach one vCPU.
 pub(crate) struct BoundVcpu {
-    _flag: ImmediateExit,
+    flag: ImmediateExit,
     /// Must be dropped on the thread it was made on.
     _not_send: PhantomData<*const ()>,
 }
@@ -75,10 +75,15 @@ impl BoundVcpu {
     pub(super) fn new(flag: ImmediateExit, _kicker: Kicker) -> io::Result<Self> {
         let pointer = ptr::from_ref(flag.flag()).cast_mut();
         FLAG.with(|own| own.store(pointer, Ordering::Release));
-        let bound = Self { _flag: flag, _not_send: PhantomData };
+        let bound = Self { flag, _not_send: PhantomData };
         // Threads inherit the mask of the one that starts them, which may block everything for a signalfd.
         unblock_signal(kick_signal()).map_err(|error| io::Error::other(format!("cannot unblock kicks: {error:?}")))?;
         Ok(bound)
+    }
+
+    /// Whether there was a kick that KVM_RUN has not returned for yet.
+    pub(crate) fn is_kicked(&self) -> bool {
+        self.flag.flag().load(Ordering::SeqCst) != 0
     }
 }
 

@@ -15,12 +15,14 @@
 //! | [`MsiRoutes`] | message-signalled interrupts (`MsiSource`) |
 //! | [`IrqLines`] | shared level-triggered lines (`IrqLine`), edge interrupts by eventfd |
 //! | [`PortIoEvents`] | port writes without an exit (`PortEvents`) |
+//! | [`StoppedClock`] | the guest's clocks while they stand still |
 //! | [`Speed`] | how fast this KVM runs guests |
 //! | [`VfioFiles`] | tells KVM of passed-through devices (`KvmVfio`) |
 // The one place in this crate that may use `unsafe`: mappings shared with the kernel, and a signal handler.
 #![allow(unsafe_code)]
 
 mod bar_mapper;
+mod clock;
 mod device_memory;
 mod error;
 mod events;
@@ -44,6 +46,7 @@ pub(crate) mod test_guest;
 mod test_irqchip;
 
 pub use bar_mapper::BarMapper;
+pub use clock::StoppedClock;
 pub use error::KvmError;
 pub use events::PortIoEvents;
 pub use exit::Exit;

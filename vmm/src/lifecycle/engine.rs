@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use api::operations::PauseClock;
 use api::{Code, Fault, VmConfig, VmState};
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
@@ -340,8 +341,15 @@ impl Engine {
         Ok(())
     }
 
-    fn pause(&mut self) -> Result<(), Failure> {
-        let busy = self.vm()?.machine()?.pause(PAUSE_LIMIT).map_err(SetupError::from)?;
+    fn pause(&mut self, clock: PauseClock) -> Result<(), Failure> {
+        let machine = self.vm()?.machine()?;
+        let busy = machine.pause(PAUSE_LIMIT).map_err(SetupError::from)?;
+        if clock == PauseClock::Stop
+            && let Err(error) = machine.stop_clock()
+        {
+            machine.resume().map_err(SetupError::from)?;
+            return Err(error.into());
+        }
         if !busy.is_empty() {
             tracing::info!(vcpus = ?busy, "paused; these vCPUs still wait for a device, but run no guest code");
         }

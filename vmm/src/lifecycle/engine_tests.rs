@@ -24,7 +24,7 @@ fn a_life_in_all_states_with_an_event_for_each_step() {
     assert_eq!(control.state(), VmState::Created);
     control.ask(Boot).unwrap();
     assert_eq!(control.state(), VmState::Running);
-    control.ask(Pause).unwrap();
+    control.ask(Pause::default()).unwrap();
     assert_eq!(control.state(), VmState::Paused);
     control.ask(Resume).unwrap();
     control.ask(Reboot).unwrap();
@@ -55,7 +55,7 @@ fn a_paused_guest_under_load_does_nothing_and_goes_on_where_it_was() {
     for _ in 0..5 {
         let before = engine.reads();
         wait_until(|| engine.reads() > before + 100);
-        engine.control.ask(Pause).unwrap();
+        engine.control.ask(Pause::default()).unwrap();
         let counters = engine.control.ask(Counters).unwrap();
         thread::sleep(Duration::from_millis(100));
         assert_eq!(engine.control.ask(Counters).unwrap(), counters);
@@ -90,7 +90,7 @@ fn a_pause_while_the_pf_is_dead_returns_in_time_and_faults_nothing() {
     let control = &engine.control;
     let pf = stuck_in_an_access(&engine);
     let start = Instant::now();
-    control.ask(Pause).unwrap();
+    control.ask(Pause::default()).unwrap();
     assert!(start.elapsed() < PAUSE_BOUND, "took {:?}", start.elapsed());
     assert_eq!(control.state(), VmState::Paused);
     let start = Instant::now();
@@ -118,7 +118,7 @@ fn a_machine_whose_pf_is_dead_is_shut_down_and_resumed_in_time() {
     let Some(engine) = TestEngine::start() else { return };
     let _pf = stuck_in_an_access(&engine);
     let start = Instant::now();
-    engine.control.ask(Pause).unwrap();
+    engine.control.ask(Pause::default()).unwrap();
     engine.control.ask(Resume).unwrap();
     assert_eq!(engine.control.state(), VmState::Running);
     engine.control.ask(Shutdown).unwrap();
@@ -299,7 +299,7 @@ fn a_crowd_of_clients_gets_answers_or_refusals_and_the_engine_lives() {
             scope.spawn(move || {
                 for turn in 0..40 {
                     let outcome = match (client + turn) % 5 {
-                        0 => control.ask(Pause),
+                        0 => control.ask(Pause::default()),
                         1 => control.ask(Resume),
                         2 => control.ask(Counters).map(drop),
                         3 => control.ask(Legacy::default()).map(drop),

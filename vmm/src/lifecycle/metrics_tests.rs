@@ -108,7 +108,7 @@ fn the_page_of_a_machine_at_work_agrees_with_its_counters() {
     assert_eq!(idle.sum("heirloom_vm_state", &[]), 1.0);
     engine.create_and_boot(READ_STATUS);
     wait_until(|| engine.reads() > 500);
-    engine.control.ask(Pause).unwrap();
+    engine.control.ask(Pause::default()).unwrap();
     let page = parse(&engine.control.ask(Metrics).unwrap().0);
     let counters = engine.control.ask(Counters).unwrap().0;
     let (net, vcpu) = (&counters["net0"], &counters["vcpu0"]);

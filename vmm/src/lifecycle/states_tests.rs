@@ -18,7 +18,7 @@ const TABLE: [Row; 13] = [
     (&Shutdown::ROUTE, |engine| engine.control.ask(Shutdown), "!-SS-"),
     (&Reboot::ROUTE, |engine| engine.control.ask(Reboot), "!-R--"),
     (&PowerButton::ROUTE, |engine| engine.control.ask(PowerButton), "!-R--"),
-    (&Pause::ROUTE, |engine| engine.control.ask(Pause), "!-P--"),
+    (&Pause::ROUTE, |engine| engine.control.ask(Pause::default()), "!-P--"),
     (&Resume::ROUTE, |engine| engine.control.ask(Resume), "!--R-"),
     (&Delete::ROUTE, |engine| engine.control.ask(Delete), "NNNNN"),
     (&Info::ROUTE, |engine| engine.control.ask(Info).map(drop), "!CRPS"),
@@ -52,7 +52,7 @@ fn bring_to(engine: &TestEngine, state: VmState) {
         control.ask(Boot).unwrap();
     }
     match state {
-        VmState::Paused => control.ask(Pause).unwrap(),
+        VmState::Paused => control.ask(Pause::default()).unwrap(),
         VmState::Shutdown => control.ask(Shutdown).unwrap(),
         _ => {}
     }

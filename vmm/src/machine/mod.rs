@@ -17,8 +17,8 @@ mod removal;
 mod vf;
 mod watchdog;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arch::boot::Protocol;
@@ -36,7 +36,7 @@ pub use passthrough::PassthroughSection;
 pub use vf::PfSection;
 
 use crate::config::{PayloadPlan, Plan, boot_order};
-use crate::kvm::{BarMapper, GuestRam, IrqLines, MsiRoutes, PortIoEvents, RamOptions, Vm};
+use crate::kvm::{BarMapper, GuestRam, IrqLines, MsiRoutes, PortIoEvents, RamOptions, StoppedClock, Vm};
 use crate::vcpu::{Board, ExitReason, VcpuError, VcpuState, Vcpus};
 use chipset::Chipset;
 use hardware::Hardware;
@@ -72,7 +72,9 @@ pub struct Machine {
     /// What runs in the main loop for this machine.
     subscribers: Vec<SubscriberId>,
     observer: Arc<dyn Observer>,
-    _vm: Vm,
+    /// The guest's clocks, while they stand still.
+    stopped_clock: Mutex<Option<StoppedClock>>,
+    vm: Vm,
 }
 
 impl Machine {
@@ -137,7 +139,8 @@ impl Machine {
             cancelled,
             subscribers: Vec::new(),
             observer,
-            _vm: vm,
+            stopped_clock: Mutex::default(),
+            vm,
         })
     }
 
@@ -207,11 +210,33 @@ impl Machine {
         }
     }
 
-    /// Lets guest code go on.
+    /// Stops the guest's clocks, but the real-time clock, until [`Self::resume`]. While it is paused.
+    ///
+    /// # Errors
+    /// When KVM cannot; they run on.
+    pub fn stop_clock(&self) -> Result<(), SetupError> {
+        let stopped = self.vm.stop_clock()?;
+        self.chipset.power.stop_timer();
+        *self.stopped_clock() = Some(stopped);
+        Ok(())
+    }
+
+    fn stopped_clock(&self) -> MutexGuard<'_, Option<StoppedClock>> {
+        self.stopped_clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets guest code go on, and its clocks, if they were stopped.
     ///
     /// # Errors
     /// When the guest has ended.
     pub fn resume(&self) -> Result<(), VcpuError> {
+        if let Some(stopped) = self.stopped_clock().take() {
+            match self.vm.start_clock(&stopped) {
+                Ok(ticks) => self.vcpus.set_back_tsc(ticks),
+                Err(error) => tracing::warn!("the guest's clocks ran on while it was paused: {error}"),
+            }
+            self.chipset.power.start_timer();
+        }
         self.vcpus.resume()
     }
 

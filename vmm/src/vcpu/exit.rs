@@ -31,6 +31,9 @@ pub struct ExitContext<'a> {
     pub memory: &'a Bus,
     /// For [`Effect::Remap`].
     pub remap: &'a dyn Remap,
+    /// Called before each element of a string instruction but the first, any of which may wait for a device: waits while
+    /// the machine is to be paused, and returns whether to go on.
+    pub between: &'a dyn Fn() -> bool,
     /// Counters of the vCPU.
     pub stats: &'a VcpuStats,
     /// Index of the vCPU.
@@ -112,7 +115,12 @@ fn port_io(context: &ExitContext<'_>, port: u16, size: u8, transfer: Transfer<'_
     let Some(width) = Width::from_bytes(size.into()).filter(|width| *width != Width::B8) else {
         return Outcome::Crash(CrashCause::PortWidth { port, size });
     };
-    transfer.each(width, |_, element| access(context, context.ports, port.into(), width, element))
+    transfer.each(width, |index, element| {
+        if index != 0 && !(context.between)() {
+            return Outcome::Interrupted;
+        }
+        access(context, context.ports, port.into(), width, element)
+    })
 }
 
 /// A length that is no width (an instruction that crosses a page, or a wide one cut by KVM) goes byte by byte.

@@ -15,9 +15,31 @@ fn run(test: &TestBoard, exit: Exit<'_>) -> Outcome {
 }
 
 fn run_counted(test: &TestBoard, exit: Exit<'_>, stats: &VcpuStats) -> Outcome {
+    run_between(test, exit, stats, &|| true)
+}
+
+fn run_between(test: &TestBoard, exit: Exit<'_>, stats: &VcpuStats, between: &dyn Fn() -> bool) -> Outcome {
     let board = &test.board;
-    let context = ExitContext { ports: &board.ports, memory: &board.memory, remap: &*board.remap, stats, vcpu: 3 };
+    let (ports, memory, remap) = (&*board.ports, &*board.memory, &*board.remap);
+    let context = ExitContext { ports, memory, remap, between, stats, vcpu: 3 };
     handle_exit(exit, &context)
+}
+
+/// A machine that is to end does not wait for the rest of a page of `rep outsb`; one that is paused goes on afterwards.
+#[test]
+fn e18_string_instructions_look_for_a_pause_between_elements() {
+    for (elements, expected) in [(2, Outcome::Interrupted), (9, Outcome::Continue)] {
+        let (test, asked) = (TestBoard::new(), std::cell::Cell::new(0));
+        let between = || {
+            asked.set(asked.get() + 1);
+            asked.get() < elements
+        };
+        let mut data = [7; 8];
+        let exit = Exit::PortIo { port: 0xc10, size: 1, is_write: true, data: &mut data };
+        assert_eq!(run_between(&test, exit, &VcpuStats::default(), &between), expected);
+        assert_eq!(test.ports.seen().len(), elements.min(8));
+        assert_eq!(asked.get(), elements.min(7), "not before the first");
+    }
 }
 
 fn port_write(size: u8, data: &[u8]) -> Vec<Seen> {

@@ -102,6 +102,11 @@ impl Vcpus {
         self.shared.wait_for(VcpuState::Paused, "pause", limit)
     }
 
+    /// Sets the time stamp counters back by `ticks`, at the next [`Self::resume`]. Only while they are paused.
+    pub fn set_back_tsc(&self, ticks: u64) {
+        self.shared.set_back_tsc(ticks);
+    }
+
     /// Lets the vCPUs run again. Does nothing if they are.
     ///
     /// # Errors

@@ -60,10 +60,13 @@ pub enum VcpuError {
 /// What a vCPU's thread that was kicked does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GoOn {
-    /// Runs guest code; it did not wait.
-    AtOnce,
-    /// Runs guest code that did not notice that time passed.
-    AfterPause,
+    /// Runs guest code.
+    Run {
+        /// It waited: the guest did not notice that time passed.
+        waited: bool,
+        /// Ticks that its time stamp counter has to be set back since it was created, in all.
+        tsc_back: u64,
+    },
     /// Returns.
     Stop,
 }
@@ -80,6 +83,8 @@ pub(super) struct Shared {
 struct Control {
     wanted: VcpuState,
     present: Vec<VcpuState>,
+    /// See [`GoOn::Run`].
+    tsc_back: u64,
     reason: Option<ExitReason>,
 }
 
@@ -87,7 +92,7 @@ impl Shared {
     pub(super) fn new(vcpus: usize, wanted: VcpuState, cancelled: Arc<AtomicBool>) -> io::Result<Self> {
         let present = vec![VcpuState::Stopped; vcpus];
         Ok(Self {
-            control: Mutex::new(Control { wanted, present, reason: None }),
+            control: Mutex::new(Control { wanted, present, tsc_back: 0, reason: None }),
             changed: Condvar::new(),
             cancelled,
             ended: EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
@@ -98,7 +103,7 @@ impl Shared {
     /// Returns whether to run on, and after what.
     pub(super) fn checkpoint(&self, vcpu: usize) -> GoOn {
         let mut control = self.control();
-        let waits = control.wanted == VcpuState::Paused;
+        let waited = control.wanted == VcpuState::Paused;
         while control.wanted == VcpuState::Paused {
             self.set_present(&mut control, vcpu, VcpuState::Paused);
             control = self.changed.wait(control).unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +112,7 @@ impl Shared {
             return GoOn::Stop;
         }
         self.set_present(&mut control, vcpu, VcpuState::Running);
-        if waits { GoOn::AfterPause } else { GoOn::AtOnce }
+        GoOn::Run { waited, tsc_back: control.tsc_back }
     }
 
     /// For who is about to start a thread. One that is never started counts as stopped.
@@ -125,6 +130,12 @@ impl Shared {
             *present = state;
             self.changed.notify_all();
         }
+    }
+
+    /// Has all time stamp counters set back by `ticks` before guest code runs again. While vCPUs are paused.
+    pub(super) fn set_back_tsc(&self, ticks: u64) {
+        let mut control = self.control();
+        control.tsc_back = control.tsc_back.wrapping_add(ticks);
     }
 
     /// Says what is wanted; kick the threads afterwards.

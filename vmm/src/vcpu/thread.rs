@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The body of one vCPU's thread. However it ends, it says why, and it never ends unnoticed.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -73,8 +74,9 @@ impl VcpuThread {
 
     /// `None` if the thread was told to stop.
     fn run_until_end(&self, vcpu: &mut KvmVcpu) -> Option<Outcome> {
+        let index = vcpu.index();
         let start_failed = |error: io::Error| Some(Outcome::Crash(CrashCause::Start(error.to_string())));
-        let _bound = match vcpu.bind_to_thread(self.kicker) {
+        let bound = match vcpu.bind_to_thread(self.kicker) {
             Ok(bound) => bound,
             Err(error) => return start_failed(error),
         };
@@ -83,21 +85,35 @@ impl VcpuThread {
         {
             return start_failed(error);
         }
+        // The vCPU is not told of a wait inside an exit before its next KVM_RUN has returned for the kick.
+        let has_waited = Cell::new(false);
+        let between = || {
+            if !bound.is_kicked() {
+                return true;
+            }
+            let GoOn::Run { waited, .. } = self.shared.checkpoint(index.into()) else { return false };
+            has_waited.set(has_waited.get() | waited);
+            true
+        };
         let context = ExitContext {
             ports: &self.board.ports,
             memory: &self.board.memory,
             remap: &*self.board.remap,
+            between: &between,
             stats: &self.stats,
-            vcpu: vcpu.index(),
+            vcpu: index,
         };
         // A kick from before the thread was bound has left no trace but what is wanted.
         let mut outcome = Outcome::Interrupted;
+        let mut tsc_was_set_back = 0;
         loop {
             match outcome {
                 Outcome::Continue => {}
                 Outcome::Interrupted => match self.shared.checkpoint(context.vcpu.into()) {
-                    GoOn::AtOnce => {}
-                    GoOn::AfterPause => vcpu.was_paused(),
+                    GoOn::Run { waited, tsc_back } => {
+                        go_on(vcpu, has_waited.take() | waited, tsc_back.wrapping_sub(tsc_was_set_back));
+                        tsc_was_set_back = tsc_back;
+                    }
                     GoOn::Stop => return None,
                 },
                 end => return Some(end),
@@ -107,5 +123,17 @@ impl VcpuThread {
                 Err(error) => Outcome::Crash(CrashCause::Run(error.to_string())),
             };
         }
+    }
+}
+
+/// After a kick: what the guest's clocks have to be told.
+fn go_on(vcpu: &KvmVcpu, waited: bool, tsc_back: u64) {
+    if waited {
+        vcpu.was_paused();
+    }
+    if tsc_back != 0
+        && let Err(error) = vcpu.set_back_tsc(tsc_back)
+    {
+        tracing::warn!(%error, vcpu = vcpu.index(), "the time stamp counter ran on while the guest was paused");
     }
 }

@@ -17,6 +17,7 @@
 //! | `bench` | reads of a register and notifications, timed: load for `scripts/bench` |
 //! | `button` | sleeps until the power button is pressed |
 //! | `chips` | the clock's three interrupts, a keyboard that answers by IRQ 1, CMOS memory and time over a reboot |
+//! | `paused` | what its clocks say of a pause: `clock=run`, all of it; `clock=stop`, nothing, but for the time stamp counter with `tsc=any` |
 //! | `crash` | executes an instruction stream that KVM cannot run |
 //! | `spin`, `halt` | never ends, with interrupts closed: running, or halted |
 //! | `reset` | resets the machine through the keyboard controller |
@@ -32,6 +33,7 @@ mod button;
 mod chips;
 mod disk;
 mod network;
+mod paused;
 mod quarrel;
 mod smp;
 mod sweep;
@@ -97,6 +99,7 @@ pub fn run(name: &str, cmdline: &Cmdline) -> Result<(), Reason> {
         "reload" => disk::reload(irq, cmdline.number("count", 100)),
         "button" => button::run(irq),
         "chips" => chips::run(irq),
+        "paused" => paused::run(cmdline.value("clock") == Some("stop"), cmdline.value("tsc") == Some("any")),
         "bench" => bench::run(cmdline),
         "crash" => crash(),
         "spin" => loop {

@@ -4,10 +4,11 @@
 use std::path::PathBuf;
 
 use api::NewDevice;
+use api::operations::PauseClock;
 use api::routes::Route;
 use api::service::routes;
 use clap::error::ErrorKind;
-use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Subcommand};
+use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Subcommand, ValueEnum};
 
 use super::key_value;
 
@@ -16,6 +17,7 @@ Examples:
   heirloom ctl --api-socket vm.sock create vm.toml
   heirloom ctl --api-socket vm.sock boot
   heirloom ctl --api-socket vm.sock info
+  heirloom ctl --api-socket vm.sock pause --clock stop
   heirloom ctl --api-socket vm.sock --json legacy net0 | jq '.[0].admin'
   heirloom ctl --api-socket vm.sock add-device soft=net,tap=tap1,id=lan
   heirloom ctl --api-socket vm.sock add-device legacy-virtio vf=0000:41:00.3
@@ -58,6 +60,12 @@ pub enum Verb {
     /// One of the API that takes nothing and answers nothing
     #[command(flatten)]
     Plain(PlainVerb),
+    /// Stop the guest's processors
+    Pause {
+        /// What the guest's clocks do meanwhile; old guests jump ahead where they run on
+        #[arg(long, value_enum, value_name = "run|stop", default_value_t = Clock::Run)]
+        clock: Clock,
+    },
     /// Show configuration, state and devices
     Info,
     /// Show what devices and processors did, in numbers
@@ -101,6 +109,24 @@ pub enum Verb {
     },
     /// Remove the virtual machine and end the heirloom that answers
     ShutdownVmm,
+}
+
+/// Value of `--clock`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Clock {
+    /// They run on
+    Run,
+    /// They stand still, but the real-time clock
+    Stop,
+}
+
+impl From<Clock> for PauseClock {
+    fn from(clock: Clock) -> Self {
+        match clock {
+            Clock::Run => Self::Run,
+            Clock::Stop => Self::Stop,
+        }
+    }
 }
 
 /// An operation on the virtual machine that takes nothing and answers nothing. Its word is the end of its path, its

@@ -9,7 +9,9 @@ use std::path::Path;
 
 use api::Operation;
 use api::client::{Client, ClientError};
-use api::operations::{AddDevice, Counters, Create, Info, Legacy, Metrics, RemoveDevice, VmmShutdown};
+use api::operations::{
+    AddDevice, Counters, Create, Info, Legacy, Metrics, Pause, PauseClock, RemoveDevice, VmmShutdown,
+};
 use api::routes::{PREFIX, Route};
 use serde::Serialize;
 use serde_json::Value;
@@ -108,6 +110,7 @@ fn ask(verb: &Verb) -> Result<Ask, CtlError> {
         Verb::Ping => get("vmm.ping", table::ping),
         Verb::Create { config } => of::<Create>(table::nothing).with(&read_config(config)?)?,
         Verb::Plain(PlainVerb(route)) => plain(route, table::nothing),
+        Verb::Pause { clock } => of::<Pause>(table::nothing).about("clock", Some(PauseClock::from(*clock).name())),
         Verb::Info => of::<Info>(table::info),
         Verb::Counters => of::<Counters>(table::counters),
         Verb::Legacy { id } => of::<Legacy>(table::legacy).about("id", id.as_deref()),

@@ -67,7 +67,7 @@ impl Request<Engine> for PowerButton {
 impl Request<Engine> for Pause {
     const LIMIT: Duration = PAUSE;
     fn carry_out(self, engine: &mut Engine) -> Result<(), Failure> {
-        engine.pause()
+        engine.pause(self.clock)
     }
 }
 
