@@ -111,10 +111,7 @@ impl Machine {
             let order = slots_in_boot_order(plan, &legacy, &passthrough);
             firmware::add_fw_cfg((&ports, &ram), plan, image, (&order, &interrupts))?;
         }
-        let remap: RemapBars = {
-            let (root, ports, mmio) = (Arc::clone(&root), Arc::clone(&ports), Arc::clone(&mmio));
-            Arc::new(move || root.remap(&ports, &mmio))
-        };
+        let remap = remapper(&root, &ports, &mmio);
         remap();
 
         let (vcpus, entry) = processors::create(&vm, plan, ram.memory(), &interrupts)?;
@@ -284,6 +281,11 @@ impl Drop for Machine {
         self.passthrough.shut_down();
         self.chipset.drain();
     }
+}
+
+fn remapper(root: &Arc<PciRoot>, ports: &Arc<Bus>, mmio: &Arc<Bus>) -> RemapBars {
+    let (root, ports, mmio) = (Arc::clone(root), Arc::clone(ports), Arc::clone(mmio));
+    Arc::new(move || root.remap(&ports, &mmio))
 }
 
 /// What devices need of KVM.
