@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::hardware::DeviceConfig;
 use crate::legacy_virtio::LegacyVirtioConfig;
+use crate::screen::ScreenConfig;
 use crate::size::format_size;
 use crate::smbios::SmbiosConfig;
 
@@ -27,6 +28,9 @@ pub struct VmConfig {
     /// The first serial port (0x3f8, IRQ 4).
     #[serde(default)]
     pub serial: ConsoleConfig,
+    /// The text screen.
+    #[serde(default, skip_serializing_if = "ScreenConfig::is_default")]
+    pub screen: ScreenConfig,
     /// What the machine says of itself.
     #[serde(default, skip_serializing_if = "SmbiosConfig::is_default")]
     pub smbios: SmbiosConfig,

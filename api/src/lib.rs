@@ -35,6 +35,7 @@ mod origin;
 mod probe;
 pub mod reference;
 pub mod routes;
+mod screen;
 pub mod server;
 pub mod service;
 mod shape;
@@ -57,6 +58,7 @@ pub use legacy_virtio::{
 pub use mac::{MacAddress, MacError};
 pub use operations::{Operation, Serve};
 pub use option_rom::OptionRomConfig;
+pub use screen::{ScreenConfig, ScreenMode};
 pub use service::Service;
 pub use size::{SizeError, format_size, parse_size};
 pub use smbios::SmbiosConfig;

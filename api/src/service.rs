@@ -58,7 +58,7 @@ macro_rules! table {
 
 table! {
     {PING => ping} VmmShutdown Create Boot Shutdown Reboot PowerButton Pause Resume Delete
-    Info Counters Legacy AddDevice RemoveDevice
+    Info Counters Legacy Screen AddDevice RemoveDevice
     {TRACE => trace, EVENTS => events, PROBE => probe, DOCUMENT => document} Metrics
 }
 

@@ -37,6 +37,36 @@ pub struct VmInfo {
     /// Why the guest ended the last time, if it did.
     #[serde(default)]
     pub ended_by: Option<String>,
+    /// What was on the text screen then, line by line, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_screen: Option<Vec<String>>,
+}
+
+/// Reply of `vm.screen`: the text screen, of the machine that is on or else of the last one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VmScreen {
+    /// Whether the guest draws dots, of which nothing is shown; there are no lines then.
+    pub graphics: bool,
+    /// Characters in a line.
+    pub columns: u16,
+    /// The lines from the top, as the font of a VGA's ROM shows them, without the blanks at their ends.
+    pub lines: Vec<String>,
+    /// Where the cursor is, if it is on.
+    #[serde(default)]
+    pub cursor: Option<ScreenCursor>,
+    /// For each line one byte for each character: colour of the character in bits 0 to 3, behind it in 4 to 6; bit 7
+    /// blinks. Where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Vec<Vec<u8>>>,
+}
+
+/// A place on the text screen, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ScreenCursor {
+    /// Line.
+    pub row: u16,
+    /// Character in the line.
+    pub column: u16,
 }
 
 /// A device in `vm.info`.

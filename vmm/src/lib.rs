@@ -27,6 +27,7 @@ pub mod panics;
 pub mod report;
 pub mod signals;
 pub mod terminal;
+mod text_screen;
 pub mod timestamp;
 pub mod trace;
 pub mod vcpu;

@@ -38,6 +38,8 @@ pub struct Boot {
     pub devices: Vec<DeviceSection>,
     /// Functions passed through, in slot order.
     pub passthrough: Vec<PassthroughSection>,
+    /// What was on the text screen at the end, line by line; nothing where there is no screen.
+    pub screen: Vec<String>,
 }
 
 /// Exits of one vCPU by kind.
@@ -89,6 +91,7 @@ impl Report {
             pfs: machine.pfs(),
             devices: machine.devices(),
             passthrough: machine.passthrough(),
+            screen: machine.screen().map_or_else(Vec::new, |screen| screen.screen().text()),
         });
     }
 }

@@ -74,6 +74,11 @@ pub(super) const LEGACY: Example = (
    "registers": [{"register": "device_status", "count": 3}]}, "rings_broken": 0}]"#,
 );
 
+pub(super) const SCREEN: Example = (
+    "A boot loader's prompt",
+    r#"{"graphics": false, "columns": 80, "lines": ["ISOLINUX 6.04", "", "boot:"], "cursor": {"row": 2, "column": 6}}"#,
+);
+
 pub(super) const PROBE: Example = (
     "A host without KVM",
     r#"{"usable": false, "checks": [{"name": "kvm", "result": "fail", "detail": "/dev/kvm does not exist", "fix": "modprobe kvm_intel or kvm_amd"}, {"name": "vf_bar0", "function": "0000:41:00.3", "result": "pass", "detail": "absent", "fix": null}]}"#,

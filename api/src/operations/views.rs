@@ -3,8 +3,8 @@
 
 use super::{IntoReply, Operation, PROMETHEUS, examples, json, parameter, plain, takes_nothing};
 use crate::routes::{Body, Call, Content, Parameter, Reply, Route, Success};
-use crate::state::StateSet;
-use crate::types::{LegacyDevice, VmCounters, VmInfo};
+use crate::state::{StateSet, VmState};
+use crate::types::{LegacyDevice, VmCounters, VmInfo, VmScreen};
 use crate::{Code, Fault};
 
 impl IntoReply for VmInfo {
@@ -20,6 +20,12 @@ impl IntoReply for VmCounters {
 }
 
 impl IntoReply for Vec<LegacyDevice> {
+    fn into_reply(self) -> Result<Reply, Fault> {
+        json(&self)
+    }
+}
+
+impl IntoReply for VmScreen {
     fn into_reply(self) -> Result<Reply, Fault> {
         json(&self)
     }
@@ -92,5 +98,38 @@ impl Operation for Legacy {
 
     fn decode(call: Call) -> Result<Self, Fault> {
         Ok(Self { id: parameter(&call, "id")? })
+    }
+}
+
+/// What is on the text screen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Screen {
+    /// With the colours of each character.
+    pub attributes: bool,
+}
+
+impl Operation for Screen {
+    type Reply = VmScreen;
+    const ROUTE: Route = Route::look(
+        "/api/v1/vm.screen",
+        "screenVM",
+        "What is on the text screen",
+        &[Success::ok("The screen.", Content::Json(Body::of::<VmScreen>(&[examples::SCREEN])))],
+    )
+    .says("Of a machine that is off it is the screen that was there at its end.")
+    .when(StateSet::of(&[VmState::Running, VmState::Paused, VmState::Shutdown]))
+    .asks(&[Parameter { name: "attributes", text: "`true`: with the colours of each character.", example: "true" }])
+    .fails(&[Code::InvalidField, Code::DeviceNotFound]);
+
+    fn decode(call: Call) -> Result<Self, Fault> {
+        let attributes = match parameter(&call, "attributes")?.as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => {
+                let text = format!("'{other}' is neither 'true' nor 'false'");
+                return Err(Fault::new(Code::InvalidField, text).at("attributes"));
+            }
+        };
+        Ok(Self { attributes })
     }
 }

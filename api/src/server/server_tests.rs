@@ -51,7 +51,7 @@ fn every_route_in_every_state() {
             }
         }
     }
-    assert_eq!((cells, refused), (85, 39));
+    assert_eq!((cells, refused), (90, 41));
 }
 
 #[test]

@@ -16,10 +16,10 @@ use tempfile::TempDir;
 
 use super::{Limits, Server};
 use crate::operations::{
-    AddDevice, AddedDevice, Counters, Create, Delete, Info, Legacy, Metrics, PrometheusText, RemoveDevice,
+    AddDevice, AddedDevice, Counters, Create, Delete, Info, Legacy, Metrics, PrometheusText, RemoveDevice, Screen,
 };
 use crate::service::{Line, Lines, ProbeWhat, Service};
-use crate::types::{DeviceNode, LegacyDevice, ProbeReport, VmCounters, VmInfo};
+use crate::types::{DeviceNode, LegacyDevice, ProbeReport, VmCounters, VmInfo, VmScreen};
 use crate::{Code, Fault, NewDevice, Operation, Serve, VmConfig, VmState};
 
 /// A monitor that keeps a configuration and a state, and moves between states as a real one does.
@@ -187,7 +187,14 @@ impl Serve<Info> for Model {
         };
         let ids = config.legacy_virtio.iter().filter_map(|device| device.id.as_ref());
         let device_tree = ids.map(|id| (id.clone(), node(id))).collect();
-        Ok(VmInfo { memory_actual_size: config.memory.size, config, state: inner.state, device_tree, ended_by: None })
+        Ok(VmInfo {
+            memory_actual_size: config.memory.size,
+            config,
+            state: inner.state,
+            device_tree,
+            ended_by: None,
+            last_screen: None,
+        })
     }
 }
 
@@ -203,6 +210,14 @@ impl Serve<Legacy> for Model {
         self.note("legacy");
         id.map_or(Ok(()), |id| self.device(&id))?;
         Ok(Vec::new())
+    }
+}
+
+impl Serve<Screen> for Model {
+    fn serve(&self, Screen { attributes }: Screen) -> Result<VmScreen, Fault> {
+        self.note("screen");
+        let attributes = attributes.then(|| vec![vec![7; 5]]);
+        Ok(VmScreen { columns: 80, lines: vec!["boot:".to_owned()], attributes, ..VmScreen::default() })
     }
 }
 

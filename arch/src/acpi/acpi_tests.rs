@@ -12,9 +12,13 @@ const WIRING: [PciInterrupt; 3] = [
     PciInterrupt { slot: 31, pin: 3, gsi: 11 },
 ];
 
+fn board(cpus: u8) -> Board<'static> {
+    Board { cpus, pci: &WIRING, has_vga: false }
+}
+
 fn machine(cpus: u8) -> Memory {
     let mem = memory(2 << 20);
-    write(&mem, cpus, &WIRING).unwrap();
+    write(&mem, &board(cpus)).unwrap();
     mem
 }
 
@@ -61,7 +65,7 @@ fn rsdp_serves_acpi_1_and_2() {
 
 #[test]
 fn tables_stay_in_the_bios_range() {
-    let image = build(u8::MAX, &WIRING).unwrap();
+    let image = build(&board(u8::MAX)).unwrap();
     assert!(image.len() < layout::ACPI_ROOM);
     for address in addresses(&machine(255), true) {
         assert!((0xe_0000..0xf_0000).contains(&address));
@@ -82,7 +86,10 @@ fn fadt_describes_the_full_hardware_model() {
     assert_eq!(flags & (1 << 20), 0, "not hardware-reduced");
     assert_eq!(flags & (1 << 10 | 1 << 2 | 1), 1 << 10 | 1 << 2 | 1, "reset register, C1, WBINVD");
     assert_eq!((fadt[116], u64_at(&fadt, 120), fadt[128]), (1, 0xcf9, 6), "reset");
-    assert_eq!((fadt[108], u16_at(&fadt, 109) & 3), (0x32, 3), "century; ISA devices and 8042");
+    assert_eq!((fadt[108], u16_at(&fadt, 109)), (0x32, 7), "century; ISA devices and 8042, no VGA");
+    let mem = memory(2 << 20);
+    write(&mem, &Board { has_vga: true, ..board(1) }).unwrap();
+    assert_eq!(u16_at(&table_of(&mem, b"FACP"), 109), 3, "a VGA");
 }
 
 #[test]
@@ -165,9 +172,9 @@ fn power_off_sleep_type_is_5() {
 fn bad_wiring_and_missing_memory_are_errors() {
     let mem = memory(2 << 20);
     let bad = [PciInterrupt { slot: 40, pin: 0, gsi: 10 }];
-    assert!(matches!(write(&mem, 1, &bad), Err(AcpiError::Wiring(_))));
-    assert!(matches!(write(&mem, 0, &[]), Err(AcpiError::NoProcessor)));
-    assert!(matches!(write(&memory(0xe_0000), 1, &[]), Err(AcpiError::Memory(_))));
+    assert!(matches!(write(&mem, &Board { pci: &bad, ..board(1) }), Err(AcpiError::Wiring(_))));
+    assert!(matches!(write(&mem, &board(0)), Err(AcpiError::NoProcessor)));
+    assert!(matches!(write(&memory(0xe_0000), &board(1)), Err(AcpiError::Memory(_))));
 }
 
 /// Disassembles every table and compiles the DSDT again without an error, if `iasl` is installed.

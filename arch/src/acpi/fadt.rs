@@ -63,7 +63,7 @@ const NO_C3: u16 = 0xffff;
 
 /// The table; SMI_CMD, GPE blocks and everything else that is not there stays 0. So does X_FIRMWARE_CTRL: with
 /// both addresses given, kernels take them for two FACS.
-pub fn build(facs: u32, dsdt: u32) -> Vec<u8> {
+pub fn build(facs: u32, dsdt: u32, has_vga: bool) -> Vec<u8> {
     let mut fadt = table(*b"FACP", LENGTH, REVISION);
     fadt.write_u32(FIRMWARE_CTRL, facs);
     fadt.write_u32(DSDT, dsdt);
@@ -77,7 +77,8 @@ pub fn build(facs: u32, dsdt: u32) -> Vec<u8> {
     fadt.write_u16(P_LVL2_LAT, NO_C2);
     fadt.write_u16(P_LVL3_LAT, NO_C3);
     fadt.write_u8(CENTURY, layout::RTC_CENTURY);
-    fadt.write_u16(IAPC_BOOT_ARCH, LEGACY_DEVICES | I8042 | VGA_NOT_PRESENT);
+    let vga = if has_vga { 0 } else { VGA_NOT_PRESENT };
+    fadt.write_u16(IAPC_BOOT_ARCH, LEGACY_DEVICES | I8042 | vga);
     fadt.write_u32(FLAGS, WBINVD | PROC_C1 | SLP_BUTTON | FIX_RTC | RESET_REG_SUP);
     fadt.write_bytes(RESET_REG, &io_address(layout::RESET_IO, 1));
     fadt.write_u8(RESET_VALUE, layout::RESET_VALUE);

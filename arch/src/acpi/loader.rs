@@ -2,9 +2,8 @@
 //! The same tables for firmware that chooses their place itself: files without addresses, and the commands that put
 //! them in. Pure. Source: QEMU's docs/specs and SeaBIOS's src/fw/romfile_loader.h.
 
-use super::{AcpiError, HEADER_LEN, RSDP_LEN, RSDP_V1_LEN, Tables, rsdp, tables};
+use super::{AcpiError, Board, HEADER_LEN, RSDP_LEN, RSDP_V1_LEN, Tables, rsdp, tables};
 use crate::acpi::fadt::FACS_ALIGNMENT;
-use crate::irq::PciInterrupt;
 
 const TABLES: &str = "etc/acpi/tables";
 const RSDP: &str = "etc/acpi/rsdp";
@@ -45,8 +44,8 @@ pub struct File {
 ///
 /// # Errors
 /// As [`super::write`].
-pub fn files(cpus: u8, pci: &[PciInterrupt]) -> Result<[File; 3], AcpiError> {
-    let Tables { image, rsdt, xsdt } = tables(0, cpus, pci)?;
+pub fn files(board: &Board<'_>) -> Result<[File; 3], AcpiError> {
+    let Tables { image, rsdt, xsdt } = tables(0, board)?;
     let mut script = Script::default();
     script.allocate(TABLES, FACS_ALIGNMENT as u32, ZONE_HIGH);
     script.allocate(RSDP, 16, ZONE_F_SEGMENT);

@@ -5,9 +5,14 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::acpi::layout;
+use crate::irq::PciInterrupt;
 
 const WIRING: [PciInterrupt; 2] =
     [PciInterrupt { slot: 2, pin: 0, gsi: 10 }, PciInterrupt { slot: 3, pin: 0, gsi: 11 }];
+
+fn board(cpus: u8) -> Board<'static> {
+    Board { cpus, pci: &WIRING, has_vga: false }
+}
 
 fn u32_at(bytes: &[u8], at: usize) -> usize {
     u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
@@ -55,8 +60,8 @@ fn carried_out(files: &[File; 3], base: u64) -> BTreeMap<String, Vec<u8>> {
 /// At the place of a direct boot they are a direct boot's, byte for byte.
 #[test]
 fn relocated_tables_are_those_of_a_direct_boot() {
-    let direct = crate::acpi::build(3, &WIRING).unwrap();
-    let loaded = carried_out(&files(3, &WIRING).unwrap(), layout::ACPI_TABLES.0 + 64);
+    let direct = crate::acpi::build(&board(3)).unwrap();
+    let loaded = carried_out(&files(&board(3)).unwrap(), layout::ACPI_TABLES.0 + 64);
     assert_eq!(loaded[RSDP], direct[..RSDP_LEN]);
     assert_eq!(loaded[TABLES], direct[64..]);
 }
@@ -64,7 +69,7 @@ fn relocated_tables_are_those_of_a_direct_boot() {
 #[test]
 fn sums_are_right_anywhere() {
     for base in [0x7ff_e000, 0xbfff_0040] {
-        let loaded = carried_out(&files(1, &WIRING).unwrap(), base);
+        let loaded = carried_out(&files(&board(1)).unwrap(), base);
         let sum = |bytes: &[u8]| bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
         let (rsdp, tables) = (&loaded[RSDP], &loaded[TABLES]);
         assert_eq!((sum(rsdp), sum(&rsdp[..20])), (0, 0));

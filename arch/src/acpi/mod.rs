@@ -45,10 +45,23 @@ pub enum AcpiError {
     Memory(#[from] GuestMemoryError),
 }
 
-/// Writes all tables at [`layout::ACPI_TABLES`]; returns the address of the RSDP. The APIC id of processor
-/// n is n.
-pub fn write<M: GuestMemoryBackend>(mem: &M, cpus: u8, pci: &[PciInterrupt]) -> Result<GuestAddress, AcpiError> {
-    let image = build(cpus, pci)?;
+/// What the tables describe.
+#[derive(Clone, Copy, Debug)]
+pub struct Board<'a> {
+    /// Number of processors; the APIC id of processor n is n.
+    pub cpus: u8,
+    /// Interrupts of PCI functions.
+    pub pci: &'a [PciInterrupt],
+    /// There is a VGA: without one, kernels are told not to look for it.
+    pub has_vga: bool,
+}
+
+/// Writes all tables at [`layout::ACPI_TABLES`]; returns the address of the RSDP.
+///
+/// # Errors
+/// When the board cannot be described, or there is no memory.
+pub fn write<M: GuestMemoryBackend>(mem: &M, board: &Board<'_>) -> Result<GuestAddress, AcpiError> {
+    let image = build(board)?;
     if image.len() > layout::ACPI_ROOM {
         return Err(AcpiError::TooBig(image.len()));
     }
@@ -57,9 +70,9 @@ pub fn write<M: GuestMemoryBackend>(mem: &M, cpus: u8, pci: &[PciInterrupt]) -> 
 }
 
 /// RSDP and tables, one after the other from [`layout::ACPI_TABLES`] on.
-fn build(cpus: u8, pci: &[PciInterrupt]) -> Result<Vec<u8>, AcpiError> {
+fn build(board: &Board<'_>) -> Result<Vec<u8>, AcpiError> {
     const RSDP_ROOM: usize = RSDP_LEN.next_multiple_of(fadt::FACS_ALIGNMENT);
-    let tables = tables(layout::ACPI_TABLES.raw_value() as u32 + RSDP_ROOM as u32, cpus, pci)?;
+    let tables = tables(layout::ACPI_TABLES.raw_value() as u32 + RSDP_ROOM as u32, board)?;
     let mut image = rsdp(tables.rsdt, tables.xsdt).to_vec();
     image.resize(RSDP_ROOM, 0);
     image.extend_from_slice(&tables.image.bytes);
@@ -74,15 +87,15 @@ struct Tables {
 }
 
 /// The tables for a place at `base`, which is a multiple of [`fadt::FACS_ALIGNMENT`].
-fn tables(base: u32, cpus: u8, pci: &[PciInterrupt]) -> Result<Tables, AcpiError> {
-    if cpus == 0 {
+fn tables(base: u32, board: &Board<'_>) -> Result<Tables, AcpiError> {
+    if board.cpus == 0 {
         return Err(AcpiError::NoProcessor);
     }
     let mut image = Image { base, ..Image::default() };
     let facs = image.append(&fadt::facs(), fadt::FACS_ALIGNMENT);
-    let dsdt = image.append_table(&dsdt::build(&irq::checked(pci)?), &[]);
-    let fadt = image.append_table(&fadt::build(facs, dsdt), &fadt::POINTERS);
-    let madt = image.append_table(&madt::build(cpus), &[]);
+    let dsdt = image.append_table(&dsdt::build(&irq::checked(board.pci)?), &[]);
+    let fadt = image.append_table(&fadt::build(facs, dsdt, board.has_vga), &fadt::POINTERS);
+    let madt = image.append_table(&madt::build(board.cpus), &[]);
 
     let (mut rsdt, mut xsdt) = (table(*b"RSDT", HEADER_LEN, 1), table(*b"XSDT", HEADER_LEN, 1));
     for address in [fadt, madt] {

@@ -26,7 +26,17 @@ fn boot_as(
 ) -> Result<Entry, BootError> {
     let mut kernel: Bytes8 = Cursor::new(kernel);
     let mut initrd = initrd.map(Cursor::new);
-    load(mem, BootSource { kernel: &mut kernel, initrd: initrd.as_mut(), cmdline, protocol, rsdp: Some(RSDP) })
+    load(
+        mem,
+        BootSource {
+            kernel: &mut kernel,
+            initrd: initrd.as_mut(),
+            cmdline,
+            protocol,
+            rsdp: Some(RSDP),
+            has_vga: false,
+        },
+    )
 }
 
 fn zero_page(mem: &Memory) -> Vec<u8> {
@@ -154,6 +164,23 @@ fn old_kernels_get_a_text_screen_and_no_rsdp() {
     boot(&mem, BzImageSpec::modern().build(), None, "").unwrap();
     let page = zero_page(&mem);
     assert_eq!((&page[..2], &page[4..0x40]), (&[0; 2][..], &[0; 0x3c][..]), "no screen for later kernels");
+}
+
+#[test]
+fn every_kernel_is_told_of_a_vga() {
+    let mem = memory(MEM);
+    let mut kernel: Bytes8 = Cursor::new(BzImageSpec::modern().build());
+    let source = BootSource {
+        kernel: &mut kernel,
+        initrd: None,
+        cmdline: "",
+        protocol: Protocol::Auto,
+        rsdp: None,
+        has_vga: true,
+    };
+    load(&mem, source).unwrap();
+    let page = zero_page(&mem);
+    assert_eq!((page[6], page[7], page[0xe], page[0xf], page[0x10]), (3, 80, 25, 1, 16));
 }
 
 /// The check of 2.4's `setup_output_buffer_if_we_run_high`, and what it takes for its low buffer.
@@ -361,8 +388,14 @@ fn real_bzimage_loads() {
     let path = std::env::var("HEIRLOOM_TEST_BZIMAGE").expect("HEIRLOOM_TEST_BZIMAGE names a bzImage");
     let mut kernel = std::fs::File::open(path).unwrap();
     let mem = memory(512 << 20);
-    let source =
-        BootSource { kernel: &mut kernel, initrd: None, cmdline: "quiet", protocol: Protocol::Auto, rsdp: None };
+    let source = BootSource {
+        kernel: &mut kernel,
+        initrd: None,
+        cmdline: "quiet",
+        protocol: Protocol::Auto,
+        rsdp: None,
+        has_vga: false,
+    };
     let entry = load(&mem, source).unwrap();
     assert_eq!(entry, Entry::Long { rip: 0x10_0200, zero_page: layout::ZERO_PAGE });
     assert_ne!(read(&mem, 0x10_0200, 64), vec![0; 64]);

@@ -23,6 +23,7 @@ fn boot_in(mem: &Memory, kernel: &[u8], initrd: Option<&[u8]>) -> Result<Entry, 
         cmdline: "console=ttyS0",
         protocol: Protocol::Auto,
         rsdp: None,
+        has_vga: false,
     };
     load(mem, source)
 }
@@ -61,7 +62,14 @@ fn foreign_files_are_not_kernels() {
 #[test]
 fn directory_and_missing_bytes_are_read_errors() {
     let mut directory = std::fs::File::open(std::env::temp_dir()).unwrap();
-    let source = BootSource { kernel: &mut directory, initrd: None, cmdline: "", protocol: Protocol::Auto, rsdp: None };
+    let source = BootSource {
+        kernel: &mut directory,
+        initrd: None,
+        cmdline: "",
+        protocol: Protocol::Auto,
+        rsdp: None,
+        has_vga: false,
+    };
     assert!(matches!(load(&memory(MEM), source), Err(BootError::ReadKernel(_))));
 }
 
@@ -123,7 +131,14 @@ fn stacked_segments_cannot_make_the_loader_zero_memory_for_ever() {
 fn pvh_without_a_note_and_entry_outside_are_refused() {
     let image = elf64(0x20_0000, &[load_segment(0x20_0000, b"code", 0x100), other_note()]);
     let mut kernel = Cursor::new(image);
-    let source = BootSource { kernel: &mut kernel, initrd: None, cmdline: "", protocol: Protocol::Pvh, rsdp: None };
+    let source = BootSource {
+        kernel: &mut kernel,
+        initrd: None,
+        cmdline: "",
+        protocol: Protocol::Pvh,
+        rsdp: None,
+        has_vga: false,
+    };
     assert!(matches!(load(&memory(MEM), source), Err(BootError::NoSuchEntry { wanted: Protocol::Pvh, .. })));
     let outside = elf32(0x10_0000, &[load_segment(0x10_0000, b"code", 0x100), pvh_note(0x5000)]);
     assert_eq!(elf_error(&outside), ElfError::BadEntry(0x5000));
@@ -186,8 +201,14 @@ fn initrd_faults_are_told() {
 fn nul_in_the_command_line_is_refused() {
     let image = BzImageSpec::modern().build();
     let mut kernel = Cursor::new(image);
-    let source =
-        BootSource { kernel: &mut kernel, initrd: None, cmdline: "a\0b", protocol: Protocol::Auto, rsdp: None };
+    let source = BootSource {
+        kernel: &mut kernel,
+        initrd: None,
+        cmdline: "a\0b",
+        protocol: Protocol::Auto,
+        rsdp: None,
+        has_vga: false,
+    };
     assert!(matches!(load(&memory(MEM), source), Err(BootError::Cmdline(CmdlineError::Nul))));
 }
 

@@ -65,6 +65,8 @@ pub struct BootSource<'a, I> {
     pub protocol: Protocol,
     /// Where [`crate::acpi::write`] put the RSDP, if there is ACPI.
     pub rsdp: Option<GuestAddress>,
+    /// There is a VGA, in the text mode that its BIOS leaves it in.
+    pub has_vga: bool,
 }
 
 impl Entry {
@@ -128,14 +130,23 @@ pub fn load<M: GuestMemoryBackend, I: Image>(mem: &M, source: BootSource<'_, I>)
 
     let e820 = e820::map(&layout::ram_of(mem));
     let zero_page = layout::ZERO_PAGE;
+    let has_vga = source.has_vga;
     Ok(match kernel.entry {
         KernelEntry::Long(rip) => {
             tables::write_page_tables(mem)?;
-            zero_page::write(mem, &kernel, initrd, &e820, source.rsdp, low_end)?;
+            zero_page::write(
+                mem,
+                &kernel,
+                &zero_page::Given { initrd, e820: &e820, rsdp: source.rsdp, low_end, has_vga },
+            )?;
             Entry::Long { rip, zero_page }
         }
         KernelEntry::Protected32(eip) => {
-            zero_page::write(mem, &kernel, initrd, &e820, source.rsdp, low_end)?;
+            zero_page::write(
+                mem,
+                &kernel,
+                &zero_page::Given { initrd, e820: &e820, rsdp: source.rsdp, low_end, has_vga },
+            )?;
             Entry::Protected32 { eip, zero_page }
         }
         KernelEntry::Pvh(eip) => {

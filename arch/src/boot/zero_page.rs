@@ -16,22 +16,27 @@ const OLD_CMDLINE_MAGIC: u16 = 0xa33f;
 /// Without this the kernel loads its own segments, which works with every version.
 const KEEP_SEGMENTS: u8 = 1 << 6;
 
+/// What the machine has that a kernel is told of here.
+#[derive(Debug)]
+pub struct Given<'a> {
+    pub initrd: Option<Initrd>,
+    pub e820: &'a [E820Entry],
+    pub rsdp: Option<GuestAddress>,
+    /// End of RAM before the PCI hole.
+    pub low_end: u64,
+    pub has_vga: bool,
+}
+
 /// Writes the zero page to [`layout::ZERO_PAGE`].
-pub fn write<M: GuestMemoryBackend>(
-    mem: &M,
-    kernel: &Kernel,
-    initrd: Option<Initrd>,
-    e820: &[E820Entry],
-    rsdp: Option<GuestAddress>,
-    low_end: u64,
-) -> Result<(), BootError> {
-    let mut params = build(kernel, initrd, e820, rsdp);
-    set_memory_sizes(&mut params, low_end);
+pub fn write<M: GuestMemoryBackend>(mem: &M, kernel: &Kernel, given: &Given<'_>) -> Result<(), BootError> {
+    let mut params = build(kernel, given);
+    set_memory_sizes(&mut params, given.low_end);
     mem.write_obj(params, layout::ZERO_PAGE)?;
     Ok(())
 }
 
-fn build(kernel: &Kernel, initrd: Option<Initrd>, e820: &[E820Entry], rsdp: Option<GuestAddress>) -> boot_params {
+fn build(kernel: &Kernel, given: &Given<'_>) -> boot_params {
+    let Given { initrd, e820, rsdp, has_vga, .. } = *given;
     let mut params = boot_params { hdr: kernel.header, ..Default::default() };
     let header = &mut params.hdr;
     header.type_of_loader = LOADER_UNDEFINED;
@@ -55,7 +60,7 @@ fn build(kernel: &Kernel, initrd: Option<Initrd>, e820: &[E820Entry], rsdp: Opti
         // upper byte, and 0xAA means that there is one (AUX_DEVICE_INFO).
         header.boot_flag &= 0xff;
     }
-    if version < 0x208 {
+    if has_vga || version < 0x208 {
         set_text_screen(&mut params.screen_info);
     }
     let table = &mut params.e820_table;
@@ -80,8 +85,8 @@ fn set_memory_sizes(params: &mut boot_params, low_end: u64) {
 }
 
 /// Mode 3 of a VGA, 80 by 25 in colour, as its BIOS leaves it. Kernels up to about 2.6.25 take it for granted
-/// that the real-mode code has found a screen and compute with its size; where there is no VGA, RAM stands in
-/// for it at 0xB8000. Later ones see all zeros and use no screen.
+/// that the real-mode code has found a screen and compute with its size; where there is no VGA, they write to RAM
+/// at 0xB8000. Later ones see all zeros there, and use no screen.
 fn set_text_screen(screen: &mut screen_info) {
     /// INT 10h, AH=12h, BL=10h: 256 KiB of video memory.
     const EGA_BX_256K: u16 = 3;

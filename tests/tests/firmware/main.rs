@@ -5,6 +5,7 @@ mod loaders;
 mod netboot;
 mod option_rom;
 mod rom;
+mod screen;
 mod seabios;
 
 use std::process::ExitCode;
@@ -29,11 +30,18 @@ const SEABIOS: &[(&str, Test)] = &[
     ("seabios_executes_the_rom_of_a_function", option_rom::seabios_executes_the_rom_of_a_function),
 ];
 
+const SCREEN: &[(&str, Test)] = &[
+    ("the_screen_shows_what_a_boot_sector_writes_by_int_10h", screen::shows_what_a_boot_sector_writes_by_int_10h),
+    ("the_bios_is_on_the_screen_and_on_the_serial_port", screen::the_bios_is_on_the_screen_and_on_the_serial_port),
+];
+
 fn main() -> ExitCode {
     let kvm = Kvm::find();
     let lack = (kvm == Kvm::Missing).then_some(trials::NO_KVM);
     let own = TESTS.iter().map(|(name, test)| trials::trial(name, test, lack));
     let seabios = SEABIOS.iter().map(|(name, test)| trials::trial(name, test, lack.or_else(seabios::lack)));
+    let lack_of_screen = lack.or_else(seabios::lack).or_else(screen::lack);
+    let screen = SCREEN.iter().map(|(name, test)| trials::trial(name, test, lack_of_screen));
     let no_loader = |tools: Option<&'static str>| lack.or_else(seabios::lack).or(tools);
     // KVM_INTERNAL_ERROR_EMULATION at the IRET by which they leave an interrupt in protected mode.
     let no_iret = (kvm == Kvm::Emulated).then_some("the emulating /dev/kvm has no IRET in protected mode");
@@ -46,5 +54,5 @@ fn main() -> ExitCode {
             no_iret.or_else(|| no_loader(netboot::lack())),
         ),
     ];
-    trials::run(own.chain(seabios).chain(loaders).collect())
+    trials::run(own.chain(seabios).chain(screen).chain(loaders).collect())
 }

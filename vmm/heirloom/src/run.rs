@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use api::server::StartError;
-use api::{ConsoleMode, Fault, VmConfig};
+use api::{ConsoleMode, Fault, ScreenMode, VmConfig};
 use thiserror::Error;
 use vmm::config::ConfigError;
 use vmm::lifecycle::{Control, Ended, Engine, EngineOptions, EventBus, EventMonitor, Failure, MonitorTarget};
@@ -81,7 +81,7 @@ pub fn run(args: &RunArgs, config: VmConfig) -> Result<Finished, RunError> {
     };
     let events = EventBus::new();
     let mut engine = Engine::new(options, Arc::clone(&events))?;
-    let has_terminal = config.serial.mode == ConsoleMode::Tty;
+    let has_terminal = config.serial.mode == ConsoleMode::Tty || config.screen.mode == ScreenMode::Tty;
     engine.prepare(config)?;
     for target in &targets {
         target.check().map_err(|(path, source)| RunError::Report { path: path.display().to_string(), source })?;

@@ -33,6 +33,7 @@ impl Files {
             devices: Vec::new(),
             smbios: SmbiosConfig::default(),
             rtc: Default::default(),
+            screen: Default::default(),
         }
     }
 }

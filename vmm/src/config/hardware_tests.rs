@@ -17,6 +17,7 @@ fn plan(legacy: &str, devices: &str) -> Result<Plan, String> {
         serial: Default::default(),
         smbios: Default::default(),
         rtc: Default::default(),
+        screen: Default::default(),
         legacy_virtio: serde_json::from_str(legacy).map_err(|error| error.to_string())?,
         devices: serde_json::from_str(devices).map_err(|error| error.to_string())?,
     };

@@ -13,6 +13,7 @@ mod net;
 mod outputs;
 mod payload;
 mod rom;
+mod screen;
 mod smbios;
 
 use std::collections::BTreeSet;
@@ -36,6 +37,7 @@ pub use net::{Descriptors, NetSource};
 pub use outputs::check_outputs;
 pub use payload::{FirmwareError, FirmwareImage, KernelPlan, PayloadPlan};
 pub use rom::{RomError, RomPlan};
+pub use screen::ScreenPlan;
 
 /// Slots of PCI bus 0 that are left for devices; slot 0 is the host bridge.
 const MAX_DEVICES: usize = 31;
@@ -134,6 +136,8 @@ pub struct Plan {
     pub rtc_offset: i64,
     /// Serial port.
     pub serial: ConsoleConfig,
+    /// Text screen, if there is one.
+    pub screen: Option<ScreenPlan>,
     /// Legacy virtio functions, in slot order.
     pub devices: Vec<DevicePlan>,
     /// Functions passed through, in slot order behind those.
@@ -227,6 +231,7 @@ impl Plan {
         boot_order::check(config)?;
         let payload = PayloadPlan::check(&config.payload)?;
         let roms = Roms::new(payload.is_firmware());
+        let screen = ScreenPlan::check(config, &payload)?;
         let mut devices: Vec<_> = config
             .legacy_virtio
             .iter()
@@ -249,6 +254,7 @@ impl Plan {
             memory_options,
             rtc_offset: clock::offset(config.rtc)?,
             serial: config.serial.clone(),
+            screen,
             devices,
             passthrough,
         })

@@ -268,12 +268,12 @@ impl Engine {
         let stop_request = Arc::clone(&self.stop_request);
         let vm = self.vm()?;
         vm.build(observer, &outputs)?;
-        let serial = vm.config.serial.clone();
-        self.operator.take(&serial, &stop_request)?;
+        let (serial, screen) = (vm.config.serial.mode, vm.config.screen.mode);
+        self.operator.take((serial, screen), &stop_request)?;
         let Some(machine) = self.vm.as_mut().and_then(|vm| vm.machine.as_mut()) else {
             return Err(SetupError::Internal("a machine that was built is not there").into());
         };
-        self.operator.attach(Some(machine.serial()));
+        self.operator.attach(machine);
         self.pace.started(Instant::now());
         Ok(machine.start(&mut self.main_loop)?)
     }
@@ -298,9 +298,10 @@ impl Engine {
         let Some(mut machine) = self.vm.as_mut().and_then(|vm| vm.machine.take()) else { return Ok(()) };
         let stopped = machine.stop(&mut self.main_loop);
         self.report.add(&machine, &stopped.as_ref().map_or_else(ToString::to_string, |_| why.to_owned()));
-        self.operator.attach(None);
+        self.operator.detach();
         if let Some(vm) = &mut self.vm {
             vm.ended_by = Some(why.to_owned());
+            vm.last_screen = machine.screen().map(|screen| screen.screen());
         }
         drop(machine);
         stopped.map(drop)

@@ -198,6 +198,34 @@ fn a_crash_is_an_event_with_a_reason() {
     assert!(engine.control.ask(Info).unwrap().ended_by.unwrap().contains(&reason));
 }
 
+/// What a guest printed last is there when it is gone, whether it crashed or not.
+#[test]
+fn the_last_screen_stays() {
+    // mov dword [0xb8000], "o", "h" in white on blue; then the cursor behind it
+    let text: &[u8] = &[0xc7, 0x04, 0x25, 0, 0x80, 0x0b, 0, b'o', 0x1f, b'h', 0x1f];
+    let cursor: &[u8] = &[0xba, 0xd4, 3, 0, 0, 0x66, 0xb8, 0x0f, 2, 0x66, 0xef]; // mov edx, 0x3d4; mov ax, 0x20f; out
+    let Some(engine) = TestEngine::start() else { return };
+    engine.create_and_boot(&[text, cursor, CRASH].concat());
+    engine.wait_for(VmState::Shutdown);
+    assert_eq!(engine.control.ask(Info).unwrap().last_screen, Some(vec!["oh".to_owned()]));
+    let screen = engine.control.ask(Screen { attributes: true }).unwrap();
+    assert_eq!((screen.lines.len(), screen.lines[0].as_str(), screen.columns), (25, "oh", 80));
+    let cursor = screen.cursor.unwrap();
+    assert_eq!((cursor.row, cursor.column, screen.attributes.unwrap()[0][..3].to_vec()), (0, 2, vec![0x1f, 0x1f, 0]));
+}
+
+#[test]
+fn a_machine_without_a_screen_says_so() {
+    let Some(engine) = TestEngine::start() else { return };
+    let mut config = engine.config(SPIN);
+    config.screen.mode = api::ScreenMode::Off;
+    engine.control.ask(Create::from(config)).unwrap();
+    engine.control.ask(Boot).unwrap();
+    let missing = engine.control.ask(Screen { attributes: false }).unwrap_err();
+    assert!(missing.to_string().contains("--vga on"), "{missing}");
+    assert_eq!(engine.control.ask(Info).unwrap().last_screen, None);
+}
+
 #[test]
 fn a_guest_that_polls_sees_the_power_button() {
     let code: &[&[u8]] = &[

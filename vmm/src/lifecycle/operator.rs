@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who sits at the serial port: its output's file, the terminal, and the thread that reads standard input.
+//! Who sits at the serial port or at the screen: the output's file, the terminal, and the threads for it.
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use api::{ConsoleConfig, ConsoleMode};
-use devices::chipset::SerialPort;
+use api::{ConsoleConfig, ConsoleMode, ScreenMode};
 
 use super::stop_request::{FROM_CONSOLE, StopRequest};
-use crate::console::Console;
-use crate::machine::{SerialOutput, SetupError};
+use crate::console::{Console, Target};
+use crate::machine::{Machine, SerialOutput, SetupError};
 use crate::output::Output;
 use crate::terminal::RawTerminal;
+use crate::text_screen::TextScreen;
 
 /// The serial port's file of one virtual machine; created once, and kept across reboots.
 #[derive(Clone)]
@@ -74,14 +74,25 @@ impl Write for LateFile {
 #[derive(Default)]
 pub(super) struct Operator {
     console: Option<Console>,
+    // Before the terminal is what it was: its last picture is written to it.
+    screen: Option<TextScreen>,
     raw: Option<RawTerminal>,
 }
 
 impl Operator {
-    /// Takes the terminal for a machine whose serial port is `config`; Ctrl-A X asks to stop.
-    pub(super) fn take(&mut self, config: &ConsoleConfig, stop_request: &Arc<StopRequest>) -> Result<(), SetupError> {
-        if config.mode != ConsoleMode::Tty {
+    /// Takes the terminal for a machine whose serial port or screen is there; Ctrl-A X asks to stop.
+    pub(super) fn take(
+        &mut self,
+        (serial, screen): (ConsoleMode, ScreenMode),
+        stop_request: &Arc<StopRequest>,
+    ) -> Result<(), SetupError> {
+        let has_screen = screen == ScreenMode::Tty;
+        if serial != ConsoleMode::Tty && !has_screen {
             return Ok(());
+        }
+        if has_screen && self.screen.is_none() {
+            let failed = |source| SetupError::System { what: "show the text screen", source };
+            self.screen = Some(TextScreen::start().map_err(failed)?);
         }
         if self.raw.is_none() {
             self.raw =
@@ -97,16 +108,34 @@ impl Operator {
         Ok(())
     }
 
-    /// What is typed goes to `serial` from now on.
-    pub(super) fn attach(&self, serial: Option<Arc<SerialPort>>) {
+    /// What is typed goes to `machine` from now on, and its screen is shown.
+    pub(super) fn attach(&self, machine: &Machine) {
+        let target = match &self.screen {
+            Some(screen) => {
+                screen.attach(machine.screen().cloned());
+                Target::Keyboard(machine.keyboard(), screen.redraw())
+            }
+            None => Target::Serial(machine.serial()),
+        };
         if let Some(console) = &self.console {
-            console.attach(serial);
+            console.attach(Some(target));
+        }
+    }
+
+    /// The machine is gone. Its last picture stays.
+    pub(super) fn detach(&self) {
+        if let Some(console) = &self.console {
+            console.attach(None);
+        }
+        if let Some(screen) = &self.screen {
+            screen.attach(None);
         }
     }
 
     /// Gives the terminal back.
     pub(super) fn release(&mut self) {
-        self.attach(None);
+        self.detach();
+        self.screen = None;
         self.raw = None;
     }
 }

@@ -11,7 +11,7 @@ use super::test_engine::*;
 /// each of `VmState::ALL`; '-' not possible, '!' no VM there, '2' there is one already.
 type Row = (&'static Route, fn(&TestEngine) -> Result<(), Fault>, &'static str);
 
-const TABLE: [Row; 13] = [
+const TABLE: [Row; 14] = [
     //                                                                                       N C R P S
     (&Create::ROUTE, |engine| engine.control.ask(Create::from(engine.config(SPIN))), "C2222"),
     (&Boot::ROUTE, |engine| engine.control.ask(Boot), "!R--R"),
@@ -24,6 +24,7 @@ const TABLE: [Row; 13] = [
     (&Info::ROUTE, |engine| engine.control.ask(Info).map(drop), "!CRPS"),
     (&Counters::ROUTE, |engine| engine.control.ask(Counters).map(drop), "!-RP-"),
     (&Legacy::ROUTE, |engine| engine.control.ask(Legacy::default()).map(drop), "!-RP-"),
+    (&Screen::ROUTE, |engine| engine.control.ask(Screen::default()).map(drop), "!-RPS"),
     (&AddDevice::ROUTE, |engine| engine.control.ask(AddDevice::from(net(""))).map(drop), "!C--S"),
     (&RemoveDevice::ROUTE, |engine| engine.control.ask(RemoveDevice { id: "net0".into() }), "!C--S"),
 ];

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use api::operations::{Boot, Counters, Create, VmmShutdown};
 use api::{
-    ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, LegacyVirtioConfig, MemoryConfig, PayloadConfig, SmbiosConfig,
-    VmConfig, VmState,
+    ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, LegacyVirtioConfig, MemoryConfig, PayloadConfig, ScreenConfig,
+    ScreenMode, SmbiosConfig, VmConfig, VmState,
 };
 use tempfile::TempDir;
 
@@ -68,6 +68,7 @@ impl TestEngine {
             devices: Vec::new(),
             smbios: SmbiosConfig::default(),
             rtc: Default::default(),
+            screen: ScreenConfig { mode: ScreenMode::On },
             legacy_virtio: vec![net("")],
         }
     }

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use api::VmConfig;
-use api::types::{DeviceNode, VmCounters};
+use api::types::{DeviceNode, ScreenCursor, VmCounters, VmScreen};
+use devices::chipset::vga::Screen;
 
 use crate::machine::{DeviceSection, PassthroughSection, PfSection};
 use crate::vcpu::ExitCounts;
@@ -44,6 +45,18 @@ pub(super) fn device_tree(config: &VmConfig, figures: &Figures) -> BTreeMap<Stri
         node(id, "passthrough", section.map(|section| (section.slot, &section.device.function)))
     });
     legacy.chain(passed).collect()
+}
+
+/// The text screen.
+pub(super) fn screen(screen: &Screen, attributes: bool) -> VmScreen {
+    let colours = || screen.rows().map(|row| row.iter().map(|cell| cell.attribute).collect()).collect();
+    VmScreen {
+        graphics: screen.graphics,
+        columns: screen.columns,
+        lines: screen.lines(),
+        cursor: screen.cursor.map(|at| ScreenCursor { row: at.row, column: at.column }),
+        attributes: attributes.then(colours),
+    }
 }
 
 /// All counters of a machine.

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use api::{Code, Fault, LegacyVirtioConfig, NetBackend, NewDevice, SoftDevice, VfOrigin, VmConfig};
 use devices::chipset::Cmos;
 
+use devices::chipset::vga::Screen;
+
 use super::error::no_device;
 use super::operator::SerialFile;
 use crate::config::{self, ConfigError, Descriptors, Plan, check_outputs};
@@ -31,6 +33,8 @@ pub(super) struct VirtualMachine {
     serial_file: SerialFile,
     /// Why the guest stopped last.
     pub(super) ended_by: Option<String>,
+    /// What was on its text screen then.
+    pub(super) last_screen: Option<Screen>,
 }
 
 /// Why an operation failed, while it is still known where.
@@ -92,6 +96,7 @@ impl VirtualMachine {
             clock: None,
             serial_file: SerialFile::new(output_limit),
             ended_by: None,
+            last_screen: None,
         })
     }
 

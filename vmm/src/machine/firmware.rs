@@ -72,7 +72,7 @@ fn items(
     items.set_u16(key::MAX_CPUS, cpus.into());
     let mut files: Vec<(&str, Vec<u8>)> = vec![
         ("etc/e820", e820::for_firmware(&ram).into_iter().flat_map(E820Entry::to_bytes).collect()),
-        // Its screen and keyboard are on the serial port.
+        // Its screen and keyboard are on the serial port, too.
         ("etc/sercon-port", u64::from(layout::COM1_IO).to_le_bytes().to_vec()),
         ("etc/show-boot-menu", u16::from(image.boot_menu.is_some()).to_le_bytes().to_vec()),
         ("etc/boot-fail-wait", BOOT_FAIL_WAIT.to_le_bytes().to_vec()),
@@ -81,12 +81,21 @@ fn items(
     if let Some(seconds) = image.boot_menu {
         files.push(("etc/boot-menu-wait", (u32::from(seconds.get()) * 1000).to_le_bytes().to_vec()));
     }
-    files.extend(acpi::files(cpus, interrupts)?.map(|file| (file.name, file.content)));
+    files.extend(acpi::files(&acpi_board(plan, interrupts))?.map(|file| (file.name, file.content)));
+    if let Some(bios) = plan.screen.as_ref().and_then(|screen| screen.bios.as_ref()) {
+        // It serves INT 10h then, and what it prints goes to the serial port as well.
+        files.push(("vgaroms/vgabios.bin", bios.clone()));
+    }
     let tables = smbios::build(&plan.identity, cpus, &ram)?;
     files.push(("etc/smbios/smbios-anchor", tables.anchor(0).to_vec()));
     files.push(("etc/smbios/smbios-tables", tables.structures().to_vec()));
     files.into_iter().try_for_each(|(name, content)| items.add_file(name, content)).map_err(broken)?;
     Ok(items)
+}
+
+/// What ACPI tables are to describe.
+pub(super) fn acpi_board<'a>(plan: &Plan, pci: &'a [PciInterrupt]) -> acpi::Board<'a> {
+    acpi::Board { cpus: plan.cpus.get(), pci, has_vga: plan.screen.is_some() }
 }
 
 fn broken(error: FileError) -> SetupError {

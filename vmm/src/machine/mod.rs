@@ -14,6 +14,7 @@ mod observer;
 mod passthrough;
 mod processors;
 mod removal;
+mod screen;
 mod vf;
 mod watchdog;
 
@@ -24,6 +25,7 @@ use std::time::Duration;
 use arch::boot::Protocol;
 use arch::{cpuid, layout};
 use devices::bus::{Bus, Range};
+use devices::chipset::Vga;
 use devices::pci::PciRoot;
 use event_manager::{EventManager, MutEventSubscriber, SubscriberId, SubscriberOps};
 
@@ -67,6 +69,7 @@ pub struct Machine {
     legacy: LegacyVirtio,
     passthrough: Passthrough,
     chipset: Chipset,
+    screen: Option<Arc<Vga>>,
     entry: Option<Protocol>,
     cancelled: Arc<AtomicBool>,
     /// What runs in the main loop for this machine.
@@ -98,8 +101,8 @@ impl Machine {
             firmware::add_devices(&ports, &root)?;
         }
         let chipset = Chipset::new(&platform, &ports, &root, plan.memory, kept)?;
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let hardware = Hardware::new(&vm, &ram);
+        let screen = screen::add(&ports, plan.screen.as_ref(), &ram)?;
+        let (cancelled, hardware) = (Arc::new(AtomicBool::new(false)), Hardware::new(&vm, &ram));
         let legacy = LegacyVirtio::new(plan, &platform, &hardware, &root, &cancelled)?;
         legacy.observe(&observer);
         let passthrough = Passthrough::new(&plan.passthrough, &platform, &hardware, &root)?;
@@ -132,6 +135,7 @@ impl Machine {
             passthrough,
             remap,
             chipset,
+            screen,
             entry,
             cancelled,
             subscribers: Vec::new(),
@@ -154,6 +158,11 @@ impl Machine {
     /// The keyboard controller with its keyboard, for whoever types.
     pub fn keyboard(&self) -> Arc<devices::chipset::I8042> {
         Arc::clone(&self.chipset.keyboard)
+    }
+
+    /// The text screen, if there is one.
+    pub fn screen(&self) -> Option<&Arc<Vga>> {
+        self.screen.as_ref()
     }
 
     /// Lets the guest run. What the devices need of the main loop joins it until [`Self::stop`].

@@ -14,7 +14,7 @@ use kvm_bindings::Msrs;
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::EventFd;
 
-use super::SetupError;
+use super::{SetupError, firmware};
 use crate::config::{KernelPlan, PayloadPlan, Plan};
 use crate::kvm::{KvmVcpu, VcpuSetup, Vm};
 use crate::vcpu::Vcpus;
@@ -47,7 +47,7 @@ fn load(
         |file: &File| rewound(file).map_err(|source| SetupError::System { what: "read an image again", source });
     let mut image = again(&kernel.file)?;
     let mut initrd = kernel.initrd.as_ref().map(again).transpose()?;
-    let rsdp = acpi::write(memory, plan.cpus.get(), interrupts)?;
+    let rsdp = acpi::write(memory, &firmware::acpi_board(plan, interrupts))?;
     mptable::write(memory, plan.cpus.get(), interrupts)?;
     smbios::write(memory, &plan.identity, plan.cpus.get())?;
     let source = BootSource {
@@ -61,6 +61,7 @@ fn load(
             BootProtocol::Pvh => Protocol::Pvh,
         },
         rsdp: Some(rsdp),
+        has_vga: plan.screen.is_some(),
     };
     boot::load(memory, source).map_err(|source| SetupError::Boot { kernel: kernel.path.display().to_string(), source })
 }

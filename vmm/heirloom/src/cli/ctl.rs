@@ -70,6 +70,12 @@ pub enum Verb {
     Info,
     /// Show what devices and processors did, in numbers
     Counters,
+    /// Print what is on the guest's text screen, or was when the guest ended
+    Screen {
+        /// With the colours of each character; for --json
+        #[arg(long)]
+        attributes: bool,
+    },
     /// Show the legacy virtio functions in detail
     Legacy {
         /// This one alone

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use api::options::{DEVICE, LEGACY_VIRTIO, MEMORY, SMBIOS};
 use api::{
     BootProtocol, ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, DeviceConfig, LegacyVirtioConfig, MAX_VCPUS,
-    MemoryConfig, PayloadConfig, RtcBase, SmbiosConfig, VmConfig, format_size,
+    MemoryConfig, PayloadConfig, RtcBase, ScreenConfig, ScreenMode, SmbiosConfig, VmConfig, format_size,
 };
 use clap::{Args, ValueEnum};
 use vmm::config::{self, ConfigError};
@@ -81,9 +81,24 @@ pub struct RunArgs {
         conflicts_with = "config",
         value_name = "stdio|FILE|none",
         help_heading = "Devices",
-        default_value = "stdio"
+        default_value = "stdio",
+        default_value_if("console", "text", "none")
     )]
     serial: PathBuf,
+    /// What this terminal shows: the serial port, or the guest's text screen, with its keyboard
+    #[arg(
+        long,
+        conflicts_with = "config",
+        value_enum,
+        value_name = "WHAT",
+        help_heading = "Devices",
+        default_value_t = Terminal::Serial
+    )]
+    console: Terminal,
+    /// Whether there is a text screen: a VGA without graphics, which 'heirloom ctl screen' shows [default: on where
+    /// firmware starts the machine]
+    #[arg(long, conflicts_with = "config", value_enum, value_name = "on|off", help_heading = "Devices")]
+    vga: Option<Switch>,
     /// Write what the devices did to this file at exit ('-': standard output); may be repeated
     #[arg(long, value_name = "FILE|-", help_heading = "Reports")]
     report: Vec<PathBuf>,
@@ -122,7 +137,8 @@ fn default_memory() -> &'static str {
 }
 
 const LONG_HELP: &str = "\
-Console: Ctrl-A X ends the virtual machine, Ctrl-A A sends a Ctrl-A, Ctrl-A B a break (SysRq).
+Console: Ctrl-A X ends the virtual machine, Ctrl-A A sends a Ctrl-A, Ctrl-A B a break (SysRq), Ctrl-A R draws
+the text screen anew.
 
 Example:
   heirloom run --kernel vmlinuz --initrd initrd.img --memory 256M \\
@@ -174,6 +190,22 @@ impl From<Rtc> for RtcBase {
     }
 }
 
+/// Value of `--console`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Terminal {
+    /// The serial port; see --serial
+    Serial,
+    /// The text screen, on all of the terminal; --serial is 'none' by itself then
+    Text,
+}
+
+/// Value of `--vga`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
 /// Value of `--cpu`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Cpu {
@@ -200,6 +232,9 @@ impl RunArgs {
     pub fn config(&self) -> Result<VmConfig, ConfigError> {
         match &self.config {
             Some(path) => config::read_file(path),
+            None if self.console == Terminal::Text && self.vga == Some(Switch::Off) => {
+                Err(ConfigError::Usage("--console text shows a screen, and --vga off leaves none".to_owned()))
+            }
             None => Ok(self.config_of_options()),
         }
     }
@@ -220,6 +255,14 @@ impl RunArgs {
                 Some("stdio") => ConsoleConfig { mode: ConsoleMode::Tty, file: None },
                 Some("none") => ConsoleConfig { mode: ConsoleMode::Off, file: None },
                 _ => ConsoleConfig { mode: ConsoleMode::File, file: Some(self.serial.clone()) },
+            },
+            screen: ScreenConfig {
+                mode: match (self.console, self.vga) {
+                    (Terminal::Text, _) => ScreenMode::Tty,
+                    (Terminal::Serial, None) => ScreenMode::Auto,
+                    (Terminal::Serial, Some(Switch::On)) => ScreenMode::On,
+                    (Terminal::Serial, Some(Switch::Off)) => ScreenMode::Off,
+                },
             },
             smbios: self.smbios.clone().unwrap_or_default(),
             rtc: self.rtc.into(),

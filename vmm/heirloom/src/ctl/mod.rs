@@ -10,7 +10,7 @@ use std::path::Path;
 use api::Operation;
 use api::client::{Client, ClientError};
 use api::operations::{
-    AddDevice, Counters, Create, Info, Legacy, Metrics, Pause, PauseClock, RemoveDevice, VmmShutdown,
+    AddDevice, Counters, Create, Info, Legacy, Metrics, Pause, PauseClock, RemoveDevice, Screen, VmmShutdown,
 };
 use api::routes::{PREFIX, Route};
 use serde::Serialize;
@@ -113,6 +113,7 @@ fn ask(verb: &Verb) -> Result<Ask, CtlError> {
         Verb::Pause { clock } => of::<Pause>(table::nothing).about("clock", Some(PauseClock::from(*clock).name())),
         Verb::Info => of::<Info>(table::info),
         Verb::Counters => of::<Counters>(table::counters),
+        Verb::Screen { attributes } => of::<Screen>(table::screen).about("attributes", attributes.then_some("true")),
         Verb::Legacy { id } => of::<Legacy>(table::legacy).about("id", id.as_deref()),
         Verb::AddDevice { device } => {
             let device = new_device(device).map_err(|error| ConfigError::Usage(format!("add-device: {error}")))?;

@@ -44,6 +44,17 @@ pub fn ping(reply: &Value) -> String {
     format!("heirloom {}, process {}\n", plain(&reply["version"]), plain(&reply["pid"]))
 }
 
+/// The lines of the screen as they are, without the empty ones at the end.
+pub fn screen(reply: &Value) -> String {
+    if reply["graphics"] == true {
+        return "the guest is in a graphics mode, which is not shown\n".to_owned();
+    }
+    let lines = reply["lines"].as_array().map_or(&[][..], Vec::as_slice);
+    let text: String = lines.iter().map(|line| format!("{}\n", line.as_str().unwrap_or_default())).collect();
+    let text = text.trim_end_matches('\n');
+    if text.is_empty() { "the screen is blank\n".to_owned() } else { format!("{text}\n") }
+}
+
 /// The reply of vm.add-device.
 pub fn device(reply: &Value) -> String {
     format!("{} at {}\n", plain(&reply["id"]), plain(&reply["bdf"]))

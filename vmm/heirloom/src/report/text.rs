@@ -44,7 +44,11 @@ fn write_boot(out: &mut String, boot: &Boot) -> fmt::Result {
     }
     boot.pfs.iter().try_for_each(|pf| write_pf(out, pf))?;
     boot.devices.iter().try_for_each(|device| write_device(out, device))?;
-    boot.passthrough.iter().try_for_each(|device| write_passthrough(out, device))
+    boot.passthrough.iter().try_for_each(|device| write_passthrough(out, device))?;
+    if !boot.screen.is_empty() {
+        writeln!(out, "\ntext screen at the end:")?;
+    }
+    boot.screen.iter().try_for_each(|line| writeln!(out, "  {line}"))
 }
 
 fn write_passthrough(out: &mut String, section: &PassthroughSection) -> fmt::Result {

@@ -12,8 +12,16 @@ fn report(pfs: impl IntoIterator<Item = PfReport>) -> Report {
         pfs,
         devices: Vec::new(),
         passthrough: Vec::new(),
+        screen: Vec::new(),
     };
     Report { ended_by: "end".into(), boot_count: 1, boots: vec![boot], ..Report::default() }
+}
+
+#[test]
+fn the_last_screen_is_at_the_end() {
+    let mut report = report(None);
+    report.boots[0].screen = vec!["Kernel panic".into()];
+    assert!(render(&report).ends_with("\ntext screen at the end:\n  Kernel panic\n"));
 }
 
 #[test]

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use api::Fault;
-use api::types::{LegacyDevice, VmInfo};
+use api::types::{LegacyDevice, VmInfo, VmScreen};
+use api::{Code, Fault};
+use devices::chipset::vga::Screen;
 
 use super::super::error::no_device;
 use super::super::legacy_view::legacy_device;
@@ -36,7 +37,23 @@ impl Engine {
             memory_actual_size: vm.config.memory.size,
             device_tree: view::device_tree(&vm.config, &figures),
             ended_by: vm.ended_by.clone(),
+            last_screen: vm.last_screen.as_ref().map(Screen::text),
         })
+    }
+
+    /// The screen of the machine, or the one that was there when the last machine ended.
+    pub(super) fn screen(&mut self, attributes: bool) -> Result<VmScreen, Fault> {
+        let vm = self.vm()?;
+        let screen = match &vm.machine {
+            Some(machine) => machine.screen().map(|screen| screen.screen()),
+            None => vm.last_screen.clone(),
+        };
+        let missing = || {
+            let text = "there is no text screen: a machine has one when firmware starts it, or with screen.mode \"On\" \
+                        (--vga on)";
+            Fault::new(Code::DeviceNotFound, text)
+        };
+        screen.map(|screen| view::screen(&screen, attributes)).ok_or_else(missing)
     }
 
     pub(super) fn legacy(&mut self, id: Option<&str>) -> Result<Vec<LegacyDevice>, Fault> {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use api::operations::{
     AddDevice, AddedDevice, Boot, Counters, Create, Delete, Info, Legacy, Metrics, Pause, PowerButton, PrometheusText,
-    Reboot, RemoveDevice, Resume, Shutdown, VmmShutdown,
+    Reboot, RemoveDevice, Resume, Screen, Shutdown, VmmShutdown,
 };
-use api::types::{LegacyDevice, VmCounters, VmInfo};
+use api::types::{LegacyDevice, VmCounters, VmInfo, VmScreen};
 
 use super::super::control::Request;
 use super::super::vm::Failure;
@@ -123,6 +123,13 @@ impl Request<Engine> for Legacy {
     const LIMIT: Duration = QUICK;
     fn carry_out(self, engine: &mut Engine) -> Result<Vec<LegacyDevice>, Failure> {
         Ok(engine.legacy(self.id.as_deref())?)
+    }
+}
+
+impl Request<Engine> for Screen {
+    const LIMIT: Duration = QUICK;
+    fn carry_out(self, engine: &mut Engine) -> Result<VmScreen, Failure> {
+        Ok(engine.screen(self.attributes)?)
     }
 }
 
