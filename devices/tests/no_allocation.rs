@@ -22,7 +22,9 @@ use devices::function::detachable::Detachable;
 use devices::function::vfio_user::{Server, VfioUserFunction};
 use devices::pci::PciDevice;
 use devices::soft_pf::{HiddenConfig, NetBackend, SoftPf, VfSpec};
-use devices::transitional::{NotifyMode, Parts, TransitionalConfig, TransitionalDevice};
+use devices::transitional::{
+    Deadlines, KickConfig, NotifyMode, Parts, PlatformParts, TransitionalConfig, TransitionalDevice,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -91,17 +93,19 @@ impl Guest {
         let registers = Arc::new(AdminRegisters::new(Arc::clone(&driver) as Arc<dyn AdminChannel>, member, notify));
         let config = TransitionalConfig {
             shadow: false,
-            deadline: PATIENCE,
-            notify_mode: NotifyMode::Exit,
+            deadlines: Deadlines { access: PATIENCE, ..Deadlines::default() },
+            kicks: KickConfig { notify_mode: NotifyMode::Exit, ..KickConfig::default() },
             ..TransitionalConfig::new("guest")
         };
         let parts = Parts {
             vf: Arc::clone(vf),
             registers,
-            msi: Arc::new(MockMsi::default()),
-            port_events: None,
-            irq_line: Some(Arc::new(MockLine::default())),
-            irq_number: 11,
+            platform: PlatformParts {
+                msi: Arc::new(MockMsi::default()),
+                port_events: None,
+                irq_line: Some(Arc::new(MockLine::default())),
+                irq_number: 11,
+            },
             owner: Some(Arc::clone(driver.function())),
             cancelled: Arc::new(AtomicBool::new(false)),
         };

@@ -16,7 +16,7 @@ use devices::contract::{LegacyRegisters, NotifyAddress, Wait};
 use devices::function::{DmaRegion, PciFunction};
 use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
 use devices::transitional::{
-    EarlyKicks, Interface, IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalDevice,
+    EarlyKicks, Interface, IrqMode, NotifyMode, Parts, PlatformParts, TransitionalConfig, TransitionalDevice,
 };
 use event_manager::{EventManager, SubscriberOps};
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
@@ -123,12 +123,13 @@ impl Guest {
 
         let modes = script.u8();
         let mut config = TransitionalConfig::new("fuzz");
-        (config.deadline, config.reset_deadline) = (PATIENCE, PATIENCE);
-        config.interface = [Interface::Both, Interface::Legacy][usize::from(modes & 1)];
-        config.irq_mode = [IrqMode::Auto, IrqMode::Auto, IrqMode::Intx, IrqMode::Msix][usize::from(modes >> 1 & 3)];
-        config.early_kicks =
+        (config.deadlines.access, config.deadlines.reset) = (PATIENCE, PATIENCE);
+        config.offer.interface = [Interface::Both, Interface::Legacy][usize::from(modes & 1)];
+        config.offer.irq_mode =
+            [IrqMode::Auto, IrqMode::Auto, IrqMode::Intx, IrqMode::Msix][usize::from(modes >> 1 & 3)];
+        config.kicks.early =
             [EarlyKicks::Auto, EarlyKicks::Auto, EarlyKicks::Pass, EarlyKicks::Start][usize::from(modes >> 4 & 3)];
-        config.notify_mode = if modes & 8 != 0 { NotifyMode::Exit } else { NotifyMode::Auto };
+        config.kicks.notify_mode = if modes & 8 != 0 { NotifyMode::Exit } else { NotifyMode::Auto };
         let address = match script.u8() % 4 {
             0 => None,
             1 => host.notify[1][usize::from(member.get()) - 1],
@@ -140,10 +141,12 @@ impl Guest {
         let parts = Parts {
             vf: vf.clone(),
             registers: registers.clone(),
-            msi: Arc::new(MockMsi::default()),
-            port_events: Some(ports.clone()),
-            irq_line: Some(line.clone()),
-            irq_number: 11,
+            platform: PlatformParts {
+                msi: Arc::new(MockMsi::default()),
+                port_events: Some(ports.clone()),
+                irq_line: Some(line.clone()),
+                irq_number: 11,
+            },
             owner: Some(host.driver.function().clone()),
             cancelled: Arc::new(AtomicBool::new(false)),
         };

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use devices::bus::{Access, Bus, Effect, IoDevice, Range, Width};
 use devices::pci::{
     BAR_COUNT, BarKind, BarWindow, CONFIG_PORTS, Changed, ConfigSpace, Identity, MsixLayout, PciDevice, PciRoot,
+    Subsystem,
 };
 use fuzz::script::{MAX_OPERATIONS, Script};
 use libfuzzer_sys::fuzz_target;
@@ -18,8 +19,7 @@ const IDENTITY: Identity = Identity {
     device_id: 0x1000,
     revision_id: 0,
     class_code: [0, 0, 2],
-    subsystem_vendor_id: 0x1af4,
-    subsystem_id: 1,
+    subsystem: Subsystem { vendor_id: 0x1af4, id: 1 },
 };
 const FUNCTIONS: u8 = 4;
 

@@ -34,7 +34,7 @@ pub(super) fn markdown(shape: &Shape) -> String {
     for row in rows(shape) {
         let key = row.key;
         let name = if row.has_keys || key.name.is_empty() { &row.usage } else { &key.name };
-        let default = match (default(key), key.required) {
+        let default = match (default(key), key.is_required()) {
             (Some(default), _) => format!("`{default}`"),
             (None, true) => "required".to_owned(),
             (None, false) => String::new(),
@@ -104,7 +104,7 @@ fn add_fields<'a>(fields: &'a [Field], depth: usize, whose: &str, rows: &mut Vec
 fn lines(row: &Row<'_>) -> String {
     let indent = 2 + 2 * row.depth;
     let mut facts: Vec<String> = Vec::new();
-    facts.extend(row.key.required.then(|| "required".to_owned()).filter(|_| !row.has_keys));
+    facts.extend(row.key.is_required().then(|| "required".to_owned()).filter(|_| !row.has_keys));
     facts.extend(default(row.key).map(|default| format!("default {default}")));
     if let Kind::Number { min, max } = row.key.kind {
         facts.push(format!("{min}-{max}"));
@@ -150,7 +150,7 @@ fn choices<'a>(row: &Row<'a>) -> &'a [super::schema::Choice] {
 }
 
 fn default(key: &Key) -> Option<String> {
-    match (key.default.as_ref()?, &key.kind) {
+    match (key.default()?, &key.kind) {
         (Value::Bool(on), _) => Some(if *on { "on" } else { "off" }.to_owned()),
         (Value::Number(number), Kind::Size) => number.as_u64().map(format_size),
         (Value::String(text), _) => Some(text.clone()),
@@ -162,7 +162,7 @@ fn default(key: &Key) -> Option<String> {
 fn values(key: &Key) -> String {
     match &key.kind {
         Kind::Flag => "the key alone".to_owned(),
-        Kind::Switch if key.default == Some(Value::Bool(true)) => "`on`, `off`".to_owned(),
+        Kind::Switch if key.default() == Some(&Value::Bool(true)) => "`on`, `off`".to_owned(),
         Kind::Switch => "`on`, `off`, or the key alone".to_owned(),
         Kind::Number { min, max } => format!("{min} to {max}"),
         Kind::Choice(choices) => {

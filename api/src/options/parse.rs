@@ -105,7 +105,7 @@ impl Reader {
                             let value = self.value(field, path, &pair)?;
                             into.insert(field.name.clone(), value);
                         }
-                        None if key.required => return Err(needs(whose, &[key])),
+                        None if key.is_required() => return Err(needs(whose, &[key])),
                         None => {}
                     }
                 }
@@ -186,7 +186,7 @@ fn keyed(key: &Key, pair: &Pair) -> Result<Value, String> {
     let alone = match key.kind {
         Kind::Flag => true,
         // Alone it would say what goes without saying where it is on by default.
-        Kind::Switch => key.default != Some(Value::Bool(true)),
+        Kind::Switch => key.default() != Some(&Value::Bool(true)),
         _ => false,
     };
     if alone && pair.value.is_none() {
@@ -267,7 +267,7 @@ fn with_required(mut text: String, fields: &[Field]) -> String {
     for field in fields {
         let key = match &field.shape {
             Shape::Variants(variants) => variants.last().map(|variant| &variant.key),
-            shape => key_of(shape).filter(|key| key.required),
+            shape => key_of(shape).filter(|key| key.is_required()),
         };
         if let Some(key) = key {
             text = format!("{text},{}", key.usage());

@@ -15,9 +15,16 @@ pub(super) struct Key {
     pub(super) kind: Kind,
     /// What help calls a value that is no word of a few.
     pub(super) value: String,
-    pub(super) required: bool,
-    pub(super) default: Option<Value>,
+    pub(super) presence: Presence,
     pub(super) text: String,
+}
+
+/// Whether a key has to be there.
+#[derive(Clone, Debug)]
+pub(super) enum Presence {
+    Required,
+    /// What holds without it, if that can be told.
+    Optional(Option<Value>),
 }
 
 /// What a value is.
@@ -136,6 +143,18 @@ fn field_of(name: &str, schema: &Value, required: bool) -> Option<Field> {
 }
 
 impl Key {
+    pub(super) fn is_required(&self) -> bool {
+        matches!(self.presence, Presence::Required)
+    }
+
+    /// What holds without it, if that can be told.
+    pub(super) fn default(&self) -> Option<&Value> {
+        match &self.presence {
+            Presence::Required => None,
+            Presence::Optional(default) => default.as_ref(),
+        }
+    }
+
     fn new(schema: &Value, field: &str, required: bool, kind: Kind, value: &str) -> Self {
         let (name, called) =
             schema.get(OPTION).and_then(Value::as_str).and_then(|o| o.split_once('=')).unwrap_or_default();
@@ -148,8 +167,10 @@ impl Key {
             name: if name.is_empty() { field } else { name }.to_owned(),
             kind,
             value: value.to_owned(),
-            required,
-            default: schema.get("default").filter(|default| !default.is_null()).cloned(),
+            presence: match schema.get("default").filter(|default| !default.is_null()) {
+                None if required => Presence::Required,
+                default => Presence::Optional(default.cloned()),
+            },
             text: text(schema),
         }
     }
@@ -192,7 +213,7 @@ fn tagged(choice: &Value) -> Option<Tagged> {
 fn variant(choice: &Value) -> Option<Variant> {
     if let Some(Choice { name, text }) = word(choice) {
         let (kind, value) = (Kind::Flag, String::new());
-        let key = Key { name: name.clone(), kind, value, required: false, default: None, text };
+        let key = Key { name: name.clone(), kind, value, presence: Presence::Optional(None), text };
         return Some(Variant { name, key });
     }
     let name = names(choice).next()?;

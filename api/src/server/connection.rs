@@ -18,7 +18,7 @@ use crate::{Code, Fault};
 
 /// Serves one client until it leaves, misbehaves, or the server ends.
 pub async fn serve(stream: UnixStream, dispatcher: Arc<Dispatcher>) {
-    let patience = dispatcher.limits().patience;
+    let patience = dispatcher.limits().times.patience;
     let stream = ClientStream::new(stream, patience);
     let peer = stream.peer();
     let answer = {

@@ -146,7 +146,7 @@ impl Dispatcher {
             return Err(too_large());
         }
         let body = Limited::new(request.into_body(), self.limits.body);
-        match timeout(self.limits.patience, body.collect()).await {
+        match timeout(self.limits.times.patience, body.collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes().into()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
             Ok(Err(error)) => Err(Fault::from_error(Code::MalformedRequest, &*error)),
@@ -162,7 +162,7 @@ impl Dispatcher {
             Lane::Change => &self.changing,
         };
         let too_late = |_| {
-            let message = format!("{} takes more than {:?}; it goes on", route.name(), self.limits.operation);
+            let message = format!("{} takes more than {:?}; it goes on", route.name(), self.limits.times.operation);
             Fault::new(Code::DeadlineExceeded, message)
         };
         let work = async {
@@ -182,7 +182,7 @@ impl Dispatcher {
                 Err(Fault::new(Code::Internal, format!("{}: a mistake in Heirloom ended this", route.name())))
             })
         };
-        let reply = timeout(self.limits.operation, work).await.map_err(too_late)??;
+        let reply = timeout(self.limits.times.operation, work).await.map_err(too_late)??;
         if route.path == VMM_SHUTDOWN {
             self.shutdown.notify_one();
         }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use super::Limits;
 use super::testing::{Bench, quick, read_answer, try_read_answer};
+use super::{Limits, Times};
 use crate::{Code, VmState};
 
 /// Tests that count descriptors and threads of this process run one at a time.
@@ -151,7 +151,11 @@ fn what_is_not_http_is_answered_by_an_error_object() {
 
 #[test]
 fn too_many_clients_are_turned_away() {
-    let bench = Bench::new(Limits { connections: 4, patience: Duration::from_secs(5), ..quick() });
+    let bench = Bench::new(Limits {
+        connections: 4,
+        times: Times { patience: Duration::from_secs(5), ..quick().times },
+        ..quick()
+    });
     let mut clients: Vec<_> = (0..4).map(|_| bench.connect()).collect();
     for stream in &mut clients {
         stream.write_all(PING).unwrap();
@@ -257,7 +261,10 @@ fn a_thousand_killed_clients_leave_nothing_behind() {
         );
         return;
     }
-    let bench = Bench::new(Limits { patience: Duration::from_secs(5), ..Limits::default() });
+    let bench = Bench::new(Limits {
+        times: Times { patience: Duration::from_secs(5), ..Limits::default().times },
+        ..Limits::default()
+    });
     bench.model.put(VmState::Running);
     let body = r#"{"soft": {"net": {"backend": "loopback"}}}"#;
     let request =

@@ -34,14 +34,21 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of a body.
     pub body: usize,
-    /// How long a head may take to arrive, a body, or a reply to be read.
-    pub patience: Duration,
-    /// How long an operation may take before its client is told that it goes on without it.
-    pub operation: Duration,
+    /// How long things may take.
+    pub times: Times,
     /// Operations that wait for their turn.
     pub waiting: usize,
     /// Streams at a time.
     pub streams: usize,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// A head to arrive, a body, or a reply to be read.
+    pub patience: Duration,
+    /// An operation, before its client is told that it goes on without it.
+    pub operation: Duration,
 }
 
 impl Default for Limits {
@@ -49,8 +56,7 @@ impl Default for Limits {
         Self {
             connections: 64,
             body: 1 << 20,
-            patience: Duration::from_secs(30),
-            operation: Duration::from_secs(90),
+            times: Times { patience: Duration::from_secs(30), operation: Duration::from_secs(90) },
             waiting: 16,
             streams: 8,
         }

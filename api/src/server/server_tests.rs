@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::testing::{Bench, Model, quick, read_answer};
-use super::{Limits, Server};
+use super::{Limits, Server, Times};
 use crate::client::{Client, ClientError};
 use crate::routes::{Lane, Method};
 use crate::service::{TABLE, routes};
@@ -140,7 +140,8 @@ fn faults_of_the_monitor_go_out_as_they_are() {
 
 #[test]
 fn operations_take_turns_and_nobody_else_waits() {
-    let limits = Limits { waiting: 3, operation: Duration::from_millis(700), ..quick() };
+    let limits =
+        Limits { waiting: 3, times: Times { operation: Duration::from_millis(700), ..quick().times }, ..quick() };
     let bench = Arc::new(Bench::new(limits));
     bench.model.put(VmState::Running);
     *bench.model.delay.lock().unwrap() = Duration::from_millis(500);

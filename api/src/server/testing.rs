@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Limits, Server};
+use super::{Limits, Server, Times};
 use crate::operations::{
     AddDevice, AddedDevice, Counters, Create, Delete, Info, Legacy, Metrics, PrometheusText, RemoveDevice, Screen,
 };
@@ -258,7 +258,10 @@ pub struct Bench {
 
 /// Limits that tests need not wait for.
 pub fn quick() -> Limits {
-    Limits { patience: Duration::from_millis(400), operation: Duration::from_secs(20), ..Limits::default() }
+    Limits {
+        times: Times { patience: Duration::from_millis(400), operation: Duration::from_secs(20) },
+        ..Limits::default()
+    }
 }
 
 impl Bench {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
 use crate::contract::mock::MockMsi;
-use crate::pci::Identity;
+use crate::pci::{Identity, Subsystem};
 
 fn space(capability: &MsiCapability) -> ConfigSpace {
     let mut space = ConfigSpace::new(&Identity {
@@ -9,8 +9,7 @@ fn space(capability: &MsiCapability) -> ConfigSpace {
         device_id: 2,
         revision_id: 0,
         class_code: [0; 3],
-        subsystem_vendor_id: 0,
-        subsystem_id: 0,
+        subsystem: Subsystem { vendor_id: 0, id: 0 },
     });
     let (body, writable) = capability.registers();
     space.define(0x52, &body, &writable);

@@ -10,7 +10,7 @@
 use crate::bus::Width;
 use crate::function::capabilities::{Capability, CapabilityList};
 use crate::function::{FunctionError, PciFunction};
-use crate::pci::{BAR_COUNT, BarKind, ConfigError, ConfigSpace, Identity, MsixLayout, MsixLayoutError};
+use crate::pci::{BAR_COUNT, BarKind, ConfigError, ConfigSpace, Identity, MsixLayout, MsixLayoutError, Subsystem};
 use crate::spec::pci::id;
 use crate::spec::virtio::VENDOR_ID;
 
@@ -247,8 +247,7 @@ fn identity(function: &dyn PciFunction) -> Result<Identity, FunctionError> {
         device_id: (ids >> 16) as u16,
         revision_id,
         class_code: [prog_if, sub, base],
-        subsystem_vendor_id: subsystem as u16,
-        subsystem_id: (subsystem >> 16) as u16,
+        subsystem: Subsystem { vendor_id: subsystem as u16, id: (subsystem >> 16) as u16 },
     })
 }
 

@@ -41,10 +41,17 @@ pub struct Identity {
     pub revision_id: u8,
     /// Class code in register order: programming interface, subclass, base class.
     pub class_code: [u8; 3],
+    /// Of whose card it is part.
+    pub subsystem: Subsystem,
+}
+
+/// Of whose card a function is part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subsystem {
     /// Subsystem vendor id.
-    pub subsystem_vendor_id: u16,
+    pub vendor_id: u16,
     /// Subsystem id; the device type of a legacy virtio function.
-    pub subsystem_id: u16,
+    pub id: u16,
 }
 
 /// What a guest wrote into a configuration space, to be saved and set again: each byte with a writable bit, by its
@@ -75,7 +82,7 @@ impl ConfigSpace {
         registers.define(spec::COMMAND, &[], &Command::all().bits().to_le_bytes());
         registers.define(spec::REVISION_ID, &[identity.revision_id, prog_if, sub, base], &[]);
         registers.define(spec::CACHE_LINE_SIZE, &[], &[0xff, 0xff]);
-        registers.define(spec::SUBSYSTEM_VENDOR_ID, &ids(identity.subsystem_vendor_id, identity.subsystem_id), &[]);
+        registers.define(spec::SUBSYSTEM_VENDOR_ID, &ids(identity.subsystem.vendor_id, identity.subsystem.id), &[]);
         registers.define(spec::INTERRUPT_LINE, &[], &[0xff]);
         Self {
             registers,

@@ -8,8 +8,7 @@ const NET: Identity = Identity {
     device_id: 0x1000,
     revision_id: 0,
     class_code: [0, 0, 2],
-    subsystem_vendor_id: 0x1af4,
-    subsystem_id: 1,
+    subsystem: Subsystem { vendor_id: 0x1af4, id: 1 },
 };
 
 fn net() -> ConfigSpace {
@@ -44,7 +43,7 @@ fn e03_e04_class_and_revision() {
 #[test]
 fn e05_e06_subsystem() {
     assert_eq!(net().read(0x2c, Width::B4), 0x0001_1af4);
-    let blk = ConfigSpace::new(&Identity { device_id: 0x1001, subsystem_id: 2, ..NET });
+    let blk = ConfigSpace::new(&Identity { device_id: 0x1001, subsystem: Subsystem { id: 2, ..NET.subsystem }, ..NET });
     assert_eq!(blk.read(0x2e, Width::B2), 2);
 }
 

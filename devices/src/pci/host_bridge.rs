@@ -14,7 +14,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{ConfigSpace, Identity, PciDevice};
+use super::{ConfigSpace, Identity, PciDevice, Subsystem};
 use crate::bus::{Effect, Width};
 
 const IDENTITY: Identity = Identity {
@@ -23,8 +23,7 @@ const IDENTITY: Identity = Identity {
     revision_id: 2,
     class_code: [0x00, 0x00, 0x06],
     // As every virtual machine of the kind has it: SeaBIOS tells by it that there is no hardware.
-    subsystem_vendor_id: 0x1af4,
-    subsystem_id: 0x1100,
+    subsystem: Subsystem { vendor_id: 0x1af4, id: 0x1100 },
 };
 
 /// DRAM row type, and programmable attributes of the memory below 1 MiB (PAM0 to PAM6).

@@ -2,7 +2,7 @@
 use super::*;
 use crate::bus::Width;
 use crate::contract::mock::MockLine;
-use crate::pci::Identity;
+use crate::pci::{Identity, Subsystem};
 
 fn config() -> ConfigSpace {
     ConfigSpace::new(&Identity {
@@ -10,8 +10,7 @@ fn config() -> ConfigSpace {
         device_id: 0x1000,
         revision_id: 0,
         class_code: [0, 0, 2],
-        subsystem_vendor_id: 0x1af4,
-        subsystem_id: 1,
+        subsystem: Subsystem { vendor_id: 0x1af4, id: 1 },
     })
 }
 

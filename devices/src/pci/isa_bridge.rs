@@ -8,7 +8,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{ConfigSpace, Identity, PciDevice};
+use super::{ConfigSpace, Identity, PciDevice, Subsystem};
 use crate::bus::{Effect, Width};
 
 const IDENTITY: Identity = Identity {
@@ -16,8 +16,7 @@ const IDENTITY: Identity = Identity {
     device_id: 0x7000,
     revision_id: 0,
     class_code: [0x00, 0x01, 0x06],
-    subsystem_vendor_id: 0x1af4,
-    subsystem_id: 0x1100,
+    subsystem: Subsystem { vendor_id: 0x1af4, id: 0x1100 },
 };
 
 /// Chip select of the X-bus: which ranges go to the BIOS, keyboard and clock; reset value.

@@ -35,7 +35,7 @@ pub mod root;
 pub use crate::spec::pci::{CONFIG_SPACE_SIZE, Command};
 pub use bar::{BAR_COUNT, ROM_BAR};
 pub use config_error::ConfigError;
-pub use config_space::{Changed, ConfigSpace, ConfigSpaceState, Identity};
+pub use config_space::{Changed, ConfigSpace, ConfigSpaceState, Identity, Subsystem};
 pub use device::{BarKind, BarWindow, PciDevice};
 pub use intx::{INTX_IRQS, IntxPin, intx_irq};
 pub use isa_bridge::IsaBridge;

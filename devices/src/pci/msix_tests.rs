@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::contract::mock::MockMsi;
-use crate::pci::{Changed, ConfigSpace, Identity, MsixLayoutError};
+use crate::pci::{Changed, ConfigSpace, Identity, MsixLayoutError, Subsystem};
 
 fn msix(vectors: u16) -> (Msix, MockMsi) {
     let source = MockMsi::default();
@@ -51,8 +51,7 @@ fn e17_capability_shows_the_table_and_takes_two_bits() {
         device_id: 0x1000,
         revision_id: 0,
         class_code: [0, 0, 2],
-        subsystem_vendor_id: 0x1af4,
-        subsystem_id: 1,
+        subsystem: Subsystem { vendor_id: 0x1af4, id: 1 },
     });
     let (body, writable) = msix.layout().capability();
     let at = config.add_capability(crate::spec::pci::id::MSIX, &body, &writable).unwrap();

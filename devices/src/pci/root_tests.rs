@@ -2,7 +2,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::pci::{AssignError, BarKind, Changed, ConfigSpace, Identity};
+use crate::pci::{AssignError, BarKind, Changed, ConfigSpace, Identity, Subsystem};
 
 /// A function with an I/O BAR 0 and a memory BAR 1; its BARs answer with slot, BAR and offset.
 struct Function {
@@ -18,8 +18,7 @@ impl Function {
             device_id: 0x1000,
             revision_id: 0,
             class_code: [0, 0, 2],
-            subsystem_vendor_id: 0x1af4,
-            subsystem_id: 1,
+            subsystem: Subsystem { vendor_id: 0x1af4, id: 1 },
         });
         config.add_bar(0, BarKind::Io, ports).unwrap();
         config.add_bar(1, BarKind::Memory64 { prefetchable: false }, memory).unwrap();

@@ -4,7 +4,7 @@
 //! free for a legacy interface (virtio 1.3 asks for that where LEGACY_NOTIFY_INFO is offered).
 
 use crate::function::Region;
-use crate::pci::{BarKind, ConfigError, ConfigSpace, Identity};
+use crate::pci::{BarKind, ConfigError, ConfigSpace, Identity, Subsystem};
 use crate::spec::pci::id;
 pub(super) use crate::spec::virtio::VENDOR_ID;
 use crate::spec::virtio::common;
@@ -105,8 +105,7 @@ impl Config {
             device_id: modern_device_id(traits.device_type),
             revision_id: 1,
             class_code,
-            subsystem_vendor_id: VENDOR_ID,
-            subsystem_id: SUBSYSTEM_ID,
+            subsystem: Subsystem { vendor_id: VENDOR_ID, id: SUBSYSTEM_ID },
         });
         let kind = BarKind::Memory32 { prefetchable: false };
         space.add_bar(REGISTER_BAR, kind, REGISTER_BAR_SIZE)?;

@@ -40,7 +40,10 @@ pub use layout::decode::{CONFIG_START, CONFIG_START_MSIX, Direction, Layout, Reg
 pub use layout::fields::{Piece, Split};
 pub use layout::identity::{DeviceType, VIRTIO_VENDOR_ID};
 pub use layout::queue_set::MAX_QUEUES;
-pub use settings::{EarlyKicks, Interface, IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
+pub use settings::{
+    Deadlines, EarlyKicks, Interface, IrqMode, KickConfig, NotifyMode, OfferConfig, Parts, PlatformParts,
+    TransitionalConfig, TransitionalError,
+};
 pub use telemetry::access_counts::RegisterAccesses;
 pub use telemetry::feature_names::feature_names;
 pub use telemetry::reports::{DeviceReport, InterruptReport};

@@ -82,49 +82,67 @@ impl EarlyKicks {
 pub struct TransitionalConfig {
     /// Name for logs and reports.
     pub id: String,
-    /// Interrupts.
-    pub irq_mode: IrqMode,
-    /// Kicks.
-    pub notify_mode: NotifyMode,
-    /// Kicks before DRIVER_OK.
-    pub early_kicks: EarlyKicks,
-    /// Longest time for one register access, 1 ms to 60 s. A vCPU waits that long for a dead PF.
-    pub deadline: Duration,
-    /// Longest time for a reset of the device to end, before the function is reset; 1 ms to 60 s.
-    pub reset_deadline: Duration,
-    /// Which interfaces of virtio the guest sees.
-    pub interface: Interface,
+    /// What the guest is offered.
+    pub offer: OfferConfig,
+    /// What becomes of kicks.
+    pub kicks: KickConfig,
+    /// How long things may take.
+    pub deadlines: Deadlines,
     /// Whether reads of the guest are answered without a command where the answer is known.
     pub shadow: bool,
+}
+
+/// What the guest is offered.
+#[derive(Clone, Debug, Default)]
+pub struct OfferConfig {
+    /// Interrupts.
+    pub irq_mode: IrqMode,
+    /// Which interfaces of virtio it sees.
+    pub interface: Interface,
     /// What firmware executes for the function.
     pub rom: Option<Arc<OptionRom>>,
 }
 
-impl TransitionalConfig {
-    /// Default deadline of a register access.
-    pub const DEADLINE: Duration = Duration::from_millis(100);
-    /// Default deadline of a reset.
-    pub const RESET_DEADLINE: Duration = Duration::from_secs(1);
+/// What becomes of kicks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KickConfig {
+    /// How they get to the VF.
+    pub notify_mode: NotifyMode,
+    /// Those before DRIVER_OK.
+    pub early: EarlyKicks,
+}
 
+/// How long things may take, 1 ms to 60 s each.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// One register access. A vCPU waits that long for a dead PF.
+    pub access: Duration,
+    /// A reset of the device to end, before the function is reset.
+    pub reset: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { access: Duration::from_millis(100), reset: Duration::from_secs(1) }
+    }
+}
+
+impl TransitionalConfig {
     /// Everything by default.
     pub fn new(id: &str) -> Self {
         Self {
             id: id.to_owned(),
-            irq_mode: IrqMode::default(),
-            notify_mode: NotifyMode::default(),
-            early_kicks: EarlyKicks::default(),
-            deadline: Self::DEADLINE,
-            reset_deadline: Self::RESET_DEADLINE,
-            interface: Interface::default(),
+            offer: OfferConfig::default(),
+            kicks: KickConfig::default(),
+            deadlines: Deadlines::default(),
             shadow: true,
-            rom: None,
         }
     }
 
     /// Whether the values are in range.
     pub(super) fn check(&self) -> Result<(), TransitionalError> {
         let range = Duration::from_millis(1)..=Duration::from_secs(60);
-        match [self.deadline, self.reset_deadline].into_iter().find(|deadline| !range.contains(deadline)) {
+        match [self.deadlines.access, self.deadlines.reset].into_iter().find(|deadline| !range.contains(deadline)) {
             Some(deadline) => Err(TransitionalError::Deadline(deadline)),
             None => Ok(()),
         }
@@ -137,6 +155,16 @@ pub struct Parts {
     pub vf: Arc<dyn PciFunction>,
     /// Its legacy registers.
     pub registers: Arc<dyn LegacyRegisters>,
+    /// What the guest's interrupts and kicks need.
+    pub platform: PlatformParts,
+    /// The PF, if this process drives it: for notify addresses in its BARs.
+    pub owner: Option<Arc<dyn PciFunction>>,
+    /// Set when the VM stops; ends every wait.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+/// What a function needs of the platform.
+pub struct PlatformParts {
     /// Gives out the guest's MSI-X interrupts.
     pub msi: Arc<dyn MsiSource>,
     /// For kicks without exits; `None` where the platform cannot.
@@ -145,10 +173,6 @@ pub struct Parts {
     pub irq_line: Option<Arc<dyn IrqLine>>,
     /// The number of that line, for the interrupt line register.
     pub irq_number: u8,
-    /// The PF, if this process drives it: for notify addresses in its BARs.
-    pub owner: Option<Arc<dyn PciFunction>>,
-    /// Set when the VM stops; ends every wait.
-    pub cancelled: Arc<AtomicBool>,
 }
 
 /// Why a function could not be made.

@@ -148,8 +148,10 @@ pub fn killed(mode: Mode) -> Outcome {
 pub fn unprivileged(mode: Mode) -> Outcome {
     let found = preflight(&HostPaths::default(), address("disk")?).map_err(|error| chain(&error))?;
     let nodes = match mode {
-        Mode::Cdev => vec![format!("/dev/vfio/devices/{}", found.cdev.unwrap_or_default()), "/dev/iommu".to_owned()],
-        _ => vec![format!("/dev/vfio/{}", found.group.id), "/dev/vfio/vfio".to_owned()],
+        Mode::Cdev => {
+            vec![format!("/dev/vfio/devices/{}", found.nodes.cdev.unwrap_or_default()), "/dev/iommu".to_owned()]
+        }
+        _ => vec![format!("/dev/vfio/{}", found.nodes.group.id), "/dev/vfio/vfio".to_owned()],
     };
     give(&nodes, 0)?;
     let node = nodes.first().map_or("", String::as_str);

@@ -55,7 +55,7 @@ pub use lines::{IrqLines, PIN_COUNT};
 pub use memory::{GuestRam, RamOptions};
 pub use routing::MsiRoutes;
 pub use speed::Speed;
-pub use vcpu::{KvmVcpu, Registers, VcpuSetup};
+pub use vcpu::{FirstRegisters, KvmVcpu, Registers, VcpuSetup};
 pub use vfio::VfioFiles;
 pub use vm::Vm;
 

@@ -64,10 +64,7 @@ impl TestGuest {
         let regs = kvm_regs { rip: CODE, rsp: 0x8000, rflags: 2, ..Default::default() };
         VcpuSetup {
             cpuid: self.vm.supported_cpuid().unwrap(),
-            msrs: None,
-            regs: Some(regs),
-            sregs: Some(sregs),
-            fpu: None,
+            registers: FirstRegisters { general: Some(regs), special: Some(sregs), ..Default::default() },
             lapic: None,
             waits_for_startup: false,
         }
@@ -76,7 +73,7 @@ impl TestGuest {
     /// 32-bit protected mode with flat segments, no paging; else as [`Self::real_mode`].
     pub(crate) fn protected_mode(&self, vcpu: &KvmVcpu) -> VcpuSetup {
         let mut setup = self.real_mode(vcpu);
-        let mut sregs = setup.sregs.unwrap();
+        let mut sregs = setup.registers.special.unwrap();
         let data = kvm_segment {
             limit: u32::MAX,
             selector: 0x10,
@@ -92,7 +89,7 @@ impl TestGuest {
         }
         sregs.cs = kvm_segment { selector: 8, type_: 11, ..data };
         sregs.cr0 |= 1;
-        setup.sregs = Some(sregs);
+        setup.registers.special = Some(sregs);
         setup
     }
 

@@ -19,18 +19,25 @@ use super::{Exit, Kicker, KvmError, Vm};
 pub struct VcpuSetup {
     /// What CPUID shows.
     pub cpuid: CpuId,
-    /// Model-specific registers.
-    pub msrs: Option<Msrs>,
-    /// General registers.
-    pub regs: Option<kvm_regs>,
-    /// Segments, descriptor tables, control registers.
-    pub sregs: Option<kvm_sregs>,
-    /// Floating-point state.
-    pub fpu: Option<kvm_fpu>,
+    /// Registers; those that are `None` keep their power-on state.
+    pub registers: FirstRegisters,
     /// Local APIC.
     pub lapic: Option<kvm_lapic_state>,
     /// Whether it waits for INIT and start-up IPI, which the in-kernel local APIC handles: all but the boot processor do.
     pub waits_for_startup: bool,
+}
+
+/// Registers that a vCPU starts with.
+#[derive(Clone, Debug, Default)]
+pub struct FirstRegisters {
+    /// General registers.
+    pub general: Option<kvm_regs>,
+    /// Segments, descriptor tables, control registers.
+    pub special: Option<kvm_sregs>,
+    /// Floating-point state.
+    pub fpu: Option<kvm_fpu>,
+    /// Model-specific registers.
+    pub msrs: Option<Msrs>,
 }
 
 /// Registers of a vCPU, and the instruction bytes it stands at, for a report.
@@ -90,17 +97,17 @@ impl KvmVcpu {
             self.fd.set_cpuid2(&setup.cpuid).map_err(KvmError::call("set the vCPU's CPUID"))?;
         }
         self.fd.set_vcpu_events(&Default::default()).map_err(KvmError::call("clear the vCPU's pending events"))?;
-        if let Some(sregs) = &setup.sregs {
+        if let Some(sregs) = &setup.registers.special {
             self.fd.set_sregs(sregs).map_err(KvmError::call("set the vCPU's segments and control registers"))?;
         }
-        if let Some(regs) = &setup.regs {
+        if let Some(regs) = &setup.registers.general {
             self.fd.set_regs(regs).map_err(KvmError::call("set the vCPU's registers"))?;
         }
-        if let Some(fpu) = &setup.fpu {
+        if let Some(fpu) = &setup.registers.fpu {
             self.fd.set_fpu(fpu).map_err(KvmError::call("set the vCPU's floating-point state"))?;
         }
         self.set_lapic(setup.lapic.as_ref())?;
-        if let Some(msrs) = &setup.msrs {
+        if let Some(msrs) = &setup.registers.msrs {
             self.set_msrs(msrs)?;
         }
         let mp_state = if setup.waits_for_startup { KVM_MP_STATE_UNINITIALIZED } else { KVM_MP_STATE_RUNNABLE };

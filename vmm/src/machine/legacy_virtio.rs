@@ -14,8 +14,9 @@ use devices::function::{Lifetime, Named, PciFunction};
 use devices::pci::{OptionRom, PciDevice, PciRoot, intx_irq};
 use devices::spec::pci::VENDOR_ID;
 use devices::transitional::{
-    DeviceReport, DeviceType, EarlyKicks as DeviceEarlyKicks, Interface, IrqMode, NotifyMode as DeviceNotifyMode,
-    Parts, RegisterAccesses, RegisterMirror, TransitionalConfig, TransitionalDevice,
+    Deadlines, DeviceReport, DeviceType, EarlyKicks as DeviceEarlyKicks, Interface, IrqMode, KickConfig,
+    NotifyMode as DeviceNotifyMode, OfferConfig, Parts, PlatformParts, RegisterAccesses, RegisterMirror,
+    TransitionalConfig, TransitionalDevice,
 };
 use serde::Serialize;
 
@@ -235,14 +236,16 @@ impl Builder<'_> {
         let parts = Parts {
             vf: Arc::clone(&vf) as _,
             registers: attachment.registers(),
-            msi: self.platform.msi.clone(),
-            port_events: Some(self.platform.port_events.clone()),
-            irq_line: Some(self.platform.lines.share(irq.into())?),
-            irq_number: irq,
+            platform: PlatformParts {
+                msi: self.platform.msi.clone(),
+                port_events: Some(self.platform.port_events.clone()),
+                irq_line: Some(self.platform.lines.share(irq.into())?),
+                irq_number: irq,
+            },
             owner: attachment.pf().map(|pf| Arc::clone(pf.driver().function())),
             cancelled: Arc::clone(self.cancelled),
         };
-        let config = TransitionalConfig { rom: rom(&plan.rom, vf.as_ref()).map_err(failed)?, ..config(plan) };
+        let config = config(plan, rom(&plan.rom, vf.as_ref()).map_err(failed)?);
         let device = TransitionalDevice::new(config, parts).map_err(|e| failed(e.into()))?;
         self.root.add(slot, Arc::clone(&device) as Arc<dyn PciDevice>)?;
         Ok(Function { slot, vf, device, attachment })
@@ -261,9 +264,9 @@ fn rom(plan: &RomPlan, vf: &dyn PciFunction) -> Result<Option<Arc<OptionRom>>, F
     }
 }
 
-fn config(plan: &DevicePlan) -> TransitionalConfig {
-    let default = TransitionalConfig::new(&plan.id);
-    TransitionalConfig {
+fn config(plan: &DevicePlan, rom: Option<Arc<OptionRom>>) -> TransitionalConfig {
+    let access = Duration::from_millis(plan.config.deadline_ms.unwrap_or(api::DEFAULT_DEADLINE_MS).into());
+    let offer = OfferConfig {
         irq_mode: match plan.config.irq {
             InterruptMode::Auto => IrqMode::Auto,
             InterruptMode::Intx => IrqMode::Intx,
@@ -274,18 +277,20 @@ fn config(plan: &DevicePlan) -> TransitionalConfig {
             InterfaceMode::Auto | InterfaceMode::Both => Interface::Both,
             InterfaceMode::Modern => Interface::Modern,
         },
+        rom,
+    };
+    let kicks = KickConfig {
         notify_mode: match plan.config.notify {
             NotifyMode::Auto => DeviceNotifyMode::Auto,
             NotifyMode::Ioeventfd => DeviceNotifyMode::Ioeventfd,
             NotifyMode::Exit => DeviceNotifyMode::Exit,
         },
-        early_kicks: match plan.config.early {
+        early: match plan.config.early {
             EarlyKicks::Auto => DeviceEarlyKicks::Auto,
             EarlyKicks::Pass => DeviceEarlyKicks::Pass,
             EarlyKicks::Start => DeviceEarlyKicks::Start,
         },
-        deadline: Duration::from_millis(plan.config.deadline_ms.unwrap_or(api::DEFAULT_DEADLINE_MS).into()),
-        shadow: plan.config.shadow,
-        ..default
-    }
+    };
+    let deadlines = Deadlines { access, ..Deadlines::default() };
+    TransitionalConfig { id: plan.id.clone(), offer, kicks, deadlines, shadow: plan.config.shadow }
 }

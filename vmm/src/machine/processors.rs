@@ -16,7 +16,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::{SetupError, firmware};
 use crate::config::{KernelPlan, PayloadPlan, Plan};
-use crate::kvm::{KvmVcpu, VcpuSetup, Vm};
+use crate::kvm::{FirstRegisters, KvmVcpu, VcpuSetup, Vm};
 use crate::vcpu::Vcpus;
 
 /// Loads the kernel, if there is one, and creates the processors, the first one about to enter it or the firmware; says
@@ -93,10 +93,12 @@ fn configure(vm: &Vm, plan: &Plan, vcpu: &KvmVcpu, index: u8, entry: Option<&Ent
     let msrs = Msrs::from_entries(&regs::msrs()).map_err(|_| SetupError::Internal("too many MSRs"))?;
     vcpu.configure(&VcpuSetup {
         cpuid,
-        msrs: entry.is_some().then_some(msrs),
-        sregs: general.is_some().then_some(sregs),
-        regs: general,
-        fpu: Some(regs::fpu()),
+        registers: FirstRegisters {
+            special: general.is_some().then_some(sregs),
+            general,
+            fpu: Some(regs::fpu()),
+            msrs: entry.is_some().then_some(msrs),
+        },
         lapic: Some(lapic),
         waits_for_startup: !is_first,
     })?;

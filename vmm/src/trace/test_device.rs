@@ -12,7 +12,7 @@ use devices::contract::Wait;
 use devices::contract::mock::MockMsi;
 use devices::pci::PciDevice;
 use devices::soft_pf::{NetBackend, SoftPf, VfSpec};
-use devices::transitional::{Parts, Tracer, TransitionalConfig, TransitionalDevice};
+use devices::transitional::{Parts, PlatformParts, Tracer, TransitionalConfig, TransitionalDevice};
 
 /// The card.
 pub struct TestDevice {
@@ -32,15 +32,17 @@ impl TestDevice {
         driver.enable_vfs(1).unwrap();
         driver.negotiate_commands(&Wait { deadline, cancelled: &cancelled }).unwrap();
         let mut config = TransitionalConfig::new(id);
-        config.deadline = Duration::from_secs(10);
+        config.deadlines.access = Duration::from_secs(10);
         config.shadow = false;
         let parts = Parts {
             vf: pf.vf(0).unwrap(),
             registers: Arc::new(AdminRegisters::new(driver.channel(), NonZeroU16::MIN, [])),
-            msi: Arc::new(MockMsi::default()),
-            port_events: None,
-            irq_line: None,
-            irq_number: 0,
+            platform: PlatformParts {
+                msi: Arc::new(MockMsi::default()),
+                port_events: None,
+                irq_line: None,
+                irq_number: 0,
+            },
             owner: None,
             cancelled,
         };

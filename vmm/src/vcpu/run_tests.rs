@@ -261,7 +261,7 @@ fn triple_fault_is_a_reset_and_the_vcpu_can_start_again() {
     let vcpu = guest.vcpu(0);
     let power_on = guest.real_mode(&vcpu);
     let mut setup = guest.protected_mode(&vcpu);
-    setup.sregs.as_mut().unwrap().idt.limit = 0;
+    setup.registers.special.as_mut().unwrap().idt.limit = 0;
     vcpu.configure(&setup).unwrap();
     let vcpus = start(vec![vcpu], &test);
     let reason = wait_for_end(&vcpus);
@@ -322,7 +322,7 @@ fn end_of_one_vcpu_stops_the_others_and_the_reason_that_came_first_stays() {
     let (boot, other) = (guest.boot_vcpu(), guest.vcpu(1));
     guest.write(0x3000, &LOOP);
     let mut setup = guest.real_mode(&other);
-    setup.regs.as_mut().unwrap().rip = 0x3000;
+    setup.registers.general.as_mut().unwrap().rip = 0x3000;
     other.configure(&setup).unwrap();
     let test = TestBoard::new();
     let vcpus = start(vec![boot, other], &test);
@@ -344,7 +344,7 @@ fn waiting_vcpu_starts_by_start_up_message_and_pauses_before_it() {
     guest.write(0x2000, &[&[0xb0, 0x41], &MOV_DX_PORT[..], &[0xee], &POWER_OFF].concat()); // mov al, 0x41; out
     let (boot, other) = (guest.vcpu(0), guest.vcpu(1));
     boot.configure(&guest.protected_mode(&boot)).unwrap();
-    let waiting = VcpuSetup { regs: None, sregs: None, waits_for_startup: true, ..guest.real_mode(&other) };
+    let waiting = VcpuSetup { registers: Default::default(), waits_for_startup: true, ..guest.real_mode(&other) };
     other.configure(&waiting).unwrap();
     let test = TestBoard::new();
     let vcpus = start(vec![boot, other], &test);

@@ -85,7 +85,7 @@ impl Attaching<'_> {
     }
 
     fn by_group(&self) -> Result<(Attachment, Arc<File>)> {
-        let id = self.found.group.id;
+        let id = self.found.nodes.group.id;
         let file = self.enter_group(id)?;
         let attachment = Attachment { space: Arc::clone(self.space), user: self.space.new_user(), via: Via::Group(id) };
         let name = match self.token {
@@ -146,13 +146,13 @@ impl Attaching<'_> {
 
     /// Opens the group and puts it into the container, which gets its IOMMU with the earliest group.
     fn open_group(&self, container: &Container) -> Result<Group> {
-        let (bdf, id) = (self.found.bdf, self.found.group.id);
+        let (bdf, id) = (self.found.bdf, self.found.nodes.group.id);
         let file =
             self.open(&self.group_path(), "the kernel has no VFIO groups (VFIO_GROUP), or udev is not running")?;
         let call = |what| move |source| OpenError::Call { bdf, what, source };
         let flags = ioctl::group_flags(&file).map_err(call("read the state of its IOMMU group"))?;
         if flags & vfio::VFIO_GROUP_FLAGS_VIABLE == 0 {
-            return Err(OpenError::NotViable { bdf, group: id, blockers: self.found.blockers.clone() });
+            return Err(OpenError::NotViable { bdf, group: id, blockers: self.found.nodes.blockers.clone() });
         }
         ioctl::set_container(&file, &container.inner).map_err(call("put its IOMMU group into a container"))?;
         if container.groups.is_empty() {
@@ -241,7 +241,7 @@ impl Attaching<'_> {
     /// What the kernel's answer to opening a device means. Where several things have one answer, what
     /// sysfs and /proc show decides.
     fn refused(&self, source: io::Error, what: &'static str) -> OpenError {
-        let (bdf, group) = (self.found.bdf, self.found.group.id);
+        let (bdf, group) = (self.found.bdf, self.found.nodes.group.id);
         let code = source.raw_os_error();
         match code {
             Some(libc::EACCES) if self.token.is_some() => return OpenError::TokenWrong { bdf },
@@ -249,8 +249,8 @@ impl Attaching<'_> {
             Some(libc::EPERM | libc::EBUSY | libc::EINVAL) => {}
             _ => return OpenError::Call { bdf, what, source },
         }
-        if !self.found.blockers.is_empty() {
-            return OpenError::NotViable { bdf, group, blockers: self.found.blockers.clone() };
+        if !self.found.nodes.blockers.is_empty() {
+            return OpenError::NotViable { bdf, group, blockers: self.found.nodes.blockers.clone() };
         }
         if let Some((path, holders)) = self.other_users() {
             return OpenError::Busy { bdf, path, holders };
@@ -275,7 +275,7 @@ impl Attaching<'_> {
         };
         // This process has each of these open once, to ask, and members perhaps for good.
         let own = [self.cdev_path().ok(), Some(self.group_path())].into_iter().flatten();
-        let members = self.found.group.members.iter().filter(|member| **member != self.found.bdf);
+        let members = self.found.nodes.group.members.iter().filter(|member| **member != self.found.bdf);
         let members = members.filter_map(|member| {
             let name = self.paths.sysfs.function(*member).ok()?.vfio_cdev().ok()??;
             Some(self.cdev_folder().join(name))
@@ -307,7 +307,7 @@ impl Attaching<'_> {
     }
 
     fn cdev_path(&self) -> Result<PathBuf> {
-        let name = self.found.cdev.as_ref().ok_or(OpenError::NoCdev { bdf: self.found.bdf })?;
+        let name = self.found.nodes.cdev.as_ref().ok_or(OpenError::NoCdev { bdf: self.found.bdf })?;
         Ok(self.cdev_folder().join(name))
     }
 
@@ -316,7 +316,7 @@ impl Attaching<'_> {
     }
 
     fn group_path(&self) -> PathBuf {
-        self.paths.dev.join("vfio").join(self.found.group.id.to_string())
+        self.paths.dev.join("vfio").join(self.found.nodes.group.id.to_string())
     }
 
     fn iommufd_path(&self) -> PathBuf {

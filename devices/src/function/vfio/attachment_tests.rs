@@ -47,12 +47,12 @@ fn members_that_the_host_uses_are_named() {
     fixture.group(PLAIN, 13);
     fixture.bind(PLAIN, "virtio-pci");
     let found = preflight(&options(&fixture, VF1).paths, bdf(VF1)).unwrap();
-    assert_eq!(found.blockers, [(bdf(PLAIN), "virtio-pci".to_owned())]);
-    let error = OpenError::NotViable { bdf: found.bdf, group: 13, blockers: found.blockers }.to_string();
+    assert_eq!(found.nodes.blockers, [(bdf(PLAIN), "virtio-pci".to_owned())]);
+    let error = OpenError::NotViable { bdf: found.bdf, group: 13, blockers: found.nodes.blockers }.to_string();
     assert!(error.contains("group 13 of 0000:41:00.1") && error.contains("(0000:03:00.0 by virtio-pci)"), "{error}");
     for harmless in ["pcieport", "vfio-pci", "virtio_vfio_pci"] {
         fixture.bind(PLAIN, harmless);
-        assert_eq!(preflight(&options(&fixture, VF1).paths, bdf(VF1)).unwrap().blockers, []);
+        assert_eq!(preflight(&options(&fixture, VF1).paths, bdf(VF1)).unwrap().nodes.blockers, []);
     }
 }
 

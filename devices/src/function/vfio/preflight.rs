@@ -38,16 +38,23 @@ pub struct Preflight {
     pub bdf: Bdf,
     /// Its driver, `vfio-pci` or a variant of it.
     pub driver: String,
+    /// What there is to open.
+    pub nodes: Nodes,
+    /// Vendor and device id, as the kernel knows them.
+    pub ids: (u16, u16),
+    /// Its PF and whether a VFIO driver has that, if it is a VF.
+    pub pf: Option<(Bdf, bool)>,
+}
+
+/// What there is to open for a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nodes {
     /// Its IOMMU group.
     pub group: IommuGroup,
     /// Members of the group that the host's drivers use: the group cannot be opened while there are any.
     pub blockers: Vec<(Bdf, String)>,
     /// The name of its character device, if this kernel has such.
     pub cdev: Option<String>,
-    /// Vendor and device id, as the kernel knows them.
-    pub ids: (u16, u16),
-    /// Its PF and whether a VFIO driver has that, if it is a VF.
-    pub pf: Option<(Bdf, bool)>,
 }
 
 /// Whether a driver gives its devices to user space: `vfio-pci` and its variants, such as
@@ -81,9 +88,7 @@ pub fn preflight(paths: &HostPaths, bdf: Bdf) -> Result<Preflight, OpenError> {
     Ok(Preflight {
         bdf,
         driver,
-        blockers: group_blockers(&paths.sysfs, &group)?,
-        group,
-        cdev: function.vfio_cdev()?,
+        nodes: Nodes { blockers: group_blockers(&paths.sysfs, &group)?, group, cdev: function.vfio_cdev()? },
         ids: (ids.vendor, ids.device),
         pf,
     })

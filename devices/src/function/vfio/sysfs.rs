@@ -78,10 +78,8 @@ pub struct PciIds {
     pub vendor: u16,
     /// Device id.
     pub device: u16,
-    /// Subsystem vendor id.
-    pub subsystem_vendor: u16,
-    /// Subsystem id.
-    pub subsystem_device: u16,
+    /// Subsystem vendor id and subsystem id.
+    pub subsystem: (u16, u16),
     /// Base class, subclass, programming interface: 24 bits.
     pub class: u32,
     /// Revision.
@@ -234,8 +232,7 @@ impl SysfsFunction {
         Ok(PciIds {
             vendor: id("vendor")?,
             device: id("device")?,
-            subsystem_vendor: id("subsystem_vendor")?,
-            subsystem_device: id("subsystem_device")?,
+            subsystem: (id("subsystem_vendor")?, id("subsystem_device")?),
             class: self.needed("class", |t| hex(t).and_then(|v| u32::try_from(v).ok()))?,
             revision: self.needed("revision", |t| hex(t).and_then(|v| u8::try_from(v).ok()))?,
         })

@@ -14,7 +14,7 @@ fn functions_and_identity() {
     assert_eq!(sysfs.functions().unwrap(), [PLAIN, PF, VF1, VF2].map(bdf));
     let ids = sysfs.function(bdf(PLAIN)).unwrap().ids().unwrap();
     assert_eq!((ids.vendor, ids.device, ids.class, ids.revision), (0x1af4, 0x1042, 0x02_0000, 1));
-    assert_eq!((ids.subsystem_vendor, ids.subsystem_device), (0x1af4, 0x1100));
+    assert_eq!(ids.subsystem, (0x1af4, 0x1100));
     assert!(matches!(sysfs.function(bdf("0000:99:00.0")), Err(SysfsError::NoSuchFunction { .. })));
 }
 

@@ -32,37 +32,36 @@ impl TransitionalDevice {
         let vf = Arc::clone(&parts.vf);
         service::write_command(vf.as_ref(), false)?;
         let info = VfInfo::read(vf.as_ref())?;
-        let Some(device) = info.device else {
-            return Err(TransitionalError::DeviceType { name: vf.name().to_owned(), device_id: info.device_id });
-        };
+        let device =
+            info.device.map_err(|device_id| TransitionalError::DeviceType { name: vf.name().to_owned(), device_id })?;
         if vf.region(0).is_some() {
             return Err(TransitionalError::Bar0Taken(vf.name().to_owned()));
         }
         let offers = Offers::new(&config, &parts, &info)?;
         let (built, msix) = build_config(&config, &parts, (device, &info), &offers)?;
-        let back_end = BackEnd::new((&config.id, device), parts.registers, config.deadline, parts.cancelled);
+        let back_end = BackEnd::new((&config.id, device), parts.registers, config.deadlines.access, parts.cancelled);
         let back_end = Arc::new(back_end);
-        let guest_config = GuestConfig::new(built.space, parts.irq_line.filter(|_| offers.intx));
+        let guest_config = GuestConfig::new(built.space, parts.platform.irq_line.filter(|_| offers.intx));
         let guest_config = Arc::new(guest_config);
         let queues = info.queues.unwrap_or(1);
         let interrupts = Interrupts::new((&vf, queues), offers.intx, msix, &guest_config, &back_end)
             .map_err(TransitionalError::Interrupts)?;
-        let port_events = parts.port_events.filter(|_| config.notify_mode != NotifyMode::Exit);
+        let port_events = parts.platform.port_events.filter(|_| config.kicks.notify_mode != NotifyMode::Exit);
         let has_port_events = port_events.is_some();
         let kicks = Kicks::new(
             (Reach { vf: Arc::clone(&vf), owner: parts.owner }, back_end.notify_addresses()),
             (&config.id, port_events),
-            StartAt::new(config.early_kicks, device),
+            StartAt::new(config.kicks.early, device),
             Arc::clone(back_end.faults()),
             Arc::clone(back_end.stats()),
         );
-        if config.notify_mode == NotifyMode::Ioeventfd && !(kicks.has_doorbell() && has_port_events) {
+        if config.kicks.notify_mode == NotifyMode::Ioeventfd && !(kicks.has_doorbell() && has_port_events) {
             return Err(TransitionalError::NoIoeventfd);
         }
         let layout = Layout { device, config_len: config_len(device, &info, back_end.config_reach()) };
         let hidden = features::hidden(device, layout.config_len);
-        let rom = config.rom.as_deref().map(|rom| {
-            let identity = build::identity(device, config.interface);
+        let rom = config.offer.rom.as_deref().map(|rom| {
+            let identity = build::identity(device, config.offer.interface);
             rom.clone().for_function(identity.vendor_id, identity.device_id)
         });
         let core = Core {
@@ -76,7 +75,7 @@ impl TransitionalDevice {
             registers: Registers::new(layout, hidden, Arc::clone(&back_end)),
             interrupts,
             kicks,
-            service: Service::new(&vf, &back_end, config.reset_deadline),
+            service: Service::new(&vf, &back_end, config.deadlines.reset),
             rom,
             modern: ModernInterface::new(&vf, back_end.faults()),
             core: Mutex::new(core),
@@ -100,12 +99,12 @@ fn build_config(
         Some(at) => Some(build::msix_layout(vf, at, vf.msix_vectors())?),
         None => None,
     };
-    let irq = offers.intx.then_some(parts.irq_number);
-    let rom = config.rom.as_deref().map(OptionRom::bar_size);
-    let shape = Shape { device, msix: layout, interface: config.interface, irq, rom };
+    let irq = offers.intx.then_some(parts.platform.irq_number);
+    let rom = config.offer.rom.as_deref().map(OptionRom::bar_size);
+    let shape = Shape { device, msix: layout, interface: config.offer.interface, irq, rom };
     let built = build::build(&shape, vf, info)?;
     let msix = layout
-        .map(|layout| Msix::new(&config.id, layout, parts.msi.as_ref()))
+        .map(|layout| Msix::new(&config.id, layout, parts.platform.msi.as_ref()))
         .transpose()
         .map_err(TransitionalError::Interrupts)?;
     let msix = msix.zip(built.msix_offset).map(|(msix, capability)| GuestMsix::new(msix, capability));
@@ -121,14 +120,14 @@ struct Offers {
 impl Offers {
     fn new(config: &TransitionalConfig, parts: &Parts, info: &VfInfo) -> Result<Self, TransitionalError> {
         let vectors = parts.vf.msix_vectors() != 0;
-        let modern = config.interface == Interface::Modern;
-        if modern && config.irq_mode == IrqMode::Intx {
+        let modern = config.offer.interface == Interface::Modern;
+        if modern && config.offer.irq_mode == IrqMode::Intx {
             return Err(TransitionalError::ModernIntx);
         }
         // The interrupt status of a modern driver is the VF's own, which knows of no INTx.
-        let intx = vectors && parts.irq_line.is_some() && config.irq_mode != IrqMode::Msix && !modern;
-        let msix = vectors && info.msix.is_some() && config.irq_mode != IrqMode::Intx;
-        match config.irq_mode {
+        let intx = vectors && parts.platform.irq_line.is_some() && config.offer.irq_mode != IrqMode::Msix && !modern;
+        let msix = vectors && info.msix.is_some() && config.offer.irq_mode != IrqMode::Intx;
+        match config.offer.irq_mode {
             IrqMode::Intx if !intx => Err(TransitionalError::NoIntx),
             IrqMode::Msix if !msix => Err(TransitionalError::NoMsix),
             _ => Ok(Self { intx, msix }),

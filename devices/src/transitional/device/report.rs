@@ -42,7 +42,7 @@ impl TransitionalDevice {
             status,
             queues: self.kicks.configured(),
             notify: self.kicks.describe(),
-            early: self.config.early_kicks,
+            early: self.config.kicks.early,
             counts: (stats.counters().counts())
                 .with(DeviceCounter::KicksByIoeventfd, ioeventfds.kicks)
                 .with(DeviceCounter::QueuesByIoeventfd, ioeventfds.live as u64)

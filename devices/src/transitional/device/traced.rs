@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::TransitionalDevice;
 use crate::bus::Access;
 use crate::transitional::layout::decode::{Direction, Target};
-use crate::transitional::telemetry::trace::{AccessRecord, Sent};
+use crate::transitional::telemetry::trace::{AccessRecord, Sent, Transfer};
 
 impl TransitionalDevice {
     #[cold]
@@ -15,7 +15,7 @@ impl TransitionalDevice {
         let begun = self.back_end.trace().begin();
         let mut target = Target::Nothing;
         let value = self.bar0_read(access.offset, access.width, |seen| target = *seen);
-        self.note_access(begun, access, (Direction::Read, target), value);
+        self.note_access(begun, access, Transfer { direction: Direction::Read, target, value });
         value
     }
 
@@ -25,10 +25,11 @@ impl TransitionalDevice {
         let begun = self.back_end.trace().begin();
         let mut target = Target::Nothing;
         self.bar0_write(access.offset, access.width, value, |seen| target = *seen);
-        self.note_access(begun, access, (Direction::Write, target), value);
+        self.note_access(begun, access, Transfer { direction: Direction::Write, target, value });
     }
 
-    fn note_access(&self, begun: Instant, access: Access, (direction, target): (Direction, Target), value: u64) {
+    fn note_access(&self, begun: Instant, access: Access, transfer: Transfer) {
+        let Transfer { direction, target, value } = transfer;
         let trace = self.back_end.trace();
         let latency_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let commands = trace.commands();
@@ -43,18 +44,7 @@ impl TransitionalDevice {
             (_, Direction::Read) => Sent::Shadow,
             (_, Direction::Write) => Sent::Ignored,
         };
-        let Access { offset, width, vcpu } = access;
-        let record = AccessRecord {
-            vcpu,
-            direction,
-            offset,
-            width,
-            target,
-            value: width.truncate(value),
-            answer,
-            commands,
-            latency_ns,
-        };
-        trace.access(begun, record);
+        let transfer = Transfer { value: access.width.truncate(value), ..transfer };
+        trace.access(begun, AccessRecord { access, transfer, answer, commands, latency_ns });
     }
 }

@@ -29,13 +29,13 @@ impl TransitionalDevice {
             "the guest kicked before DRIVER_OK, and for {} s no interrupt came that is seen here, nor DRIVER_OK: if it hangs, try early={} (now early={})",
             LIMIT.as_secs(),
             self.other_mode().name(),
-            self.config.early_kicks.name()
+            self.config.kicks.early.name()
         );
     }
 
     /// What may help where the present mode does not.
     fn other_mode(&self) -> EarlyKicks {
-        match self.config.early_kicks {
+        match self.config.kicks.early {
             EarlyKicks::Pass => EarlyKicks::Auto,
             EarlyKicks::Auto if !self.kicks.is_started() => EarlyKicks::Start,
             EarlyKicks::Auto | EarlyKicks::Start => EarlyKicks::Pass,

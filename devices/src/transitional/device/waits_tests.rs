@@ -4,7 +4,7 @@ use crate::transitional::tests::bench::{Bench, Setup};
 
 /// A function whose driver kicked after status 3.
 fn kicked(mut setup: Setup, early: EarlyKicks) -> Bench {
-    setup.config.early_kicks = early;
+    setup.config.kicks.early = early;
     let bench = setup.build();
     bench.w8(18, 3);
     bench.set_up_queue(0, 0x100);

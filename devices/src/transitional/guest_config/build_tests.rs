@@ -55,7 +55,7 @@ fn e11_e12_d16_ports_decode_only_with_io_enabled() {
 #[test]
 fn e13_moving_bar0_moves_the_ioeventfds() {
     let mut setup = Setup { ports: true, ..Setup::net() };
-    setup.config.notify_mode = NotifyMode::Ioeventfd;
+    setup.config.kicks.notify_mode = NotifyMode::Ioeventfd;
     let bench = setup.build();
     bench.start_intx();
     assert_eq!(bench.ports.places(), [(BASE + 16, 0), (BASE + 16, 1)]);
@@ -72,7 +72,7 @@ fn e13_moving_bar0_moves_the_ioeventfds() {
 fn e14_interrupt_pin() {
     let pin = |irq_mode, line| {
         let mut setup = Setup { line, ..Setup::net() };
-        setup.config.irq_mode = irq_mode;
+        setup.config.offer.irq_mode = irq_mode;
         let bench = setup.build();
         (bench.config_read(0x3d, Width::B1), bench.config_read(0x3c, Width::B1), bench.msix_capability().is_some())
     };
@@ -120,13 +120,13 @@ fn e17_capabilities() {
 #[test]
 fn modern_capabilities_can_be_left_out() {
     let mut setup = Setup::net();
-    setup.config.interface = Interface::Legacy;
+    setup.config.offer.interface = Interface::Legacy;
     let bench = setup.build();
     let at = bench.msix_capability().unwrap();
     assert_eq!(bench.config_read(at + 1, Width::B1), 0, "MSI-X is the last one");
     assert_eq!(bench.device.bars().iter().map(|bar| bar.bar).collect::<Vec<_>>(), [0, 4], "what MSI-X needs");
     setup = Setup::net();
-    (setup.config.interface, setup.config.irq_mode) = (Interface::Legacy, IrqMode::Intx);
+    (setup.config.offer.interface, setup.config.offer.irq_mode) = (Interface::Legacy, IrqMode::Intx);
     let bench = setup.build();
     assert_eq!(bench.device.bars().iter().map(|bar| bar.bar).collect::<Vec<_>>(), [0]);
     assert_eq!((bench.config_read(0x34, Width::B1), bench.config_read(6, Width::B2) & 0x10), (0, 0), "no capability");
@@ -135,7 +135,7 @@ fn modern_capabilities_can_be_left_out() {
 #[test]
 fn the_modern_interface_alone() {
     let mut setup = Setup::net();
-    setup.config.interface = Interface::Modern;
+    setup.config.offer.interface = Interface::Modern;
     let bench = setup.build();
     assert_eq!(bench.config_read(0, Width::B4), 0x1041_1af4);
     assert_eq!(bench.config_read(8, Width::B4), 0x0200_0001, "no revision for legacy drivers");
@@ -210,10 +210,10 @@ fn functions_that_cannot_be_used_are_refused_with_a_reason() {
     };
     assert!(error(|s| s.device_id = 0x1053).contains("0x1053"));
     assert!(error(|s| s.device_id = 0x1000).contains("modern virtio"));
-    assert!(error(|s| (s.config.irq_mode, s.line) = (IrqMode::Intx, false)).contains("irq=auto"));
-    assert!(error(|s| (s.config.irq_mode, s.vectors) = (IrqMode::Msix, 0)).contains("irq=msix"));
-    assert!(error(|s| s.config.notify_mode = NotifyMode::Ioeventfd).contains("notify=auto"));
-    assert!(error(|s| s.config.deadline = std::time::Duration::ZERO).contains("deadline"));
+    assert!(error(|s| (s.config.offer.irq_mode, s.line) = (IrqMode::Intx, false)).contains("irq=auto"));
+    assert!(error(|s| (s.config.offer.irq_mode, s.vectors) = (IrqMode::Msix, 0)).contains("irq=msix"));
+    assert!(error(|s| s.config.kicks.notify_mode = NotifyMode::Ioeventfd).contains("notify=auto"));
+    assert!(error(|s| s.config.deadlines.access = std::time::Duration::ZERO).contains("deadline"));
     assert!(error(|s| s.bar0 = true).contains("vf has a BAR 0 of its own"));
     assert!(error(|s| s.vectors = 300).contains("BAR 4"), "the table is longer than its BAR");
     assert_eq!(error(|_| {}), "");

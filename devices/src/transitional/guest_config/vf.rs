@@ -59,10 +59,8 @@ pub struct VirtioCapability {
 /// What there is to know of a VF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VfInfo {
-    /// Device type; `None` if the function is no modern virtio device with a transitional id.
-    pub device: Option<DeviceType>,
-    /// The device id found, for messages.
-    pub device_id: u16,
+    /// Device type; the device id if the function is no modern virtio device with a transitional twin.
+    pub device: Result<DeviceType, u16>,
     /// MSI-X, if there is any.
     pub msix: Option<MsixLocation>,
     /// Virtio capabilities that are good to show to a guest, in order.
@@ -78,8 +76,8 @@ impl VfInfo {
     pub fn read(vf: &dyn PciFunction) -> Result<Self, FunctionError> {
         let vendor_id = vf.config_read(0, Width::B2)? as u16;
         let device_id = vf.config_read(DEVICE_ID, Width::B2)? as u16;
-        let device = if vendor_id == VIRTIO_VENDOR_ID { DeviceType::from_modern_id(device_id) } else { None };
-        let mut info = Self { device, device_id, msix: None, virtio: Vec::new(), config_len: None, queues: None };
+        let device = DeviceType::from_modern_id(device_id).filter(|_| vendor_id == VIRTIO_VENDOR_ID).ok_or(device_id);
+        let mut info = Self { device, msix: None, virtio: Vec::new(), config_len: None, queues: None };
         // A list that leads nowhere is good as far as it goes: the guest gets a list of its own.
         for Capability { id, offset } in CapabilityList::read(vf)?.found {
             match id {

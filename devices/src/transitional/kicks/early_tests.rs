@@ -12,7 +12,7 @@ fn disk() -> Bench {
 
 fn net(early: EarlyKicks) -> Bench {
     let mut setup = Setup { ports: true, ..Setup::net() };
-    setup.config.early_kicks = early;
+    setup.config.kicks.early = early;
     setup.build()
 }
 
@@ -29,7 +29,7 @@ fn status_writes(log: &[String]) -> Vec<&str> {
 
 #[test]
 fn what_each_mode_means_for_each_device() {
-    assert_eq!(TransitionalConfig::new("x").early_kicks, EarlyKicks::Auto);
+    assert_eq!(TransitionalConfig::new("x").kicks.early, EarlyKicks::Auto);
     for (early, net, other) in [
         (EarlyKicks::Auto, StartAt::Features, StartAt::Once),
         (EarlyKicks::Pass, StartAt::Never, StartAt::Never),

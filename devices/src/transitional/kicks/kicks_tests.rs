@@ -156,7 +156,7 @@ fn a_kick_that_nobody_took_before_the_link_ended_is_made_by_store() {
 #[test]
 fn mode_exit_makes_no_links() {
     let mut setup = Setup { ports: true, ..Setup::net() };
-    setup.config.notify_mode = NotifyMode::Exit;
+    setup.config.kicks.notify_mode = NotifyMode::Exit;
     let bench = setup.build();
     bench.start_intx();
     assert!(attached(&bench).is_empty());

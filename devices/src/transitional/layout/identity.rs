@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use crate::pci::Identity;
+use crate::pci::{Identity, Subsystem};
 pub use crate::spec::virtio::VENDOR_ID as VIRTIO_VENDOR_ID;
 
 /// A modern function has device id 0x1040 + virtio device type.
@@ -104,8 +104,7 @@ impl DeviceType {
             device_id: self.transitional_id(),
             revision_id: 0,
             class_code: self.class_code(),
-            subsystem_vendor_id: VIRTIO_VENDOR_ID,
-            subsystem_id: self as u16,
+            subsystem: Subsystem { vendor_id: VIRTIO_VENDOR_ID, id: self as u16 },
         }
     }
 }

@@ -17,11 +17,11 @@ fn every_type_has_the_ids_of_the_standard() {
     for (device, modern, transitional, base, sub) in TABLE {
         assert_eq!(DeviceType::from_modern_id(modern), Some(device));
         let identity = device.identity();
-        assert_eq!((identity.vendor_id, identity.subsystem_vendor_id), (0x1af4, 0x1af4));
+        assert_eq!((identity.vendor_id, identity.subsystem.vendor_id), (0x1af4, 0x1af4));
         assert_eq!(identity.device_id, transitional);
         assert_eq!(identity.revision_id, 0, "legacy drivers refuse any other revision");
         assert_eq!(identity.class_code, [0, sub, base]);
-        assert_eq!(identity.subsystem_id, modern - 0x1040, "legacy drivers take the type from here");
+        assert_eq!(identity.subsystem.id, modern - 0x1040, "legacy drivers take the type from here");
     }
     assert_eq!(TABLE.len(), DeviceType::ALL.len());
 }

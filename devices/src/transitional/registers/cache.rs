@@ -159,17 +159,17 @@ impl RegisterCache {
     /// Forgets what is not sure after `event`.
     pub fn apply(&mut self, event: Event) {
         let row = event.row();
-        let (guest, device, cells) = (row.guest, row.device, &mut self.cells);
+        let (guest, device, queues, cells) = (row.guest, row.device, row.queues, &mut self.cells);
         cells.device_features.live(Fate::Keep, device.device_features);
         cells.driver_features.live(guest, device.driver_features);
         cells.queue_select.live(guest, device.queue_select);
         cells.status.live(guest, device.status);
         cells.config_vector.live(guest, device.config_vector);
-        if guest != Fate::Keep || !device.keep_queues() {
+        if guest != Fate::Keep || !queues.keep() {
             for queue in &mut cells.queues {
-                queue.address.live(guest, device.queue_address);
-                queue.size.live(Fate::Keep, device.queue_size);
-                queue.vector.live(guest, device.queue_vector);
+                queue.address.live(guest, queues.address);
+                queue.size.live(Fate::Keep, queues.size);
+                queue.vector.live(guest, queues.vector);
             }
         }
         if guest != Fate::Keep {

@@ -65,21 +65,28 @@ pub struct Row {
     pub status_is_zero: Option<bool>,
     /// Values of the device, by register.
     pub device: DeviceFates,
+    /// Values of the device for each queue, by register.
+    pub queues: QueueFates,
     /// The MAC address in device configuration.
     pub mac: MacFate,
 }
 
-/// What becomes of the device's values; of each queue's, for the registers that are the selected queue's.
+/// What becomes of the device's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceFates {
     pub device_features: Fate,
     pub driver_features: Fate,
-    pub queue_address: Fate,
-    pub queue_size: Fate,
     pub queue_select: Fate,
     pub status: Fate,
     pub config_vector: Fate,
-    pub queue_vector: Fate,
+}
+
+/// What becomes of each queue's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueFates {
+    pub address: Fate,
+    pub size: Fate,
+    pub vector: Fate,
 }
 
 impl Event {
@@ -109,17 +116,15 @@ impl Event {
             Self::ConfigWritten      => (K, None,        [K, K, K, K, K, K, K, K], MacFate::Forget),
             Self::MacAddressByQueue  => (K, None,        [K, K, K, K, K, K, K, K], MacFate::Distrust),
         };
-        let [device_features, driver_features, queue_address, queue_size, queue_select, status, config_vector, queue_vector] = device;
-        let device = DeviceFates {
-            device_features, driver_features, queue_address, queue_size, queue_select, status, config_vector, queue_vector,
-        };
-        Row { guest, status_is_zero, device, mac }
+        let [device_features, driver_features, address, size, queue_select, status, config_vector, vector] = device;
+        let device = DeviceFates { device_features, driver_features, queue_select, status, config_vector };
+        Row { guest, status_is_zero, device, queues: QueueFates { address, size, vector }, mac }
     }
 }
 
-impl DeviceFates {
+impl QueueFates {
     /// Whether each queue's cells stay as they are.
-    pub const fn keep_queues(&self) -> bool {
-        matches!((self.queue_address, self.queue_size, self.queue_vector), (Fate::Keep, Fate::Keep, Fate::Keep))
+    pub const fn keep(&self) -> bool {
+        matches!((self.address, self.size, self.vector), (Fate::Keep, Fate::Keep, Fate::Keep))
     }
 }

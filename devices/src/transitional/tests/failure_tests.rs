@@ -73,8 +73,8 @@ fn f11_a_stopping_vm_ends_the_wait() {
 #[test]
 fn f12_a_dead_pf_costs_one_deadline() {
     let mut setup = Setup::net();
-    setup.config.deadline = Duration::from_millis(50);
-    setup.config.reset_deadline = Duration::from_millis(80);
+    setup.config.deadlines.access = Duration::from_millis(50);
+    setup.config.deadlines.reset = Duration::from_millis(80);
     let bench = setup.build();
     bench.start_intx();
     bench.model.trouble.slow("", Duration::from_secs(60));
@@ -108,7 +108,7 @@ fn f12_a_guest_reset_brings_a_function_back() {
 #[test]
 fn h7_a_reset_that_never_ends_becomes_a_function_level_reset() {
     let mut setup = Setup::net();
-    setup.config.reset_deadline = Duration::from_millis(30);
+    setup.config.deadlines.reset = Duration::from_millis(30);
     let bench = setup.build();
     bench.start_intx();
     bench.model.reset_reads.store(u64::MAX, Ordering::SeqCst);
@@ -198,8 +198,8 @@ fn f18_a_kick_does_not_wait_for_another_vcpus_command() {
 #[test]
 fn f25_status_after_reset_is_0_also_on_a_dead_device() {
     let mut setup = Setup::net();
-    setup.config.deadline = Duration::from_millis(20);
-    setup.config.reset_deadline = Duration::from_millis(20);
+    setup.config.deadlines.access = Duration::from_millis(20);
+    setup.config.deadlines.reset = Duration::from_millis(20);
     let bench = setup.build();
     bench.start_intx();
     bench.model.trouble.fail("", RegisterError::Timeout);

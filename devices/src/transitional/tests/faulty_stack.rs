@@ -110,15 +110,17 @@ impl Stack {
         let log = Log::default();
         let ports = Arc::new(MockPorts::new(&log));
         let mut config = TransitionalConfig::new("stack");
-        (config.deadline, config.reset_deadline) = (setup.deadline, setup.reset_deadline);
+        (config.deadlines.access, config.deadlines.reset) = (setup.deadline, setup.reset_deadline);
         config.shadow = setup.shadow;
         let parts = Parts {
             vf: vf.clone(),
             registers,
-            msi: Arc::new(msi.clone()),
-            port_events: setup.ports.then(|| ports.clone() as Arc<dyn PortEvents>),
-            irq_line: Some(line.clone()),
-            irq_number: 11,
+            platform: PlatformParts {
+                msi: Arc::new(msi.clone()),
+                port_events: setup.ports.then(|| ports.clone() as Arc<dyn PortEvents>),
+                irq_line: Some(line.clone()),
+                irq_number: 11,
+            },
             owner: Some(Arc::clone(driver.function())),
             cancelled,
         };

@@ -338,7 +338,7 @@ fn f21_teardown_after_reset() {
 #[test]
 fn irq_msix_uses_no_vector_behind_the_guests_back() {
     let mut setup = Setup::net();
-    setup.config.irq_mode = IrqMode::Msix;
+    setup.config.offer.irq_mode = IrqMode::Msix;
     let bench = setup.build();
     bench.start_intx();
     assert!(!bench.vf.signal(1));

@@ -92,7 +92,7 @@ fn early_quirks() -> [Quirks; 2] {
 }
 
 fn stack_with(spec: VfSpec, quirks: Quirks, early: EarlyKicks) -> Stack {
-    Stack::with_config(spec, quirks, |config| config.early_kicks = early)
+    Stack::with_config(spec, quirks, |config| config.kicks.early = early)
 }
 
 #[test]

@@ -67,10 +67,12 @@ impl Guest {
         let parts = Parts {
             vf: Arc::new(bench::vf(&setup, &log)),
             registers: Arc::new(registers),
-            msi: Arc::new(MockMsi::default()),
-            port_events: None,
-            irq_line: None,
-            irq_number: 11,
+            platform: PlatformParts {
+                msi: Arc::new(MockMsi::default()),
+                port_events: None,
+                irq_line: None,
+                irq_number: 11,
+            },
             owner: None,
             cancelled: Arc::new(AtomicBool::new(false)),
         };

@@ -41,14 +41,21 @@ pub(super) struct Member {
     pub name: String,
     /// Its number.
     pub number: NonZeroU16,
-    /// Bytes of its BARs.
-    pub sizes: Vec<Option<u64>>,
-    /// MSI-X vectors, if they are known.
-    pub vectors: Option<u16>,
+    /// What it has.
+    pub resources: Resources,
     /// It is a disk.
     pub is_disk: bool,
     /// Nobody uses it.
     pub is_idle: bool,
+}
+
+/// What a VF has for its driver.
+#[derive(Clone, Debug)]
+pub(super) struct Resources {
+    /// Bytes of its BARs.
+    pub sizes: Vec<Option<u64>>,
+    /// MSI-X vectors, if they are known.
+    pub vectors: Option<u16>,
 }
 
 /// A PF of this host.
@@ -171,7 +178,7 @@ fn notify_info(checks: &mut Checks, driver: &PfDriver, pf: &dyn PciFunction, mem
         Err(error) => return checks.unknown("notify_info", chain(&error), None),
     };
     let listed: Vec<_> = info.entries.iter().take_while(|entry| entry.flags != NotifyEntry::END).collect();
-    let usable = usable_addresses(&info, &owner, &NotifyBars::of_sizes(&member.sizes));
+    let usable = usable_addresses(&info, &owner, &NotifyBars::of_sizes(&member.resources.sizes));
     let text = listed.iter().map(|entry| show(entry)).collect::<Vec<_>>().join(", ");
     let text = if listed.is_empty() { "none".to_owned() } else { text };
     let listed = format!("listed: {text}; {} of {} can be used", usable.len(), listed.len());
@@ -201,7 +208,7 @@ fn queue_sizes(checks: &mut Checks, driver: &Arc<PfDriver>, member: &Member, wai
     }
     let registers = AdminRegisters::new(Arc::clone(driver) as Arc<dyn AdminChannel>, member.number, None);
     match sizes(&registers, wait) {
-        Ok(sizes) => judge_sizes(checks, &sizes, member.vectors),
+        Ok(sizes) => judge_sizes(checks, &sizes, member.resources.vectors),
         Err(error) => checks.fail(
             "queue_sizes",
             chain(&error),

@@ -4,7 +4,7 @@ use api::types::{ProbeCheck, ProbeResult};
 use devices::admin::wire::NotifyEntry;
 use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
 
-use super::deep::Member;
+use super::deep::{Member, Resources};
 use super::*;
 use crate::pf::fixture::{CARD, Fixture, PF, VF1, VF2, bdf, config};
 use vmm::kvm::{KvmError, Speed, Vm};
@@ -285,7 +285,13 @@ fn ask_soft_of(spec: Spec, quirks: Quirks) -> ProbeReport {
     let sizes = (0..6).map(|bar| soft.vf(0).unwrap().region(bar).map(|region| region.size)).collect();
     let number = std::num::NonZeroU16::MIN;
     let is_disk = matches!(spec, Spec::Disk);
-    let member = Member { name: "vf".to_owned(), number, sizes, vectors: Some(2), is_disk, is_idle: true };
+    let member = Member {
+        name: "vf".to_owned(),
+        number,
+        resources: Resources { sizes, vectors: Some(2) },
+        is_disk,
+        is_idle: true,
+    };
     let mut checks = Checks::default();
     checks.about("pf");
     let open = |_: &Member| Ok(soft.vf(0).unwrap());

@@ -13,7 +13,7 @@ use devices::function::vfio_user::{DEADLINE, VfioUserFunction};
 use devices::soft_pf::{NetBackend, SoftPf, VfSpec};
 
 use super::checks::{Checks, chain};
-use super::deep::{self, Member};
+use super::deep::{self, Member, Resources};
 use super::functions::{DEEP, NOT_DEEP};
 use super::vf::{is_disk, msix};
 
@@ -119,5 +119,6 @@ fn look(checks: &mut Checks, name: String, number: NonZeroU16, vf: &dyn PciFunct
     msix(checks, vectors);
     let sizes = (0..6).map(|bar| vf.region(bar).map(|region| region.size)).collect();
     let is_disk = vf.config_read(DEVICE_ID, Width::B2).is_ok_and(|id| is_disk(id as u16));
-    Member { name, number, sizes, vectors: Some(vectors), is_disk, is_idle: true }
+    let resources = Resources { sizes, vectors: Some(vectors) };
+    Member { name, number, resources, is_disk, is_idle: true }
 }

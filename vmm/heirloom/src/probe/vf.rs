@@ -9,7 +9,7 @@ use devices::transitional::DeviceType;
 
 use super::checks::Checks;
 use super::common::{Route, iommu_group, kind};
-use super::deep::Member;
+use super::deep::{Member, Resources};
 use super::{ProbeRequest, config_space};
 use crate::pf::{VIRTIO_VFIO_PCI, users};
 
@@ -54,7 +54,13 @@ pub(super) fn look(
         checks.fail("in_use", by.join("; "), "choose another VF, or end its user");
     }
     let sizes = resources.iter().map(|bar| bar.map(|bar| (bar.end - bar.start).saturating_add(1))).take(6).collect();
-    Ok(Member { name: vf.to_string(), number, sizes, vectors, is_disk: is_disk(ids.device), is_idle: by.is_empty() })
+    Ok(Member {
+        name: vf.to_string(),
+        number,
+        resources: Resources { sizes, vectors },
+        is_disk: is_disk(ids.device),
+        is_idle: by.is_empty(),
+    })
 }
 
 fn vf_kind(checks: &mut Checks, number: NonZeroU16, ids: &PciIds, route: Route) {

@@ -264,16 +264,16 @@ impl From<&Record> for Line {
 fn from_access(t: u64, tag: &DeviceTag, access: &AccessRecord) -> Access {
     Access {
         t,
-        vcpu: access.vcpu,
+        vcpu: access.access.vcpu,
         device: tag.id.clone(),
-        dir: match access.direction {
+        dir: match access.transfer.direction {
             Direction::Read => Dir::Read,
             Direction::Write => Dir::Write,
         },
-        offset: access.offset,
-        width: access.width as u8,
-        register: target_name(tag.device, &access.target).into_owned(),
-        value: access.value,
+        offset: access.access.offset,
+        width: access.access.width as u8,
+        register: target_name(tag.device, &access.transfer.target).into_owned(),
+        value: access.transfer.value,
         sent: access.answer,
         latency_ns: access.latency_ns,
         command_count: access.commands.count(),

@@ -22,7 +22,7 @@ use crate::contract::FailureKind;
 use crate::transitional::layout::identity::DeviceType;
 
 pub use names::target_name;
-pub use record::{AccessRecord, Commands, DeviceTag, Record, ResetKind, Sent, SentCommand, What};
+pub use record::{AccessRecord, Commands, DeviceTag, Record, ResetKind, Sent, SentCommand, Transfer, What};
 
 thread_local! {
     /// What the access that this thread carries out asked of the registers below.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bus::Width;
+use crate::bus::{Access, Width};
 use crate::contract::{Area, FailureKind};
 use crate::transitional::layout::decode::{Direction, Target};
 use crate::transitional::layout::identity::DeviceType;
@@ -102,21 +102,24 @@ impl Commands {
     }
 }
 
+/// What an access reads or writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Read or write.
+    pub direction: Direction,
+    /// Which register.
+    pub target: Target,
+    /// Its value, or what is written to it.
+    pub value: u64,
+}
+
 /// One access of the guest to BAR0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessRecord {
-    /// Index of the vCPU.
-    pub vcpu: u16,
-    /// Read or write.
-    pub direction: Direction,
-    /// Offset in BAR0.
-    pub offset: u64,
-    /// Width.
-    pub width: Width,
-    /// Which register that is.
-    pub target: Target,
-    /// What was read or written.
-    pub value: u64,
+    /// Which vCPU, where in BAR0, and how wide.
+    pub access: Access,
+    /// What it read or wrote.
+    pub transfer: Transfer,
     /// Who answered.
     pub answer: Sent,
     /// What was asked below.

@@ -45,12 +45,12 @@ fn an_access_is_noted_with_its_register_and_the_commands_that_it_took() {
     bench.read(17, Width::B1);
     bench.read(20, Width::B4);
     let seen = accesses(&tracer);
-    let names: Vec<_> = seen.iter().map(|a| target_name(DeviceType::Net, &a.target).into_owned()).collect();
+    let names: Vec<_> = seen.iter().map(|a| target_name(DeviceType::Net, &a.transfer.target).into_owned()).collect();
     assert_eq!(names, ["device_status", "device_status", "isr_status", "queue_notify", "none", "config.mac"]);
     let answers: Vec<_> = seen.iter().map(|a| a.answer).collect();
     use Sent::*;
     assert_eq!(answers, [Admin, Admin, Isr, Dropped, Ignored, Admin]);
-    assert_eq!((seen[0].vcpu, seen[0].direction, seen[0].value), (3, Direction::Write, 1));
+    assert_eq!((seen[0].access.vcpu, seen[0].transfer.direction, seen[0].transfer.value), (3, Direction::Write, 1));
     assert_eq!(sent(&seen[0]), [(Direction::Write, 18, Width::B1)]);
     assert_eq!(sent(&seen[1]), [(Direction::Read, 18, Width::B1)]);
     assert_eq!(seen[5].commands.noted()[0].area, crate::contract::Area::Device);
@@ -71,7 +71,7 @@ fn a_reset_has_its_commands_and_the_shadow_has_none() {
     let What::Access(reset) = &records[1].what else { panic!("{records:?}") };
     assert_eq!(sent(reset)[..2], [(Direction::Write, 18, Width::B1), (Direction::Read, 18, Width::B1)]);
     let What::Access(read) = &records[3].what else { panic!("{records:?}") };
-    assert_eq!((read.answer, read.commands.count(), read.value), (Sent::Shadow, 0, 1));
+    assert_eq!((read.answer, read.commands.count(), read.transfer.value), (Sent::Shadow, 0, 1));
 }
 
 #[test]

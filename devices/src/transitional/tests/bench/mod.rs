@@ -55,8 +55,8 @@ impl Setup {
     pub fn net() -> Self {
         let config_bytes = [0x52, 0x54, 0, 0x12, 0x34, 0x56, 1, 0, 1, 0, 0xdc, 5, 0, 0, 0, 0, 0].to_vec();
         let mut config = TransitionalConfig::new("net0");
-        config.deadline = Duration::from_secs(5);
-        config.reset_deadline = Duration::from_secs(10);
+        config.deadlines.access = Duration::from_secs(5);
+        config.deadlines.reset = Duration::from_secs(10);
         // Most tests look at what each access does below.
         config.shadow = false;
         Self {
@@ -118,10 +118,12 @@ impl Bench {
             Parts {
                 vf: vf.clone(),
                 registers: model.clone(),
-                msi: Arc::new(MockMsi::default()),
-                port_events: setup.ports.then(|| ports.clone() as Arc<dyn PortEvents>),
-                irq_line: setup.line.then(|| line.clone() as Arc<dyn IrqLine>),
-                irq_number: 11,
+                platform: PlatformParts {
+                    msi: Arc::new(MockMsi::default()),
+                    port_events: setup.ports.then(|| ports.clone() as Arc<dyn PortEvents>),
+                    irq_line: setup.line.then(|| line.clone() as Arc<dyn IrqLine>),
+                    irq_number: 11,
+                },
                 owner: setup.owner.then_some(pf as Arc<dyn PciFunction>),
                 cancelled: cancelled.clone(),
             },

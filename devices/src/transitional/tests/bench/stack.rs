@@ -17,7 +17,7 @@ use crate::contract::mock::{MockLine, MockMsi};
 use crate::function::DmaRegion;
 use crate::pci::PciDevice;
 use crate::soft_pf::{Quirks, SoftPf, VfSpec};
-use crate::transitional::{InterruptPump, Parts, TransitionalConfig, TransitionalDevice};
+use crate::transitional::{InterruptPump, Parts, PlatformParts, TransitionalConfig, TransitionalDevice};
 
 /// Bytes of guest memory, from address 0.
 pub const MEMORY: usize = 4 << 20;
@@ -69,17 +69,19 @@ impl Stack {
         let line = Arc::new(MockLine::default());
         // Not what is tested here, and machines that run tests can be slow.
         let mut config = TransitionalConfig::new("stack");
-        config.deadline = Duration::from_secs(10);
-        config.reset_deadline = Duration::from_secs(10);
+        config.deadlines.access = Duration::from_secs(10);
+        config.deadlines.reset = Duration::from_secs(10);
         change(&mut config);
         let msi = Arc::new(MockMsi::default());
         let parts = Parts {
             vf,
             registers: registers.clone(),
-            msi: msi.clone(),
-            port_events: None,
-            irq_line: Some(line.clone()),
-            irq_number: 11,
+            platform: PlatformParts {
+                msi: msi.clone(),
+                port_events: None,
+                irq_line: Some(line.clone()),
+                irq_number: 11,
+            },
             owner: Some(Arc::clone(driver.function())),
             cancelled,
         };

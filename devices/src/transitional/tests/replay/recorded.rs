@@ -22,7 +22,8 @@ fn record(make: fn(bool) -> Guest, drive: impl Fn(&mut Guest)) -> Vec<Line> {
     // A driver that polls looks as often as the machine is fast; a few of these reads say enough.
     let mut idle = 0;
     let records = records.into_iter().filter(|record| {
-        let is_idle = matches!(&record.what, What::Access(a) if a.target == Target::Isr && a.value == 0);
+        let is_idle =
+            matches!(&record.what, What::Access(a) if a.transfer.target == Target::Isr && a.transfer.value == 0);
         idle = if is_idle { idle + 1 } else { 0 };
         idle <= 3
     });
