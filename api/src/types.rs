@@ -138,6 +138,12 @@ pub struct LegacyDevice {
     pub kicks: BTreeMap<String, u64>,
     /// INTx made from the function's MSI-X, by cause.
     pub intx: BTreeMap<String, u64>,
+    /// Which interrupts its drivers used, one after the other: the first eight.
+    #[serde(default)]
+    pub interrupts_used: Vec<InterruptUse>,
+    /// How many more there were.
+    #[serde(default)]
+    pub interrupts_used_left_out: u64,
     /// Accesses of the guest to BAR0, and register accesses below.
     pub accesses: BTreeMap<String, u64>,
     /// Resets by the guest.
@@ -159,6 +165,19 @@ pub struct LegacyDevice {
     /// How often the guest broke a ring, as the software VF counts it.
     #[serde(default)]
     pub rings_broken: u64,
+}
+
+/// One kind of interrupts while one driver had DRIVER_OK.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InterruptUse {
+    /// `msix`, `intx` or `none`.
+    pub interrupts: String,
+    /// INTx made in that time. Interrupts by MSI-X are not counted.
+    pub intx: u64,
+    /// Milliseconds from the making of the function to the beginning of it.
+    pub after_ms: u64,
+    /// Milliseconds from there to its end, or until now.
+    pub for_ms: u64,
 }
 
 /// The legacy registers of one function. No command is sent for them.

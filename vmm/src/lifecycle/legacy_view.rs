@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use api::types::{AdminStatistics, CommandStatistics, LegacyDevice, QueueMirror, RegisterMirror, RegisterStatistics};
+use api::types::{
+    AdminStatistics, CommandStatistics, InterruptUse, LegacyDevice, QueueMirror, RegisterMirror, RegisterStatistics,
+};
 use devices::admin::{AdminStats, Latency, OpcodeStats, RegisterStats};
 use devices::contract::FailureCounts;
-use devices::transitional::{self, DeviceCounter, DeviceReport, Group, InterruptReport, QueueMirror as Queue};
+use devices::transitional::{self, DeviceCounter, DeviceReport, Group, QueueMirror as Queue};
 
 use super::view::bdf;
 use crate::machine::{DeviceSection, LegacySection};
@@ -21,8 +23,21 @@ pub(super) fn legacy_device(section: LegacySection) -> LegacyDevice {
     let LegacySection { section, mode, registers, times_faulted, last_fault } = section;
     // Accesses by register are for metrics alone.
     let DeviceSection { slot, device, admin, rings_broken, by_register: _ } = section;
-    let DeviceReport { id, device, function, interrupts, status, queues, notify, early, counts, errors, faulted } =
-        device;
+    let DeviceReport {
+        id,
+        device,
+        function,
+        interrupts,
+        status,
+        queues,
+        notify,
+        early,
+        counts,
+        interrupts_used,
+        interrupts_used_left_out,
+        errors,
+        faulted,
+    } = device;
     let of = |group: Group| group.of(&counts).map(|(name, count)| (name.to_owned(), count)).collect();
     LegacyDevice {
         id,
@@ -31,18 +46,15 @@ pub(super) fn legacy_device(section: LegacySection) -> LegacyDevice {
         device: device.name().to_owned(),
         function,
         slot,
-        interrupts: match interrupts {
-            InterruptReport::Msix => "msix",
-            InterruptReport::Intx => "intx",
-            InterruptReport::None => "none",
-        }
-        .to_owned(),
+        interrupts: interrupts.name().to_owned(),
         status,
         queues,
         notify,
         early: early.name().to_owned(),
         kicks: of(Group::Kicks),
         intx: of(Group::Intx),
+        interrupts_used: interrupts_used.into_iter().map(interrupt_use).collect(),
+        interrupts_used_left_out,
         accesses: of(Group::Accesses),
         resets: counts.get(DeviceCounter::Resets),
         function_resets: counts.get(DeviceCounter::FunctionResets),
@@ -54,6 +66,11 @@ pub(super) fn legacy_device(section: LegacySection) -> LegacyDevice {
         admin: admin_statistics(admin),
         rings_broken,
     }
+}
+
+fn interrupt_use(used: transitional::InterruptUse) -> InterruptUse {
+    let transitional::InterruptUse { interrupts, intx, after_ms, for_ms } = used;
+    InterruptUse { interrupts: interrupts.name().to_owned(), intx, after_ms, for_ms }
 }
 
 fn error_counts<const COMMANDS: bool>(errors: FailureCounts<COMMANDS>) -> BTreeMap<String, u64> {

@@ -20,6 +20,7 @@ use crate::transitional::registers::cache::RegisterCache;
 use crate::transitional::service::modern::ModernInterface;
 use crate::transitional::service::{self, DmaState, Service};
 use crate::transitional::settings::{Interface, IrqMode, NotifyMode, Parts, TransitionalConfig, TransitionalError};
+use crate::transitional::telemetry::interrupt_log::InterruptLog;
 
 /// Bytes of BAR0 before the device configuration, MSI-X on.
 const HEADER: u16 = CONFIG_START_MSIX as u16;
@@ -80,6 +81,7 @@ impl TransitionalDevice {
             modern: ModernInterface::new(&vf, back_end.faults()),
             core: Mutex::new(core),
             published: AtomicU16::new(0),
+            interrupt_log: InterruptLog::new(),
             early_watch: Mutex::default(),
             back_end,
             config,

@@ -54,6 +54,9 @@ use super::registers::events::Event;
 use super::service::modern::ModernInterface;
 use super::service::{DmaState, Service};
 use super::settings::TransitionalConfig;
+use super::telemetry::interrupt_log::InterruptLog;
+use super::telemetry::reports::InterruptReport;
+use super::telemetry::stats::DeviceCounter;
 use super::telemetry::trace::Tracer;
 use crate::bus::{Access, Effect, Width};
 use crate::function::MappableArea;
@@ -83,6 +86,8 @@ pub struct TransitionalDevice {
     core: Mutex<Core>,
     /// What reports show of `core`, so that they need not wait for the lock.
     published: AtomicU16,
+    /// The same over time.
+    interrupt_log: InterruptLog,
     /// The main loop's alone.
     early_watch: Mutex<EarlyWatch>,
     back_end: Arc<BackEnd>,
@@ -114,7 +119,25 @@ impl TransitionalDevice {
     /// Tells [`Self::report`] what it shows of `core`.
     fn publish(&self, core: &Core) {
         let msix = u16::from(core.interrupts.guest_msix()) << 8;
-        self.published.store(u16::from(core.registers.status()) | msix, Ordering::Relaxed);
+        let value = u16::from(core.registers.status()) | msix;
+        if self.published.swap(value, Ordering::Relaxed) != value {
+            self.interrupt_log.changed(core.registers.status(), self.interrupts_now(msix != 0), self.intx_made());
+        }
+    }
+
+    /// How the guest gets interrupts, with MSI-X on or off.
+    fn interrupts_now(&self, guest_msix: bool) -> InterruptReport {
+        match (guest_msix, self.interrupts.offers_intx()) {
+            (true, _) => InterruptReport::Msix,
+            (false, true) => InterruptReport::Intx,
+            (false, false) => InterruptReport::None,
+        }
+    }
+
+    /// INTx made of the VF's signals so far.
+    fn intx_made(&self) -> u64 {
+        let counts = self.back_end.stats().counters();
+        counts.get(DeviceCounter::QueueInterrupts) + counts.get(DeviceCounter::ConfigInterrupts)
     }
 
     /// Last status the guest wrote, and whether it has MSI-X on.

@@ -4,7 +4,7 @@
 use super::TransitionalDevice;
 use crate::transitional::below::fault::FaultChange;
 use crate::transitional::telemetry::access_counts::RegisterAccesses;
-use crate::transitional::telemetry::reports::{DeviceReport, InterruptReport};
+use crate::transitional::telemetry::reports::DeviceReport;
 use crate::transitional::telemetry::stats::DeviceCounter;
 
 impl TransitionalDevice {
@@ -30,15 +30,12 @@ impl TransitionalDevice {
         let (status, guest_msix) = self.published();
         let stats = self.back_end.stats();
         let ioeventfds = self.kicks.without_exits();
+        let (interrupts_used, interrupts_used_left_out) = self.interrupt_log.report(self.intx_made());
         DeviceReport {
             id: self.config.id.clone(),
             device: self.registers.layout().device,
             function: self.vf_name.clone(),
-            interrupts: match (guest_msix, self.interrupts.offers_intx()) {
-                (true, _) => InterruptReport::Msix,
-                (false, true) => InterruptReport::Intx,
-                (false, false) => InterruptReport::None,
-            },
+            interrupts: self.interrupts_now(guest_msix),
             status,
             queues: self.kicks.configured(),
             notify: self.kicks.describe(),
@@ -47,6 +44,8 @@ impl TransitionalDevice {
                 .with(DeviceCounter::KicksByIoeventfd, ioeventfds.kicks)
                 .with(DeviceCounter::QueuesByIoeventfd, ioeventfds.live as u64)
                 .with(DeviceCounter::UncountedIoeventfds, ioeventfds.uncounted),
+            interrupts_used,
+            interrupts_used_left_out,
             errors: self.back_end.faults().counts(),
             faulted: self.back_end.faults().reason(),
         }

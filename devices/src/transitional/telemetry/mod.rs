@@ -4,12 +4,14 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | `stats`, `access_counts` | what is counted |
+//! | `interrupt_log` | which interrupts one driver after the other used |
 //! | `reports` | what of it a report has |
 //! | `feature_names` | features by name |
 //! | `trace` | a record of each legacy access, while somebody looks |
 
 pub mod access_counts;
 pub mod feature_names;
+pub mod interrupt_log;
 pub mod reports;
 pub mod stats;
 pub mod trace;

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::interrupt_log::InterruptUse;
 use super::stats::{self, DeviceCounter, DeviceCounts};
 use crate::contract::RegisterFailures;
 use crate::transitional::layout::identity::DeviceType;
@@ -18,6 +19,17 @@ pub enum InterruptReport {
     Intx,
     /// Not at all: MSI-X is off and there is no INTx.
     None,
+}
+
+impl InterruptReport {
+    /// As reports and the API call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Msix => "msix",
+            Self::Intx => "intx",
+            Self::None => "none",
+        }
+    }
 }
 
 /// The state of one function, for `vm.info`.
@@ -42,6 +54,10 @@ pub struct DeviceReport {
     /// What it counted: `kicks`, `intx`, `accesses`, `resets`, `function_resets`.
     #[serde(flatten, serialize_with = "stats::serialize")]
     pub counts: DeviceCounts,
+    /// Which interrupts its drivers used, one after the other: the first ones.
+    pub interrupts_used: Vec<InterruptUse>,
+    /// How many more there were.
+    pub interrupts_used_left_out: u64,
     /// Failures by kind.
     pub errors: RegisterFailures,
     /// Why the function answers no more, if so.

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 use devices::admin::OpcodeStats;
 use devices::contract::FailureKind;
-use devices::transitional::{DeviceCounter, DeviceReport};
+use devices::transitional::{DeviceCounter, DeviceReport, InterruptReport};
 
 use vmm::machine::{DeviceSection, PassthroughSection, PfSection};
 use vmm::report::{Boot, Report};
@@ -149,6 +149,7 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
         d.count(DeviceCounter::ConfigInterrupts),
         d.count(DeviceCounter::SpuriousInterrupts)
     )?;
+    write_interrupts_used(out, d)?;
     writeln!(
         out,
         "  resets             {} by the guest, {} of the function",
@@ -173,6 +174,24 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     match &d.faulted {
         Some(reason) => writeln!(out, "  OUT OF SERVICE     {reason}"),
         None => Ok(()),
+    }
+}
+
+/// One line for each kind of interrupts that a driver used; nothing where there was no driver.
+fn write_interrupts_used(out: &mut String, d: &DeviceReport) -> fmt::Result {
+    let seconds = |ms: u64| ms as f64 / 1000.0;
+    for used in &d.interrupts_used {
+        let (after, time) = (seconds(used.after_ms), seconds(used.for_ms));
+        let interrupts = match used.interrupts {
+            InterruptReport::Msix => "Msix".to_owned(),
+            InterruptReport::Intx => format!("Intx, {} of them", used.intx),
+            InterruptReport::None => "none offered".to_owned(),
+        };
+        writeln!(out, "                     driver at {after:.1} s for {time:.1} s: {interrupts}")?;
+    }
+    match d.interrupts_used_left_out {
+        0 => Ok(()),
+        more => writeln!(out, "                     and {more} more"),
     }
 }
 

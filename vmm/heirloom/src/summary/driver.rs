@@ -41,7 +41,15 @@ struct Probe<'a> {
     statuses: Vec<u8>,
 }
 
-impl Probe<'_> {
+impl<'a> Probe<'a> {
+    fn of(tokens: &'a [Token]) -> Self {
+        let status = |token: &Token| match token {
+            Token::Status(status) => Some(*status),
+            _ => None,
+        };
+        Self { tokens, statuses: tokens.iter().filter_map(status).collect() }
+    }
+
     fn place(&self, wanted: impl Fn(&Token) -> bool) -> Option<usize> {
         self.tokens.iter().position(wanted)
     }
@@ -75,6 +83,20 @@ impl Probe<'_> {
         };
         let between = self.tokens.get(read + 1..written).unwrap_or(&[]);
         !between.is_empty() && between.iter().all(|token| *token == Token::ConfigRead(1))
+    }
+
+    /// Features are read before the queues, and not written before they are in use: in the orders of Linux before 2.6.31
+    /// the driver's probe comes between.
+    fn accepts_after_queues(&self) -> bool {
+        let written = self.place(|t| *t == Token::FeaturesWrite).unwrap_or(usize::MAX);
+        match (self.place(|t| *t == Token::FeaturesRead), self.place(is_queue), self.last_place(is_queue)) {
+            (Some(read), Some(first), Some(last)) => read < first && last < written,
+            _ => false,
+        }
+    }
+
+    fn kicks(&self) -> bool {
+        self.place(|t| *t == Token::Kick).is_some()
     }
 
     fn reads_configuration_by_bytes(&self) -> bool {
@@ -112,13 +134,21 @@ fn is_config_vector(token: &Token) -> bool {
     *token == Token::ConfigVector
 }
 
+/// What these tokens, up to DRIVER_OK, have of the orders in which old systems start a device: both make early kicks,
+/// which a device may ignore.
+pub fn old_order(tokens: &[Token]) -> Option<&'static str> {
+    let probe = Probe::of(tokens);
+    let is_system = probe.statuses == [1, 3, 7] && probe.reads_status_before_writing();
+    if is_system && probe.accepts_after_queues() {
+        return Some("features after the driver's probe, as Linux before 2.6.31");
+    }
+    let used = |token: &Token| *token == Token::Kick;
+    probe.all_before(is_queue, used).then_some("DRIVER_OK after the driver's probe, as Linux before 3.19 and firmware")
+}
+
 /// The driver whose probe these tokens look like, up to DRIVER_OK.
 pub fn looks_like(device: DeviceType, tokens: &[Token]) -> Option<&'static str> {
-    let status = |token: &Token| match token {
-        Token::Status(status) => Some(*status),
-        _ => None,
-    };
-    let probe = Probe { tokens, statuses: tokens.iter().filter_map(status).collect() };
+    let probe = Probe::of(tokens);
     match probe.statuses.as_slice() {
         [6] => ipxe(device, &probe),
         [3, 7] => seabios(device, &probe),
@@ -156,11 +186,14 @@ fn system(device: DeviceType, probe: &Probe<'_>) -> Option<&'static str> {
         };
     }
     if !probe.accepts_at_once() {
-        return None;
+        let old = probe.accepts_after_queues() && !has_vectors && probe.reads_configuration_by_bytes();
+        return old.then_some("Linux 2.6.26 to 2.6.30, on the interrupt line");
     }
     match (has_vectors, probe.reads_configuration_by_bytes()) {
         (true, true) if probe.all_before(is_config_vector, is_queue) && probe.sets_vectors_with_queues() => {
-            Some("Linux 2.6.31 or later, with MSI-X")
+            // A disk's partition table is read in the probe.
+            let is_old = device == DeviceType::Block && probe.kicks();
+            Some(if is_old { "Linux 2.6.31 to 3.18, with MSI-X" } else { "Linux 2.6.31 or later, with MSI-X" })
         }
         (true, by_bytes)
             if probe.all_before(is_queue, is_config_vector) && probe.all_before(is_config_vector, is_queue_vector) =>

@@ -86,6 +86,8 @@ pub struct Life {
     pub interrupts: u64,
     /// Which driver's probe it looks like.
     pub looks_like: Option<&'static str>,
+    /// What it has of the orders in which old systems start a device.
+    pub old_order: Option<&'static str>,
     #[serde(skip)]
     tokens: Vec<Token>,
     #[serde(skip)]
@@ -294,6 +296,7 @@ impl Life {
             let complete = self.tokens.len() < MOST_TOKENS;
             let tokens = std::mem::take(&mut self.tokens);
             self.looks_like = device.filter(|_| complete).and_then(|device| driver::looks_like(device, &tokens));
+            self.old_order = driver::old_order(&tokens).filter(|_| complete);
         }
         Some(format!("status {}", status_names(status)))
     }

@@ -135,6 +135,9 @@ fn life_text(out: &mut String, number: u64, life: &Life) {
     if let Some(driver) = life.looks_like {
         let _ = writeln!(out, "    looks like   {driver}");
     }
+    if let Some(order) = life.old_order {
+        let _ = writeln!(out, "    old order    {order}; {} before DRIVER_OK", plural(life.early_kicks, "kick"));
+    }
     for step in &life.steps {
         let _ = writeln!(out, "    +{:<11} {}", Span(step.t.saturating_sub(life.begun)).to_string(), clean(&step.what));
     }

@@ -55,6 +55,47 @@ fn a_probe_that_differs_in_one_thing_is_not_given_a_name() {
     assert_eq!(lives(&changed), [(None, true)]);
 }
 
+/// The text after the line that `after` is in, once it is put in behind that line.
+fn with_line(text: &str, after: impl Fn(&str) -> bool, line: &str) -> String {
+    let more = |old: &str| if after(old) { format!("{old}\n{line}\n") } else { format!("{old}\n") };
+    text.lines().map(more).collect()
+}
+
+fn writes(line: &str, register: &str) -> bool {
+    line.contains("\"dir\":\"write\"") && line.contains(&format!("\"register\":\"{register}\""))
+}
+
+#[test]
+fn old_orders_are_told() {
+    let after_probe = "DRIVER_OK after the driver's probe, as Linux before 3.19 and firmware";
+    let features = "features after the driver's probe, as Linux before 2.6.31";
+    let orders = |text: &str| of(text).devices[0].lives.iter().map(|life| life.old_order).collect::<Vec<_>>();
+    // A card whose driver fills its queue in the probe, firmware that does, and a disk that is not used there.
+    assert_eq!(orders(recorded!("linux_msix")), [Some(after_probe)]);
+    assert_eq!(orders(recorded!("ipxe")), [Some(after_probe); 2]);
+    assert_eq!(orders(recorded!("rhel5_disk")), [None]);
+
+    // The same disk, whose probe reads the partition table.
+    let disk = recorded!("rhel5_disk");
+    let kick = recorded!("linux_msix").lines().find(|line| writes(line, "queue_notify")).unwrap();
+    let early = with_line(disk, |line| writes(line, "queue_address"), &kick.replace("\"net\"", "\"block\""));
+    let summary = of(&early);
+    let lives = &summary.devices.iter().find(|device| device.lives[0].old_order.is_some()).unwrap().lives;
+    assert_eq!((lives[0].old_order, lives[0].early_kicks), (Some(after_probe), 1));
+    assert!(print::text(&summary).contains(&format!("old order    {after_probe}; 1 kick before DRIVER_OK")));
+
+    // And one that accepts its features after DRIVER_OK.
+    let accepts = disk.lines().find(|line| writes(line, "driver_features")).unwrap();
+    let without: String = disk.lines().filter(|line| *line != accepts).map(|line| format!("{line}\n")).collect();
+    let last = without.lines().rev().find(|line| writes(line, "device_status") && line.contains("\"value\":7"));
+    let last = last.unwrap().to_owned();
+    let late = with_line(&without, |line| line == last, accepts);
+    assert_eq!(orders(&late), [Some(features)]);
+    let (looks_like, accepted) = (of(&late).devices[0].lives[0].looks_like, of(&late).devices[0].lives[0].accepted);
+    assert_eq!(looks_like, Some("Linux 2.6.26 to 2.6.30, on the interrupt line"));
+    assert_eq!(accepted, of(disk).devices[0].lives[0].accepted);
+}
+
 #[test]
 fn the_probe_of_linux_is_told_in_full() {
     let summary = of(recorded!("linux_msix"));
