@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # e2e-in-host-vm.sh [RIG...]: heirloom with nested guests on real VFs, from end to end. Runs the test host_vm_guests in one
-# host VM for each rig: disks and cards (the software PF on VFIO, served beside the VM), gone (the same, and its server is
+# host VM for each rig: disks, old and cards (the software PF on VFIO, served beside the VM; old has VFs that lose kicks
+# before DRIVER_OK, and drivers that make such), gone (the same, and its server is
 # killed), off (no IOMMU). After that it looks at the servers' reports. Default: all of them.
 # The rigs' functions are called by their names in a variable.
 # shellcheck disable=SC2317
@@ -13,7 +14,7 @@ cd "$repo"
 host_vm=${HEIRLOOM_HOST_VM:-$repo/scripts/host-vm}
 heirloom=${HEIRLOOM_BIN:-${CARGO_TARGET_DIR:-$repo/target}/release/heirloom}
 rigs=("$@")
-((${#rigs[@]})) || rigs=(disks cards gone off)
+((${#rigs[@]})) || rigs=(disks old cards gone off)
 
 test=$(cargo test --locked -p tests --test host_vm_guests --no-run --message-format=json 2>/dev/null |
     python3 -c 'import json, sys
@@ -29,6 +30,7 @@ for line in sys.stdin:
 kernel=$("$host_vm" where --kernel vfio-6.12)
 initramfs=$(scripts/guest-initramfs --arch x86_64)
 guest=$(scripts/lib/small-guest.sh)
+tiny=$(scripts/guest-kernel tiny --print vmlinux)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -36,9 +38,13 @@ python3 - "$work" <<'END'
 import random, sys
 data = random.Random(4)
 for name, size in ("original.img", 1 << 20), ("vf1.img", 1 << 16), ("plain.img", 1 << 18):
-    open(f"{sys.argv[1]}/{name}", "wb").write(data.randbytes(size))
+    image = bytearray(data.randbytes(size))
+    # One partition, which old drivers look for in their probe.
+    image[446:512] = b"\0\0\0\0\x83\0\0\0" + (64).to_bytes(4, "little") + (64).to_bytes(4, "little") + bytes(48) + b"\x55\xaa"
+    open(f"{sys.argv[1]}/{name}", "wb").write(image)
 END
 cp "$work/original.img" "$work/vf0.img"
+cp "$work/original.img" "$work/old0.img"
 cp "$work/plain.img" "$work/disk.img"
 truncate -s 1M "$work/signal.img"
 
@@ -82,7 +88,7 @@ vm() {
     shift
     "$host_vm" run --kernel vfio-6.12 --memory 2G --timeout 400 --env "HEIRLOOM_E2E=$rig" "$@" \
         --file "$heirloom:heirloom" --file "$guest:small-guest" --file "$test:host_vm_guests" \
-        --file "$kernel/vmlinux:guests/vmlinux" --file "$initramfs:guests/initramfs.cpio" \
+        --file "$kernel/vmlinux:guests/vmlinux" --file "$tiny:guests/tiny.vmlinux" --file "$initramfs:guests/initramfs.cpio" \
         --file "$work/original.img:original.img" --file "$work/plain.img:plain.img" -- "$work/job.sh"
 }
 
@@ -91,6 +97,7 @@ served() {
     local rig=$1 code=0
     local serve="'$heirloom' soft-pf --socket-dir \"\$HOST_VM_SOCKETS\" --vf '$2' --vf '$3' --report '$work/$rig.json'"
     shift 3
+    [[ $rig != old ]] || serve+=" --quirk loses-early-kicks"
     if [[ $rig == gone ]]; then
         serve="$serve & until grep -q KKKK '$work/signal.img'; do sleep 0.1; done; kill -9 \$!; sleep infinity"
     else
@@ -111,6 +118,7 @@ disks() {
     served disks "blk,file=$work/vf0.img" "blk,file=$work/vf1.img" \
         --device "disk=$work/disk.img" --device sriov-net=1 --device net "${bridge[@]}"
 }
+old() { served old "blk,file=$work/old0.img" "blk,file=$work/vf1.img"; }
 cards() { served cards net,loopback net,loopback; }
 gone() { served gone "blk,file=$work/vf0.img" "blk,file=$work/vf1.img" --device "disk=$work/signal.img"; }
 off() { vm off --device "disk=$work/disk.img"; }
@@ -120,7 +128,7 @@ for rig in "${rigs[@]}"; do
     "$rig" || failed=1
 done
 without=()
-for rig in disks cards; do
+for rig in disks old cards; do
     [[ " ${rigs[*]} " == *" $rig "* ]] || without+=(--skip "report_of_the_$rig")
 done
 HEIRLOOM_E2E=reports HEIRLOOM_E2E_FOLDER=$work "$test" "${without[@]}" || failed=1

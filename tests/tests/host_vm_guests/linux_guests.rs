@@ -11,7 +11,7 @@ use tests::Finished;
 use tests::report::{all_commands, check as checked, device, number};
 
 use crate::Outcome;
-use crate::rig::{TOKEN, bound, check, linux, ours, reported, vf};
+use crate::rig::{TOKEN, bound, check, linux, old_linux, ours, reported, vf};
 
 /// More requests than any probe has register accesses.
 pub(crate) const STRESS: u64 = 300;
@@ -58,13 +58,17 @@ pub(crate) fn command_line(irq: &str, legacy: bool) -> String {
 
 /// A guest reads all of the disk, writes a sector of its own, and reads here and there, many times. Returns its report.
 pub(crate) fn read_and_write(words: &str, irq: &str, legacy: bool) -> Outcome<Value> {
+    read_and_write_by(|cmdline| linux(cmdline, words), irq, legacy)
+}
+
+fn read_and_write_by(boot: impl FnOnce(&str) -> Outcome<Finished>, irq: &str, legacy: bool) -> Outcome<Value> {
     let mut image = IMAGE.lock().unwrap_or_else(PoisonError::into_inner);
     let image = image.as_mut().ok_or("HEIRLOOM_E2E_IMAGE is no file")?;
     let digest: String = Sha256::digest(&image.bytes).iter().map(|b| format!("{b:02x}")).collect();
     let (n, at) = (image.written, SECTOR + image.written);
     let cmdline =
         format!("{} heirloom.write={at},written-by-guest-{n} heirloom.stress={STRESS}", command_line(irq, legacy));
-    let finished = linux(&cmdline, words)?.expect_code(0)?.expect_output("HEIRLOOM-DONE ok")?;
+    let finished = boot(&cmdline)?.expect_code(0)?.expect_output("HEIRLOOM-DONE ok")?;
     let legacy = if legacy { "legacy=yes" } else { "legacy=no" };
     has(line(&finished, "HEIRLOOM-VIRTIO")?, &[legacy, &format!("irq={irq}")])?;
     has(line(&finished, "HEIRLOOM-BLK")?, &[&format!("sha256={digest}")])?;
@@ -123,6 +127,29 @@ pub(crate) fn disk(mode: &str, irq: &str) -> Outcome {
     through_the_pf(irq)
 }
 
+/// A disk that loses kicks before DRIVER_OK, and a driver whose probe waits for its partition table before it says that.
+pub(crate) fn old_disk(mode: &str, irq: &str, order: u8) -> Outcome {
+    ours()?;
+    let words = words(mode)?;
+    let boot = |cmdline: &str| old_linux(cmdline, &words, order)?.expect_output("vda: vda1");
+    let report = read_and_write_by(boot, irq, true)?;
+    let device = device(&report, "vf")?;
+    sound(device)?;
+    registers(device, irq)?;
+    let kicks = &device["kicks"];
+    checked(kicks["early_starts"] == 1, "the first early kick did not start the device", device)?;
+    let used = device["interrupts_used"].as_array().ok_or("no interrupts in the report")?;
+    checked(used.iter().any(|used| used["interrupts"] == irq), "other interrupts were used", device)
+}
+
+/// A card whose driver says DRIVER_OK, or its features, late.
+pub(crate) fn old_card(mode: &str, irq: &str, order: u8) -> Outcome {
+    ours()?;
+    let words = words(mode)?;
+    pings_by(|cmdline| old_linux(cmdline, &words, order), irq)?;
+    through_the_pf(irq)
+}
+
 /// The same function with a driver that finds the modern interface, whose registers are the VF's own.
 pub(crate) fn modern() -> Outcome {
     ours()?;
@@ -133,8 +160,12 @@ pub(crate) fn modern() -> Outcome {
 }
 
 fn pings(words: &str, irq: &str) -> Outcome {
+    pings_by(|cmdline| linux(cmdline, words), irq)
+}
+
+fn pings_by(boot: impl FnOnce(&str) -> Outcome<Finished>, irq: &str) -> Outcome {
     let cmdline = format!("{} heirloom.net=10.0.2.15/24,10.0.2.2 heirloom.pings={PINGS}", command_line(irq, true));
-    let finished = linux(&cmdline, words)?.expect_code(0)?.expect_output("HEIRLOOM-DONE ok")?;
+    let finished = boot(&cmdline)?.expect_code(0)?.expect_output("HEIRLOOM-DONE ok")?;
     has(line(&finished, "HEIRLOOM-VIRTIO")?, &["legacy=yes", &format!("irq={irq}")])?;
     has(line(&finished, "HEIRLOOM-NET")?, &[&format!("sent={PINGS}"), &format!("received={PINGS}")])
 }

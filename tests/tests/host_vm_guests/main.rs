@@ -19,7 +19,7 @@ use tests::trials;
 /// What a test and its parts return; the text says what went wrong.
 pub(crate) type Outcome<T = ()> = Result<T, String>;
 
-/// The kind of rig: `disks`, `cards`, `gone` (a server that can be killed), `off` (no IOMMU), or `reports` (outside).
+/// The kind of rig: `disks`, `old` (disks that lose kicks before DRIVER_OK), `cards`, `gone` (a server that can be killed), `off` (no IOMMU), or `reports` (outside).
 const RIG: &str = "HEIRLOOM_E2E";
 
 /// A test and its rig. They run in this order: they share the functions, and each leaves them usable.
@@ -49,6 +49,10 @@ const TESTS: &[Test] = &[
     Test("vf_unbound_from_vfio_pci", "disks", removal::vf_unbound),
     Test("pf_unbound_from_vfio_pci", "disks", removal::pf_unbound),
     Test("function_removed_by_sysfs", "disks", removal::removed),
+    Test("old_order_driver_ok_disk_by_group_msix", "old", || linux_guests::old_disk("group", "msix", 1)),
+    Test("old_order_features_disk_by_group_intx", "old", || linux_guests::old_disk("group", "intx", 2)),
+    Test("old_order_features_disk_by_cdev_msix", "old", || linux_guests::old_disk("cdev", "msix", 2)),
+    Test("old_order_driver_ok_disk_by_cdev_intx", "old", || linux_guests::old_disk("cdev", "intx", 1)),
     Test("pf_of_the_kernel_with_admin_pf", "cards", faults::pf_of_the_kernel),
     Test("legacy_linux_card_by_kernel_group_intx", "cards", || linux_guests::kernel_card("group", "intx")),
     Test("legacy_linux_card_by_kernel_group_msix", "cards", || linux_guests::kernel_card("group", "msix")),
@@ -59,10 +63,13 @@ const TESTS: &[Test] = &[
     Test("legacy_linux_card_by_group_msix", "cards", || linux_guests::card("group", "msix")),
     Test("legacy_linux_card_by_cdev_intx", "cards", || linux_guests::card("cdev", "intx")),
     Test("legacy_linux_card_by_cdev_msix", "cards", || linux_guests::card("cdev", "msix")),
+    Test("old_order_driver_ok_card_by_group_msix", "cards", || linux_guests::old_card("group", "msix", 1)),
+    Test("old_order_features_card_by_cdev_intx", "cards", || linux_guests::old_card("cdev", "intx", 2)),
     Test("hardware_that_goes_silent", "gone", removal::server_killed),
     Test("iommu_is_off", "off", faults::iommu_off),
     Test("iommu_is_bypassed", "off", faults::no_iommu),
     Test("report_of_the_disks", "reports", report::disks),
+    Test("report_of_the_old", "reports", report::old),
     Test("report_of_the_cards", "reports", report::cards),
 ];
 

@@ -13,6 +13,8 @@ use crate::rig::{check, text};
 
 /// Guests that read and write the first VF's disk.
 const WRITERS: usize = 6;
+/// Guests with old orders that do.
+const OLD_WRITERS: usize = 4;
 
 fn folder() -> Outcome<String> {
     env::var("HEIRLOOM_E2E_FOLDER").map_err(text)
@@ -44,17 +46,38 @@ pub(crate) fn disks() -> Outcome {
     let faults = count(&report, "/vfs/1/dma_faults")?;
     println!("/vfs/1: {faults} DMA faults");
     check(faults >= 2, format!("DMA beyond the guest's memory was no fault: {report:#}"))?;
-    let image = |name: &str| fs::read(format!("{}/{name}", folder()?)).map_err(text);
-    let (mut expected, found) = (image("original.img")?, image("vf0.img")?);
-    for n in 0..WRITERS {
-        expected[(SECTOR + n) * 512..][..512].copy_from_slice(&sector(n));
-    }
+    let mut expected = written("original.img", WRITERS)?;
     // What `works` leaves on a disk.
     for (offset, byte) in expected[3 * 512..4 * 512].iter_mut().enumerate() {
         *byte = (offset as u8).wrapping_mul(7) ^ 0x5a;
     }
+    same(&expected, "vf0.img")
+}
+
+pub(crate) fn old() -> Outcome {
+    let report = report("old")?;
+    clean(&report, "/pf", 0)?;
+    clean(&report, "/vfs/0", OLD_WRITERS as u64 * STRESS)?;
+    same(&written("original.img", OLD_WRITERS)?, "old0.img")
+}
+
+fn image(name: &str) -> Outcome<Vec<u8>> {
+    fs::read(format!("{}/{name}", folder()?)).map_err(text)
+}
+
+/// An image with what so many guests wrote.
+fn written(name: &str, writers: usize) -> Outcome<Vec<u8>> {
+    let mut bytes = image(name)?;
+    for n in 0..writers {
+        bytes[(SECTOR + n) * 512..][..512].copy_from_slice(&sector(n));
+    }
+    Ok(bytes)
+}
+
+fn same(expected: &[u8], name: &str) -> Outcome {
+    let found = image(name)?;
     let wrong = expected.iter().zip(&found).position(|(expected, found)| expected != found);
-    check(wrong.is_none() && expected.len() == found.len(), format!("the first disk differs at {wrong:?}"))
+    check(wrong.is_none() && expected.len() == found.len(), format!("{name} differs at {wrong:?}"))
 }
 
 pub(crate) fn cards() -> Outcome {

@@ -89,10 +89,20 @@ pub(crate) fn small(cmdline: &str, devices: &[&str]) -> Outcome<Heirloom> {
 
 /// A Linux guest, to its end.
 pub(crate) fn linux(cmdline: &str, device: &str) -> Outcome<Finished> {
+    boot("vmlinux", cmdline, device)
+}
+
+/// The same with the kernel whose virtio drivers know the orders of old ones (`resources/guest`).
+pub(crate) fn old_linux(cmdline: &str, device: &str, order: u8) -> Outcome<Finished> {
+    // Not quiet: the partition table shows in the kernel's messages.
+    boot("tiny.vmlinux", &format!("{cmdline} loglevel=7 virtio.old_order={order}"), device)
+}
+
+fn boot(kernel: &str, cmdline: &str, device: &str) -> Outcome<Finished> {
     let folder = PathBuf::from(env::var_os("HEIRLOOM_GUESTS").ok_or("HEIRLOOM_GUESTS is not set")?);
     let fixed = "console=ttyS0 quiet reboot=k panic=-1 no_timer_check tsc=reliable heirloom.expect=1";
     let run = Heirloom::run(&["--memory=128M,hugepages=on", "--kernel"])
-        .arg(folder.join("vmlinux"))
+        .arg(folder.join(kernel))
         .arg("--initrd")
         .arg(folder.join("initramfs.cpio"))
         .arg(format!("--cmdline={fixed} {cmdline}"))
