@@ -6,6 +6,8 @@
 
 # shellcheck source=scripts/lib/host-vm-common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/host-vm-common.sh"
+# shellcheck source=scripts/lib/debian-mirror.sh
+. "$(dirname "${BASH_SOURCE[0]}")/debian-mirror.sh"
 
 # Raise it when qemu_tree_build changes its outcome.
 QEMU_RECIPE=1
@@ -13,15 +15,6 @@ QEMU_SUITE=trixie
 
 # Devices that only newer versions know. (-device help would load every module, display and all.)
 qemu_is_new() { "$@" -device vfio-user-pci,help 2>/dev/null </dev/null | grep -q socket; }
-
-# debian_mirror: where apt gets this system's own packages from.
-debian_mirror() {
-    local codename
-    codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-    # shellcheck disable=SC2016 # apt's variables
-    apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
-        awk -v release="$codename" '$1 == release && $2 == "main" { print $3; exit }'
-}
 
 # qemu_tree_build TARGET, in a subshell, whose end cleans up after a failure too.
 qemu_tree_build() (

@@ -4,6 +4,7 @@
 //! A test that this machine cannot run is listed as ignored, with the reason as its kind.
 
 mod boot_sector;
+mod console;
 mod disk;
 mod host;
 mod machine;
@@ -14,6 +15,7 @@ pub mod sysfs;
 pub mod trials;
 
 pub use boot_sector::BootSector;
+pub use console::Console;
 pub use disk::TestDisk;
 pub use host::{Kvm, free_memory, small_guest, workspace};
 pub use machine::{Finished, Heirloom, Running, binary};

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# distributions.sh [amd64|i386]...: runs the test distributions, a whole Debian 12 from its boot sector: on /dev/kvm if
+# that runs guests at speed, else in the host VM, one VM for each architecture; the disk goes in as a virtio disk of the
+# VM. Default: amd64.
+set -euo pipefail
+
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cd "$repo"
+host_vm=${HEIRLOOM_HOST_VM:-$repo/scripts/host-vm}
+heirloom=${HEIRLOOM_BIN:-${CARGO_TARGET_DIR:-$repo/target}/release/heirloom}
+kvm=${HEIRLOOM_KVM:-$(scripts/kvm-speed | cut -d' ' -f1)}
+architectures=("$@")
+((${#architectures[@]})) || architectures=(amd64)
+
+test=$(cargo test --locked -p tests --test distributions --no-run --message-format=json 2>/dev/null |
+    python3 -c 'import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("target", {}).get("name") == "distributions" and message.get("executable"):
+        print(message["executable"])' | tail -n 1)
+[[ -n $test ]] || {
+    echo "distributions: the test distributions does not build" >&2
+    exit 1
+}
+PATH=$PATH:/usr/sbin:/sbin
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+for architecture in "${architectures[@]}"; do
+    disk=$(scripts/guest-disk --arch "$architecture")
+    cp --sparse=always "$disk" "$work/disk.img"
+    variable=HEIRLOOM_DISK_${architecture^^}
+    if [[ $kvm == hardware ]]; then
+        env "$variable=$work/disk.img" HEIRLOOM_KVM=hardware HEIRLOOM_BIN="$heirloom" "$test" || failed=1
+        continue
+    fi
+    options=()
+    # 686-pae: QEMU gets the page directory pointers of such a guest wrong with nested paging.
+    [[ $architecture != i386 ]] || options+=(--shadow-paging)
+    "$host_vm" run --kernel vfio-6.12 --timeout 1600 "${options[@]}" --device "disk=$work/disk.img" \
+        --env HEIRLOOM_KVM=hardware --env HEIRLOOM_BIN=/job/heirloom --env HEIRLOOM_ROOT=/job \
+        --env "$variable=/dev/vda" --file "$heirloom:heirloom" --file "$(command -v e2fsck):/sbin/e2fsck" \
+        --file /usr/share/seabios/bios-256k.bin:/usr/share/seabios/bios-256k.bin -- "$test" || failed=1
+done
+exit "$failed"
