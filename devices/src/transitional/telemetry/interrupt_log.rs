@@ -7,8 +7,30 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::reports::InterruptReport;
 use crate::spec::virtio::status::DRIVER_OK;
+
+/// How the guest gets interrupts at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InterruptReport {
+    /// The guest switched MSI-X on.
+    Msix,
+    /// INTx, made from the function's MSI-X.
+    Intx,
+    /// Not at all: MSI-X is off and there is no INTx.
+    None,
+}
+
+impl InterruptReport {
+    /// As reports and the API call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Msix => "msix",
+            Self::Intx => "intx",
+            Self::None => "none",
+        }
+    }
+}
 
 /// Entries that are kept: the first ones.
 const MOST: usize = 8;

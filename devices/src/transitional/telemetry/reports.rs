@@ -3,34 +3,11 @@
 
 use serde::Serialize;
 
-use super::interrupt_log::InterruptUse;
+use super::interrupt_log::{InterruptReport, InterruptUse};
 use super::stats::{self, DeviceCounter, DeviceCounts};
 use crate::contract::RegisterFailures;
 use crate::transitional::layout::identity::DeviceType;
 use crate::transitional::settings::EarlyKicks;
-
-/// How the guest gets interrupts at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum InterruptReport {
-    /// The guest switched MSI-X on.
-    Msix,
-    /// INTx, made from the function's MSI-X.
-    Intx,
-    /// Not at all: MSI-X is off and there is no INTx.
-    None,
-}
-
-impl InterruptReport {
-    /// As reports and the API call it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Msix => "msix",
-            Self::Intx => "intx",
-            Self::None => "none",
-        }
-    }
-}
 
 /// The state of one function, for `vm.info`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -141,15 +141,7 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
         of("isr_status")
     )?;
     write_kicks(out, d)?;
-    writeln!(
-        out,
-        "  interrupts         {:?} at the end; INTx made from MSI-X: {} for queues, {} for configuration, {} spurious",
-        d.interrupts,
-        d.count(DeviceCounter::QueueInterrupts),
-        d.count(DeviceCounter::ConfigInterrupts),
-        d.count(DeviceCounter::SpuriousInterrupts)
-    )?;
-    write_interrupts_used(out, d)?;
+    write_interrupts(out, d)?;
     writeln!(
         out,
         "  resets             {} by the guest, {} of the function",
@@ -177,8 +169,16 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
     }
 }
 
-/// One line for each kind of interrupts that a driver used; nothing where there was no driver.
-fn write_interrupts_used(out: &mut String, d: &DeviceReport) -> fmt::Result {
+/// What there is at the end, and one line for each kind of interrupts that a driver used.
+fn write_interrupts(out: &mut String, d: &DeviceReport) -> fmt::Result {
+    writeln!(
+        out,
+        "  interrupts         {:?} at the end; INTx made from MSI-X: {} for queues, {} for configuration, {} spurious",
+        d.interrupts,
+        d.count(DeviceCounter::QueueInterrupts),
+        d.count(DeviceCounter::ConfigInterrupts),
+        d.count(DeviceCounter::SpuriousInterrupts)
+    )?;
     let seconds = |ms: u64| ms as f64 / 1000.0;
     for used in &d.interrupts_used {
         let (after, time) = (seconds(used.after_ms), seconds(used.for_ms));
