@@ -12,6 +12,7 @@
 //! | [`console`], [`terminal`], [`signals`] | the operator |
 //! | [`panics`], [`last_words`] | faults of this program; messages at its end |
 //! | [`output`] | files that a run writes |
+//! | `range_locks` | locks on ranges of files |
 //! | [`report`] | what the devices did |
 //! | [`timestamp`] | moments as text |
 //! | [`trace`] | legacy accesses as they happen |
@@ -24,6 +25,7 @@ pub mod lifecycle;
 pub mod machine;
 pub mod output;
 pub mod panics;
+mod range_locks;
 pub mod report;
 pub mod signals;
 pub mod terminal;

@@ -2,7 +2,7 @@
 //! Watches a PF for those who use its VFs: tells them when it is lost, starts it again on a thread of
 //! its own, and tells them when it is back (hazard H27). It decides *when*; `pf_restart` knows how.
 //!
-//! Nothing here waits but that thread, and no lock is held while it does.
+//! Nothing here waits but that thread and register reads, and no lock is held while they do.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -102,8 +102,8 @@ impl PfWatchdog {
         self.log.report().restarts
     }
 
-    /// Looks after the PF; to be called about once a second. Returns at once: register reads, and
-    /// perhaps the start of a thread.
+    /// Looks after the PF; to be called about once a second, on a thread of its own: register reads, which a PF of
+    /// another process may take its function's deadline for, and perhaps the start of a thread.
     pub fn tick(&mut self) -> PfHealth {
         self.tick_at(Instant::now())
     }

@@ -29,7 +29,7 @@ use rom::Roms;
 use thiserror::Error;
 
 pub(crate) use boot_order::sorted as boot_order;
-pub use disk::{Disk, DiskError};
+pub use disk::{BlockDevices, Disk, DiskError, Holder};
 pub use file::{read_file, read_stream};
 pub use hardware::{FunctionPlan, HostVfPlan, PassthroughPlan, ServedVfPlan, check_device, check_legacy_virtio};
 pub use memory::MemoryPlan;
@@ -244,6 +244,8 @@ impl Plan {
             let undecided = devices.iter_mut().filter(|device| device.config.interface == InterfaceMode::Auto);
             undecided.for_each(|device| device.config.interface = InterfaceMode::Legacy);
         }
+        let mut disks = BlockDevices::default();
+        devices.iter().filter_map(|device| device.vf.disk()).try_for_each(|disk| disks.add(disk))?;
         hardware::check_owners(&devices, &passthrough)?;
         Ok(Self {
             payload,

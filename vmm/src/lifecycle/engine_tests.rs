@@ -113,6 +113,30 @@ fn a_pause_while_the_pf_is_dead_returns_in_time_and_faults_nothing() {
     assert_eq!((errors["timeout"], errors["cancelled"]), (0, 0));
 }
 
+/// The PF's watchdog reads a register each second, and the server may take 5 s for each without being given up.
+#[test]
+fn a3_a_stopped_pf_server_holds_no_request_up() {
+    let Some(engine) = TestEngine::start() else { return };
+    let control = &engine.control;
+    let pf = ServedPf::start();
+    let mut config = engine.config(SPIN);
+    config.legacy_virtio = vec![pf.net0(r#""deadline_ms":500"#)];
+    control.ask(Create::from(config)).unwrap();
+    control.ask(Boot).unwrap();
+    for _ in 0..2 {
+        pf.stall();
+        wait_until(|| pf.keeps_somebody_waiting());
+        let answered = (control.ask(Info).is_ok(), control.ask(Counters).is_ok(), control.ask(Metrics).is_ok());
+        let waited = pf.keeps_somebody_waiting();
+        pf.go_on();
+        assert_eq!(answered, (true, true, true));
+        assert!(waited, "all the time");
+        wait_until(|| !pf.keeps_somebody_waiting());
+    }
+    let legacy = control.ask(Legacy::default()).unwrap();
+    assert_eq!((legacy[0].times_faulted, &legacy[0].faulted), (0, &None));
+}
+
 #[test]
 fn a_machine_whose_pf_is_dead_is_shut_down_and_resumed_in_time() {
     let Some(engine) = TestEngine::start() else { return };

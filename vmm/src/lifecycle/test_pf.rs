@@ -2,7 +2,7 @@
 //! For tests: a software PF with one network card, served over vfio-user, that can hang. It takes commands then and answers
 //! none until it recovers.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use api::LegacyVirtioConfig;
 use devices::bus::Width;
@@ -36,7 +36,7 @@ impl ServedPf {
     pub(crate) fn start() -> Self {
         let card = VfSpec::Net { backend: NetBackend::Loopback, mac: [2, 0, 0, 0, 0, 1] };
         let soft = SoftPf::new("served", vec![card]).unwrap();
-        let pf = Arc::new(HangingPf { pf: soft.pf(), missed: Mutex::default() });
+        let pf = Arc::new(HangingPf { pf: soft.pf(), missed: Mutex::default(), stall: Stall::default() });
         let dir = TempDir::new().unwrap();
         let serve =
             |name: &str, function| Server::spawn(function, Server::bind(&dir.path().join(name)).unwrap()).unwrap();
@@ -69,6 +69,21 @@ impl ServedPf {
         }
     }
 
+    /// Answers no read from now on, as a server that was stopped.
+    pub(crate) fn stall(&self) {
+        self.pf.stall.set(true);
+    }
+
+    /// Whether somebody waits for an answer.
+    pub(crate) fn keeps_somebody_waiting(&self) -> bool {
+        self.pf.stall.state.lock().unwrap().1 != 0
+    }
+
+    /// Answers all, and goes on.
+    pub(crate) fn go_on(&self) {
+        self.pf.stall.set(false);
+    }
+
     /// Whether there were doorbells while it hung.
     pub(crate) fn has_missed(&self) -> bool {
         self.pf.missed.lock().unwrap().as_ref().is_some_and(|missed| !missed.is_empty())
@@ -85,6 +100,29 @@ struct HangingPf {
     pf: Arc<dyn PciFunction>,
     /// Doorbells while it hangs; `None` while it works.
     missed: Mutex<Option<Vec<Ring>>>,
+    stall: Stall,
+}
+
+/// While it lasts, no register is read: the one that is asked for is answered after it.
+#[derive(Debug, Default)]
+struct Stall {
+    /// Whether it lasts, and how many wait for its end.
+    state: Mutex<(bool, usize)>,
+    changed: Condvar,
+}
+
+impl Stall {
+    fn set(&self, lasts: bool) {
+        self.state.lock().unwrap().0 = lasts;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.1 += 1;
+        let mut state = self.changed.wait_while(state, |(lasts, _)| *lasts).unwrap();
+        state.1 -= 1;
+    }
 }
 
 impl Named for HangingPf {
@@ -107,6 +145,7 @@ impl Bars for HangingPf {
         self.pf.region(bar)
     }
     fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
+        self.stall.pass();
         self.pf.region_read(bar, offset, width)
     }
     /// Once the PF is up the only writes are doorbells.

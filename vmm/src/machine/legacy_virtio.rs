@@ -24,7 +24,7 @@ use super::hardware::{self, Hardware};
 use super::observer::{ObservedClient, Observer};
 use super::removal::Watched;
 use super::vf::{self, Attachment, Pf, PfSection, Vf};
-use super::watchdog::WatchdogTimer;
+use super::watchdog::PfWatch;
 use super::{INTA, Platform, RemapBars, SetupError, Subscriber};
 use crate::config::{DevicePlan, Plan, RomPlan};
 
@@ -117,9 +117,9 @@ impl LegacyVirtio {
         self.functions.iter().filter_map(|f| Some(Box::new(f.device.pump()?) as Subscriber)).collect()
     }
 
-    /// What the main loop has to run so that lost PFs are noticed and brought back.
-    pub(super) fn watchdogs(&self, observer: &Arc<dyn Observer>) -> Result<Vec<Subscriber>, SetupError> {
-        let watchdog = |pf: &Arc<Pf>| {
+    /// Begins to notice lost PFs, and to bring them back.
+    pub(super) fn watch_pfs(&self, observer: &Arc<dyn Observer>) -> Result<Vec<PfWatch>, SetupError> {
+        let watch = |pf: &Arc<Pf>| {
             let of_pf = self.functions.iter().filter_map(|f| Some((f, f.attachment.member_of(pf)?)));
             let watched = of_pf.enumerate().map(|(position, (f, member))| WatchedVf {
                 member,
@@ -137,9 +137,9 @@ impl LegacyVirtio {
             let watchdog = PfWatchdog::new(Arc::clone(pf.driver()), watched.collect()).with_log(Arc::clone(pf.log()));
             let of_pf = self.functions.iter().filter(|f| f.attachment.member_of(pf).is_some());
             let devices = of_pf.map(|f| Arc::clone(&f.device)).collect();
-            Ok(Box::new(WatchdogTimer::new(watchdog, devices)?) as Subscriber)
+            PfWatch::start(watchdog, devices)
         };
-        self.pfs.iter().map(watchdog).collect()
+        self.pfs.iter().map(watch).collect()
     }
 
     /// What to do when VFs or PFs are wanted back or fail.

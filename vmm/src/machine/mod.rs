@@ -45,6 +45,7 @@ use hardware::Hardware;
 use legacy_virtio::LegacyVirtio;
 use passthrough::Passthrough;
 use removal::RemovalWatch;
+use watchdog::PfWatch;
 
 /// How long the vCPUs may take to stop. Their device accesses end at once when the machine stops.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -64,6 +65,8 @@ pub type Loop = EventManager<Subscriber>;
 pub struct Machine {
     // In the order of their end: processors before the devices they use, those before the VM.
     vcpus: Vcpus,
+    /// What runs for this machine while its guest does.
+    helpers: Helpers,
     /// Holds all functions. It goes before the PFs do, so that their drivers still find them.
     remap: RemapBars,
     legacy: LegacyVirtio,
@@ -72,8 +75,6 @@ pub struct Machine {
     screen: Option<Arc<Vga>>,
     entry: Option<Protocol>,
     cancelled: Arc<AtomicBool>,
-    /// What runs in the main loop for this machine.
-    subscribers: Vec<SubscriberId>,
     observer: Arc<dyn Observer>,
     /// The guest's clocks, while they stand still.
     stopped_clock: Mutex<Option<StoppedClock>>,
@@ -138,7 +139,7 @@ impl Machine {
             screen,
             entry,
             cancelled,
-            subscribers: Vec::new(),
+            helpers: Helpers::default(),
             observer,
             stopped_clock: Mutex::default(),
             vm,
@@ -171,12 +172,12 @@ impl Machine {
     /// When that cannot be had, or the guest has ended. Call [`Self::stop`] then.
     pub fn start(&mut self, events: &mut Loop) -> Result<(), SetupError> {
         let ended: Subscriber = Box::new(processors::EndWatch::new(&self.vcpus)?);
-        let watchdogs = self.legacy.watchdogs(&self.observer)?;
+        self.helpers.pf_watches = self.legacy.watch_pfs(&self.observer)?;
         let mut watched = self.legacy.watched(&self.remap);
         watched.extend(self.passthrough.watched(&self.remap, &self.observer));
         let removal: Subscriber = Box::new(RemovalWatch::new(watched));
-        let subscribers = self.legacy.pumps().into_iter().chain(watchdogs).chain([removal, ended]);
-        self.subscribers = subscribers.map(|subscriber| events.add_subscriber(subscriber)).collect();
+        let subscribers = self.legacy.pumps().into_iter().chain([removal, ended]);
+        self.helpers.subscribers = subscribers.map(|subscriber| events.add_subscriber(subscriber)).collect();
         Ok(self.vcpus.resume()?)
     }
 
@@ -186,7 +187,8 @@ impl Machine {
     /// When a processor does not stop in 10 s.
     pub fn stop(&mut self, events: &mut Loop) -> Result<ExitReason, SetupError> {
         let stopped = self.vcpus.stop(STOP_LIMIT);
-        for id in self.subscribers.drain(..) {
+        self.helpers.pf_watches.clear();
+        for id in self.helpers.subscribers.drain(..) {
             // An id that was given out cannot be unknown.
             let _ = events.remove_subscriber(id);
         }
@@ -295,6 +297,14 @@ impl Drop for Machine {
 fn remapper(root: &Arc<PciRoot>, ports: &Arc<Bus>, mmio: &Arc<Bus>) -> RemapBars {
     let (root, ports, mmio) = (Arc::clone(root), Arc::clone(ports), Arc::clone(mmio));
     Arc::new(move || root.remap(&ports, &mmio))
+}
+
+/// What runs for a machine beside its processors.
+#[derive(Default)]
+struct Helpers {
+    /// In the main loop.
+    subscribers: Vec<SubscriberId>,
+    pf_watches: Vec<PfWatch>,
 }
 
 /// What devices need of KVM.

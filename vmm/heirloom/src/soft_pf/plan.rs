@@ -9,7 +9,7 @@ use devices::soft_pf::{self, Quirks, SoftPf, VfSpec};
 
 use super::ServeError;
 use crate::cli::{SoftPfArgs, SoftQuirk};
-use vmm::config::Disk;
+use vmm::config::{BlockDevices, Disk};
 
 /// First bytes of addresses that were not given; the last is the position.
 const MAC_PREFIX: [u8; 5] = [0x52, 0x54, 0x00, 0x4c, 0x58];
@@ -24,15 +24,15 @@ const MAX_VFS: usize = 255;
 /// When the words contradict each other, or something cannot be opened.
 pub(super) fn build(args: &SoftPfArgs) -> Result<SoftPf, ServeError> {
     check_kinds(args)?;
-    let mut macs = Macs::default();
+    let (mut macs, mut devices) = (Macs::default(), BlockDevices::default());
     let vfs = args.vfs().iter().zip(0..).map(|(vf, position): (_, u8)| {
         let id = format!("vf{position}");
-        spec(vf, id, macs.take(vf, position)?)
+        spec(vf, id, macs.take(vf, position)?, &mut devices)
     });
     let vfs = vfs.collect::<Result<Vec<_>, _>>()?;
     let soft = match args.pf() {
         None => SoftPf::new("soft", vfs),
-        Some(pf) => SoftPf::with_pf("soft", spec(pf, "pf".to_owned(), macs.take(pf, PF_MAC)?)?, vfs),
+        Some(pf) => SoftPf::with_pf("soft", spec(pf, "pf".to_owned(), macs.take(pf, PF_MAC)?, &mut devices)?, vfs),
     }
     .map_err(|error| ServeError::Device(error.into()))?;
     // Linux chooses the command list before it enables VFs.
@@ -75,10 +75,11 @@ impl Macs {
     }
 }
 
-fn spec(device: &SoftDevice, id: String, mac: MacAddress) -> Result<VfSpec, ServeError> {
+fn spec(device: &SoftDevice, id: String, mac: MacAddress, devices: &mut BlockDevices) -> Result<VfSpec, ServeError> {
     Ok(match device {
         SoftDevice::Blk { file, readonly } => {
             let disk = Disk::open(file, *readonly).map_err(|error| ServeError::Device(error.into()))?;
+            devices.add(&disk).map_err(|error| ServeError::Device(error.into()))?;
             VfSpec::Blk { file: disk.file, read_only: *readonly, id }
         }
         SoftDevice::Net { backend: NetBackend::Loopback, .. } => {
