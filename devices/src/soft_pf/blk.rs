@@ -164,7 +164,8 @@ fn blank(chain: &Chain, memory: &Memory, len: u64) -> Result<(), RingError> {
 fn config(sectors: u64) -> [u8; CONFIG_LEN] {
     const HEADS: u8 = 16;
     const SECTORS_PER_TRACK: u8 = 63;
-    let cylinders = sectors / (u64::from(HEADS) * u64::from(SECTORS_PER_TRACK));
+    // Two at least: firmware reads nothing of a disk without cylinders.
+    let cylinders = (sectors / (u64::from(HEADS) * u64::from(SECTORS_PER_TRACK))).max(2);
     let mut config = [0; CONFIG_LEN];
     config[0..8].copy_from_slice(&sectors.to_le_bytes());
     config[12..16].copy_from_slice(&u32::from(QUEUE_SIZE - 2).to_le_bytes());

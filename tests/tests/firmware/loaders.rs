@@ -3,16 +3,14 @@
 //! RAM disk by INT 13h through the VF's legacy registers, and is chosen from on the serial console.
 
 use std::fs;
-use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use tests::real_mode_kernel;
 use tests::report::{check, device, last_boot};
 
+use super::console::talk;
 use super::seabios::Bench;
 
 const SECTOR: usize = 512;
@@ -90,38 +88,9 @@ fn disk(bench: &Bench, code: &[u8], files: &[(&str, &str)]) -> Result<(), String
     names.into_iter().try_for_each(|name| tool(&["mcopy", "-i", &at, name, &format!("::{name}")], folder))
 }
 
-/// What was printed without its escape sequences: SeaBIOS moves the cursor in the middle of words, too.
-fn plain(output: &[u8]) -> String {
-    let text = String::from_utf8_lossy(output);
-    let mut parts = text.split("\x1b[");
-    let first = parts.next().unwrap_or_default().to_owned();
-    // A sequence ends with its first letter; one that has not come whole yet counts as none.
-    let after = |part: &str| part.find(|c: char| c.is_ascii_alphabetic()).map(|end| part[end + 1..].to_owned());
-    parts.filter_map(after).fold(first, |text, part| text + &part)
-}
-
 /// Runs until the text of the menu, then types `keys`, and expects the kernel's lines.
 fn choose(bench: &Bench, menu: &str, keys: &[u8]) -> Result<(), String> {
-    let mut child = bench.run("", &[]).stdin(Stdio::piped()).start()?;
-    let output = child.stdout.take().ok_or("no output")?;
-    let mut input = child.stdin.take().ok_or("no input")?;
-    let (sender, bytes) = mpsc::channel();
-    thread::spawn(move || BufReader::new(output).bytes().map_while(Result::ok).try_for_each(|byte| sender.send(byte)));
-    let deadline = Instant::now() + LIMIT;
-    let (mut text, mut typed) = (Vec::new(), false);
-    loop {
-        match bytes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(byte) => text.push(byte),
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => return Err(format!("still running after {LIMIT:?}\n{}", plain(&text))),
-        }
-        if !typed && plain(&text).contains(menu) {
-            typed = true;
-            input.write_all(keys).and_then(|()| input.flush()).map_err(|e| e.to_string())?;
-        }
-    }
-    let status = child.wait().map_err(|e| e.to_string())?;
-    let text = plain(&text);
+    let (status, text) = talk(bench.run("", &[]), &[(menu, keys)], LIMIT)?;
     if !status.success() || !text.contains("KERNEL") || !text.contains("chosen=second") {
         return Err(format!("{status}\n{text}"));
     }

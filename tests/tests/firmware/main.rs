@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Machines that start by firmware, straight on `/dev/kvm`.
 
+mod console;
+mod disks;
 mod loaders;
 mod netboot;
 mod option_rom;
@@ -27,6 +29,11 @@ const SEABIOS: &[(&str, Test)] = &[
     ("seabios_takes_the_modern_interface_where_it_sees_it", seabios::takes_the_modern_interface_where_it_sees_it),
     ("e15_p7_seabios_waits_by_the_clock_and_takes_keys", seabios::waits_by_the_clock_and_takes_keys),
     ("a_disk_without_boot_sector", seabios::a_disk_without_boot_sector),
+    ("a_boot_sector_that_writes_everywhere", disks::a_boot_sector_that_writes_everywhere),
+    ("a_boot_sector_that_loops", disks::a_boot_sector_that_loops),
+    ("three_disks_in_another_order", disks::three_disks_in_another_order),
+    ("a_disk_chosen_from_the_menu", disks::a_disk_chosen_from_the_menu),
+    ("sizes_of_disks", disks::sizes_of_disks),
     ("seabios_executes_the_rom_of_a_function", option_rom::seabios_executes_the_rom_of_a_function),
 ];
 
