@@ -165,6 +165,13 @@ pub struct LegacyDevice {
     /// How often the guest broke a ring, as the software VF counts it.
     #[serde(default)]
     pub rings_broken: u64,
+    /// Requests that the host's storage failed (a full disk, an I/O error, a file that shrank), as the software VF
+    /// counts it.
+    #[serde(default)]
+    pub host_errors: u64,
+    /// The last of them.
+    #[serde(default)]
+    pub last_host_error: Option<String>,
 }
 
 /// One kind of interrupts while one driver had DRIVER_OK.

@@ -6,6 +6,7 @@
 mod boot_sector;
 mod console;
 mod disk;
+pub mod fuse;
 mod host;
 mod machine;
 mod old_kernel;

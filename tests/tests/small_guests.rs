@@ -337,6 +337,37 @@ fn sigterm_ends_a_running_guest() -> Result<(), String> {
     Ok(())
 }
 
+/// SIGTERM ends a machine whose disk never answers again.
+fn a1_a_disk_that_never_answers_holds_no_end_up() -> Result<(), String> {
+    let bench = Bench::new("test=blk irq=pic")?;
+    let storage = match tests::fuse::FuseDisk::new(bench.disk.bytes()?) {
+        Ok(storage) => storage,
+        Err(why) => {
+            eprintln!("SKIPPED: {why}");
+            return Ok(());
+        }
+    };
+    let guest = GUEST.as_ref().map_err(|e| e.as_str())?;
+    let mut child = Heirloom::run(&["--memory=64M", "--cpu=legacy", "--cmdline=test=blk irq=pic", "--kernel"])
+        .arg(guest)
+        .arg(format!("--legacy-virtio=soft=blk,file={},id=disk", storage.path().display()))
+        .arg("--report")
+        .arg(bench.report_path())
+        .start()?;
+    while storage.reads() == 0 {
+        if let Some(status) = child.try_wait().map_err(|e| e.to_string())? {
+            return Err(format!("it ended before it read the disk: {status:?}"));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    storage.hang(true);
+    signal(&child, "TERM")?;
+    let status = child.wait().map_err(|e| e.to_string())?;
+    check(status.code() == Some(128 + 15), &format!("exit status {status:?}"), &Value::Null)?;
+    let report = last_boot(&bench.report_path())?;
+    check(!device(&report, "disk")?.is_null(), "the report has no disk", &report)
+}
+
 fn abuse() -> Result<(), String> {
     let bench = Bench::new("test=abuse bytes=2048")?;
     let before = bench.disk.bytes()?;
@@ -540,6 +571,7 @@ const TESTS: &[(&str, Test)] = &[
     ("crash_leaves_a_register_dump", crash),
     ("reset_ends_with_no_reboot", reset_ends_with_no_reboot),
     ("sigterm_ends_a_running_guest", sigterm_ends_a_running_guest),
+    ("a1_a_disk_that_never_answers_holds_no_end_up", a1_a_disk_that_never_answers_holds_no_end_up),
     ("signals_end_a_guest_that_does_not_listen", signals_end_a_guest_that_does_not_listen),
     ("f19_a_signal_that_was_ignored_at_start_stays_ignored", f19_a_signal_that_was_ignored_at_start_stays_ignored),
     ("a_signal_ends_the_wait_for_a_reader_of_the_report", a_signal_ends_the_wait_for_a_reader_of_the_report),

@@ -3,6 +3,7 @@
 //! sockets. None of this needs KVM.
 #![allow(clippy::unwrap_used, reason = "a test may panic, and so may its helpers")]
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -15,10 +16,11 @@ use devices::admin::{AdminChannel, AdminRegisters, PfDriver};
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, Wait};
 use devices::function::vfio_user::VfioUserFunction;
-use devices::function::{Bars, Configuration};
+use devices::function::{Bars, Configuration, Dma, DmaRegion};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::Heirloom;
+use vm_memory::{Bytes, FileOffset, GuestAddress, GuestRegionMmap, MemoryRegionAddress};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -150,6 +152,107 @@ fn our_pf_driver_drives_it_through_the_sockets_and_the_report_tells() {
     let count = |name: &str| report["commands"][name].as_u64().unwrap();
     assert_eq!((count("list_use"), count("common_write"), count("device_read")), (1, 1, 2));
     assert_eq!(report["pf"]["device_type"], 1);
+}
+
+/// A disk of a server, with a legacy driver: one request at a time.
+struct Disk {
+    vf: VfioUserFunction,
+    registers: AdminRegisters,
+    memory: DmaRegion,
+    requests: u16,
+}
+
+impl Disk {
+    fn new(server: &Server, driver: &PfDriver, member: u16, wait: &Wait<'_>) -> Self {
+        let vf = server.function(&format!("vf{}.sock", member - 1));
+        let file = File::from(rustix::fs::memfd_create("ram", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+        file.set_len(1 << 20).unwrap();
+        let memory = GuestRegionMmap::from_range(GuestAddress(0), 1 << 20, Some(FileOffset::new(file, 0))).unwrap();
+        let memory: DmaRegion = Arc::new(memory);
+        vf.dma_map(&memory).unwrap();
+        vf.config_write(4, Width::B2, 6).unwrap();
+        let channel: Arc<dyn AdminChannel> = driver.channel();
+        let registers = AdminRegisters::new(channel, NonZeroU16::new(member).unwrap(), None);
+        for (at, width, value) in [(18, Width::B1, 3), (4, Width::B4, 0), (8, Width::B4, 1), (18, Width::B1, 7)] {
+            registers.write(Area::Common, at, width, value, wait).unwrap();
+        }
+        Self { vf, registers, memory, requests: 0 }
+    }
+
+    /// Asks for sector 3 of the disk.
+    fn ask(&mut self) {
+        let put = |address: u64, bytes: &[u8]| self.memory.write_slice(bytes, MemoryRegionAddress(address)).unwrap();
+        let chain = [(0x1_0000_u64, 16_u32, 1_u16, 1_u16), (0x1_1000, 512, 3, 2), (0x1_2000, 1, 2, 0)];
+        for (index, (address, len, flags, next)) in (0..).zip(chain) {
+            put(0x1000 + 16 * index, &address.to_le_bytes());
+            put(0x1008 + 16 * index, &len.to_le_bytes());
+            put(0x100c + 16 * index, &[flags.to_le_bytes(), next.to_le_bytes()].concat());
+        }
+        put(0x1_0008, &3_u64.to_le_bytes());
+        put(0x1804 + 2 * u64::from(self.requests), &[0, 0]);
+        self.requests += 1;
+        put(0x1802, &self.requests.to_le_bytes());
+        self.vf.region_write(2, 0x3000, Width::B2, 0).unwrap();
+    }
+
+    fn answered(&self) -> bool {
+        let mut used = [0; 2];
+        self.memory.read_slice(&mut used, MemoryRegionAddress(0x2002)).unwrap();
+        u16::from_le_bytes(used) == self.requests
+    }
+
+    fn works(&mut self) {
+        self.ask();
+        let end = Instant::now() + PATIENCE;
+        while !self.answered() {
+            assert!(Instant::now() < end, "the disk does not answer");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut data = [0; 512];
+        self.memory.read_slice(&mut data, MemoryRegionAddress(0x1_1000)).unwrap();
+        assert_eq!(data, [3; 512]);
+    }
+}
+
+#[test]
+fn a1_a_disk_that_never_answers_stops_neither_the_pf_nor_other_vfs_nor_the_end() {
+    let content: Vec<u8> = (0..16).flat_map(|sector| [sector as u8; 512]).collect();
+    let storage = match tests::fuse::FuseDisk::new(content.clone()) {
+        Ok(storage) => storage,
+        Err(why) => return eprintln!("SKIPPED: {why}"),
+    };
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("disk");
+    std::fs::write(&file, content).unwrap();
+    let blk = |path: &std::path::Path| format!("blk,file={}", path.display());
+    let (hung, sound, report) = (blk(&storage.path()), blk(&file), folder.path().join("report.json"));
+    let report_word = format!("--report={}", report.display());
+    let server = Server::start(&folder, &["--vf", &hung, "--vf", &sound, &report_word]);
+
+    let driver = PfDriver::start(Arc::new(server.function("pf.sock")), Instant::now() + PATIENCE).unwrap();
+    driver.enable_vfs(2).unwrap();
+    let cancelled = AtomicBool::new(false);
+    let wait = || Wait { deadline: Instant::now() + PATIENCE, cancelled: &cancelled };
+    driver.negotiate_commands(&wait()).unwrap();
+    let mut disks = [1, 2].map(|member| Disk::new(&server, &driver, member, &wait()));
+    disks.iter_mut().for_each(Disk::works);
+
+    storage.hang(true);
+    disks[0].ask();
+    disks[1].works();
+    let status = |disk: &Disk| disk.registers.read(Area::Common, 18, Width::B1, &wait()).unwrap();
+    assert_eq!((status(&disks[0]), status(&disks[1])), (7, 7), "commands for both");
+    // A reset cannot end, and says so until its own deadline.
+    let short = Wait { deadline: Instant::now() + Duration::from_millis(100), cancelled: &cancelled };
+    assert!(disks[0].registers.write(Area::Common, 18, Width::B1, 0, &short).is_err());
+    assert_eq!(status(&disks[0]), 0x40);
+    disks[1].works();
+    assert!(!disks[0].answered());
+
+    let (code, _) = server.end();
+    assert_eq!(code, Some(0));
+    let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    assert_eq!((&report["vfs"][0]["buffers"], &report["vfs"][1]["buffers"]), (&1.into(), &3.into()));
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub(super) const LEGACY: Example = (
    "msix_enabled": true, "queues": [{"index": 0, "address": 16384, "size": 128}]},
   "admin": {"member": 1, "commands": [{"command": "LEGACY_COMMON_CFG_READ", "count": 5,
    "latency_ns": {"p50": 900, "p90": 1200, "p99": 1200, "max": 1200}, "errors": {"refused": 0}}],
-   "registers": [{"register": "device_status", "count": 3}]}, "rings_broken": 0}]"#,
+   "registers": [{"register": "device_status", "count": 3}]}, "rings_broken": 0, "host_errors": 0, "last_host_error": null}]"#,
 );
 
 pub(super) const SCREEN: Example = (

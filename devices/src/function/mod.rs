@@ -6,6 +6,7 @@ pub mod bus_errors;
 pub mod capabilities;
 pub mod detachable;
 pub mod eventfds;
+pub mod positioned;
 pub mod received;
 pub mod shared;
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use thiserror::Error;
-use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
+use virtio_queue::DescriptorChain;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::figures::Figures;
@@ -57,7 +57,8 @@ impl Chain {
         Self { figures, ..Self::default() }
     }
 
-    fn load(&mut self, descriptors: DescriptorChain<&Memory>) -> Result<(), RingError> {
+    /// Takes the buffer that `descriptors` make.
+    pub(super) fn load(&mut self, descriptors: DescriptorChain<&Memory>) -> Result<(), RingError> {
         self.head = descriptors.head_index();
         self.readable.clear();
         self.writable.clear();
@@ -87,6 +88,29 @@ impl Chain {
     pub(super) fn fault(&self, address: u64) -> RingError {
         self.figures.count_dma_fault(address);
         RingError::Unmapped
+    }
+
+    /// Counts a buffer that went back to the driver.
+    pub(super) fn count_returned(&self) {
+        self.figures.count_buffer();
+    }
+
+    /// Takes what was loaded out of it, to be used for longer than until the next buffer.
+    pub(super) fn detach(&mut self) -> Self {
+        let figures = Arc::clone(&self.figures);
+        std::mem::replace(self, Self::new(figures))
+    }
+
+    /// Index of the first descriptor, which names the buffer.
+    pub(super) fn head(&self) -> u16 {
+        self.head
+    }
+
+    /// Whether some of the buffer is between address `first` and `last`.
+    pub(super) fn touches(&self, first: u64, last: u64) -> bool {
+        // Cannot wrap: `load` saw that.
+        let touches = |s: &Segment| s.address.0 <= last && s.address.0.saturating_add(u64::from(s.len)) > first;
+        self.readable.iter().chain(&self.writable).any(touches)
     }
 
     /// Bytes the driver wrote.
@@ -144,53 +168,6 @@ fn pieces(segments: &[Segment], offset: u64, len: u64) -> impl Iterator<Item = (
         // Cannot wrap: `load` saw that the whole segment does not.
         (take > 0).then(|| (GuestAddress(segment.address.0.wrapping_add(from)), take as usize))
     })
-}
-
-/// The device's side of one running queue.
-pub(super) struct Ring<'a> {
-    /// The queue.
-    pub queue: &'a mut Queue,
-    /// What its addresses mean.
-    pub memory: &'a Memory,
-    /// The buffer that [`Self::pop`] took.
-    pub chain: &'a mut Chain,
-    /// How many more buffers may be taken before the device's lock is let go.
-    pub budget: u32,
-}
-
-impl Ring<'_> {
-    /// Takes the next buffer; `false` if there is none.
-    pub(super) fn pop(&mut self) -> Result<bool, RingError> {
-        // Not `pop_descriptor_chain`: that logs an error each time a driver gets the index wrong.
-        let next = self.queue.iter(self.memory).map_err(|_| RingError::Index)?.next();
-        let Some(descriptors) = next else { return Ok(false) };
-        self.budget = self.budget.saturating_sub(1);
-        self.chain.load(descriptors)?;
-        Ok(true)
-    }
-
-    /// The ring itself is not mapped where it should be: counted as [`Chain::fault`] does.
-    pub(super) fn fault(&self) -> RingError {
-        self.chain.fault(self.queue.avail_ring())
-    }
-
-    /// Where the queue stands, for [`Self::rewind`].
-    pub(super) fn position(&self) -> u16 {
-        self.queue.next_avail()
-    }
-
-    /// Puts back the buffers that were taken after the queue stood at `position`.
-    pub(super) fn rewind(&mut self, position: u16) {
-        self.queue.set_next_avail(position);
-    }
-
-    /// Returns the buffer with `written` bytes.
-    pub(super) fn complete(&mut self, written: u32) -> Result<(), RingError> {
-        let used = self.queue.used_ring();
-        self.queue.add_used(self.memory, self.chain.head, written).map_err(|_| self.chain.fault(used))?;
-        self.chain.figures.count_buffer();
-        Ok(())
-    }
 }
 
 #[cfg(test)]

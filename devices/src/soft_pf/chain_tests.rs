@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+use virtio_queue::{Queue, QueueT};
+
+use super::super::ring::Ring;
 use super::super::testing::{Ram, Vring};
 use super::*;
 
@@ -16,7 +19,14 @@ fn load(setup: impl FnOnce(&Ram, &mut Vring)) -> Result<Chain, RingError> {
     queue.try_set_used_ring_address(GuestAddress(ring.used)).unwrap();
     queue.set_ready(true);
     let mut chain = Chain::default();
-    let mut ring = Ring { queue: &mut queue, memory: &ram.memory, chain: &mut chain, budget: 4 };
+    let mut ring = Ring {
+        queue: &mut queue,
+        memory: &ram.memory,
+        chain: &mut chain,
+        requests: &mut Vec::new(),
+        budget: 4,
+        bytes: 1 << 20,
+    };
     ring.pop().map(|some| assert!(some)).map(|()| chain)
 }
 

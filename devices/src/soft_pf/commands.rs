@@ -3,13 +3,13 @@
 //! 2.13). Works on bytes; where they come from is the caller's matter.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::layout::{NOTIFY, OWNER_DOORBELLS, REGISTER_BAR};
-use super::legacy::NoSuchField;
 use super::quirks::{Quirks, SharedQuirks};
 use super::report::CommandCounts;
 use super::sriov::EnabledVfs;
-use super::vf::Vf;
+use super::vf::{MemberError, Vf};
 use crate::admin::opcode::{self, qualifier, status};
 use crate::admin::wire::{
     CommandList, LegacyRead, LegacyWrite, MAX_RESULT, NotifyEntry, NotifyInfo, REPLY_LEN, ReplyHeader, RequestHeader,
@@ -17,6 +17,8 @@ use crate::admin::wire::{
 
 /// Most bytes of a request that can matter: a list of all 65536 opcodes after the header.
 pub(super) const MAX_REQUEST: usize = 24 + 65536 / 8;
+/// How long the PF waits for a member that is busy before it answers EAGAIN. Others wait meanwhile.
+const MEMBER_PATIENCE: Duration = Duration::from_millis(5);
 /// Widest legacy field.
 const MAX_WIDTH: u64 = 8;
 
@@ -36,9 +38,14 @@ const fn invalid(qualifier: u16) -> ReplyHeader {
     ReplyHeader { status: status::EINVAL, qualifier }
 }
 
-impl From<NoSuchField> for ReplyHeader {
-    fn from(_: NoSuchField) -> Self {
-        invalid(qualifier::INVALID_FIELD)
+const AGAIN: ReplyHeader = ReplyHeader { status: status::EAGAIN, qualifier: qualifier::TRYAGAIN };
+
+impl From<MemberError> for ReplyHeader {
+    fn from(error: MemberError) -> Self {
+        match error {
+            MemberError::NoSuchField => invalid(qualifier::INVALID_FIELD),
+            MemberError::Busy => AGAIN,
+        }
     }
 }
 
@@ -52,6 +59,8 @@ pub(super) struct Commands {
     counts: Arc<CommandCounts>,
     /// Member commands so far, for [`Quirks::busy_every`].
     count: u32,
+    /// How long the next command waits for a member that is busy.
+    patience: Duration,
 }
 
 impl Commands {
@@ -59,7 +68,21 @@ impl Commands {
     pub(super) fn new(vfs: Vec<Arc<Vf>>, enabled: Arc<EnabledVfs>, quirks: SharedQuirks) -> Self {
         let counts = Arc::default();
         let initial = CommandList::from_word(opcode::MASK_LIST);
-        Self { vfs, enabled, quirks, used_self: initial, used_sriov: initial, counts, count: 0 }
+        Self {
+            vfs,
+            enabled,
+            quirks,
+            used_self: initial,
+            used_sriov: initial,
+            counts,
+            count: 0,
+            patience: MEMBER_PATIENCE,
+        }
+    }
+
+    /// Before a series of commands, which waits for busy members once.
+    pub(super) fn begin_series(&mut self) {
+        self.patience = MEMBER_PATIENCE;
     }
 
     /// After a reset only the two list commands may be used.
@@ -78,6 +101,9 @@ impl Commands {
     pub(super) fn execute(&mut self, request: &Request<'_>, result: &mut [u8; MAX_RESULT]) -> Answer {
         let (header, data) = RequestHeader::parse(request.bytes);
         let answer = self.carry_out(&header, data, request, result);
+        if answer == Err(AGAIN) {
+            self.patience = Duration::ZERO;
+        }
         self.counts.count(header.opcode, answer.is_ok());
         answer
     }
@@ -128,7 +154,7 @@ impl Commands {
         let (Some(vf), Some(index)) = (vf, index) else { return Err(invalid(qualifier::INVALID_MEMBER)) };
         self.count = self.count.wrapping_add(1);
         if quirks.busy_every != 0 && self.count.is_multiple_of(quirks.busy_every) {
-            return Err(ReplyHeader { status: status::EAGAIN, qualifier: qualifier::TRYAGAIN });
+            return Err(AGAIN);
         }
         if let Some((status, qualifier)) = quirks.answer {
             return Err(ReplyHeader { status, qualifier });
@@ -136,22 +162,22 @@ impl Commands {
         match header.opcode {
             opcode::LEGACY_COMMON_CFG_WRITE => {
                 let write = LegacyWrite::parse(data);
-                vf.legacy_write(write.offset, write.data)?;
+                vf.legacy_write(write.offset, write.data, self.patience)?;
                 Ok(0)
             }
             opcode::LEGACY_DEV_CFG_WRITE => {
                 let write = LegacyWrite::parse(data);
-                vf.legacy_config_write(write.offset, write.data)?;
+                vf.legacy_config_write(write.offset, write.data, self.patience)?;
                 Ok(0)
             }
             opcode::LEGACY_COMMON_CFG_READ => {
                 let out = read_width(request, result)?;
-                vf.legacy_read(LegacyRead::parse(data).offset, out)?;
+                vf.legacy_read(LegacyRead::parse(data).offset, out, self.patience)?;
                 Ok(out.len())
             }
             opcode::LEGACY_DEV_CFG_READ => {
                 let out = read_width(request, result)?;
-                vf.legacy_config_read(LegacyRead::parse(data).offset, out)?;
+                vf.legacy_config_read(LegacyRead::parse(data).offset, out, self.patience)?;
                 Ok(out.len())
             }
             opcode::LEGACY_NOTIFY_INFO => {

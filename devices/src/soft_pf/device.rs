@@ -2,23 +2,27 @@
 //! The state of one virtio device, whichever interface drives it: status, features, queues, vectors,
 //! ISR. The register layouts over it are in `modern` and `legacy`.
 //!
-//! One lock guards all of this, and every use of the driver's memory happens under it. So a reset,
-//! which takes the lock too, ends all DMA before it returns.
+//! One lock guards all of this. It is held over nothing that may wait: rings, registers and frames are served under it;
+//! what a disk's requests move is moved without it. A reset forgets those that have not begun, and
+//! whoever needs to know that no DMA is made any more waits for the others ([`super::in_flight`]).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use virtio_queue::QueueT;
-use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::chain::{Chain, Ring, RingError};
+use super::chain::{Chain, RingError};
+use super::disk::Request;
 use super::figures::Figures;
-use super::memory::Memory;
-use super::model::{Model, Progress};
+use super::in_flight::InFlight;
+use super::job::Job;
+use super::model::Model;
 use super::queue::{NO_VECTOR, Setup, VirtQueue};
 use crate::function::eventfds;
 use crate::spec::virtio::isr;
 pub(super) use crate::spec::virtio::status;
+
+mod turn;
 
 /// Feature bits of the transport (virtio 1.3, 6).
 pub(super) mod feature {
@@ -33,6 +37,8 @@ pub(super) mod feature {
 
 /// Buffers taken under one hold of the lock. A reset waits for no more than these.
 pub(super) const BATCH: u32 = 64;
+/// Bytes of frames that are moved under one hold of the lock.
+const HOLD_BYTES: u64 = 256 << 10;
 
 /// `VIRTQ_AVAIL_F_NO_INTERRUPT` (virtio 1.3, 2.7.7).
 const NO_INTERRUPT: u16 = 1;
@@ -76,19 +82,34 @@ pub(super) struct VirtioDevice {
     /// Queue 0 had no buffer left when there was something to put into one.
     starved: bool,
     chain: Chain,
+    in_flight: Arc<InFlight>,
+    /// Of requests that are taken now.
+    epoch: u64,
+    /// Requests that were taken in this epoch and are not given back.
+    pending: u16,
+    /// As many are taken as the queue is long: more are taken when some are given back.
+    throttled: bool,
+    /// Requests of earlier epochs are still under way, so a reset has not ended.
+    settling: bool,
+    /// Requests that are done, while they cannot be given back for want of bus mastering.
+    done: VecDeque<(Job, Result<u8, RingError>)>,
+    /// Requests that were just taken, and those that are to be carried out.
+    requests: Vec<Request>,
+    jobs: Vec<Job>,
 }
 
 impl VirtioDevice {
-    /// A device as after power-on, with `vectors` MSI-X vectors, that counts in `figures`.
+    /// A device as after power-on, with `vectors` MSI-X vectors, that counts in `figures`; what it has under way is in
+    /// `in_flight`.
     pub(super) fn new(
-        name: String,
         model: Box<dyn Model>,
         vectors: u16,
         figures: Arc<Figures>,
+        in_flight: Arc<InFlight>,
     ) -> Result<Self, virtio_queue::Error> {
         let queues = model.queue_sizes().iter().map(|size| VirtQueue::new(*size)).collect::<Result<_, _>>()?;
         Ok(Self {
-            name,
+            name: figures.name().to_owned(),
             offered: model.features() | feature::VERSION_1 | feature::ACCESS_PLATFORM | feature::INDIRECT_DESC,
             model,
             status: 0,
@@ -105,6 +126,14 @@ impl VirtioDevice {
             starved: true,
             chain: Chain::new(figures.clone()),
             figures,
+            in_flight,
+            epoch: 0,
+            pending: 0,
+            throttled: false,
+            settling: false,
+            done: VecDeque::new(),
+            requests: Vec::new(),
+            jobs: Vec::new(),
         })
     }
 
@@ -131,6 +160,51 @@ impl VirtioDevice {
         self.legacy_queue = 0;
         self.starved = true;
         self.model.reset();
+        self.forget_requests();
+    }
+
+    /// Requests that were taken and have not begun never do, and the driver hears of none of the others. While the
+    /// host still works on one, no queue is served, and [`Self::is_settling`].
+    pub(super) fn forget_requests(&mut self) {
+        self.epoch = self.in_flight.begin_epoch();
+        self.pending = 0;
+        self.throttled = false;
+        self.done.clear();
+        self.jobs.clear();
+        self.settling = !self.in_flight.is_idle();
+    }
+
+    /// The reset of a queue with requests under way, as a legacy driver does it by the queue's address.
+    pub(super) fn queue_restarts(&mut self) {
+        if self.pending > 0 {
+            self.forget_requests();
+        }
+    }
+
+    /// Whether the host still works on what a reset ended. Until then the device says that it needs a reset.
+    pub(super) fn is_settling(&self) -> bool {
+        self.settling && !self.in_flight.is_idle()
+    }
+
+    /// Notes that the host is done with what a reset ended. Says whether that is new.
+    pub(super) fn settle(&mut self) -> bool {
+        let settled = self.settling && self.in_flight.is_idle();
+        self.settling &= !settled;
+        settled
+    }
+
+    /// Status as the driver reads it.
+    pub(super) fn shown_status(&self) -> u8 {
+        if self.is_settling() { self.status | status::NEEDS_RESET } else { self.status }
+    }
+
+    /// DMA that should have ended goes on: nothing is done any more until a reset, and the driver is told.
+    pub(super) fn needs_reset(&mut self) {
+        // After a reset that has not ended it says so as it is.
+        if !self.is_settling() {
+            self.status |= status::NEEDS_RESET;
+            self.config_interrupt();
+        }
     }
 
     /// Function level reset.
@@ -185,76 +259,8 @@ impl VirtioDevice {
             Setup::Modern => self.is_live() && self.status & status::FEATURES_OK != 0,
             Setup::Legacy => self.is_live() || early,
         };
-        started && self.bus_master && !queue.broken
-    }
-
-    /// Processes a queue for one turn, if need be before DRIVER_OK where the device does so (`early`), and interrupts the driver if it asked for that.
-    pub(super) fn service(&mut self, index: usize, memory: &Memory, early: bool) -> Served {
-        if !self.may_run(index, early) {
-            return Served::default();
-        }
-        match self.turn(index, memory) {
-            Ok((served, interrupt)) => {
-                if interrupt {
-                    self.queue_interrupt(index);
-                }
-                served
-            }
-            Err(error) => {
-                self.break_queue(index, &error);
-                Served::default()
-            }
-        }
-    }
-
-    /// One turn. Returns what is left, and whether an interrupt is due.
-    fn turn(&mut self, index: usize, memory: &Memory) -> Result<(Served, bool), RingError> {
-        // A caller that processes kicks one by one (administration virtqueues) never holds them back.
-        let hold_kicks = self.model.admin_queues() == 0;
-        let features = self.driver_features;
-        let Some(queue) = self.queues.get_mut(index) else { return Ok((Served::default(), false)) };
-        if !queue.is_mapped(memory) {
-            return Err(self.chain.fault(queue.ring.desc_table()));
-        }
-        queue.ring.set_event_idx(features & feature::EVENT_IDX != 0);
-        let used_before = queue.ring.next_used();
-        let mut ring = Ring { queue: &mut queue.ring, memory, chain: &mut self.chain, budget: BATCH };
-        let mut progress = Progress::More;
-        // Each round but the last takes a buffer at least, so the budget bounds them.
-        for _ in 0..BATCH {
-            if hold_kicks {
-                ring.queue.disable_notification(memory).map_err(|_| ring.fault())?;
-            }
-            progress = self.model.process(index, &mut ring, features)?;
-            let settled = match progress {
-                Progress::More => true,
-                Progress::Waiting => true,
-                Progress::Drained => !ring.queue.enable_notification(memory).map_err(|_| ring.fault())?,
-            };
-            if settled {
-                break;
-            }
-        }
-        let used = ring.queue.next_used() != used_before;
-        let interrupt = used && wants_interrupt(&mut ring)?;
-        if index == 0 {
-            self.starved = progress == Progress::Drained;
-        }
-        let also = self.model.follow_up().filter(|also| *also != index);
-        Ok((Served { again: progress == Progress::More, also }, interrupt))
-    }
-
-    /// The driver broke a queue: it stays stopped until the driver resets the device, and a modern
-    /// driver is told.
-    fn break_queue(&mut self, index: usize, error: &RingError) {
-        tracing::debug!(device = self.name, queue = index, %error, "queue stopped");
-        let Some(queue) = self.queues.get_mut(index) else { return };
-        queue.broken = true;
-        self.figures.count_broken_ring();
-        if queue.setup() == Setup::Modern {
-            self.status |= status::NEEDS_RESET;
-            self.config_interrupt();
-        }
+        let stopped = self.status & status::NEEDS_RESET != 0 || self.is_settling();
+        started && self.bus_master && !queue.broken && !stopped
     }
 
     fn queue_interrupt(&mut self, index: usize) {
@@ -283,16 +289,4 @@ impl VirtioDevice {
             tracing::debug!(device = self.name, vector, %error, "cannot signal the interrupt's eventfd");
         }
     }
-}
-
-/// Whether the driver wants an interrupt for the buffers returned since it was last asked.
-fn wants_interrupt(ring: &mut Ring<'_>) -> Result<bool, RingError> {
-    // With EVENT_IDX the crate compares indices; without, it leaves the flag to us.
-    let wanted = ring.queue.needs_notification(ring.memory).map_err(|_| ring.fault())?;
-    if ring.queue.event_idx_enabled() {
-        return Ok(wanted);
-    }
-    let flags = GuestAddress(ring.queue.avail_ring());
-    let flags: u16 = ring.memory.read_obj(flags).map_err(|_| ring.fault())?;
-    Ok(u16::from_le(flags) & NO_INTERRUPT == 0)
 }

@@ -3,9 +3,15 @@
 //! reads it waits for no lock of the device.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwapOption;
+
+/// Told that storage of the host began to fail, in words.
+pub type HostErrorListener = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Counts of one function.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Figures {
     /// The function's name, for messages.
     name: String,
@@ -13,6 +19,9 @@ pub(super) struct Figures {
     dma_faults: AtomicU64,
     last_dma_fault: AtomicU64,
     rings_broken: AtomicU64,
+    host_errors: AtomicU64,
+    last_host_error: ArcSwapOption<String>,
+    listener: OnceLock<HostErrorListener>,
 }
 
 /// Accesses to addresses that nothing is mapped at: what an IOMMU logs for hardware.
@@ -28,6 +37,35 @@ impl Figures {
     /// All 0, of the function `name`.
     pub(super) fn new(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// The function's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Who is told of the host's errors; only the first one is.
+    pub(super) fn listen(&self, listener: HostErrorListener) {
+        let _ = self.listener.set(listener);
+    }
+
+    /// Tells of an error of the host.
+    pub(super) fn tell(&self, what: &str) {
+        if let Some(listener) = self.listener.get() {
+            listener(what);
+        }
+    }
+
+    /// The host could not do something.
+    pub(super) fn count_host_error(&self, what: &str) {
+        self.host_errors.fetch_add(1, Ordering::Relaxed);
+        self.last_host_error.store(Some(Arc::new(what.to_owned())));
+    }
+
+    /// Errors of the host, and the last of them.
+    pub(super) fn host_errors(&self) -> (u64, Option<String>) {
+        let last = self.last_host_error.load().as_deref().cloned();
+        (self.host_errors.load(Ordering::Relaxed), last)
     }
 
     /// One buffer went back to the driver.

@@ -3,13 +3,15 @@
 //! mappings, function level reset. Locks are taken in the order configuration, device.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use vmm_sys_util::eventfd::EventFd;
 
 use super::SoftPfError;
 use super::device::VirtioDevice;
 use super::figures::Figures;
+use super::in_flight::InFlight;
 use super::layout::{
     COMMON, Config, DEVICE, EXPRESS_DEVICE_CONTROL, INITIATE_FLR, ISR, MSIX_BAR, MSIX_BAR_SIZE, NOTIFY, REGISTER_BAR,
     REGISTER_BAR_SIZE, Traits,
@@ -19,6 +21,11 @@ use super::model::Model;
 use crate::bus::Width;
 use crate::function::{DmaRegion, FunctionError, Result};
 use crate::pci::{CONFIG_SPACE_SIZE, Changed, Command};
+
+/// How long a reset, an unmapping or the end of bus mastering waits for what the host has under way.
+pub(super) const QUIET_LIMIT: Duration = Duration::from_secs(1);
+/// Between two looks whether the device is free.
+const NAP: Duration = Duration::from_micros(20);
 
 /// A configuration write that its function has to act on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +45,7 @@ pub(super) struct Function {
     /// Virtio device type: 1 net, 2 block.
     pub device_type: u16,
     pub figures: Arc<Figures>,
+    pub in_flight: Arc<InFlight>,
     vectors: u16,
     /// The function exists. A VF does while its PF has VF Enable.
     pub present: AtomicBool,
@@ -47,15 +55,17 @@ pub(super) struct Function {
 
 impl Function {
     /// A function with one MSI-X vector for each queue and one for the configuration.
-    pub(super) fn new(name: String, model: Box<dyn Model>) -> std::result::Result<Self, SoftPfError> {
+    pub(super) fn new(model: Box<dyn Model>, figures: Arc<Figures>) -> std::result::Result<Self, SoftPfError> {
+        let name = figures.name().to_owned();
+        let in_flight = Arc::<InFlight>::default();
         let queues = model.queue_sizes().len() as u16;
         let vectors = queues + 1;
         let traits = Traits { device_type: model.device_type(), queues, config_len: model.config().len(), vectors };
-        let figures = Arc::new(Figures::new(&name));
         Ok(Self {
             config: Mutex::new(Config::new(&traits)?),
-            device: Mutex::new(VirtioDevice::new(name.clone(), model, vectors, figures.clone())?),
+            device: Mutex::new(VirtioDevice::new(model, vectors, figures.clone(), in_flight.clone())?),
             figures,
+            in_flight,
             device_type: traits.device_type,
             name,
             dma: DmaSpace::default(),
@@ -68,6 +78,38 @@ impl Function {
     /// The device, locked. The PF's lock is taken before a VF's, never the other way round.
     pub(super) fn device(&self) -> MutexGuard<'_, VirtioDevice> {
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`Self::device`], for somebody who has others to serve: `None` if it is not free within `patience`.
+    pub(super) fn device_within(&self, patience: Duration) -> Option<MutexGuard<'_, VirtioDevice>> {
+        let mut end = None;
+        loop {
+            match self.device.try_lock() {
+                Ok(device) => return Some(device),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            if Instant::now() > *end.get_or_insert_with(|| Instant::now() + patience) {
+                return None;
+            }
+            std::thread::sleep(NAP);
+        }
+    }
+
+    /// Waits until the host is done with all requests that are under way; if it takes too long the device says that
+    /// it needs a reset, and does nothing until it gets one. Says whether they are over.
+    pub(super) fn await_quiet(&self, deadline: Instant) -> bool {
+        self.in_flight.wait(deadline) || self.late()
+    }
+
+    fn late(&self) -> bool {
+        self.in_flight.give_up();
+        self.device().needs_reset();
+        tracing::warn!(
+            function = self.name,
+            "the host's storage does not answer: the device needs a reset, and what it has under way keeps its memory"
+        );
+        false
     }
 
     /// The configuration space, locked.
@@ -103,8 +145,8 @@ impl Function {
         Ok(self.config().space.read(offset, width))
     }
 
-    /// Writes configuration space, present or not. Bus mastering has changed when this returns; a reset is the
-    /// caller's.
+    /// Writes configuration space, present or not. When bus mastering went off, no DMA is made any more when this
+    /// returns, or the device needs a reset; a reset is the caller's.
     pub(super) fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<ConfigWrite> {
         self.check_config(offset, width)?;
         let mut config = self.config();
@@ -117,8 +159,12 @@ impl Function {
         let changed = config.space.write(offset, width, value);
         let command = config.space.command();
         if changed.contains(Changed::COMMAND) {
-            // Under the device lock, so no DMA is made after bus mastering is off.
+            // Under the device lock, so rings are not touched after bus mastering is off.
             self.device().set_bus_master(command.contains(Command::BUS_MASTER));
+        }
+        drop(config);
+        if (before - command).contains(Command::BUS_MASTER) {
+            self.await_quiet(Instant::now() + QUIET_LIMIT);
         }
         Ok(ConfigWrite { function_reset: initiate, bus_master_on: (command - before).contains(Command::BUS_MASTER) })
     }
@@ -128,7 +174,7 @@ impl Function {
         self.config().space.command().contains(Command::MEMORY)
     }
 
-    /// Function level reset. DMA mappings stay.
+    /// Function level reset. DMA mappings stay. What is under way is still to be waited for.
     pub(super) fn reset(&self) {
         let mut config = self.config();
         config.space.reset();
@@ -215,14 +261,21 @@ impl Function {
         Err(FunctionError::Io { name: self.name.clone(), what: "map memory for DMA", source })
     }
 
-    /// Ends a mapping.
+    /// Ends a mapping. When this fails because the host's storage still uses the memory, the memory lives until that
+    /// ends, and the device needs a reset.
     pub(super) fn dma_unmap(&self, iova: u64) -> Result<()> {
-        if self.dma.unmap(iova) {
-            // Whoever uses an older snapshot holds the device lock.
-            drop(self.device());
+        let failed = |kind, text| {
+            let source = std::io::Error::new(kind, text);
+            Err(FunctionError::Io { name: self.name.clone(), what: "unmap memory for DMA", source })
+        };
+        let Some(last) = self.dma.unmap(iova) else {
+            return failed(std::io::ErrorKind::NotFound, "no mapping starts at this address");
+        };
+        // Whoever uses an older snapshot holds the device lock, or is under way.
+        drop(self.device());
+        if self.in_flight.wait_for_range(iova, last, Instant::now() + QUIET_LIMIT) || self.late() {
             return Ok(());
         }
-        let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no mapping starts at this address");
-        Err(FunctionError::Io { name: self.name.clone(), what: "unmap memory for DMA", source })
+        failed(std::io::ErrorKind::TimedOut, "the host's storage still uses it")
     }
 }

@@ -60,7 +60,7 @@ impl VirtioDevice {
             at::QUEUE_ADDRESS => queue.map_or(0, |q| q.pfn()),
             at::QUEUE_SIZE => queue.map_or(0, |q| q.max_size().into()),
             at::QUEUE_SELECT => self.legacy_queue.into(),
-            at::DEVICE_STATUS => (self.status & status::LEGACY).into(),
+            at::DEVICE_STATUS => (self.shown_status() & (status::LEGACY | status::NEEDS_RESET)).into(),
             at::CONFIG_VECTOR => self.config_vector.into(),
             at::QUEUE_VECTOR => queue.map_or(NO_VECTOR, |q| q.vector).into(),
             _ => 0,
@@ -83,15 +83,20 @@ impl VirtioDevice {
         let vector = self.checked_vector(value as u16);
         let vector = if quirks.vectors_kept.is_some_and(|kept| vector >= kept) { NO_VECTOR } else { vector };
         let offered = self.offered_legacy();
+        let settling = self.is_settling();
         let queue = self.queues.get_mut(usize::from(self.legacy_queue));
         match field.offset {
             // Bits from 32 on are not there for a legacy driver, whoever set them before.
             at::DRIVER_FEATURES => self.driver_features = (value & offered).into(),
             at::QUEUE_ADDRESS if value == 0 && quirks.pfn_zero_resets => self.reset(),
-            at::QUEUE_ADDRESS => queue.into_iter().for_each(|q| q.set_pfn(value)),
+            at::QUEUE_ADDRESS => {
+                queue.into_iter().for_each(|q| q.set_pfn(value));
+                self.queue_restarts();
+            }
             at::QUEUE_SELECT => self.legacy_queue = value as u16,
             at::QUEUE_NOTIFY => return Ok(LegacyWrite { kick: Some(value as u16) }),
             at::DEVICE_STATUS if value == 0 => self.reset(),
+            at::DEVICE_STATUS if settling => {}
             at::DEVICE_STATUS => self.status = self.status & !status::LEGACY | value as u8 & status::LEGACY,
             at::CONFIG_VECTOR => self.config_vector = vector,
             at::QUEUE_VECTOR => queue.into_iter().for_each(|q| q.vector = vector),

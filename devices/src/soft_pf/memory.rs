@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap};
+use vm_memory::{Address, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap, VolatileSlice};
 
 use crate::function::DmaRegion;
 
@@ -40,6 +40,24 @@ impl Memory {
         let chunk = self.chunks.get(self.chunk_of(address))?;
         let index = chunk.partition_point(|region| region.start_addr().0 <= address).checked_sub(1)?;
         chunk.get(index)
+    }
+
+    /// Adds the memory of `len` bytes from `address` to `slices`, in as many pieces as it takes; `false` if not all of
+    /// it is mapped.
+    pub(super) fn slices<'a>(&'a self, address: GuestAddress, len: usize, slices: &mut Vec<VolatileSlice<'a>>) -> bool {
+        let (mut at, mut left) = (address, len);
+        while left > 0 {
+            let Some(region) = self.find_region(at) else { return false };
+            let Some(offset) = region.to_region_addr(at) else { return false };
+            // Both below 2^64, and the region has `offset`.
+            let there = left.min(usize::try_from(region.len() - offset.0).unwrap_or(usize::MAX));
+            let Ok(slice) = region.get_slice(offset, there) else { return false };
+            slices.push(slice);
+            left -= there;
+            let Some(next) = at.checked_add(there as u64) else { return left == 0 };
+            at = next;
+        }
+        true
     }
 
     /// With `region`; `None` if it overlaps another.
@@ -110,15 +128,25 @@ impl DmaSpace {
         self.mapped.load()
     }
 
+    /// As [`Self::load`], for longer.
+    pub(super) fn load_full(&self) -> Arc<Memory> {
+        self.mapped.load_full()
+    }
+
     /// Adds a region; `false` if it overlaps one that is mapped.
     pub(super) fn map(&self, region: &DmaRegion) -> bool {
         self.change(|memory| memory.with(region))
     }
 
-    /// Removes the region that starts at `iova`; `false` if there is none. A reader may still hold
-    /// an older snapshot: the caller waits for it.
-    pub(super) fn unmap(&self, iova: u64) -> bool {
-        self.change(|memory| memory.without(iova))
+    /// Removes the region that starts at `iova`, and returns its last address; `None` if there is none. A reader may
+    /// still hold an older snapshot: the caller waits for it.
+    pub(super) fn unmap(&self, iova: u64) -> Option<u64> {
+        let mut last = None;
+        let found = self.change(|memory| {
+            last = memory.find_region(GuestAddress(iova)).map(|region| region.last_addr().0);
+            memory.without(iova)
+        });
+        last.filter(|_| found)
     }
 
     fn change(&self, change: impl FnOnce(&Memory) -> Option<Memory>) -> bool {

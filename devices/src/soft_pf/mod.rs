@@ -13,10 +13,13 @@
 //! | `slot` | a VF that is connected whether it exists or not |
 //! | `sriov` | SR-IOV capability |
 //! | `device` | state of a virtio device; `modern` and `legacy` are its registers |
-//! | `queue`, `chain`, `memory` | virtqueues, buffers, memory for DMA |
+//! | `queue`, `ring`, `chain`, `memory` | virtqueues, buffers, memory for DMA |
 //! | `model` | what a device type is: `blk`, `net` (with `net_filter`, its host end `wire`, and the `loopback` host), `pf_model` |
 //! | `commands` | administration commands |
 //! | `worker` | a function's thread |
+//! | `job`, `io_pool`, `in_flight` | requests without the device's lock: what is done with them, by whom, and which are under way |
+//! | `disk`, `host_errors` | a disk's file, and what is told when the host cannot read or write it |
+//! | `figures` | what a function counts |
 //! | `report` | what all of them did |
 #![forbid(unsafe_code)]
 
@@ -24,11 +27,22 @@ mod blk;
 mod chain;
 mod commands;
 mod device;
+mod disk;
 mod event_loop;
 mod figures;
 mod function;
 #[cfg(test)]
+#[path = "../../../tests/src/fuse.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod fuse;
+mod host_errors;
+#[cfg(test)]
+mod host_storage_tests;
+#[cfg(test)]
 mod hostile_tests;
+mod in_flight;
+mod io_pool;
+mod job;
 mod layout;
 mod legacy;
 mod loopback;
@@ -42,6 +56,7 @@ mod pf_model;
 mod queue;
 mod quirks;
 mod report;
+mod ring;
 mod slot;
 mod sriov;
 #[cfg(test)]
@@ -57,10 +72,14 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use std::time::Instant;
 use thiserror::Error;
 
+use self::figures::Figures;
+use self::host_errors::HostErrors;
 use crate::function::{PciFunction, Result as FunctionResult};
 use crate::pci::ConfigError;
+pub use figures::HostErrorListener;
 pub use quirks::Quirks;
 pub use report::{CommandReport, FunctionReport, SoftPfReport};
 pub use slot::HiddenConfig;
@@ -77,8 +96,7 @@ const PF_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0xca, 0xfe, 0x00];
 pub enum VfSpec {
     /// A disk.
     Blk {
-        /// Its content, all whole 512-byte sectors. The file's position is the VF's: no other user
-        /// may share it.
+        /// Its content, all whole 512-byte sectors.
         file: File,
         /// Refuses writes, and says so to the driver. The file need not be writable.
         read_only: bool,
@@ -171,15 +189,16 @@ impl SoftPf {
         let (mut vfs, mut workers) = (Vec::new(), Vec::new());
         for (index, spec) in specs.into_iter().enumerate() {
             let events = event_loop::Loop::new().map_err(SoftPfError::Loop)?;
-            let (name, model) = (format!("{name}/vf{index}"), model(spec, index + 1)?);
-            let endpoint = events.remote_endpoint();
-            let threaded = Arc::new(threaded::Threaded::new(name, model, quirks.clone(), endpoint)?);
+            let figures = Arc::new(Figures::new(&format!("{name}/vf{index}")));
+            let (model, endpoint) = (model(spec, index + 1, &figures)?, events.remote_endpoint());
+            let threaded = Arc::new(threaded::Threaded::new(model, figures, quirks.clone(), endpoint)?);
             workers.push(worker::Worker::spawn(events, threaded.clone())?);
             vfs.push(Arc::new(vf::Vf { threaded }));
         }
         let events = event_loop::Loop::new().map_err(SoftPfError::Loop)?;
-        let (model, endpoint) = (model(pf, 0)?, events.remote_endpoint());
-        let pf = Arc::new(pf::Pf::new(format!("{name}/pf"), model, vfs.clone(), quirks.clone(), endpoint)?);
+        let figures = Arc::new(Figures::new(&format!("{name}/pf")));
+        let (model, endpoint) = (model(pf, 0, &figures)?, events.remote_endpoint());
+        let pf = Arc::new(pf::Pf::new(model, figures, vfs.clone(), quirks.clone(), endpoint)?);
         workers.push(worker::Worker::spawn(events, pf.threaded.clone())?);
         Ok(Self { pf, vfs, workers, quirks })
     }
@@ -206,9 +225,23 @@ impl SoftPf {
         Some(Arc::new(slot::VfSlot { vf: self.vfs.get(index)?.clone(), hidden }))
     }
 
+    /// Has `listener` told when storage of the host begins to fail for the VF with this index. Called on any thread;
+    /// only the first listener is told.
+    pub fn on_host_error(&self, index: usize, listener: HostErrorListener) {
+        if let Some(vf) = self.vfs.get(index) {
+            vf.threaded.function.figures.listen(listener);
+        }
+    }
+
     /// What PF and VFs did so far.
     pub fn report(&self) -> SoftPfReport {
         self.pf.report()
+    }
+
+    /// Requests that the host's storage failed for the VF with this index, and the last error; 0 for one that does not
+    /// exist.
+    pub fn host_errors(&self, index: usize) -> (u64, Option<String>) {
+        self.vfs.get(index).map_or((0, None), |vf| vf.threaded.function.figures.host_errors())
     }
 
     /// How often the driver of the VF with this index broke a queue: rings that are not in memory, chains that
@@ -239,13 +272,21 @@ impl Drop for SoftPf {
         // VFs first, so that no thread finds work while it is told to stop.
         self.pf.remove();
         self.workers.clear();
+        self.pf.all().for_each(|threaded| threaded.io.stop());
+        let deadline = Instant::now() + function::QUIET_LIMIT;
+        let left: usize = self.pf.all().map(|threaded| threaded.io.wait(deadline)).sum();
+        if left > 0 {
+            // They cannot be ended, and wait for nothing of ours.
+            tracing::warn!("{left} threads wait for the host's storage, which does not answer; they are left behind");
+        }
     }
 }
 
-fn model(spec: VfSpec, member: usize) -> Result<Box<dyn model::Model>, SoftPfError> {
+fn model(spec: VfSpec, member: usize, figures: &Arc<Figures>) -> Result<Box<dyn model::Model>, SoftPfError> {
     Ok(match spec {
         VfSpec::Blk { file, read_only, id } => {
-            Box::new(blk::Blk::new(file, read_only, &id).map_err(|source| SoftPfError::Disk { member, source })?)
+            let disk = disk::Disk::new(file, read_only, &id, HostErrors::new(figures.clone()));
+            Box::new(blk::Blk::new(disk.map_err(|source| SoftPfError::Disk { member, source })?))
         }
         VfSpec::Net { backend, mac } => Box::new(net::Net::new(backend, mac)),
     })

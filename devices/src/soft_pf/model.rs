@@ -3,7 +3,8 @@
 
 use std::os::fd::RawFd;
 
-use super::chain::{Ring, RingError};
+use super::chain::RingError;
+use super::ring::Ring;
 
 /// One field of a register structure. A byte array such as `mac` is one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

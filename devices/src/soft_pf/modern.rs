@@ -43,7 +43,7 @@ impl VirtioDevice {
         put(at::DRIVER_FEATURE, &feature_word(self.driver_features, select.driver_feature).to_le_bytes());
         put(at::CONFIG_MSIX_VECTOR, &self.config_vector.to_le_bytes());
         put(at::NUM_QUEUES, &self.data_queues().to_le_bytes());
-        put(at::DEVICE_STATUS, &[self.status]);
+        put(at::DEVICE_STATUS, &[self.shown_status()]);
         put(at::CONFIG_GENERATION, &[self.generation]);
         put(at::QUEUE_SELECT, &select.queue.to_le_bytes());
         if let Some(queue) = self.queues.get(usize::from(select.queue)) {
@@ -102,6 +102,9 @@ impl VirtioDevice {
     fn write_status(&mut self, value: u8) {
         if value == 0 {
             return self.reset();
+        }
+        if self.is_settling() {
+            return;
         }
         let mut new = self.status | value & !status::NEEDS_RESET;
         let acceptable = self.driver_features & feature::VERSION_1 != 0 && self.driver_features & !self.offered() == 0;

@@ -4,10 +4,11 @@
 
 use std::os::fd::RawFd;
 
-use super::chain::{Ring, RingError};
+use super::chain::RingError;
 use super::device::feature;
 use super::model::{Field, Model, Progress};
 use super::net_filter::{self, F_CTRL_RX, F_CTRL_VLAN, F_CTRL_VQ, ReceiveFilter};
+use super::ring::Ring;
 use super::wire::{self, NetBackend, Received, Wire};
 
 const RX: usize = 0;
@@ -83,6 +84,7 @@ impl Net {
                 let room = &mut self.frame[HEADER_LEN..HEADER_LEN + frame_len];
                 ring.chain.read(ring.memory, header_len, room)?;
                 self.wire.send(&self.frame[..HEADER_LEN + frame_len]);
+                ring.spend(frame_len as u64);
             }
             ring.complete(0)?;
         }
@@ -98,7 +100,10 @@ impl Net {
             }
             ring.rewind(position);
             let frame_len = match self.next_frame() {
-                Received::Frame(len) => len,
+                Received::Frame(len) => {
+                    ring.spend(len as u64);
+                    len
+                }
                 Received::NoFrame => continue,
                 Received::Nothing | Received::Ended => return Ok(Progress::Waiting),
             };

@@ -5,12 +5,15 @@
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use vmm_sys_util::eventfd::EventFd;
 
 use super::SoftPfError;
 use super::commands::Commands;
 use super::event_loop::Endpoint;
+use super::figures::Figures;
+use super::function::QUIET_LIMIT;
 use super::layout::{self, OWNER_DOORBELLS, modern_device_id};
 use super::model::Model;
 use super::pf_model::PfModel;
@@ -40,8 +43,8 @@ pub(super) struct Pf {
 impl Pf {
     /// A PF of the type of `model` with these VFs, none of them enabled.
     pub(super) fn new(
-        name: String,
         model: Box<dyn Model>,
+        figures: Arc<Figures>,
         vfs: Vec<Arc<Vf>>,
         quirks: SharedQuirks,
         endpoint: Endpoint,
@@ -52,7 +55,7 @@ impl Pf {
         let admin_queue = model.queue_sizes().len() as u16;
         let vf_type = vfs.first().map_or(model.device_type(), |vf| vf.threaded.function.device_type);
         let model = Box::new(PfModel::new(model, commands, quirks.clone()));
-        let threaded = Arc::new(Threaded::new(name, model, quirks, endpoint)?);
+        let threaded = Arc::new(Threaded::new(model, figures, quirks, endpoint)?);
         let (total, vf_device_id) = (vfs.len() as u16, modern_device_id(vf_type));
         let capability = sriov::add(&mut threaded.function.config().space, total, vf_device_id)?;
         threaded.function.present.store(true, Ordering::Release);
@@ -80,6 +83,10 @@ impl Pf {
             vf.set_decoded(is && after.memory);
         }
         self.enabled.set(after.enabled);
+        if after.enabled < before.enabled {
+            let deadline = Instant::now() + QUIET_LIMIT;
+            self.vfs.iter().for_each(|vf| vf.await_reset(deadline));
+        }
     }
 
     /// Function level reset: the VFs go too.
@@ -99,6 +106,11 @@ impl Pf {
     pub(super) fn remove(&self) {
         self.reset_function();
         self.threaded.function.present.store(false, Ordering::Release);
+    }
+
+    /// What PF and VFs are, for all that concerns both.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Threaded>> {
+        self.vfs.iter().map(|vf| &vf.threaded).chain([&self.threaded])
     }
 
     /// What PF and VFs did.

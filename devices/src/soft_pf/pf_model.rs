@@ -3,11 +3,12 @@
 
 use std::os::fd::RawFd;
 
-use super::chain::{Ring, RingError};
+use super::chain::RingError;
 use super::commands::{Commands, MAX_REQUEST, Request};
 use super::device::feature;
 use super::model::{Field, Model, Progress};
 use super::quirks::SharedQuirks;
+use super::ring::Ring;
 use crate::admin::wire::{MAX_RESULT, REPLY_LEN, ReplyHeader};
 
 const ADMIN_QUEUE_SIZE: u16 = 64;
@@ -36,6 +37,7 @@ impl PfModel {
     }
 
     fn run_commands(&mut self, ring: &mut Ring<'_>) -> Result<Progress, RingError> {
+        self.commands.begin_series();
         while ring.budget > 0 {
             if !ring.pop()? {
                 return Ok(Progress::Drained);

@@ -28,6 +28,10 @@ pub struct FunctionReport {
     pub last_dma_fault: Option<u64>,
     /// How often its driver broke a queue: rings that are not in memory, chains that loop, indices that jump.
     pub rings_broken: u64,
+    /// Requests that the host's storage failed: a full disk, an I/O error, a file that shrank.
+    pub host_errors: u64,
+    /// The last of them.
+    pub last_host_error: Option<String>,
 }
 
 /// Administration commands that the PF was asked for since power-on.
@@ -98,6 +102,7 @@ impl CommandCounts {
 pub(super) fn function(function: &Function) -> FunctionReport {
     let figures = &function.figures;
     let faults = figures.dma_faults();
+    let (host_errors, last_host_error) = figures.host_errors();
     FunctionReport {
         name: function.name.clone(),
         device_type: function.device_type,
@@ -106,5 +111,7 @@ pub(super) fn function(function: &Function) -> FunctionReport {
         dma_faults: faults.count,
         last_dma_fault: faults.last,
         rings_broken: figures.rings_broken(),
+        host_errors,
+        last_host_error,
     }
 }

@@ -298,10 +298,21 @@ impl Bench {
 
     /// Writes the low `len` bytes of `value`.
     pub(super) fn legacy_write(&mut self, member: u64, offset: u8, len: usize, value: u32) {
+        self.try_legacy_write(member, offset, len, value).unwrap();
+    }
+
+    /// As [`Self::legacy_write`], where the answer may be another.
+    pub(super) fn try_legacy_write(
+        &mut self,
+        member: u64,
+        offset: u8,
+        len: usize,
+        value: u32,
+    ) -> Result<(), (u16, u16)> {
         let mut data = vec![0; 8];
         data[0] = offset;
         data.extend_from_slice(&value.to_le_bytes()[..len]);
-        self.access(2, member, &data, 0).unwrap();
+        self.access(2, member, &data, 0).map(drop)
     }
 
     /// A legacy queue at `base` of `ram`.

@@ -3,17 +3,39 @@
 //! administration commands do to it. Queues are processed by its own thread.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
+use std::time::{Duration, Instant};
 
 use vmm_sys_util::eventfd::EventFd;
 
+use super::device::VirtioDevice;
 use super::layout::{self, REGISTER_BAR, is_doorbell};
 use super::legacy::NoSuchField;
 use super::threaded::{BarWrite, Threaded};
 use super::worker;
 use crate::bus::Width;
-use crate::function::{Bars, Configuration, Dma, DmaRegion, Interrupts, KickLink, Lifetime, Named, Region, Result};
+use crate::function::{
+    Bars, Configuration, Dma, DmaRegion, FunctionError, Interrupts, KickLink, Lifetime, Named, Region, Result,
+};
+
+/// Why a command for a VF is not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MemberError {
+    /// The access does not lie inside one field.
+    NoSuchField,
+    /// The VF is not free, or a reset of it has not ended.
+    Busy,
+}
+
+impl From<NoSuchField> for MemberError {
+    fn from(_: NoSuchField) -> Self {
+        Self::NoSuchField
+    }
+}
+
+/// Result of a legacy access, within the patience that the caller has.
+pub(super) type Legacy = std::result::Result<(), MemberError>;
 
 /// A virtual function.
 pub(super) struct Vf {
@@ -22,14 +44,28 @@ pub(super) struct Vf {
 
 impl Vf {
     /// Makes the VF appear or disappear; either way it is as after power-on.
+    /// When it disappears, what it has under way is still to be waited for.
     pub(super) fn set_present(&self, present: bool) {
         if present {
-            self.threaded.reset_function();
+            self.threaded.begin_reset();
         }
         self.threaded.function.present.store(present, Ordering::Release);
         if !present {
-            self.threaded.reset_function();
+            self.threaded.begin_reset();
         }
+    }
+
+    /// Waits for what it has under way, since it disappeared.
+    pub(super) fn await_reset(&self, deadline: Instant) {
+        let function = &self.threaded.function;
+        if function.in_flight.wait(deadline) {
+            return;
+        }
+        function.in_flight.give_up();
+        tracing::warn!(
+            function = function.name,
+            "the host's storage does not answer: the VF is gone, what it has under way keeps its memory"
+        );
     }
 
     /// VF Memory Space Enable.
@@ -59,31 +95,42 @@ impl Vf {
     }
 
     /// LEGACY_COMMON_CFG_READ.
-    pub(super) fn legacy_read(&self, offset: u8, out: &mut [u8]) -> std::result::Result<(), NoSuchField> {
-        self.threaded.function.device().legacy_read(offset, out)
+    pub(super) fn legacy_read(&self, offset: u8, out: &mut [u8], patience: Duration) -> Legacy {
+        Ok(self.device(patience)?.legacy_read(offset, out)?)
     }
 
-    /// LEGACY_COMMON_CFG_WRITE. A reset is complete, and no DMA is made any more, when it returns.
-    pub(super) fn legacy_write(&self, offset: u8, bytes: &[u8]) -> std::result::Result<(), NoSuchField> {
+    /// LEGACY_COMMON_CFG_WRITE. A reset is complete, and no DMA is made any more, when it returns; while the host still
+    /// works on something it is [`MemberError::Busy`], and the same write asks again.
+    pub(super) fn legacy_write(&self, offset: u8, bytes: &[u8], patience: Duration) -> Legacy {
         let quirks = self.threaded.quirks.load();
-        let write = {
-            let mut device = self.threaded.function.device();
+        let (write, settling) = {
+            let mut device = self.device(patience)?;
             let write = device.legacy_write(offset, bytes, &quirks)?;
             self.threaded.set_live(device.is_live());
-            write
+            (write, device.is_settling())
         };
+        if settling {
+            if !self.threaded.function.in_flight.wait(Instant::now() + patience) {
+                return Err(MemberError::Busy);
+            }
+            self.threaded.settle();
+        }
         write.kick.into_iter().for_each(|queue| self.kick(queue));
         Ok(())
     }
 
     /// LEGACY_DEV_CFG_READ.
-    pub(super) fn legacy_config_read(&self, offset: u8, out: &mut [u8]) -> std::result::Result<(), NoSuchField> {
-        self.threaded.function.device().legacy_config_read(offset, out)
+    pub(super) fn legacy_config_read(&self, offset: u8, out: &mut [u8], patience: Duration) -> Legacy {
+        Ok(self.device(patience)?.legacy_config_read(offset, out)?)
     }
 
     /// LEGACY_DEV_CFG_WRITE.
-    pub(super) fn legacy_config_write(&self, offset: u8, bytes: &[u8]) -> std::result::Result<(), NoSuchField> {
-        self.threaded.function.device().legacy_config_write(offset, bytes)
+    pub(super) fn legacy_config_write(&self, offset: u8, bytes: &[u8], patience: Duration) -> Legacy {
+        Ok(self.device(patience)?.legacy_config_write(offset, bytes)?)
+    }
+
+    fn device(&self, patience: Duration) -> std::result::Result<MutexGuard<'_, VirtioDevice>, MemberError> {
+        self.threaded.function.device_within(patience).ok_or(MemberError::Busy)
     }
 }
 
@@ -157,7 +204,10 @@ impl Dma for Vf {
 impl Lifetime for Vf {
     fn reset(&self) -> Result<()> {
         self.threaded.function.check_present()?;
-        self.threaded.reset_function();
-        Ok(())
+        if self.threaded.reset_function() {
+            return Ok(());
+        }
+        let source = std::io::Error::new(std::io::ErrorKind::TimedOut, "the host's storage does not answer");
+        Err(FunctionError::Io { name: self.threaded.function.name.clone(), what: "end a reset", source })
     }
 }

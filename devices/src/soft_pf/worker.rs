@@ -137,6 +137,9 @@ impl MutEventSubscriber for Server {
 struct Forwarder {
     owner: Arc<Threaded>,
     queue: u16,
+    /// This is the function's thread, so the kick need not go round by its event loop; but the queue that takes what a
+    /// source has also decides whether that is watched.
+    direct: bool,
     event: EventFd,
     count: Arc<AtomicU64>,
     watched: Arc<AtomicBool>,
@@ -146,7 +149,11 @@ impl MutEventSubscriber for Forwarder {
     fn process(&mut self, _events: Events, _ops: &mut EventOps<'_>) {
         if let Ok(writes) = self.event.read() {
             self.count.fetch_add(writes, Ordering::AcqRel);
-            self.owner.kick(self.queue);
+            if !self.direct {
+                self.owner.kick(self.queue);
+            } else if self.owner.hears_kicks() {
+                self.owner.serve(self.queue.into());
+            }
         }
     }
 
@@ -175,7 +182,9 @@ impl Link {
     /// Adds `event` to the event loop; each signal kicks the queue with index `value`.
     fn new(endpoint: &Endpoint, owner: Arc<Threaded>, value: u16, event: EventFd) -> io::Result<Self> {
         let (count, watched) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let forwarder = Forwarder { owner, queue: value, event, count: count.clone(), watched: watched.clone() };
+        let direct = value != 0 || owner.function.device().model.source().is_none();
+        let forwarder =
+            Forwarder { owner, queue: value, direct, event, count: count.clone(), watched: watched.clone() };
         let forwarder: Subscriber = Arc::new(Mutex::new(forwarder));
         let id = endpoint
             .call_blocking(move |events| Ok::<_, event_manager::Error>(events.add_subscriber(forwarder)))

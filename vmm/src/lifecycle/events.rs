@@ -76,6 +76,13 @@ pub enum EventKind {
         /// Id of the device.
         id: String,
     },
+    /// The host's storage began to fail requests of a software VF: a full disk, an I/O error, a file that shrank.
+    HostError {
+        /// Id of the device.
+        id: String,
+        /// What failed, and why.
+        reason: String,
+    },
     /// A PF of legacy functions is lost.
     PfLost {
         /// Its address, its socket, or `soft/pf`.
@@ -104,7 +111,8 @@ impl EventKind {
             Self::DeviceAdded { .. }
             | Self::DeviceRemoved { .. }
             | Self::DeviceFaulted { .. }
-            | Self::DeviceRecovered { .. } => "device",
+            | Self::DeviceRecovered { .. }
+            | Self::HostError { .. } => "device",
             Self::PfLost { .. } | Self::PfReturned { .. } => "pf",
             Self::GuestReset | Self::ResetDelayed { .. } | Self::GuestPowerOff | Self::Crashed { .. } => "guest",
             Self::Panicked { .. } | Self::VmmShutdown => "vmm",
@@ -132,6 +140,7 @@ impl EventKind {
             Self::DeviceRemoved { .. } => "removed",
             Self::DeviceFaulted { .. } => "faulted",
             Self::DeviceRecovered { .. } => "recovered",
+            Self::HostError { .. } => "host_error",
             Self::PfLost { .. } => "lost",
             Self::PfReturned { .. } => "returned",
             Self::Panicked { .. } => "panicked",
@@ -141,7 +150,9 @@ impl EventKind {
 
     fn properties(&self) -> [Option<(&'static str, &str)>; 2] {
         match self {
-            Self::DeviceFaulted { id, reason } => [Some(("id", id)), Some(("reason", reason))],
+            Self::DeviceFaulted { id, reason } | Self::HostError { id, reason } => {
+                [Some(("id", id)), Some(("reason", reason))]
+            }
             Self::DeviceAdded { id } | Self::DeviceRemoved { id } | Self::DeviceRecovered { id } => {
                 [Some(("id", id)), None]
             }

@@ -22,7 +22,7 @@ fn named<const N: usize>(counters: [(&str, u64); N]) -> BTreeMap<String, u64> {
 pub(super) fn legacy_device(section: LegacySection) -> LegacyDevice {
     let LegacySection { section, mode, registers, times_faulted, last_fault } = section;
     // Accesses by register are for metrics alone.
-    let DeviceSection { slot, device, admin, rings_broken, by_register: _ } = section;
+    let DeviceSection { slot, device, admin, rings_broken, host_errors, last_host_error, by_register: _ } = section;
     let DeviceReport {
         id,
         device,
@@ -65,6 +65,8 @@ pub(super) fn legacy_device(section: LegacySection) -> LegacyDevice {
         registers: registers.map(register_mirror),
         admin: admin_statistics(admin),
         rings_broken,
+        host_errors,
+        last_host_error,
     }
 }
 

@@ -152,6 +152,11 @@ fn faults(page: &mut Page, figures: &Figures) {
     for device in &figures.devices {
         page.sample(name, &[("device", &device.device.id)], device.rings_broken);
     }
+    let name = "heirloom_host_errors_total";
+    page.family(name, "counter", "Requests of a software VF that the host's storage failed.");
+    for device in &figures.devices {
+        page.sample(name, &[("device", &device.device.id)], device.host_errors);
+    }
 }
 
 /// Functions that the guest has as they are. What it does to their mapped parts nobody sees.

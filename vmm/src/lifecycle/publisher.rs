@@ -32,6 +32,10 @@ impl Observer for EventPublisher {
         }
     }
 
+    fn host_error(&self, id: &str, what: &str) {
+        self.events.publish(EventKind::HostError { id: id.to_owned(), reason: what.to_owned() });
+    }
+
     fn pf_lost(&self, pf: &str, reason: &str) {
         self.counters.add(EngineCounter::PfLosses);
         self.events.publish(EventKind::PfLost { pf: pf.to_owned(), reason: reason.to_owned() });

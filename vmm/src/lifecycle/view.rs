@@ -74,9 +74,9 @@ fn vcpu_counters(counts: &ExitCounts) -> BTreeMap<String, u64> {
 }
 
 fn device_counters(section: &DeviceSection) -> BTreeMap<String, u64> {
-    let DeviceSection { device, admin, rings_broken, .. } = section;
+    let DeviceSection { device, admin, rings_broken, host_errors, .. } = section;
     let commands: u64 = admin.commands.iter().map(|command| command.count).sum();
-    let beside = [("admin_commands", commands), ("rings_broken", *rings_broken)];
+    let beside = [("admin_commands", commands), ("rings_broken", *rings_broken), ("host_errors", *host_errors)];
     let beside = beside.into_iter().map(|(name, count)| (name.to_owned(), count));
     // `errors_KIND`, so `errors_timeout`, `errors_refused` and the other kinds.
     let errors = device.errors.named().map(|(kind, count)| (format!("errors_{kind}"), count));

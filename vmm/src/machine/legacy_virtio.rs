@@ -56,6 +56,11 @@ pub struct DeviceSection {
     pub admin: AdminStats,
     /// How often the guest broke a ring, by garbage addresses, indices or chains, as the software VF counts it.
     pub rings_broken: u64,
+    /// Requests that the host's storage failed (a full disk, an I/O error, a file that shrank), as the software VF
+    /// counts it.
+    pub host_errors: u64,
+    /// The last of them.
+    pub last_host_error: Option<String>,
     /// The guest's accesses by register. Not in reports.
     #[serde(skip)]
     pub by_register: Vec<RegisterAccesses>,
@@ -163,12 +168,17 @@ impl LegacyVirtio {
 
     /// What each function did so far.
     pub(super) fn sections(&self) -> Vec<DeviceSection> {
-        let section = |f: &Function| DeviceSection {
-            slot: f.slot,
-            device: f.device.report(),
-            admin: f.attachment.stats(),
-            by_register: f.device.register_accesses(),
-            rings_broken: f.attachment.rings_broken(),
+        let section = |f: &Function| {
+            let (host_errors, last_host_error) = f.attachment.host_errors();
+            DeviceSection {
+                host_errors,
+                last_host_error,
+                slot: f.slot,
+                device: f.device.report(),
+                admin: f.attachment.stats(),
+                by_register: f.device.register_accesses(),
+                rings_broken: f.attachment.rings_broken(),
+            }
         };
         self.functions.iter().map(section).collect()
     }
@@ -177,6 +187,8 @@ impl LegacyVirtio {
     pub(super) fn observe(&self, observer: &Arc<dyn Observer>) {
         for function in &self.functions {
             let (observer, id) = (Arc::clone(observer), function.device.name().to_owned());
+            let (told, name) = (Arc::clone(&observer), id.clone());
+            function.attachment.on_host_error(Box::new(move |what| told.host_error(&name, what)));
             if let Some(tracer) = observer.tracer() {
                 function.device.trace(tracer);
             }

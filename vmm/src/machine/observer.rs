@@ -11,6 +11,8 @@ use devices::transitional::{FaultChange, Tracer};
 pub trait Observer: Send + Sync {
     /// Device `id` went out of service, or is back.
     fn device(&self, id: &str, change: FaultChange<'_>);
+    /// The host's storage began to fail requests of device `id`.
+    fn host_error(&self, id: &str, what: &str);
     /// A PF of legacy functions is lost.
     fn pf_lost(&self, pf: &str, reason: &str);
     /// It was started over.

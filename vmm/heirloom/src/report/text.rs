@@ -163,6 +163,9 @@ fn write_device(out: &mut String, section: &DeviceSection) -> fmt::Result {
             section.rings_broken
         )?;
     }
+    if let Some(error) = &section.last_host_error {
+        writeln!(out, "  host errors        {}, the last: {error}", section.host_errors)?;
+    }
     match &d.faulted {
         Some(reason) => writeln!(out, "  OUT OF SERVICE     {reason}"),
         None => Ok(()),

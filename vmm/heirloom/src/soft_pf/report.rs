@@ -65,5 +65,9 @@ fn line(text: &mut String, function: &FunctionReport) -> fmt::Result {
     if let Some(address) = function.last_dma_fault {
         write!(text, " (last at {address:#x})")?;
     }
-    writeln!(text, ", {} rings broken", function.rings_broken)
+    write!(text, ", {} rings broken", function.rings_broken)?;
+    match &function.last_host_error {
+        Some(error) => writeln!(text, ", {} host errors, the last: {error}", function.host_errors),
+        None => writeln!(text),
+    }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use devices::admin::{AdminChannel, AdminRegisters, AdminStats};
 use devices::contract::{LegacyRegisters, Wait};
 use devices::function::PciFunction;
+use devices::soft_pf::HostErrorListener;
 
 use super::super::SetupError;
 use super::kernel_registers::KernelRegisters;
@@ -82,6 +83,21 @@ impl Attachment {
         match self {
             Self::Pf { pf, member, .. } => pf.rings_broken(*member),
             Self::Kernel(_) => 0,
+        }
+    }
+
+    /// Requests that the host's storage failed, and the last error, as a software VF counts them.
+    pub(in crate::machine) fn host_errors(&self) -> (u64, Option<String>) {
+        match self {
+            Self::Pf { pf, member, .. } => pf.host_errors(*member),
+            Self::Kernel(_) => (0, None),
+        }
+    }
+
+    /// Has `listener` told when the host's storage begins to fail, for a software VF.
+    pub(in crate::machine) fn on_host_error(&self, listener: HostErrorListener) {
+        if let Self::Pf { pf, member, .. } = self {
+            pf.on_host_error(*member, listener);
         }
     }
 

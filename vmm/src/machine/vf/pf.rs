@@ -13,7 +13,7 @@ use devices::contract::Wait;
 use devices::function::PciFunction;
 use devices::function::detachable::Detachable;
 use devices::function::vfio::{Bdf, VfToken};
-use devices::soft_pf::SoftPf;
+use devices::soft_pf::{HostErrorListener, SoftPf};
 use serde::Serialize;
 
 use super::super::SetupError;
@@ -111,6 +111,21 @@ impl Pf {
         match &self.function {
             Function::Soft(soft) => soft.rings_broken(usize::from(member.get()) - 1),
             Function::Detachable(_) => 0,
+        }
+    }
+
+    /// Requests that the host's storage failed for that VF, and the last error; none where the VF does not count them.
+    pub(super) fn host_errors(&self, member: NonZeroU16) -> (u64, Option<String>) {
+        match &self.function {
+            Function::Soft(soft) => soft.host_errors(usize::from(member.get()) - 1),
+            Function::Detachable(_) => (0, None),
+        }
+    }
+
+    /// Has `listener` told when the host's storage begins to fail for that VF, if it is one of this process.
+    pub(super) fn on_host_error(&self, member: NonZeroU16, listener: HostErrorListener) {
+        if let Function::Soft(soft) = &self.function {
+            soft.on_host_error(usize::from(member.get()) - 1, listener);
         }
     }
 
