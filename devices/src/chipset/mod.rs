@@ -10,6 +10,7 @@
 //! | [`i8042`] | 0x60-0x64 |
 //! | [`cmos`] | 0x70-0x71 |
 //! | [`debug_port`] | 0x80 |
+//! | [`system_control`] | 0x92 |
 //! | [`vga`] | 0x3b0-0x3df, if there is a screen |
 //! | [`firmware_log`] | 0x402, if somebody wants it |
 //! | [`fw_cfg`] | 0x510-0x51b, with firmware |
@@ -27,6 +28,7 @@ pub mod i8042;
 pub mod keyboard;
 pub mod lossy_output;
 pub mod serial;
+pub mod system_control;
 pub mod vga;
 
 pub use acpi_pm::AcpiPm;
@@ -37,6 +39,7 @@ pub use fw_cfg::FwCfg;
 pub use i8042::I8042;
 pub use lossy_output::LossyOutput;
 pub use serial::SerialPort;
+pub use system_control::SystemControl;
 pub use vga::Vga;
 
 use std::time::Duration;

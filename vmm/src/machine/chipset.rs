@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use arch::{irq, layout};
 use devices::bus::{Bus, IoDevice, Range};
-use devices::chipset::{AcpiPm, Cmos, DebugPort, I8042, SerialPort, acpi_pm, cmos, debug_port, i8042, serial};
+use devices::chipset::{
+    AcpiPm, Cmos, DebugPort, I8042, SerialPort, SystemControl, acpi_pm, cmos, debug_port, i8042, serial, system_control,
+};
 use devices::pci::{CONFIG_PORTS, INTX_IRQS, PciRoot};
 
 use super::{Platform, SetupError};
@@ -67,11 +69,12 @@ impl Chipset {
         let keyboard = Arc::new(I8042::new(platform.lines.share(KEYBOARD_IRQ)?));
         let power = Arc::new(AcpiPm::new(platform.lines.share(irq::SCI.into())?));
         let above_4g = memory.saturating_sub(layout::PCI_MMIO_START);
-        let devices: [((u64, u64), Arc<dyn IoDevice>); 6] = [
+        let devices: [((u64, u64), Arc<dyn IoDevice>); 7] = [
             (serial::PORTS, serial.clone()),
             (i8042::PORTS, keyboard.clone()),
             (cmos::PORTS, clock.clone()),
             (debug_port::PORTS, Arc::new(DebugPort::default())),
+            (system_control::PORTS, Arc::new(SystemControl::default())),
             (acpi_pm::PORTS, power.clone()),
             (CONFIG_PORTS, root.clone()),
         ];
