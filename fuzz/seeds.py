@@ -429,7 +429,7 @@ def fw_cfg_seeds():
 
 
 # chipset: operations.
-KEYBOARD, CLOCK, SERIAL, POWER = range(4)
+KEYBOARD, CLOCK, SERIAL, POWER, CONTROL, VGA = range(6)
 
 
 def chip_read(chip, offset, width=W1):
@@ -469,6 +469,10 @@ def chipset_seeds():
          7 * (chip_read(SERIAL, 2) + chip_read(SERIAL, 5) + chip_read(SERIAL, 0)), chip_write(SERIAL, 2, 7), SAVE, chip_write(SERIAL, 4, 0x10))
     save("chipset", "acpi", chip_write(POWER, 2, 0x100, W2), passes(5), chip_read(POWER, 0, W4), chip_write(POWER, 0, 0x100, W2),
          chip_write(POWER, 4, 0x3400, W2), chip_read(POWER, 8, W4))
+    crtc = b"".join(chip_write(VGA, 0x24, index) + chip_write(VGA, 0x25, value) for index, value in [(1, 39), (0x13, 20), (0x0E, 0), (0x0F, 7)])
+    save("chipset", "vga-text", crtc, bytes([8]) + u16(0xC000) + bytes([12]) + b"H\x07e\x07l\x07l\x07o\x07!\x4f", chip_write(VGA, 0x1E, 0x0106, W2),
+         chip_read(VGA, 0x2A), chip_write(VGA, 0x10, 0x10), chip_write(VGA, 0x10, 0x01))
+    save("chipset", "port-92", chip_read(CONTROL, 0), chip_write(CONTROL, 0, 2), chip_write(CONTROL, 0, 3))
 
 
 if __name__ == "__main__":

@@ -10,14 +10,23 @@ use std::time::Duration;
 
 use devices::bus::{Access, Effect, IoDevice, Width};
 use devices::chipset::keyboard::terminal::TerminalKeys;
-use devices::chipset::{AcpiPm, Cmos, I8042, SerialPort, acpi_pm, cmos, i8042, serial};
+use devices::chipset::{
+    AcpiPm, Cmos, I8042, SerialPort, SystemControl, Vga, acpi_pm, cmos, i8042, serial, system_control, vga,
+};
 use devices::contract::mock::MockLine;
 use fuzz::script::{MAX_OPERATIONS, Script};
 use libfuzzer_sys::fuzz_target;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 /// More than any chip keeps for the guest to read.
 const MOST: usize = 400;
+
+/// Where a text screen's memory is.
+const VIDEO: u64 = 0xa_0000;
+const VIDEO_SIZE: usize = 0x2_0000;
+/// Chips that a script can name.
+const CHIPS: u8 = 6;
 
 struct Board {
     keyboard: I8042,
@@ -28,6 +37,9 @@ struct Board {
     serial: SerialPort,
     power: AcpiPm,
     power_line: Arc<MockLine>,
+    control: SystemControl,
+    vga: Vga,
+    memory: GuestMemoryMmap<()>,
     nanos: Arc<AtomicU64>,
 }
 
@@ -42,6 +54,7 @@ impl Board {
         let (keyboard_line, clock_line, power_line) = (line(), line(), line());
         let cmos = Cmos::with_clock(0, clock()).expect("a thread");
         cmos.power_on(clock_line.clone(), 64 << 20, 0);
+        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(VIDEO), VIDEO_SIZE)]).expect("128 KiB");
         let irq = EventFd::new(EFD_NONBLOCK).expect("an eventfd");
         Self {
             keyboard: I8042::new(keyboard_line.clone()),
@@ -52,16 +65,21 @@ impl Board {
             serial: SerialPort::new(irq, Box::new(io::sink())).expect("a thread"),
             power: AcpiPm::with_clock(power_line.clone(), clock()),
             power_line,
+            control: SystemControl::default(),
+            vga: Vga::new(memory.clone()),
+            memory,
             nanos,
         }
     }
 
     fn chip(&self, number: u8) -> (&dyn IoDevice, (u64, u64)) {
-        match number % 4 {
+        match number % CHIPS {
             0 => (&self.keyboard, i8042::PORTS),
             1 => (&self.clock, cmos::PORTS),
             2 => (&self.serial, serial::PORTS),
-            _ => (&self.power, acpi_pm::PORTS),
+            3 => (&self.power, acpi_pm::PORTS),
+            4 => (&self.control, system_control::PORTS),
+            _ => (&self.vga, vga::PORTS),
         }
     }
 
@@ -110,7 +128,7 @@ fn run(script: &mut Script<'_>) {
         if script.is_empty() {
             break;
         }
-        match script.u8() % 8 {
+        match script.u8() % 9 {
             operation @ 0..=2 => {
                 let number = script.u8();
                 let (chip, (_, ports)) = board.chip(number);
@@ -120,8 +138,8 @@ fn run(script: &mut Script<'_>) {
                     let _ = read(chip, offset, width);
                 } else {
                     let effect = write(chip, offset, width, script.u32().into());
-                    match number % 4 {
-                        0 => assert!(matches!(effect, Effect::None | Effect::Reset)),
+                    match number % CHIPS {
+                        0 | 4 => assert!(matches!(effect, Effect::None | Effect::Reset)),
                         3 => assert!(matches!(effect, Effect::None | Effect::PowerOff)),
                         _ => assert_eq!(effect, Effect::None),
                     }
@@ -139,15 +157,31 @@ fn run(script: &mut Script<'_>) {
                 board.nanos.fetch_add(script.u32().into(), Ordering::Relaxed);
                 let _ = board.power.power_button();
             }
-            _ => board.save_and_restore(),
+            7 => board.save_and_restore(),
+            _ => {
+                let (at, count) = (usize::from(script.u16()) * 2, usize::from(script.u8()));
+                let bytes = script.take(count.min(VIDEO_SIZE - at));
+                board.memory.write_slice(bytes, GuestAddress(VIDEO + at as u64)).expect("inside");
+            }
         }
         board.check();
     }
     end(&board);
 }
 
+/// The picture is lines that are as long as it says.
+fn check_screen(board: &Board) {
+    let screen = board.vga.screen();
+    assert!(screen.cells.len() % usize::from(screen.columns.max(1)) == 0);
+    if let Some(cursor) = screen.cursor {
+        assert!(cursor.column < screen.columns && usize::from(cursor.row) < screen.rows().count());
+    }
+    let _ = screen.text();
+}
+
 /// A driver that comes after all that: what waits is read to its end, and the chips answer as they should.
 fn end(board: &Board) {
+    check_screen(board);
     let mut reads = 0..MOST;
     while read(&board.keyboard, 4, Width::B1) & 1 != 0 {
         reads.next().expect("the keyboard never ends");
