@@ -99,6 +99,9 @@ impl Board {
         let serial = self.serial.state();
         self.serial.set_state(&again(&serial));
         assert_eq!(self.serial.state(), serial);
+        let power = self.power.state();
+        self.power.set_state(again(&power));
+        assert_eq!(self.power.state(), power);
     }
 
     fn check(&self) {

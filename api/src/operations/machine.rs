@@ -152,3 +152,21 @@ impl Operation for Pause {
         Ok(Self { clock })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e17_a_pause_says_what_becomes_of_the_clocks() {
+        let decode =
+            |query: &str| Pause::decode(Call { body: Vec::new(), query: query.to_owned(), descriptors: Vec::new() });
+        for (query, clock) in [("", PauseClock::Run), ("clock=run", PauseClock::Run), ("clock=stop", PauseClock::Stop)]
+        {
+            assert_eq!(decode(query).unwrap().clock, clock, "{query}");
+        }
+        for query in ["clock=halt", "clock=Stop", "clock=stop&clock=run", "time=stop"] {
+            assert_eq!(decode(query).unwrap_err().code, Code::InvalidField, "{query}");
+        }
+    }
+}

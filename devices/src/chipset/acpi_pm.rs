@@ -10,6 +10,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Clock, bytewise};
 use crate::bus::{Access, Effect, IoDevice};
 use crate::contract::platform::IrqLine;
@@ -45,16 +47,22 @@ const SLEEP_TYPE_SHIFT: u16 = 10;
 /// PM1 control: go to sleep; write-only.
 const SLEEP_ENABLE: u16 = 1 << 13;
 
-#[derive(Debug, Default)]
-struct State {
+/// The registers, and how long the timer has run, as one plain value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcpiPmState {
     status: u16,
     enable: u16,
     control: u16,
+    timer: Duration,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Its timer is what it was at `since`.
+    registers: AcpiPmState,
+    /// What the clock showed when the timer was started; `None` while it stands still.
+    since: Option<Duration>,
     asserted: bool,
-    /// What the clock showed when the timer was stopped, if it stands still.
-    stopped: Option<Duration>,
-    /// How long it stood still so far.
-    lost: Duration,
 }
 
 /// The device.
@@ -73,14 +81,15 @@ impl AcpiPm {
 
     /// Like [`Self::new`], with the timer running by `clock`.
     pub fn with_clock(sci: Arc<dyn IrqLine>, clock: Clock) -> Self {
-        Self { clock, sci, state: Mutex::default() }
+        let since = Some(clock());
+        Self { clock, sci, state: Mutex::new(State { since, ..State::default() }) }
     }
 
     /// Someone pressed the power button: the guest is asked to shut down. Returns whether it listens;
     /// if it does not yet, it will find the event when it starts to.
     pub fn power_button(&self) -> bool {
         let mut state = self.lock();
-        state.status |= POWER_BUTTON;
+        state.registers.status |= POWER_BUTTON;
         self.update_sci(&mut state);
         state.asserted
     }
@@ -88,15 +97,30 @@ impl AcpiPm {
     /// The timer stands still, until [`Self::start_timer`].
     pub fn stop_timer(&self) {
         let mut state = self.lock();
-        state.stopped = state.stopped.or_else(|| Some((self.clock)()));
+        state.registers.timer = self.timer_of(&state);
+        state.since = None;
     }
 
     /// The timer goes on from where it was stopped.
     pub fn start_timer(&self) {
         let mut state = self.lock();
-        if let Some(stopped) = state.stopped.take() {
-            state.lost += (self.clock)().saturating_sub(stopped);
+        if state.since.is_none() {
+            state.since = Some((self.clock)());
         }
+    }
+
+    /// The registers and the timer.
+    pub fn state(&self) -> AcpiPmState {
+        let state = self.lock();
+        AcpiPmState { timer: self.timer_of(&state), ..state.registers.clone() }
+    }
+
+    /// Goes on from `state`.
+    pub fn set_state(&self, registers: AcpiPmState) {
+        let mut state = self.lock();
+        state.registers = registers;
+        state.since = state.since.map(|_| (self.clock)());
+        self.update_sci(&mut state);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -105,17 +129,22 @@ impl AcpiPm {
 
     /// The line is set under the lock, so that levels reach it in the order they came about.
     fn update_sci(&self, state: &mut State) {
-        let assert = state.status & state.enable != 0;
+        let assert = state.registers.status & state.registers.enable != 0;
         if assert != state.asserted {
             state.asserted = assert;
             self.sci.set(assert);
         }
     }
 
+    /// How long the timer has run.
+    fn timer_of(&self, state: &State) -> Duration {
+        let running = state.since.map_or(Duration::ZERO, |since| (self.clock)().saturating_sub(since));
+        state.registers.timer.saturating_add(running)
+    }
+
     /// The PM timer now; it wraps after 20 minutes.
     fn timer(&self, state: &State) -> u32 {
-        let now = state.stopped.unwrap_or_else(|| (self.clock)());
-        let nanos = now.saturating_sub(state.lost).as_nanos();
+        let nanos = self.timer_of(state).as_nanos();
         (nanos * u128::from(TIMER_HZ) / Duration::from_secs(1).as_nanos()) as u32
     }
 }
@@ -129,6 +158,7 @@ impl IoDevice for AcpiPm {
         // One look at the clock for all bytes of an access.
         let state = self.lock();
         let timer = self.timer(&state);
+        let state = &state.registers;
         bytewise::read(access, |port| {
             let (value, shift) = match port {
                 offset::STATUS..offset::ENABLE => (u32::from(state.status), port),
@@ -142,7 +172,8 @@ impl IoDevice for AcpiPm {
     }
 
     fn write(&self, access: Access, value: u64) -> Effect {
-        let mut state = self.lock();
+        let mut guard = self.lock();
+        let state = &mut guard.registers;
         let mut sleep = false;
         let _ = bytewise::write(access, value, |port, value| {
             let shift = 8 * (port % 2);
@@ -159,8 +190,8 @@ impl IoDevice for AcpiPm {
             }
             Effect::None
         });
-        self.update_sci(&mut state);
         let sleep_type = (state.control & SLEEP_TYPE) >> SLEEP_TYPE_SHIFT;
+        self.update_sci(&mut guard);
         if sleep && sleep_type == u16::from(SLEEP_TYPE_S5) { Effect::PowerOff } else { Effect::None }
     }
 }

@@ -67,6 +67,20 @@ fn e17_the_timer_stands_still_while_it_is_stopped() {
 }
 
 #[test]
+fn e17_state_is_one_plain_value() {
+    let rig = Rig::new();
+    let _ = (rig.pm.power_button(), rig.write(2, Width::B4, 0x1400_0100));
+    rig.nanos.store(3_000_000_000, Ordering::Relaxed);
+    let saved = serde_json::to_string(&rig.pm.state()).unwrap();
+    let other = Rig::new();
+    other.pm.set_state(serde_json::from_str(&saved).unwrap());
+    assert_eq!(other.pm.state(), rig.pm.state());
+    assert_eq!(other.levels(), [true]);
+    other.nanos.store(1_000_000_000, Ordering::Relaxed);
+    assert_eq!(other.read(8, Width::B4), 4 * 3_579_545, "goes on from 3 s");
+}
+
+#[test]
 fn power_button_raises_the_sci_until_it_is_acknowledged() {
     let rig = Rig::new();
     assert!(!rig.pm.power_button(), "nobody listens");

@@ -257,6 +257,14 @@ fn functions_passed_through() {
 }
 
 #[test]
+fn e15_the_clock_shows_utc_or_local_time() {
+    let rtc = |words: &[&str]| run(words).map(|args| args.config().unwrap().rtc);
+    assert_eq!(rtc(&["--kernel=k"]).unwrap(), api::RtcBase::Utc);
+    assert_eq!(rtc(&["--kernel=k", "--rtc=localtime"]).unwrap(), api::RtcBase::Localtime);
+    assert!(rtc(&["--kernel=k", "--rtc=gmt"]).is_err());
+}
+
+#[test]
 fn memory_and_its_options() {
     let memory = |text: &str| run(&["--kernel=k", "--memory", text]).map(|args| args.config().unwrap().memory);
     assert_eq!(memory("64M").unwrap(), MemoryConfig { size: 64 << 20, ..Default::default() });
