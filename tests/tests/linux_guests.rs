@@ -81,21 +81,6 @@ const TINY_GUESTS: &[Guest] = &[
         cpus: 4,
         ..TINY
     },
-    // Words of operators whose old images had trouble: each takes a part of the PC away.
-    Guest {
-        name: "p7_noapic_conf1_maxcpus",
-        cmdline: "noapic pci=nomsi,conf1 maxcpus=2",
-        words: &["--memory=128M", "--cpu=legacy", "--cpus=4"],
-        interrupts: "intx",
-        cpus: 2,
-        ..TINY
-    },
-    Guest {
-        name: "p7_nosmp_mp_table",
-        cmdline: "acpi=off nosmp",
-        words: &["--memory=128M", "--cpu=legacy", "--cpus=4"],
-        ..TINY
-    },
     Guest {
         name: "tiny_intx_4_gib",
         cmdline: "pci=nomsi",
