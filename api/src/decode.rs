@@ -9,14 +9,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::shape::misplaced_list;
+use crate::unique::Unique;
 use crate::{Code, DeviceConfig, Fault, LegacyVirtioConfig, NewDevice, VmConfig, compat};
 
 /// A body as JSON.
 ///
 /// # Errors
-/// [`Code::MalformedJson`] with line and column.
+/// [`Code::MalformedJson`] with line and column; a key that is there twice counts as that.
 pub fn json(body: &[u8]) -> Result<Value, Fault> {
-    serde_json::from_slice(body).map_err(|error| {
+    serde_json::from_slice(body).map(|Unique(value)| value).map_err(|error| {
         let message = if body.is_empty() {
             "this request needs a body, and there is none".to_owned()
         } else {
@@ -98,6 +99,7 @@ pub fn config_file(text: &str, toml: bool) -> Result<VmConfig, FileError> {
             .map_err(|error| FileError::Syntax { language: "TOML", message: error.to_string().trim_end().to_owned() })?
     } else {
         serde_json::from_str(text)
+            .map(|Unique(value)| value)
             .map_err(|error| FileError::Syntax { language: "JSON", message: error.to_string() })?
     };
     Ok(config(value)?)

@@ -43,6 +43,7 @@ mod size;
 mod smbios;
 pub mod state;
 pub mod types;
+mod unique;
 
 pub use config::{
     BootProtocol, ConsoleConfig, ConsoleMode, CpuProfile, CpusConfig, MAX_MEMORY, MAX_VCPUS, MEMORY_UNIT, MIN_MEMORY,

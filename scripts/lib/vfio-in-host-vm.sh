@@ -102,7 +102,7 @@ soft=()
 # A program without the command leaves the tests of the kernel's back end out, and they say so.
 heirloom=${HEIRLOOM_BIN:-$repo/target/release/heirloom}
 if "$heirloom" soft-pf --help >/dev/null 2>&1; then
-    serve="exec '$heirloom' soft-pf --socket-dir \"\$HOST_VM_SOCKETS\" --vf net,loopback --vf net,loopback"
+    serve="exec '$heirloom' soft-pf --socket-dir \"\$HOST_VM_SOCKETS\" --vf net,loopback,mac=52:54:00:4c:58:00 --vf net,loopback,mac=52:54:00:4c:58:01"
     # shellcheck disable=SC2054
     soft=(--with "$serve" --with-log "$work/soft-pf.log" --device vfio-user=pf.sock,vf0.sock,vf1.sock --env SOFT_PF=yes)
 fi

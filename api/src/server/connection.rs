@@ -10,22 +10,23 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::{SendFlags, send};
 use tokio::net::UnixStream;
 
+use super::clients::Client;
 use super::dispatch::Dispatcher;
 use super::stream::ClientStream;
 use super::whole_reply::whole_reply;
 use super::{HEAD, HEADERS};
 use crate::{Code, Fault};
 
-/// Serves one client until it leaves, misbehaves, or the server ends.
-pub async fn serve(stream: UnixStream, dispatcher: Arc<Dispatcher>) {
+/// Serves one client until it leaves, makes way, misbehaves, or the server ends.
+pub async fn serve(stream: UnixStream, client: Client, dispatcher: Arc<Dispatcher>) {
     let patience = dispatcher.limits().times.patience;
     let stream = ClientStream::new(stream, patience);
-    let peer = stream.peer();
+    let (peer, client) = (stream.peer(), Arc::new(client));
     let answer = {
-        let dispatcher = Arc::clone(&dispatcher);
+        let (dispatcher, client) = (Arc::clone(&dispatcher), Arc::clone(&client));
         service_fn(move |request| {
-            let (dispatcher, peer) = (Arc::clone(&dispatcher), Arc::clone(&peer));
-            async move { Ok::<_, Infallible>(dispatcher.answer(request, peer).await) }
+            let (dispatcher, peer, client) = (Arc::clone(&dispatcher), Arc::clone(&peer), Arc::clone(&client));
+            async move { Ok::<_, Infallible>(dispatcher.answer(request, peer, client).await) }
         })
     };
     let mut http = http1::Builder::new();
@@ -40,6 +41,10 @@ pub async fn serve(stream: UnixStream, dispatcher: Arc<Dispatcher>) {
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), answer));
     let served = tokio::select! {
         served = connection.as_mut() => served,
+        () = client.has_to_leave() => {
+            tracing::debug!("a client that asks for nothing makes way for another one");
+            return;
+        }
         () = dispatcher.closed() => {
             connection.as_mut().graceful_shutdown();
             connection.await

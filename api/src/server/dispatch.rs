@@ -15,6 +15,7 @@ use hyper::{Request, Response, StatusCode};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
+use super::clients::{Busy, Client, Clients};
 use super::lines::LineBody;
 use super::stream::Peer;
 use super::{LOOKERS, Limits};
@@ -30,6 +31,7 @@ pub type HttpReply = Response<BoxBody<Bytes, Infallible>>;
 pub struct Dispatcher {
     service: Arc<dyn Service>,
     limits: Limits,
+    clients: Arc<Clients>,
     looking: Lanes,
     changing: Lanes,
     streams: Arc<Semaphore>,
@@ -79,6 +81,7 @@ impl Dispatcher {
         Self {
             service,
             limits,
+            clients: Arc::default(),
             looking: Lanes::new(LOOKERS),
             changing: Lanes::new(1),
             streams: Arc::new(Semaphore::new(limits.streams)),
@@ -89,6 +92,11 @@ impl Dispatcher {
 
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Who is connected.
+    pub fn clients(&self) -> &Arc<Clients> {
+        &self.clients
     }
 
     /// Ends when `vmm.shutdown` has been carried out.
@@ -108,18 +116,20 @@ impl Dispatcher {
     }
 
     /// Answers a request. Whatever happens, there is a reply.
-    pub async fn answer(&self, request: Request<Incoming>, peer: Arc<Peer>) -> HttpReply {
-        let mut reply = self.reply(request, peer).await;
+    pub async fn answer(&self, request: Request<Incoming>, peer: Arc<Peer>, client: Arc<Client>) -> HttpReply {
+        let mut reply = self.reply(request, peer, &client).await;
         // ch-remote takes all that follows the version for a number: the line has to be "HTTP/1.1 200 ".
         reply.extensions_mut().insert(ReasonPhrase::from_static(b""));
         reply
     }
 
-    async fn reply(&self, request: Request<Incoming>, peer: Arc<Peer>) -> HttpReply {
+    async fn reply(&self, request: Request<Incoming>, peer: Arc<Peer>, client: &Arc<Client>) -> HttpReply {
         let found = service::find(request.method().as_str(), request.uri().path());
         let query = request.uri().query().unwrap_or_default().to_owned();
         // Also what no route takes is read, or the connection could not go on.
         let body = self.body(request).await;
+        // From here on the client is owed a reply.
+        let busy = client.busy();
         let descriptors = peer.take_descriptors();
         let entry = match found {
             Ok(entry) => entry,
@@ -135,7 +145,7 @@ impl Dispatcher {
             Ok(call) => self.carry_out(entry, call).await,
             Err(fault) => Err(fault),
         };
-        let reply = outcome.and_then(|reply| self.encode(reply, peer));
+        let reply = outcome.and_then(|reply| self.encode(reply, peer, busy));
         reply.unwrap_or_else(|fault| fault_reply(&fault))
     }
 
@@ -189,7 +199,7 @@ impl Dispatcher {
         Ok(reply)
     }
 
-    fn encode(&self, reply: Reply, peer: Arc<Peer>) -> Result<HttpReply, Fault> {
+    fn encode(&self, reply: Reply, peer: Arc<Peer>, busy: Busy) -> Result<HttpReply, Fault> {
         Ok(match reply {
             Reply::Empty => {
                 let mut reply = with_body(StatusCode::NO_CONTENT, "", Bytes::new());
@@ -200,9 +210,9 @@ impl Dispatcher {
             Reply::Document => with_body(StatusCode::OK, "application/json", openapi::document().to_string().into()),
             Reply::Text(media, text) => with_body(StatusCode::OK, media, text.into()),
             Reply::Lines(lines) => {
-                let busy = |_| Fault::new(Code::Busy, "too many streams are open");
-                let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(busy)?;
-                let started = LineBody::start(lines, peer, permit);
+                let full = |_| Fault::new(Code::Busy, "too many streams are open");
+                let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(full)?;
+                let started = LineBody::start(lines, peer, (permit, busy));
                 let body = started.map_err(|error| Fault::from_error(Code::Unavailable, &error))?;
                 let mut reply = Response::new(body.boxed());
                 reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));

@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::testing::{Bench, quick, read_answer, try_read_answer};
@@ -20,12 +21,13 @@ use crate::{Code, VmState};
 /// Tests that count descriptors and threads of this process run one at a time.
 static COUNTS: Mutex<()> = Mutex::new(());
 
+/// How long anything may take on a busy machine: a safety net, not a measure.
+const SAFETY: Duration = Duration::from_secs(60);
+
 const PING: &[u8] = b"GET /api/v1/vmm.ping HTTP/1.1\r\nHost: l\r\n\r\n";
 
-fn ping_is_quick(bench: &Bench) {
-    let started = Instant::now();
+fn a_ping_is_answered(bench: &Bench) {
     assert_eq!(bench.ask("GET", "/api/v1/vmm.ping", "").status, 200);
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -46,12 +48,11 @@ fn half_a_request_holds_nobody_up_and_is_cut_off() {
             stream
         })
         .collect();
-    ping_is_quick(&bench);
+    a_ping_is_answered(&bench);
     for (stream, half) in clients.iter_mut().zip(halves) {
-        let started = Instant::now();
+        // That it ends is what is tested.
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
-        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", String::from_utf8_lossy(half));
         if half.ends_with(b"\r\n\r\n") {
             let rest = String::from_utf8(rest).unwrap();
             assert!(rest.starts_with("HTTP/1.1 408") && rest.contains("request_timeout"), "{rest}");
@@ -69,13 +70,13 @@ fn a_byte_at_a_time_is_cut_off_too() {
         if stream.write_all(b"x").is_err() {
             break true;
         }
-        if started.elapsed() > Duration::from_secs(10) {
+        if started.elapsed() > SAFETY {
             break false;
         }
         std::thread::sleep(Duration::from_millis(20));
     };
     assert!(cut, "still connected after {:?}", started.elapsed());
-    ping_is_quick(&bench);
+    a_ping_is_answered(&bench);
 }
 
 #[test]
@@ -123,7 +124,7 @@ fn limits_of_size() {
     assert_eq!((many.status, many.fault().code), (431, Code::HeadTooLarge));
     let depth = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert_eq!(bench.ask("PUT", "/api/v1/vm.create", &depth).fault().code, Code::MalformedJson);
-    ping_is_quick(&bench);
+    a_ping_is_answered(&bench);
 }
 
 #[test]
@@ -146,29 +147,29 @@ fn what_is_not_http_is_answered_by_an_error_object() {
         assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0, "closed: {text:?}");
     }
     assert!(bench.model.calls().is_empty());
-    ping_is_quick(&bench);
+    a_ping_is_answered(&bench);
 }
 
 #[test]
 fn too_many_clients_are_turned_away() {
-    let bench = Bench::new(Limits {
-        connections: 4,
-        times: Times { patience: Duration::from_secs(5), ..quick().times },
-        ..quick()
-    });
+    let bench = Bench::new(Limits { connections: 4, streams: 4, ..Limits::default() });
+    // Each with a reply that goes on: none is idle.
     let mut clients: Vec<_> = (0..4).map(|_| bench.connect()).collect();
     for stream in &mut clients {
-        stream.write_all(PING).unwrap();
-        assert_eq!(read_answer(stream).status, 200);
+        stream.write_all(b"GET /api/v1/vmm.events HTTP/1.1\r\nHost: l\r\n\r\n").unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        assert!(status.ends_with(b"200"));
     }
     let mut fifth = bench.connect();
     let answer = read_answer(&mut fifth);
     assert_eq!((answer.status, answer.fault().code), (429, Code::Busy));
-    clients[0].write_all(PING).unwrap();
-    assert_eq!(read_answer(&mut clients[0]).status, 200, "those who are there go on");
     drop(clients);
-    std::thread::sleep(Duration::from_millis(100));
-    ping_is_quick(&bench);
+    let started = Instant::now();
+    while !is_served(&bench) {
+        assert!(started.elapsed() < Duration::from_secs(60), "nobody is here any more");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
@@ -176,13 +177,15 @@ fn a_client_that_never_reads_is_cut_off() {
     let bench = Bench::new(quick());
     let mut stream = bench.connect();
     stream.write_all(b"GET /api/v1/vmm.events HTTP/1.1\r\nHost: l\r\n\r\n").unwrap();
-    ping_is_quick(&bench);
-    std::thread::sleep(Duration::from_millis(1500));
+    a_ping_is_answered(&bench);
+    // The other end is closed while nothing is read.
+    let mut hung_up = [PollFd::new(&stream, PollFlags::empty())];
+    let safety = Timespec::try_from(SAFETY).unwrap();
+    assert_eq!(poll(&mut hung_up, Some(&safety)).unwrap(), 1, "still connected");
     // What was sent by then is there, and then the end.
     let mut all = Vec::new();
-    let started = Instant::now();
     let _ = stream.read_to_end(&mut all);
-    assert!(started.elapsed() < Duration::from_secs(3) && !all.is_empty());
+    assert!(!all.is_empty());
 }
 
 fn send_with(stream: &UnixStream, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
@@ -221,8 +224,11 @@ fn descriptors_arrive_with_the_request() {
     for _ in 0..50 {
         create_with(&bench, "{}", 16);
     }
-    std::thread::sleep(Duration::from_millis(200));
-    assert!(open_descriptors() <= before, "descriptors of refused requests are closed");
+    let started = Instant::now();
+    while open_descriptors() > before {
+        assert!(started.elapsed() < SAFETY, "descriptors of refused requests are closed");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let mut stream = bench.connect();
     send_with(&stream, PING, &[stream.as_fd()]);
     assert_eq!(read_answer(&mut stream).fault().code, Code::InvalidDescriptors, "a ping takes none");
@@ -297,14 +303,14 @@ fn a_thousand_killed_clients_leave_nothing_behind() {
             // Others are served all the while; a burst of more than 64 is turned away for a moment.
             let started = Instant::now();
             while !is_served(&bench) {
-                assert!(started.elapsed() < Duration::from_secs(2));
+                assert!(started.elapsed() < SAFETY);
             }
         }
     }
     let after = settled();
     println!("descriptors and threads: {before:?} before, {after:?} after 1000 killed clients");
     assert!(after.0 <= before.0 && after.1 <= before.1 + 4, "{before:?} {after:?}");
-    ping_is_quick(&bench);
+    a_ping_is_answered(&bench);
 }
 
 proptest! {
@@ -328,7 +334,7 @@ proptest! {
         } else {
             prop_assert!(!as_body, "a whole request has a reply");
         }
-        ping_is_quick(bench);
+        a_ping_is_answered(bench);
     }
 }
 
@@ -343,7 +349,7 @@ fn a_client_that_passes_its_own_end() {
     }
     let started = Instant::now();
     while !is_served(&bench) {
-        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(started.elapsed() < SAFETY);
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -367,7 +373,46 @@ fn a_client_of_a_stream_that_passes_its_own_end() {
     drop(stream);
     let started = Instant::now();
     while !open().1 {
-        assert!(started.elapsed() < Duration::from_secs(20), "the stream goes on");
+        assert!(started.elapsed() < SAFETY, "the stream goes on");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Whatever they have sent of a request, as long as it is not whole. Nobody waits for the server's patience with them.
+#[test]
+fn f23_idle_clients_lock_nobody_out() {
+    let patient = Duration::from_secs(3600);
+    let bench = Bench::new(Limits {
+        connections: 4,
+        times: Times { patience: patient, ..Limits::default().times },
+        ..Limits::default()
+    });
+    let parts: [&[u8]; 4] = [
+        b"",
+        b"GET /api/v1/vmm.ping HT",
+        b"PUT /api/v1/vm.create HTTP/1.1\r\nHost: l\r\nContent-Length: 100\r\n\r\n{",
+        b"GET /api/v1/vmm.ping HTTP/1.1\r\nHost: l\r\n\r\n",
+    ];
+    let mut idle = Vec::new();
+    for round in 0..5 {
+        for part in parts {
+            let mut stream = bench.connect();
+            stream.write_all(part).unwrap();
+            idle.push(stream);
+        }
+        assert_eq!(bench.ask("GET", "/api/v1/vmm.ping", "").status, 200, "{round}");
+    }
+    // Those that made way have been told: their connection is at its end.
+    let mut rest = Vec::new();
+    idle[0].read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty());
+}
+
+#[test]
+fn f23_a_key_twice_is_refused() {
+    let bench = Bench::new(quick());
+    let body = r#"{"payload": {"kernel": "a", "kernel": "b"}}"#;
+    let fault = bench.ask("PUT", "/api/v1/vm.create", body).fault();
+    assert_eq!(fault.code, Code::MalformedJson);
+    assert!(fault.message.contains(r#"the key "kernel" is there twice"#), "{}", fault.message);
 }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use super::clients::Busy;
 use super::stream::Peer;
 use crate::service::{Line, Lines};
 
@@ -29,12 +30,12 @@ pub struct LineBody {
 }
 
 impl LineBody {
-    /// Starts the thread. `permit` is given back when it ends.
-    pub fn start(lines: Box<dyn Lines>, peer: Arc<Peer>, permit: OwnedSemaphorePermit) -> io::Result<Self> {
+    /// Starts the thread. `held` is given back when it ends.
+    pub fn start(lines: Box<dyn Lines>, peer: Arc<Peer>, held: (OwnedSemaphorePermit, Busy)) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel(AHEAD);
         thread::Builder::new().name("api-stream".to_owned()).spawn(move || {
             pump(lines, &peer, &sender);
-            drop(permit);
+            drop(held);
         })?;
         Ok(Self { lines: receiver })
     }

@@ -2,6 +2,7 @@
 //! The server: HTTP/1.1 on a unix socket, on a thread of its own. It may call the [`Service`] and
 //! nothing else; no client, however it behaves, makes the service or another client wait.
 
+mod clients;
 mod connection;
 mod dispatch;
 mod lines;
@@ -146,28 +147,32 @@ enum Why {
 
 async fn serve(listener: StdListener, dispatcher: &Arc<Dispatcher>, stop: &Notify) -> io::Result<Why> {
     let listener = UnixListener::from_std(listener)?;
-    let mut clients = JoinSet::new();
+    let mut tasks = JoinSet::new();
     let why = loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if clients.len() < dispatcher.limits().connections => {
-                    clients.spawn(connection::serve(stream, Arc::clone(dispatcher)));
-                    // Those who are here already go on before the next one comes in.
+                Ok((stream, _)) => {
+                    match dispatcher.clients().enter(dispatcher.limits().connections) {
+                        Some(client) => {
+                            tasks.spawn(connection::serve(stream, client, Arc::clone(dispatcher)));
+                        }
+                        None => connection::turn_away(&stream),
+                    }
+                    // Those who are here already go on before the next one comes in, and who makes way goes.
                     tokio::task::yield_now().await;
                 }
-                Ok((stream, _)) => connection::turn_away(&stream),
                 Err(error) => {
                     tracing::debug!("cannot accept a client: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
-            Some(_) = clients.join_next() => {}
+            Some(_) = tasks.join_next() => {}
             () = dispatcher.shutdown_asked() => break Why::Shutdown,
             () = stop.notified() => break Why::Dropped,
         }
     };
     dispatcher.close();
-    let _ = tokio::time::timeout(LAST_REPLIES, async { while clients.join_next().await.is_some() {} }).await;
+    let _ = tokio::time::timeout(LAST_REPLIES, async { while tasks.join_next().await.is_some() {} }).await;
     Ok(why)
 }
 

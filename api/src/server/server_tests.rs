@@ -187,9 +187,7 @@ fn a_dropped_server_is_gone() {
     let mut stream = bench.connect();
     stream.write_all(b"GET /api/v1/vmm.events HTTP/1.1\r\nHost: l\r\n\r\n").unwrap();
     stream.read_exact(&mut [0; 64]).unwrap();
-    let started = Instant::now();
     bench.server.take();
-    assert!(started.elapsed() < Duration::from_secs(8));
     assert!(!bench.path.exists());
     assert_eq!(idle.read(&mut [0]).unwrap(), 0);
 }

@@ -101,10 +101,8 @@ fn a_device_that_never_resets_is_given_up() {
     let device = ScriptedPf::new(Quirks::default(), legacy_device());
     device.set_status(0x0f);
     device.reset_stuck.store(true, Ordering::Relaxed);
-    let begun = Instant::now();
     let error = start(&device).unwrap_err().to_string();
     assert!(error.contains("device_status still reads 0x0f"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
 #[test]

@@ -161,9 +161,7 @@ fn replies_never_show_older_ones() {
 fn silence_ends_at_the_deadline_and_quarantines() {
     let bench =
         bench_with(Quirks { queue_size: 4, ..Quirks::default() }, Box::new(|_| Answer::Hold(reply(0, 0, &[1]))));
-    let begun = Instant::now();
     assert_eq!(read_status(&bench.queue, &within(50)), Err(AdminError::Timeout));
-    assert!(begun.elapsed() < Duration::from_secs(2));
     assert_eq!(read_status(&bench.queue, &within(50)), Err(AdminError::Timeout));
     // Both slots are quarantined: no buffer is used again before the device returns one.
     assert_eq!(read_status(&bench.queue, &within(20)), Err(AdminError::Full));
@@ -181,19 +179,18 @@ fn silence_ends_at_the_deadline_and_quarantines() {
 fn a_waiting_command_leaves_on_cancel() {
     let bench = bench(|_| Answer::Hold(reply(0, 0, &[1])));
     let cancelled = AtomicBool::new(false);
-    let (outcome, took) = thread::scope(|scope| {
-        let wait = Wait { deadline: Instant::now() + Duration::from_secs(60), cancelled: &cancelled };
+    // That it ends is what is tested: its deadline is an hour from now.
+    let outcome = thread::scope(|scope| {
+        let wait = Wait { deadline: Instant::now() + Duration::from_secs(3600), cancelled: &cancelled };
         let queue = &bench.queue;
         let waiting = scope.spawn(move || read_status(queue, &wait));
         while bench.device.held() == 0 {
             thread::yield_now();
         }
-        let begun = Instant::now();
         cancelled.store(true, Ordering::Relaxed);
-        (waiting.join().unwrap(), begun.elapsed())
+        waiting.join().unwrap()
     });
     assert_eq!(outcome, Err(AdminError::Cancelled));
-    assert!(took < Duration::from_secs(1), "{took:?}");
     assert_eq!(bench.queue.stats().quarantined, 1);
 }
 
@@ -220,10 +217,9 @@ fn broken_rings_kill_the_channel() {
     for answer in answers {
         let script = answer.clone();
         let bench = bench(move |_| script.clone());
-        let begun = Instant::now();
-        let outcome = read_status(&bench.queue, &within(2000));
+        // Dead at once: the deadline is an hour from now.
+        let outcome = read_status(&bench.queue, &within(3_600_000));
         assert!(matches!(outcome, Err(AdminError::Dead(_))), "{answer:?}: {outcome:?}");
-        assert!(begun.elapsed() < Duration::from_secs(1), "dead at once, not at the deadline");
         let again = read_status(&bench.queue, &within(2000));
         assert!(matches!(again, Err(AdminError::Dead(_))), "{answer:?}: {again:?}");
         assert_eq!(bench.device.seen().len(), 1, "a dead channel sends nothing");
@@ -424,9 +420,8 @@ proptest! {
         }));
         for _ in 0..answers.len() + 1 {
             let dead = bench.queue.dead();
-            let begun = Instant::now();
+            // That it comes back is what is tested.
             let outcome = read_status(&bench.queue, &within(3));
-            prop_assert!(begun.elapsed() < Duration::from_secs(2));
             if let Some(reason) = dead {
                 prop_assert_eq!(outcome, Err(AdminError::Dead(reason)));
             }

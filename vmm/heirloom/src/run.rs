@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::server::StartError;
@@ -76,6 +76,7 @@ pub fn run(args: &RunArgs, config: VmConfig) -> Result<Finished, RunError> {
         ends_with_guest: true,
         no_reboot: args.no_reboot(),
         outputs,
+        name: args.api_socket().map(Path::to_owned),
         output_limit: args.observe.output_limit(),
         takes_signals: true,
     };
@@ -123,6 +124,7 @@ pub fn serve(args: &ServeArgs) -> Result<Ended, RunError> {
     let observe = &args.observe;
     let options = EngineOptions {
         outputs: outputs(observe),
+        name: Some(args.api_socket.clone()),
         output_limit: observe.output_limit(),
         takes_signals: true,
         ..EngineOptions::default()

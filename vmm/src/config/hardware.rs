@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Functions of the host and of other processes, checked as far as words can be: addresses, tokens,
-//! what excludes what. Nothing is opened.
+//! what excludes what. Nothing is opened but a file with a token.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -13,7 +13,7 @@ use api::{
 };
 use devices::function::vfio::{Bdf, VfToken};
 
-use super::{ConfigError, DevicePlan};
+use super::{ConfigError, DevicePlan, read_token};
 
 /// Longest path that fits into the address of a unix socket.
 const MAX_SOCKET_PATH: usize = 107;
@@ -76,12 +76,16 @@ fn parsed<T: std::str::FromStr<Err: Display>>(field: &'static str, text: &str) -
     text.parse().map_err(|error| ConfigError::Usage(format!("{field}={text}: {error}")))
 }
 
+fn token(text: Option<&str>) -> Result<Option<VfToken>, ConfigError> {
+    text.map(read_token).transpose().map_err(|error| ConfigError::Usage(error.to_string()))
+}
+
 impl HostVfPlan {
     pub(super) fn check(config: &VfConfig) -> Result<Self, ConfigError> {
         let plan = Self {
             bdf: parsed("vf", &config.address)?,
             pf: config.pf.as_deref().map(|text| parsed("pf", text)).transpose()?,
-            token: config.token.as_deref().map(|text| parsed("token", text)).transpose()?,
+            token: token(config.token.as_deref())?,
             admin: config.admin,
             mode: config.mode,
         };
@@ -115,11 +119,9 @@ impl ServedVfPlan {
 impl FunctionPlan {
     fn check(config: &DeviceConfig) -> Result<Self, ConfigError> {
         match &config.origin {
-            FunctionOrigin::Host(VfioConfig { address, token, mode }) => Ok(Self::Host {
-                bdf: parsed("vfio", address)?,
-                token: token.as_deref().map(|text| parsed("token", text)).transpose()?,
-                mode: *mode,
-            }),
+            FunctionOrigin::Host(VfioConfig { address, token, mode }) => {
+                Ok(Self::Host { bdf: parsed("vfio", address)?, token: self::token(token.as_deref())?, mode: *mode })
+            }
             FunctionOrigin::Served(socket) => Ok(Self::Served(check_socket(socket.clone())?)),
         }
     }

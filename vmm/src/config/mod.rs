@@ -8,6 +8,7 @@ mod clock;
 mod disk;
 mod file;
 mod hardware;
+mod mac;
 mod memory;
 mod net;
 mod outputs;
@@ -15,10 +16,11 @@ mod payload;
 mod rom;
 mod screen;
 mod smbios;
+mod token;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU8;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use api::{
     ConsoleConfig, ConsoleMode, CpuProfile, InterfaceMode, LegacyVirtioConfig, MAX_VCPUS, MacAddress, SoftDevice,
@@ -32,12 +34,14 @@ pub(crate) use boot_order::sorted as boot_order;
 pub use disk::{BlockDevices, Disk, DiskError, Holder};
 pub use file::{read_file, read_stream};
 pub use hardware::{FunctionPlan, HostVfPlan, PassthroughPlan, ServedVfPlan, check_device, check_legacy_virtio};
+pub use mac::MacIdentity;
 pub use memory::MemoryPlan;
 pub use net::{Descriptors, NetSource};
 pub use outputs::check_outputs;
 pub use payload::{FirmwareError, FirmwareImage, KernelPlan, PayloadPlan};
 pub use rom::{RomError, RomPlan};
 pub use screen::ScreenPlan;
+pub use token::{TokenError, read_token};
 
 /// Slots of PCI bus 0 that are left for devices; slot 0 is the host bridge.
 const MAX_DEVICES: usize = 31;
@@ -226,7 +230,7 @@ impl Plan {
         let identity = smbios::check(&config.smbios)?;
         let ids = give_ids(&config.legacy_virtio)?;
         let passthrough = hardware::check_devices(&config.devices, &mut ids.iter().cloned().collect())?;
-        let macs = give_macs(&config.legacy_virtio)?;
+        let macs = mac::give(config, &ids, None)?;
         payload::check_bootable(config)?;
         boot_order::check(config)?;
         let payload = PayloadPlan::check(&config.payload)?;
@@ -293,13 +297,13 @@ impl DevicePlan {
 }
 
 /// The same configuration with the names and addresses written into it that its devices were given: they
-/// stay as they are when other devices come and go.
+/// stay as they are when other devices come and go. `name` tells this machine from others that have no disk and no UUID.
 ///
 /// # Errors
 /// When two devices have the same.
-pub fn complete(mut config: VmConfig) -> Result<VmConfig, ConfigError> {
+pub fn complete(mut config: VmConfig, name: Option<&Path>) -> Result<VmConfig, ConfigError> {
     let ids = give_ids(&config.legacy_virtio)?;
-    let macs = give_macs(&config.legacy_virtio)?;
+    let macs = mac::give(&config, &ids, name)?;
     for ((device, id), given) in config.legacy_virtio.iter_mut().zip(ids).zip(macs) {
         device.id = Some(id);
         if let VfOrigin::Soft(SoftDevice::Net { mac, .. }) = &mut device.origin {
@@ -359,34 +363,6 @@ fn give_ids(devices: &[LegacyVirtioConfig]) -> Result<Vec<String>, ConfigError> 
         ids.push(id);
     }
     Ok(ids)
-}
-
-/// The address of each network card: the one asked for, or a locally administered one by position.
-/// Devices that are no network cards get one as well; nobody reads it.
-fn give_macs(devices: &[LegacyVirtioConfig]) -> Result<Vec<MacAddress>, ConfigError> {
-    let mac_of = |device: &LegacyVirtioConfig| match &device.origin {
-        VfOrigin::Soft(SoftDevice::Net { mac, .. }) => *mac,
-        VfOrigin::Soft(SoftDevice::Blk { .. }) | VfOrigin::Host(_) | VfOrigin::Served(_) => None,
-    };
-    let asked: BTreeSet<_> = devices.iter().filter_map(mac_of).map(|mac| mac.0).collect();
-    let mut used = BTreeSet::new();
-    let mut macs = Vec::new();
-    for (position, device) in devices.iter().enumerate() {
-        let by_position = |n: usize| [0x52, 0x54, 0x00, 0x4c, 0x56, n as u8];
-        // There are far fewer devices than numbers, so one is free.
-        let mut free =
-            (position..position + 256).map(by_position).filter(|mac| !asked.contains(mac) && !used.contains(mac));
-        let given = mac_of(device).or_else(|| free.next().map(MacAddress));
-        let mac = given.unwrap_or(MacAddress(by_position(position)));
-        drop(free);
-        if matches!(device.origin, VfOrigin::Soft(SoftDevice::Net { .. })) && !used.insert(mac.0) {
-            return Err(ConfigError::Usage(format!(
-                "two network cards have the address {mac}: give each its own with mac="
-            )));
-        }
-        macs.push(mac);
-    }
-    Ok(macs)
 }
 
 #[cfg(test)]

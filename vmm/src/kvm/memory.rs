@@ -139,6 +139,7 @@ fn map(base: u64, size: u64, options: RamOptions) -> Result<DmaRegion, KvmError>
         MmapRegionError::Mmap(source) => failed(source),
         other => failed(io::Error::other(other)),
     })?;
+    keep_out_of_dumps(mapping.as_ptr(), length);
     if options.huge_pages && options.hugetlb.is_none() {
         advise_huge_pages(mapping.as_ptr(), length);
     }
@@ -169,6 +170,14 @@ fn memory_file(size: u64, hugetlb: Option<u64>) -> io::Result<File> {
     file.set_len(size)?;
     fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(file)
+}
+
+/// What a guest has in its memory is nobody else's business, and a core of the size of its memory is of no use.
+fn keep_out_of_dumps(address: *mut u8, length: usize) {
+    // SAFETY: `address` is a live mapping of `length` bytes; this advice changes none of its contents.
+    if unsafe { libc::madvise(address.cast(), length, libc::MADV_DONTDUMP) } != 0 {
+        tracing::warn!(error = %io::Error::last_os_error(), "guest memory will be in core dumps");
+    }
 }
 
 fn advise_huge_pages(address: *mut u8, length: usize) {

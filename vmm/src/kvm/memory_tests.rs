@@ -83,3 +83,34 @@ fn huge_pages_are_used_or_the_way_to_reserve_them_is_told() {
         }
     }
 }
+
+/// The flags of the mapping that `address` is in (proc(5), `VmFlags` in smaps); `None` where the kernel does not tell.
+fn mapping_flags(address: u64) -> Option<String> {
+    let smaps = std::fs::read_to_string("/proc/self/smaps").ok()?;
+    let mut inside = false;
+    for line in smaps.lines() {
+        let bounds = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
+        let bounds = bounds.and_then(|(from, to)| Some((number(from)?, number(to)?)));
+        match (bounds, line.strip_prefix("VmFlags:")) {
+            (Some((from, to)), _) => inside = (from..to).contains(&address),
+            (None, Some(flags)) if inside => return Some(flags.to_owned()),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn number(digits: &str) -> Option<u64> {
+    u64::from_str_radix(digits, 16).ok()
+}
+
+#[test]
+fn f23_guest_memory_is_in_no_core_dump() {
+    for shared in [false, true] {
+        let ram = GuestRam::new(&[(0, 0x20_0000)], RamOptions { shared, ..Default::default() }).unwrap();
+        match mapping_flags(ram.regions()[0].as_ptr() as u64) {
+            Some(flags) => assert!(flags.split_whitespace().any(|flag| flag == "dd"), "{shared}: {flags}"),
+            None => println!("SKIPPED: f23_guest_memory_is_in_no_core_dump: the kernel tells no flags of mappings"),
+        }
+    }
+}

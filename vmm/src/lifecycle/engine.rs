@@ -12,7 +12,6 @@ mod requests;
 
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -25,6 +24,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::control::{Control, Request, Worker};
 use super::counters::{EngineCounter, EngineCounters};
 use super::operator::Operator;
+use super::options::EngineOptions;
 use super::pace::ResetPace;
 use super::publisher::EventPublisher;
 use super::queue::Job;
@@ -39,23 +39,6 @@ use crate::signals;
 
 /// How long a pause waits for processors that are busy in a device access.
 const PAUSE_LIMIT: Duration = Duration::from_secs(1);
-
-/// How an engine behaves.
-#[derive(Clone, Debug, Default)]
-pub struct EngineOptions {
-    /// The engine ends when its guest does, as `heirloom run` wants it. Else the virtual machine is shut down
-    /// then, and may boot again.
-    pub ends_with_guest: bool,
-    /// A reset by the guest ends it, instead of starting it again.
-    pub no_reboot: bool,
-    /// Files that this process writes, with the options that name them: no machine may read them.
-    pub outputs: Vec<(&'static str, PathBuf)>,
-    /// Bytes at which the serial port's file moves aside; 0 is never.
-    pub output_limit: u64,
-    /// Takes over SIGINT, SIGTERM, SIGHUP and SIGQUIT, for the life of the process; and ends in order when a thread
-    /// panics, if [`panics::watch`] was called.
-    pub takes_signals: bool,
-}
 
 /// The engine.
 pub struct Engine {
@@ -142,7 +125,7 @@ impl Engine {
     }
 
     fn prepare_with(&mut self, config: VmConfig, descriptors: Vec<OwnedFd>) -> Result<(), ConfigError> {
-        self.vm = Some(VirtualMachine::new(config, descriptors, &self.options.outputs, self.options.output_limit)?);
+        self.vm = Some(VirtualMachine::new(config, descriptors, &self.options)?);
         Ok(())
     }
 

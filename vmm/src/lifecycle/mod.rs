@@ -11,6 +11,7 @@
 //! | `vm` | configuration, open files, machine | |
 //! | `operator`, `stop_request` | serial port and terminal; signals and Ctrl-A X | |
 //! | `events`, `monitor` | what happened, as a stream; the stream as a file | |
+//! | `options` | how an engine behaves | yes |
 //! | `pace` | how soon a guest that resets itself starts again | but for its timer |
 //! | `publisher`, `counters`, `metrics` | what a machine tells, as events and counts; Prometheus text | |
 //! | `view`, `legacy_view` | what clients see | yes |
@@ -27,6 +28,7 @@ mod legacy_view;
 mod metrics;
 mod monitor;
 mod operator;
+mod options;
 mod pace;
 mod publisher;
 mod queue;
@@ -43,9 +45,10 @@ mod vm;
 
 pub use control::Request;
 pub use ended::Ended;
-pub use engine::{Engine, EngineOptions};
+pub use engine::Engine;
 pub use events::{Event, EventBus, EventKind, Next, Subscription};
 pub use monitor::{EventMonitor, MonitorTarget};
+pub use options::EngineOptions;
 pub use vm::Failure;
 
 /// The engine, for any thread.

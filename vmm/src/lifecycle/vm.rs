@@ -13,6 +13,7 @@ use devices::chipset::vga::Screen;
 
 use super::error::no_device;
 use super::operator::SerialFile;
+use super::options::EngineOptions;
 use crate::config::{self, ConfigError, Descriptors, Plan, check_outputs};
 use crate::machine::{Kept, Machine, Observer, SetupError};
 
@@ -21,6 +22,8 @@ type Outputs<'a> = &'a [(&'static str, PathBuf)];
 
 /// A virtual machine.
 pub(super) struct VirtualMachine {
+    /// Tells it from others.
+    name: Option<PathBuf>,
     /// With the ids and addresses that were given out.
     pub(super) config: VmConfig,
     /// What `config` refers to by number.
@@ -77,24 +80,19 @@ impl From<Failure> for Fault {
 }
 
 impl VirtualMachine {
-    /// Checks a configuration and opens its files, which may not be among `outputs`. The serial port's file moves
-    /// aside at `output_limit` bytes.
-    pub(super) fn new(
-        config: VmConfig,
-        given: Vec<OwnedFd>,
-        outputs: Outputs<'_>,
-        output_limit: u64,
-    ) -> Result<Self, ConfigError> {
-        let config = config::complete(config)?;
+    /// Checks a configuration and opens its files, which may not be among the outputs of `options`.
+    pub(super) fn new(config: VmConfig, given: Vec<OwnedFd>, options: &EngineOptions) -> Result<Self, ConfigError> {
+        let config = config::complete(config, options.name.as_deref())?;
         let descriptors: Descriptors = (0..).zip(given.into_iter().map(Arc::new)).collect();
-        let plan = checked(&config, &descriptors, outputs)?;
+        let plan = checked(&config, &descriptors, &options.outputs)?;
         Ok(Self {
+            name: options.name.clone(),
             config,
             descriptors,
             plan: Some(plan),
             machine: None,
             clock: None,
-            serial_file: SerialFile::new(output_limit),
+            serial_file: SerialFile::new(options.output_limit),
             ended_by: None,
             last_screen: None,
         })
@@ -140,13 +138,13 @@ impl VirtualMachine {
             NewDevice::LegacyVirtio(mut device) => {
                 give_descriptor(&mut device, given, &mut descriptors);
                 config.legacy_virtio.push(device);
-                let config = config::complete(config)?;
+                let config = config::complete(config, self.name.as_deref())?;
                 self.change(config, descriptors, outputs)?;
                 Ok(self.config.legacy_virtio.last().and_then(|device| device.id.clone()).unwrap_or_default())
             }
             NewDevice::PassedThrough(device) => {
                 config.devices.push(device);
-                let config = config::complete(config)?;
+                let config = config::complete(config, self.name.as_deref())?;
                 self.change(config, descriptors, outputs)?;
                 Ok(self.config.devices.last().and_then(|device| device.id.clone()).unwrap_or_default())
             }

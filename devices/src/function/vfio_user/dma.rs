@@ -240,11 +240,20 @@ impl MappedFile {
             tracing::debug!(%error, "cannot map a client's file");
             libc::ENOMEM
         })?;
+        keep_out_of_dumps(&mapping);
         let guard = Guard::new(mapping.as_ptr(), mapping.size()).map_err(|error| {
             tracing::warn!(%error, "cannot map a client's file");
             libc::ENOMEM
         })?;
         Ok(Self { guard, mapping })
+    }
+}
+
+/// It is a guest's memory most likely, and none of a core's business.
+fn keep_out_of_dumps(mapping: &MmapRegion) {
+    // SAFETY: the mapping is live, and this advice changes none of its contents.
+    if unsafe { libc::madvise(mapping.as_ptr().cast(), mapping.size(), libc::MADV_DONTDUMP) } != 0 {
+        tracing::debug!(error = %std::io::Error::last_os_error(), "a client's memory will be in core dumps");
     }
 }
 

@@ -13,6 +13,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::event::PollFlags;
+use rustix::fs::{Mode, fchmod};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 use thiserror::Error;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
@@ -20,6 +23,8 @@ use super::channel::{self, Ready};
 use super::session::Session;
 use crate::function::{PciFunction, eventfds};
 
+/// Clients that wait for the one before them.
+const BACKLOG: i32 = 128;
 /// Rest after an `accept` that failed, most likely for want of file descriptors.
 const REST: Duration = Duration::from_millis(100);
 
@@ -82,10 +87,7 @@ impl Server {
             }
             fs::remove_file(path).map_err(listen)?;
         }
-        let listener = UnixListener::bind(path).map_err(listen)?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        fs::set_permissions(path, mode).map_err(listen)?;
-        Ok(listener)
+        listen_at(path).map_err(|errno| listen(errno.into()))
     }
 
     /// Offers `function` to whoever connects to `listener`. The thread has the function's name.
@@ -142,6 +144,17 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// The file of a unix socket gets the mode of the socket itself (unix(7); `unix_bind_bsd` in net/unix/af_unix.c), so it
+/// never has another, whatever the umask is: not between its making and a chmod either.
+fn listen_at(path: &Path) -> Result<UnixListener, Errno> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    bind(&socket, &address)?;
+    net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Serves client after client until `stop` is readable.

@@ -82,3 +82,32 @@ fn paths_in_use_are_not_taken() {
     let _again = Server::bind(&path).unwrap();
     assert!(matches!(Server::bind(&folder.path().join("no/s")), Err(ServerError::Listen { .. })));
 }
+
+/// Not even for a moment, whatever the umask: `accept` is the first that could use it.
+#[test]
+fn f23_the_socket_is_private_from_bind_on() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("s");
+    // The mode that the file is made with, seen by whoever looks all the time.
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let seen = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut seen = std::collections::BTreeSet::new();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                seen.extend(fs::symlink_metadata(&path).map(|data| data.permissions().mode() & 0o777));
+            }
+            seen
+        });
+        for _ in 0..2000 {
+            drop(Server::bind(&path).unwrap());
+            fs::remove_file(&path).unwrap();
+        }
+        drop(Server::bind(&path).unwrap());
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let mut seen = watch.join().unwrap();
+        seen.insert(fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o777);
+        seen
+    });
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0o600]);
+}

@@ -2,7 +2,8 @@
 //! `heirloom pf`: its words. It opens nothing and changes nothing.
 
 use clap::{Args, Subcommand, ValueEnum};
-use devices::function::vfio::{Bdf, VfToken};
+use devices::function::vfio::Bdf;
+use vmm::config::{TokenError, read_token};
 
 use crate::pf::{Owner, PrepareRequest, ReleaseRequest};
 
@@ -33,9 +34,9 @@ pub struct PrepareArgs {
     /// Number of VFs to enable
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     vfs: u16,
-    /// A VF token to print with each VF, such as uuidgen makes
-    #[arg(long, value_name = "UUID")]
-    token: Option<VfToken>,
+    /// A VF token to print with each VF, such as uuidgen makes; or a file that has it, whose name is printed
+    #[arg(long, value_name = "UUID|@FILE", value_parser = token)]
+    token: Option<String>,
     /// Who runs the administration commands of the guests' VFs
     #[arg(long, value_enum, value_name = "WHO", default_value_t = Driver::Heirloom)]
     driver: Driver,
@@ -89,6 +90,11 @@ enum Driver {
     Kernel,
 }
 
+/// The words of a token, as it will be given to 'heirloom run'.
+fn token(text: &str) -> Result<String, TokenError> {
+    read_token(text).map(|_| text.to_owned())
+}
+
 impl PrepareArgs {
     /// What is asked for.
     pub fn request(&self) -> PrepareRequest {
@@ -96,7 +102,7 @@ impl PrepareArgs {
             Driver::Heirloom => Owner::Heirloom,
             Driver::Kernel => Owner::Kernel,
         };
-        PrepareRequest { pf: self.pf, vfs: self.vfs, token: self.token, owner, dry_run: self.dry_run }
+        PrepareRequest { pf: self.pf, vfs: self.vfs, token: self.token.clone(), owner, dry_run: self.dry_run }
     }
 
     /// Whether the answer is for a program.

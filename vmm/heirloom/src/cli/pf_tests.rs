@@ -20,7 +20,7 @@ fn all_words() {
     let request = args.request();
     assert_eq!((request.pf.to_string().as_str(), request.vfs), ("0000:41:00.0", 4));
     assert_eq!((request.owner, request.dry_run, args.json()), (Owner::Kernel, true, true));
-    assert_eq!(request.token.map(|token| token.to_string()).as_deref(), Some(token));
+    assert_eq!(request.token.as_deref(), Some(token));
     let Ok(PfCommand::Release(args)) = parse("heirloom pf release 0000:41:00.0") else { panic!() };
     assert!(!args.request().dry_run && !args.json());
 }

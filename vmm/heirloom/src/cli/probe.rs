@@ -28,8 +28,8 @@ pub struct ProbeArgs {
     /// Size of guest to reckon with
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = api::parse_size)]
     memory: u64,
-    /// VF token to open PFs with
-    #[arg(long, value_name = "UUID")]
+    /// VF token to open PFs with, or a file that has it
+    #[arg(long, value_name = "UUID|@FILE", value_parser = vmm::config::read_token)]
     token: Option<VfToken>,
     /// Say it in JSON
     #[arg(long)]

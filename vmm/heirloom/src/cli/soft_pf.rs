@@ -46,8 +46,8 @@ pub struct SoftPfArgs {
 /// What `--help` says at its end.
 fn long_help() -> String {
     format!(
-        "Keys of --vf and --pf, behind the kind:\n{}The default of mac= is 52:54:00:4c:58:NN, by position; the PF's ends \
-         in ff.\n{}\n\n{LONG_HELP}",
+        "Keys of --vf and --pf, behind the kind:\n{}The default of mac= is made of the host and the folder, the same at \
+         each start.\n{}\n\n{LONG_HELP}",
         api::options::SOFT_DEVICE.help(),
         key_value::COMMAS
     )

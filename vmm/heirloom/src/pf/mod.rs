@@ -30,7 +30,7 @@ mod usage;
 #[path = "pf_tests.rs"]
 mod tests;
 
-use devices::function::vfio::{Bdf, VfToken};
+use devices::function::vfio::Bdf;
 
 pub use error::ManageError;
 pub use host::Host;
@@ -74,7 +74,7 @@ pub struct PrepareRequest {
     /// VFs to enable, 1 and up.
     pub vfs: u16,
     /// A token to print with each VF; it is given when PF and VFs are opened, not now.
-    pub token: Option<VfToken>,
+    pub token: Option<String>,
     /// Who runs administration commands.
     pub owner: Owner,
     /// Say what would be done, and do nothing.

@@ -45,7 +45,7 @@ fn a_fresh_pf_can_be_prepared() {
 #[test]
 fn a_prepared_pf_needs_nothing_and_takes_the_token() {
     let fixture = Fixture::prepared();
-    let token = "bd8d9d2b-5a5f-4f5a-a211-f591514ba1f3".parse().unwrap();
+    let token = "bd8d9d2b-5a5f-4f5a-a211-f591514ba1f3".to_owned();
     let request = PrepareRequest { token: Some(token), dry_run: false, ..request(PF) };
     let outcome = prepare(&fixture.host(), &request).unwrap();
     assert_eq!(outcome.actions, []);

@@ -118,7 +118,7 @@ fn bind(journal: &mut Journal<'_>, bdf: Bdf, driver: &str, from: Binding) -> Res
 }
 
 fn option(request: &PrepareRequest, vf: &str) -> String {
-    let more = match (request.owner, request.token) {
+    let more = match (request.owner, &request.token) {
         (Owner::Kernel, _) => ",admin=kernel".to_owned(),
         (Owner::Heirloom, Some(token)) => format!(",token={token}"),
         (Owner::Heirloom, None) => String::new(),

@@ -9,13 +9,9 @@ use devices::soft_pf::{self, Quirks, SoftPf, VfSpec};
 
 use super::ServeError;
 use crate::cli::{SoftPfArgs, SoftQuirk};
-use vmm::config::{BlockDevices, Disk};
+use vmm::config::{BlockDevices, Disk, MacIdentity};
 
-/// First bytes of addresses that were not given; the last is the position.
-const MAC_PREFIX: [u8; 5] = [0x52, 0x54, 0x00, 0x4c, 0x58];
-/// Last byte of the PF's.
-const PF_MAC: u8 = 0xff;
-/// VFs whose position fits in the last byte of an address, beside the PF's.
+/// Most VFs of a PF.
 const MAX_VFS: usize = 255;
 
 /// Makes the PF and VFs that `args` describe.
@@ -24,15 +20,17 @@ const MAX_VFS: usize = 255;
 /// When the words contradict each other, or something cannot be opened.
 pub(super) fn build(args: &SoftPfArgs) -> Result<SoftPf, ServeError> {
     check_kinds(args)?;
-    let (mut macs, mut devices) = (Macs::default(), BlockDevices::default());
+    let mut macs = Macs { identity: MacIdentity::of_path(Some(args.socket_dir())), used: BTreeSet::new() };
+    let mut devices = BlockDevices::default();
     let vfs = args.vfs().iter().zip(0..).map(|(vf, position): (_, u8)| {
         let id = format!("vf{position}");
-        spec(vf, id, macs.take(vf, position)?, &mut devices)
+        let mac = macs.take(vf, &id)?;
+        spec(vf, id, mac, &mut devices)
     });
     let vfs = vfs.collect::<Result<Vec<_>, _>>()?;
     let soft = match args.pf() {
         None => SoftPf::new("soft", vfs),
-        Some(pf) => SoftPf::with_pf("soft", spec(pf, "pf".to_owned(), macs.take(pf, PF_MAC)?, &mut devices)?, vfs),
+        Some(pf) => SoftPf::with_pf("soft", spec(pf, "pf".to_owned(), macs.take(pf, "pf")?, &mut devices)?, vfs),
     }
     .map_err(|error| ServeError::Device(error.into()))?;
     // Linux chooses the command list before it enables VFs.
@@ -58,17 +56,18 @@ fn check_kinds(args: &SoftPfArgs) -> Result<(), ServeError> {
 }
 
 /// Addresses given out.
-#[derive(Default)]
-struct Macs(BTreeSet<[u8; 6]>);
+struct Macs {
+    identity: MacIdentity,
+    used: BTreeSet<[u8; 6]>,
+}
 
 impl Macs {
-    /// The address of `device`: its own, or one by position.
-    fn take(&mut self, device: &SoftDevice, position: u8) -> Result<MacAddress, ServeError> {
-        let [a, b, c, d, e] = MAC_PREFIX;
-        let by_position = MacAddress([a, b, c, d, e, position]);
-        let SoftDevice::Net { mac, .. } = device else { return Ok(by_position) };
-        let mac = mac.unwrap_or(by_position);
-        if self.0.insert(mac.0) {
+    /// The address of `device`: its own, or one made of the server's folder and `id`.
+    fn take(&mut self, device: &SoftDevice, id: &str) -> Result<MacAddress, ServeError> {
+        let made = self.identity.mac(id);
+        let SoftDevice::Net { mac, .. } = device else { return Ok(made) };
+        let mac = mac.unwrap_or(made);
+        if self.used.insert(mac.0) {
             return Ok(mac);
         }
         Err(ServeError::Usage(format!("two network cards have the address {mac}: give each its own with mac=")))

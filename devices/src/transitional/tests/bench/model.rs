@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A model of a legacy device that is strict where hardware may be, and failures to inject.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,8 @@ use crate::contract::{Answer, Area, LegacyRegisters, NotifyAddress, RegisterErro
 pub struct Trouble {
     rules: Mutex<Vec<(String, RegisterError)>>,
     slow: Mutex<Option<(String, Duration)>>,
+    /// Accesses that take their time at the moment.
+    slowed: AtomicUsize,
 }
 
 impl Trouble {
@@ -28,7 +30,14 @@ impl Trouble {
         *self.slow.lock().unwrap() = Some((prefix.to_owned(), time));
     }
 
-    /// No trouble any more.
+    /// Waits until an access takes its time.
+    pub fn wait_for_a_slow_one(&self) {
+        while self.slowed.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+    }
+
+    /// No trouble any more; what takes its time is over.
     pub fn end(&self) {
         self.rules.lock().unwrap().clear();
         *self.slow.lock().unwrap() = None;
@@ -38,11 +47,15 @@ impl Trouble {
         let slow = self.slow.lock().unwrap().clone();
         if let Some((_, time)) = slow.filter(|(prefix, _)| what.starts_with(prefix.as_str())) {
             let end = Instant::now() + time;
-            while Instant::now() < end {
-                if let Some(error) = wait.over() {
-                    return Err(error.into());
-                }
+            self.slowed.fetch_add(1, Ordering::SeqCst);
+            let mut over = None;
+            while over.is_none() && Instant::now() < end && self.slow.lock().unwrap().is_some() {
+                over = wait.over();
                 std::thread::sleep(Duration::from_millis(1));
+            }
+            self.slowed.fetch_sub(1, Ordering::SeqCst);
+            if let Some(error) = over {
+                return Err(error.into());
             }
         }
         let rules = self.rules.lock().unwrap();
