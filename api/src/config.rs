@@ -112,6 +112,15 @@ pub enum CpuProfile {
     Host,
     /// Without the features that old kernels, or KVMs in software, trip over.
     Legacy,
+    /// A processor of 2001, of 32 bits: Pentium III or Athlon, as the host is Intel's or AMD's.
+    #[serde(rename = "i686-2001")]
+    I686Of2001,
+    /// A processor of 2006: Core 2, or Opteron of family 15.
+    #[serde(rename = "x86_64-2006")]
+    X8664Of2006,
+    /// A processor of 2010: Xeon (Westmere), or Opteron of family 16.
+    #[serde(rename = "x86_64-2010")]
+    X8664Of2010,
 }
 
 /// Processors.

@@ -293,6 +293,71 @@ fn cpu_host() -> Result<(), String> {
     Ok(())
 }
 
+/// The processor of the year, as the host's maker had it, and nothing newer; the same guest runs on it.
+fn cpu_of_a_year() -> Result<(), String> {
+    // Signatures and highest leaves of Intel's and AMD's; flags that came later.
+    let years = [
+        ("x86_64-2006", [(0x6f6, 4), (0x40f13, 1)], 0x0298_0002_u64),
+        ("x86_64-2010", [(0x206c2, 6), (0x100f42, 5)], 0x1000_0000),
+    ];
+    for (cpu, processors, later) in years {
+        let mut bench = Bench::new("test=cpuid")?;
+        bench.cpu = cpu;
+        let output = bench.run()?.0.stdout;
+        let value = |name: &str| {
+            let (_, rest) = output.split_once(&format!("{name}=0x"))?;
+            let digits: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
+            u64::from_str_radix(&digits, 16).ok()
+        };
+        let seen = (value("signature").unwrap_or(0), value("basic").unwrap_or(0));
+        if !processors.contains(&seen) || value("extended") != Some(0x8000_0008) || !output.contains("wide=1") {
+            return Err(format!("{cpu} is another processor: {output}"));
+        }
+        // A KVM that interprets shows flags of its host besides those that it was told.
+        if Kvm::find() == Kvm::Fast && value(" ecx").is_none_or(|flags| flags & later != 0) {
+            return Err(format!("{cpu} has flags that came later: {output}"));
+        }
+        let mut bench = Bench::new("test=blk irq=msix")?;
+        bench.cpu = cpu;
+        disk_works(&bench)?;
+    }
+    Ok(())
+}
+
+fn a_32_bit_processor_runs_no_64_bit_kernel() -> Result<(), String> {
+    let mut bench = Bench::new("test=hello")?;
+    bench.cpu = "i686-2001";
+    bench.start()?.finish()?.expect_code(3)?.expect_error("--cpu i686-2001 is a 32-bit processor")?;
+    Ok(())
+}
+
+/// A machine of 16 MiB, and one that fills the room below the PCI hole up to the end that a BIOS of the time knew.
+fn memory_16_mib_and_3_5_gib() -> Result<(), String> {
+    for memory in ["16M", "3584M"] {
+        let mut bench = Bench::new("test=blk irq=pic")?;
+        bench.memory = memory;
+        disk_works(&bench)?;
+    }
+    Ok(())
+}
+
+fn memory_64_gib() -> Result<(), String> {
+    let mut bench = Bench::new("test=blk irq=pic")?;
+    bench.memory = "64G";
+    disk_works(&bench)?;
+    Ok(())
+}
+
+/// As many as 32-bit Linux of the time took; each is started by INIT and a start-up message.
+fn processors_1_to_32() -> Result<(), String> {
+    for count in [1, 2, 32] {
+        let expected = format!("GUEST smp processors={count}");
+        let bench = Bench::new(&format!("test=smp cpus={count} count=2"))?.word(&format!("--cpus={count}"));
+        bench.run()?.0.expect_output(&expected)?;
+    }
+    Ok(())
+}
+
 fn read_only_disk() -> Result<(), String> {
     let bench = Bench::new("test=blk")?.disk_keys(",readonly=on");
     let before = bench.disk.bytes()?;
@@ -544,7 +609,12 @@ const TESTS: &[(&str, Test)] = &[
     ("driver_reload_intx", || scenario("test=reload irq=pic count=50", "GUEST reloads=50")),
     ("driver_reload_msix", || scenario("test=reload irq=msix count=50", "GUEST reloads=50")),
     ("memory_above_the_pci_hole", memory_above_the_pci_hole),
+    ("memory_16_mib_and_3_5_gib", memory_16_mib_and_3_5_gib),
+    ("memory_64_gib", memory_64_gib),
+    ("processors_1_to_32", processors_1_to_32),
     ("cpu_host", cpu_host),
+    ("cpu_of_a_year", cpu_of_a_year),
+    ("a_32_bit_processor_runs_no_64_bit_kernel", a_32_bit_processor_runs_no_64_bit_kernel),
     ("read_only_disk", read_only_disk),
     ("crash_leaves_a_register_dump", crash),
     ("reset_ends_with_no_reboot", reset_ends_with_no_reboot),
@@ -565,7 +635,10 @@ fn main() -> ExitCode {
         let lack = match *name {
             _ if missing => Some(trials::NO_KVM),
             "net_tap" => no_tap,
-            "memory_above_the_pci_hole" if free_memory() < 5 << 30 => Some("less than 5 GiB of memory are free"),
+            "memory_64_gib" if free_memory() < 65 << 30 => Some("less than 65 GiB of memory are free"),
+            "memory_above_the_pci_hole" | "memory_16_mib_and_3_5_gib" if free_memory() < 5 << 30 => {
+                Some("less than 5 GiB of memory are free")
+            }
             _ => None,
         };
         trials::trial(name, test, lack)

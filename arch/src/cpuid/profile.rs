@@ -34,10 +34,10 @@ const SVM_LEAF: u32 = 0x8000_000a;
 const ADDRESS_SIZES: u32 = 0x8000_0008;
 /// FXSAVE saves the x87 error pointers always. On an AMD processor that does not say so, Linux runs FNCLEX and FILD
 /// at task switches to hide stale ones (`fxsave_leak` in arch/x86/kernel/cpu/amd.c), and software KVM cannot.
-const XSAVEERPTR: u32 = 1 << 2;
-const KVM_FEATURES: u32 = 0x4000_0001;
+pub const XSAVEERPTR: u32 = 1 << 2;
+pub const KVM_FEATURES: u32 = 0x4000_0001;
 /// kvmclock in both forms and its stable flag, no delay after port I/O, steal time, EOI without exit.
-const KVM_OLD_FEATURES: u32 = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 24;
+pub const KVM_OLD_FEATURES: u32 = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 24;
 
 use Register::{Eax, Ebx, Ecx, Edx};
 

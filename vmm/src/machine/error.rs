@@ -21,7 +21,10 @@ pub enum SetupError {
     #[error(transparent)]
     Layout(#[from] arch::layout::LayoutError),
     /// More memory than the processors can address.
-    #[error("the guest wants {memory} of memory, this host's processors address {bits} bits: use less")]
+    #[error(
+        "the guest wants {memory} of memory, its processors address {bits} bits: use less, or --cpu host if it \
+             addresses more"
+    )]
     AddressWidth {
         /// Memory wanted.
         memory: String,
@@ -56,6 +59,14 @@ pub enum SetupError {
     /// CPUID.
     #[error("cannot set up CPUID")]
     Cpuid(#[from] arch::cpuid::CpuidFull),
+    /// A kernel of 64 bits for a processor of 32.
+    #[error(
+        "the kernel {kernel} is entered in 64-bit mode, and --cpu i686-2001 is a 32-bit processor: use another --cpu"
+    )]
+    NoLongMode {
+        /// Path of the kernel.
+        kernel: String,
+    },
     /// PCI BARs.
     #[error(transparent)]
     Bars(#[from] devices::pci::AssignError),

@@ -324,7 +324,7 @@ impl Platform {
 fn memory(vm: &Vm, plan: &Plan) -> Result<GuestRam, SetupError> {
     let ranges: Vec<_> =
         layout::ram_ranges(plan.memory)?.into_iter().map(|(base, size)| (base.0, size as u64)).collect();
-    let bits = cpuid::physical_bits(&vm.supported_cpuid()?);
+    let bits = cpuid::physical_bits(&processors::cpuid_of(vm, plan.cpu_profile, 0)?);
     let end = ranges.last().map_or(0, |(base, size)| base + size);
     if end > 1u64.checked_shl(bits.into()).unwrap_or(u64::MAX) {
         return Err(SetupError::AddressWidth { memory: api::format_size(plan.memory), bits });

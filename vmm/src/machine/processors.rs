@@ -7,10 +7,11 @@ use std::io::{self, Seek, SeekFrom};
 
 use api::{BootProtocol, CpuProfile};
 use arch::boot::{self, BootSource, Entry, Protocol};
+use arch::cpuid::Era;
 use arch::irq::PciInterrupt;
 use arch::{acpi, cpuid, mptable, regs, smbios};
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
-use kvm_bindings::Msrs;
+use kvm_bindings::{CpuId, Msrs};
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -63,7 +64,12 @@ fn load(
         rsdp: Some(rsdp),
         has_vga: plan.screen.is_some(),
     };
-    boot::load(memory, source).map_err(|source| SetupError::Boot { kernel: kernel.path.display().to_string(), source })
+    let name = || kernel.path.display().to_string();
+    let entry = boot::load(memory, source).map_err(|source| SetupError::Boot { kernel: name(), source })?;
+    if entry.protocol() == Protocol::Linux64 && plan.cpu_profile == CpuProfile::I686Of2001 {
+        return Err(SetupError::NoLongMode { kernel: name() });
+    }
+    Ok(entry)
 }
 
 /// The same open file from its start: a reboot reads it once more.
@@ -73,15 +79,24 @@ fn rewound(file: &File) -> io::Result<File> {
     Ok(again)
 }
 
-/// Without an `entry` the processor keeps its power-on state: the reset vector, real mode, MTRRs off. Firmware sets
-/// up the rest.
-fn configure(vm: &Vm, plan: &Plan, vcpu: &KvmVcpu, index: u8, entry: Option<&Entry>) -> Result<(), SetupError> {
-    let profile = match plan.cpu_profile {
+/// What processor `index` says of itself.
+pub(super) fn cpuid_of(vm: &Vm, profile: CpuProfile, index: u8) -> Result<CpuId, SetupError> {
+    let profile = match profile {
         CpuProfile::Host => cpuid::CpuProfile::Host,
         CpuProfile::Legacy => cpuid::CpuProfile::Legacy,
+        CpuProfile::I686Of2001 => cpuid::CpuProfile::Era(Era::I686Of2001),
+        CpuProfile::X8664Of2006 => cpuid::CpuProfile::Era(Era::X8664Of2006),
+        CpuProfile::X8664Of2010 => cpuid::CpuProfile::Era(Era::X8664Of2010),
     };
     let mut cpuid = vm.supported_cpuid()?;
     cpuid::filter(&mut cpuid, profile, index)?;
+    Ok(cpuid)
+}
+
+/// Without an `entry` the processor keeps its power-on state: the reset vector, real mode, MTRRs off. Firmware sets
+/// up the rest.
+fn configure(vm: &Vm, plan: &Plan, vcpu: &KvmVcpu, index: u8, entry: Option<&Entry>) -> Result<(), SetupError> {
+    let cpuid = cpuid_of(vm, plan.cpu_profile, index)?;
 
     let failed =
         |error: kvm_ioctls::Error| SetupError::System { what: "read a vCPU's first state", source: error.into() };

@@ -18,6 +18,7 @@
 //! | `button` | sleeps until the power button is pressed |
 //! | `chips` | the clock's three interrupts, a keyboard that answers by IRQ 1, CMOS memory and time over a reboot |
 //! | `paused` | what its clocks say of a pause: `clock=run`, all of it; `clock=stop`, nothing, but for the time stamp counter with `tsc=any` |
+//! | `cpuid` | prints what the processor says of itself |
 //! | `crash` | executes an instruction stream that KVM cannot run |
 //! | `spin`, `halt` | never ends, with interrupts closed: running, or halted |
 //! | `reset` | resets the machine through the keyboard controller |
@@ -31,6 +32,7 @@ mod bench;
 mod beyond;
 mod button;
 mod chips;
+mod cpuid;
 mod disk;
 mod network;
 mod paused;
@@ -99,6 +101,10 @@ pub fn run(name: &str, cmdline: &Cmdline) -> Result<(), Reason> {
         "reload" => disk::reload(irq, cmdline.number("count", 100)),
         "button" => button::run(irq),
         "chips" => chips::run(irq),
+        "cpuid" => {
+            cpuid::run();
+            Ok(())
+        }
         "paused" => paused::run(cmdline.value("clock") == Some("stop"), cmdline.value("tsc") == Some("any")),
         "bench" => bench::run(cmdline),
         "crash" => crash(),

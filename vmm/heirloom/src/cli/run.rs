@@ -213,6 +213,15 @@ enum Cpu {
     Host,
     /// Without features that old kernels, or KVMs in software, trip over (XSAVE, CX16, ...)
     Legacy,
+    /// A 32-bit processor of 2001: Pentium III or Athlon, as the host is Intel's or AMD's
+    #[value(name = "i686-2001")]
+    I686Of2001,
+    /// A processor of 2006: Core 2, or Opteron of family 15
+    #[value(name = "x86_64-2006")]
+    X8664Of2006,
+    /// A processor of 2010: Xeon (Westmere), or Opteron of family 16
+    #[value(name = "x86_64-2010")]
+    X8664Of2010,
 }
 
 impl From<Cpu> for CpuProfile {
@@ -220,6 +229,9 @@ impl From<Cpu> for CpuProfile {
         match cpu {
             Cpu::Host => Self::Host,
             Cpu::Legacy => Self::Legacy,
+            Cpu::I686Of2001 => Self::I686Of2001,
+            Cpu::X8664Of2006 => Self::X8664Of2006,
+            Cpu::X8664Of2010 => Self::X8664Of2010,
         }
     }
 }
