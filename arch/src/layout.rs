@@ -121,6 +121,8 @@ pub const PM1A_CONTROL_IO: u16 = 0x604;
 pub const PM_TIMER_IO: u16 = 0x608;
 /// SLP_TYP for power-off, as `\_S5` tells the guest.
 pub const S5_SLEEP_TYPE: u8 = 5;
+/// First port of the device that tells firmware of the machine, and number of ports.
+pub const FW_CFG_IO: (u16, u8) = (0x510, 12);
 /// First serial port, 8 ports.
 pub const COM1_IO: u16 = 0x3f8;
 /// Keyboard controller: data.

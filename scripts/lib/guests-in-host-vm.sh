@@ -37,6 +37,7 @@ case $name in
             /usr/lib/syslinux/mbr/mbr.bin /usr/share/seabios/bios{,-256k}.bin /usr/lib/x86_64-linux-gnu/gconv; do
             files+=(--file "$path:$path")
         done
+        files+=(--file /usr/lib/u-boot/qemu-x86/u-boot.rom:/usr/lib/u-boot/qemu-x86/u-boot.rom)
         # For a boot from the network; dnsmasq asks who root is.
         files+=(--file "$(command -v dnsmasq):/usr/bin/dnsmasq" --file /etc/passwd:/etc/passwd)
         files+=(--file /usr/lib/ipxe/qemu/pxe-virtio.rom:/usr/lib/ipxe/qemu/pxe-virtio.rom)

@@ -13,7 +13,7 @@ const WIRING: [PciInterrupt; 3] = [
 ];
 
 fn board(cpus: u8) -> Board<'static> {
-    Board { cpus, pci: &WIRING, has_vga: false }
+    Board { cpus, pci: &WIRING, has_vga: false, has_fw_cfg: false }
 }
 
 fn machine(cpus: u8) -> Memory {
@@ -155,10 +155,23 @@ fn full_prt_is_not_cut() {
     for slot in 0..32 {
         wiring.extend((0..4).map(|pin| PciInterrupt { slot, pin, gsi: 10 }));
     }
-    let dsdt = dsdt::build(&wiring);
+    let dsdt = dsdt::build(&wiring, false);
     // Slot 0's address fits a Word, the others' are DWords.
     let rows = |prefix| dsdt.windows(4).filter(|w| *w == [4, prefix, 0xff, 0xff]).count();
     assert_eq!((sum(&dsdt), rows(0x0b), rows(0x0c)), (0, 4, 124));
+}
+
+#[test]
+fn fw_cfg_is_named_where_it_is() {
+    for has_fw_cfg in [false, true] {
+        let mem = memory(2 << 20);
+        write(&mem, &Board { has_fw_cfg, ..board(1) }).unwrap();
+        let dsdt = dsdt_of(&mem);
+        let named = dsdt.windows(9).filter(|w| w == b"QEMU0002\0").count();
+        // The descriptor of an I/O range: from and to 0x510, aligned to 1, 12 ports.
+        let ports = dsdt.windows(8).filter(|w| *w == [0x47, 1, 0x10, 5, 0x10, 5, 1, 12]).count();
+        assert_eq!((named, ports), (usize::from(has_fw_cfg), usize::from(has_fw_cfg)));
+    }
 }
 
 #[test]
@@ -186,8 +199,14 @@ fn iasl_accepts_the_tables() {
     }
     let dir = tempfile::tempdir().unwrap();
     let mem = machine(2);
-    for (name, table) in [("dsdt", dsdt_of(&mem)), ("facp", table_of(&mem, b"FACP")), ("apic", table_of(&mem, b"APIC"))]
-    {
+    let of_firmware = memory(2 << 20);
+    write(&of_firmware, &Board { has_fw_cfg: true, ..board(1) }).unwrap();
+    for (name, table) in [
+        ("dsdt", dsdt_of(&mem)),
+        ("dsdt-fw", dsdt_of(&of_firmware)),
+        ("facp", table_of(&mem, b"FACP")),
+        ("apic", table_of(&mem, b"APIC")),
+    ] {
         let aml = dir.path().join(name).with_extension("aml");
         std::fs::write(&aml, table).unwrap();
         let dis = Command::new("iasl").current_dir(&dir).arg("-d").arg(&aml).output().unwrap();

@@ -17,10 +17,12 @@ const RTC_IRQ: u8 = 8;
 const KEYBOARD_IRQ: u8 = 1;
 
 /// The table.
-pub fn build(pci: &[PciInterrupt]) -> Vec<u8> {
+pub fn build(pci: &[PciInterrupt], has_fw_cfg: bool) -> Vec<u8> {
     let (root, serial, keyboard, clock, board) = (RootBridge(pci), Serial, Keyboard, Clock, Board);
     let mut body = Vec::new();
-    Scope::new("\\_SB_".into(), vec![&root, &serial, &keyboard, &clock, &board]).to_aml_bytes(&mut body);
+    let mut devices: Vec<&dyn Aml> = vec![&root, &serial, &keyboard, &clock, &board];
+    devices.extend(has_fw_cfg.then_some(&FwCfg as &dyn Aml));
+    Scope::new("\\_SB_".into(), devices).to_aml_bytes(&mut body);
     let (sleep, zero) = (layout::S5_SLEEP_TYPE, 0u8);
     // SLP_TYP for PM1a and PM1b, then two reserved values.
     let s5 = Package::new(vec![&sleep, &sleep, &zero, &zero]);
@@ -115,6 +117,21 @@ impl Aml for Clock {
         let (io, irq) = (IO::new(layout::RTC_IO, layout::RTC_IO, 1, 2), IsaIrq(RTC_IRQ));
         let crs = Name::new("_CRS".into(), &ResourceTemplate::new(vec![&io, &irq]));
         Device::new("RTC_".into(), vec![&hid, &crs]).to_aml_bytes(sink);
+    }
+}
+
+/// `QEMU0002`: the device that tells firmware of the machine (QEMU's docs/specs/fw_cfg.rst, "ACPI interface"). Linux
+/// shows its files in /sys/firmware/qemu_fw_cfg.
+struct FwCfg;
+
+impl Aml for FwCfg {
+    fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
+        let hid = Name::new("_HID".into(), &"QEMU0002");
+        // Present and working, and not shown to people.
+        let status = Name::new("_STA".into(), &0x0bu8);
+        let io = IO::new(layout::FW_CFG_IO.0, layout::FW_CFG_IO.0, 1, layout::FW_CFG_IO.1);
+        let crs = Name::new("_CRS".into(), &ResourceTemplate::new(vec![&io]));
+        Device::new("FWCF".into(), vec![&hid, &status, &crs]).to_aml_bytes(sink);
     }
 }
 

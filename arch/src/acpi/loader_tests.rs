@@ -11,7 +11,7 @@ const WIRING: [PciInterrupt; 2] =
     [PciInterrupt { slot: 2, pin: 0, gsi: 10 }, PciInterrupt { slot: 3, pin: 0, gsi: 11 }];
 
 fn board(cpus: u8) -> Board<'static> {
-    Board { cpus, pci: &WIRING, has_vga: false }
+    Board { cpus, pci: &WIRING, has_vga: false, has_fw_cfg: false }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> usize {

@@ -54,6 +54,8 @@ pub struct Board<'a> {
     pub pci: &'a [PciInterrupt],
     /// There is a VGA: without one, kernels are told not to look for it.
     pub has_vga: bool,
+    /// There is the device by which firmware is told of the machine: systems can read it, too.
+    pub has_fw_cfg: bool,
 }
 
 /// Writes all tables at [`layout::ACPI_TABLES`]; returns the address of the RSDP.
@@ -93,7 +95,7 @@ fn tables(base: u32, board: &Board<'_>) -> Result<Tables, AcpiError> {
     }
     let mut image = Image { base, ..Image::default() };
     let facs = image.append(&fadt::facs(), fadt::FACS_ALIGNMENT);
-    let dsdt = image.append_table(&dsdt::build(&irq::checked(board.pci)?), &[]);
+    let dsdt = image.append_table(&dsdt::build(&irq::checked(board.pci)?, board.has_fw_cfg), &[]);
     let fadt = image.append_table(&fadt::build(facs, dsdt, board.has_vga), &fadt::POINTERS);
     let madt = image.append_table(&madt::build(board.cpus), &[]);
 

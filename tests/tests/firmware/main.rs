@@ -9,6 +9,7 @@ mod option_rom;
 mod rom;
 mod screen;
 mod seabios;
+mod u_boot;
 
 use std::process::ExitCode;
 
@@ -61,5 +62,7 @@ fn main() -> ExitCode {
             no_iret.or_else(|| no_loader(netboot::lack())),
         ),
     ];
-    trials::run(own.chain(seabios).chain(screen).chain(loaders).collect())
+    let u_boot =
+        trials::trial("u_boot_uses_disk_and_card", u_boot::shell_uses_disk_and_card, lack.or_else(u_boot::lack));
+    trials::run(own.chain([u_boot]).chain(seabios).chain(screen).chain(loaders).collect())
 }

@@ -17,6 +17,9 @@ use super::SetupError;
 use crate::config::{FirmwareImage, Plan};
 use crate::kvm::{GuestRam, Vm};
 
+// The tables that systems read name its ports.
+const _: () = assert!(fw_cfg::PORTS.0 == layout::FW_CFG_IO.0 as u64 && fw_cfg::PORTS.1 == layout::FW_CFG_IO.1 as u64);
+
 /// Slot of the ISA bridge: SeaBIOS's table of interrupt routing says that the router is there.
 const ISA_BRIDGE_SLOT: u8 = 1;
 /// Milliseconds after which firmware tries again to find something to boot: never, as its message then stays readable.
@@ -95,7 +98,7 @@ fn items(
 
 /// What ACPI tables are to describe.
 pub(super) fn acpi_board<'a>(plan: &Plan, pci: &'a [PciInterrupt]) -> acpi::Board<'a> {
-    acpi::Board { cpus: plan.cpus.get(), pci, has_vga: plan.screen.is_some() }
+    acpi::Board { cpus: plan.cpus.get(), pci, has_vga: plan.screen.is_some(), has_fw_cfg: plan.payload.is_firmware() }
 }
 
 fn broken(error: FileError) -> SetupError {
