@@ -119,7 +119,7 @@ fuzz_target!(|input: &[u8]| {
     let fits = good(&wiring) && cpus != 0;
     let mp = mptable::write(&memory, cpus, &wiring);
     assert_eq!(mp.is_ok(), fits, "{mp:?}");
-    let rsdp = acpi::write(&memory, &acpi::Board { cpus, pci: &wiring, has_vga: loose });
+    let rsdp = acpi::write(&memory, &acpi::Board { cpus, pci: &wiring, has_vga: loose, has_fw_cfg: loose });
     assert_eq!(rsdp.is_ok(), fits, "{rsdp:?}");
     if let (Ok(()), Ok(rsdp)) = (mp, rsdp) {
         check_mp(&memory, cpus, wiring.len());
