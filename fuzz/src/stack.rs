@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use devices::admin::wire::NotifyEntry;
 use devices::admin::{AdminChannel, AdminRegisters, PfDriver};
 use devices::bus::Width;
 use devices::contract::mock::{MockLine, MockMsi, MockPorts};
