@@ -5,7 +5,7 @@
 
 use std::io::Cursor;
 
-use arch::boot::{self, BootSource, Entry, Protocol};
+use arch::boot::{self, BootSource, Entry, Protocol, Told};
 use arch::layout;
 use fuzz::script::Script;
 use libfuzzer_sys::fuzz_target;
@@ -29,8 +29,13 @@ fuzz_target!(|input: &[u8]| {
     let initrd_len = initrd.get_ref().len() as u64;
     let mut kernel = Cursor::new(script.rest().to_vec());
     let initrd = has_initrd.then_some(&mut initrd);
-    let source =
-        BootSource { kernel: &mut kernel, initrd, cmdline: &cmdline, protocol, rsdp, has_vga: options & 16 != 0 };
+    let source = BootSource {
+        kernel: &mut kernel,
+        initrd,
+        cmdline: &cmdline,
+        protocol,
+        told: Told { rsdp, has_vga: options & 16 != 0 },
+    };
     let Ok(entry) = boot::load(&memory, source) else { return };
 
     let (at, zero_page) = match entry {

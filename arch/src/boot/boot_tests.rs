@@ -33,8 +33,7 @@ fn boot_as(
             initrd: initrd.as_mut(),
             cmdline,
             protocol,
-            rsdp: Some(RSDP),
-            has_vga: false,
+            told: Told { rsdp: Some(RSDP), has_vga: false },
         },
     )
 }
@@ -175,8 +174,7 @@ fn every_kernel_is_told_of_a_vga() {
         initrd: None,
         cmdline: "",
         protocol: Protocol::Auto,
-        rsdp: None,
-        has_vga: true,
+        told: Told { rsdp: None, has_vga: true },
     };
     load(&mem, source).unwrap();
     let page = zero_page(&mem);
@@ -393,8 +391,7 @@ fn real_bzimage_loads() {
         initrd: None,
         cmdline: "quiet",
         protocol: Protocol::Auto,
-        rsdp: None,
-        has_vga: false,
+        told: Told { rsdp: None, has_vga: false },
     };
     let entry = load(&mem, source).unwrap();
     assert_eq!(entry, Entry::Long { rip: 0x10_0200, zero_page: layout::ZERO_PAGE });

@@ -22,8 +22,7 @@ fn boot_in(mem: &Memory, kernel: &[u8], initrd: Option<&[u8]>) -> Result<Entry, 
         initrd: initrd.as_mut(),
         cmdline: "console=ttyS0",
         protocol: Protocol::Auto,
-        rsdp: None,
-        has_vga: false,
+        told: Told { rsdp: None, has_vga: false },
     };
     load(mem, source)
 }
@@ -67,8 +66,7 @@ fn directory_and_missing_bytes_are_read_errors() {
         initrd: None,
         cmdline: "",
         protocol: Protocol::Auto,
-        rsdp: None,
-        has_vga: false,
+        told: Told { rsdp: None, has_vga: false },
     };
     assert!(matches!(load(&memory(MEM), source), Err(BootError::ReadKernel(_))));
 }
@@ -136,8 +134,7 @@ fn pvh_without_a_note_and_entry_outside_are_refused() {
         initrd: None,
         cmdline: "",
         protocol: Protocol::Pvh,
-        rsdp: None,
-        has_vga: false,
+        told: Told { rsdp: None, has_vga: false },
     };
     assert!(matches!(load(&memory(MEM), source), Err(BootError::NoSuchEntry { wanted: Protocol::Pvh, .. })));
     let outside = elf32(0x10_0000, &[load_segment(0x10_0000, b"code", 0x100), pvh_note(0x5000)]);
@@ -206,8 +203,7 @@ fn nul_in_the_command_line_is_refused() {
         initrd: None,
         cmdline: "a\0b",
         protocol: Protocol::Auto,
-        rsdp: None,
-        has_vga: false,
+        told: Told { rsdp: None, has_vga: false },
     };
     assert!(matches!(load(&memory(MEM), source), Err(BootError::Cmdline(CmdlineError::Nul))));
 }

@@ -63,6 +63,13 @@ pub struct BootSource<'a, I> {
     pub cmdline: &'a str,
     /// How to enter the kernel.
     pub protocol: Protocol,
+    /// What the kernel is told of the machine.
+    pub told: Told,
+}
+
+/// What a kernel is told of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
     /// Where [`crate::acpi::write`] put the RSDP, if there is ACPI.
     pub rsdp: Option<GuestAddress>,
     /// There is a VGA, in the text mode that its BIOS leaves it in.
@@ -130,14 +137,14 @@ pub fn load<M: GuestMemoryBackend, I: Image>(mem: &M, source: BootSource<'_, I>)
 
     let e820 = e820::map(&layout::ram_of(mem));
     let zero_page = layout::ZERO_PAGE;
-    let has_vga = source.has_vga;
+    let has_vga = source.told.has_vga;
     Ok(match kernel.entry {
         KernelEntry::Long(rip) => {
             tables::write_page_tables(mem)?;
             zero_page::write(
                 mem,
                 &kernel,
-                &zero_page::Given { initrd, e820: &e820, rsdp: source.rsdp, low_end, has_vga },
+                &zero_page::Given { initrd, e820: &e820, rsdp: source.told.rsdp, low_end, has_vga },
             )?;
             Entry::Long { rip, zero_page }
         }
@@ -145,12 +152,12 @@ pub fn load<M: GuestMemoryBackend, I: Image>(mem: &M, source: BootSource<'_, I>)
             zero_page::write(
                 mem,
                 &kernel,
-                &zero_page::Given { initrd, e820: &e820, rsdp: source.rsdp, low_end, has_vga },
+                &zero_page::Given { initrd, e820: &e820, rsdp: source.told.rsdp, low_end, has_vga },
             )?;
             Entry::Protected32 { eip, zero_page }
         }
         KernelEntry::Pvh(eip) => {
-            pvh::write(mem, initrd, &e820, source.rsdp)?;
+            pvh::write(mem, initrd, &e820, source.told.rsdp)?;
             Entry::Pvh { eip, start_info: layout::PVH_START_INFO }
         }
     })

@@ -87,7 +87,7 @@ impl Model for Blk {
     }
 
     fn process(&mut self, _queue: usize, ring: &mut Ring<'_>, features: u64) -> Result<Progress, RingError> {
-        while ring.budget > 0 {
+        while ring.left.buffers > 0 {
             if !ring.pop()? {
                 return Ok(Progress::Drained);
             }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use virtio_queue::{Queue, QueueT};
 
-use super::super::ring::Ring;
+use super::super::ring::{Left, Ring};
 use super::super::testing::{Ram, Vring};
 use super::*;
 
@@ -24,8 +24,7 @@ fn load(setup: impl FnOnce(&Ram, &mut Vring)) -> Result<Chain, RingError> {
         memory: &ram.memory,
         chain: &mut chain,
         requests: &mut Vec::new(),
-        budget: 4,
-        bytes: 1 << 20,
+        left: Left { buffers: 4, bytes: 1 << 20 },
     };
     ring.pop().map(|some| assert!(some)).map(|()| chain)
 }

@@ -60,17 +60,22 @@ pub(super) struct Selectors {
     pub queue: u16,
 }
 
+/// Registers that both interfaces have.
+pub(super) struct CommonRegisters {
+    pub status: u8,
+    pub driver_features: u64,
+    pub config_vector: u16,
+    pub generation: u8,
+}
+
 /// One device.
 pub(super) struct VirtioDevice {
     name: String,
     pub model: Box<dyn Model>,
     offered: u64,
-    pub status: u8,
-    pub driver_features: u64,
+    pub common: CommonRegisters,
     pub queues: Vec<VirtQueue>,
-    pub config_vector: u16,
     isr: u8,
-    pub generation: u8,
     pub modern: Selectors,
     /// Queue select of the legacy interface.
     pub legacy_queue: u16,
@@ -112,12 +117,9 @@ impl VirtioDevice {
             name: figures.name().to_owned(),
             offered: model.features() | feature::VERSION_1 | feature::ACCESS_PLATFORM | feature::INDIRECT_DESC,
             model,
-            status: 0,
-            driver_features: 0,
+            common: CommonRegisters { status: 0, driver_features: 0, config_vector: NO_VECTOR, generation: 0 },
             queues,
-            config_vector: NO_VECTOR,
             isr: 0,
-            generation: 0,
             modern: Selectors::default(),
             legacy_queue: 0,
             vectors,
@@ -151,10 +153,10 @@ impl VirtioDevice {
     /// Device reset, by writing 0 to the status register of either interface. MSI-X and bus
     /// mastering belong to PCI and stay.
     pub(super) fn reset(&mut self) {
-        self.status = 0;
-        self.driver_features = 0;
+        self.common.status = 0;
+        self.common.driver_features = 0;
         self.queues.iter_mut().for_each(VirtQueue::reset);
-        self.config_vector = NO_VECTOR;
+        self.common.config_vector = NO_VECTOR;
         self.isr = 0;
         self.modern = Selectors::default();
         self.legacy_queue = 0;
@@ -195,14 +197,14 @@ impl VirtioDevice {
 
     /// Status as the driver reads it.
     pub(super) fn shown_status(&self) -> u8 {
-        if self.is_settling() { self.status | status::NEEDS_RESET } else { self.status }
+        if self.is_settling() { self.common.status | status::NEEDS_RESET } else { self.common.status }
     }
 
     /// DMA that should have ended goes on: nothing is done any more until a reset, and the driver is told.
     pub(super) fn needs_reset(&mut self) {
         // After a reset that has not ended it says so as it is.
         if !self.is_settling() {
-            self.status |= status::NEEDS_RESET;
+            self.common.status |= status::NEEDS_RESET;
             self.config_interrupt();
         }
     }
@@ -210,7 +212,7 @@ impl VirtioDevice {
     /// Function level reset.
     pub(super) fn function_reset(&mut self) {
         self.reset();
-        self.generation = 0;
+        self.common.generation = 0;
         self.msix = None;
         self.bus_master = false;
     }
@@ -242,7 +244,7 @@ impl VirtioDevice {
 
     /// Whether the driver finished its set-up and the device has not given up on it.
     pub(super) fn is_live(&self) -> bool {
-        self.status & status::DRIVER_OK != 0 && self.status & status::NEEDS_RESET == 0
+        self.common.status & status::DRIVER_OK != 0 && self.common.status & status::NEEDS_RESET == 0
     }
 
     /// Whether queue 0 takes what the model's source has; `early` as for [`Self::service`].
@@ -256,10 +258,10 @@ impl VirtioDevice {
         let Some(queue) = self.queues.get(queue) else { return false };
         let started = match queue.setup() {
             Setup::Disabled => false,
-            Setup::Modern => self.is_live() && self.status & status::FEATURES_OK != 0,
+            Setup::Modern => self.is_live() && self.common.status & status::FEATURES_OK != 0,
             Setup::Legacy => self.is_live() || early,
         };
-        let stopped = self.status & status::NEEDS_RESET != 0 || self.is_settling();
+        let stopped = self.common.status & status::NEEDS_RESET != 0 || self.is_settling();
         started && self.bus_master && !queue.broken && !stopped
     }
 
@@ -270,9 +272,9 @@ impl VirtioDevice {
 
     /// Tells the driver that the configuration changed.
     pub(super) fn config_interrupt(&mut self) {
-        self.generation = self.generation.wrapping_add(1);
-        if self.status & status::DRIVER_OK != 0 {
-            self.interrupt(self.config_vector, isr::CONFIG);
+        self.common.generation = self.common.generation.wrapping_add(1);
+        if self.common.status & status::DRIVER_OK != 0 {
+            self.interrupt(self.common.config_vector, isr::CONFIG);
         }
     }
 

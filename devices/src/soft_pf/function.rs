@@ -38,12 +38,12 @@ pub(super) struct ConfigWrite {
 
 /// One function.
 pub(super) struct Function {
-    pub name: String,
+    name: String,
     config: Mutex<Config>,
     device: Mutex<VirtioDevice>,
     pub dma: DmaSpace,
     /// Virtio device type: 1 net, 2 block.
-    pub device_type: u16,
+    device_type: u16,
     pub figures: Arc<Figures>,
     pub in_flight: Arc<InFlight>,
     vectors: u16,
@@ -54,6 +54,16 @@ pub(super) struct Function {
 }
 
 impl Function {
+    /// Its name in logs and reports.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Virtio device type: 1 net, 2 block.
+    pub fn device_type(&self) -> u16 {
+        self.device_type
+    }
+
     /// A function with one MSI-X vector for each queue and one for the configuration.
     pub(super) fn new(model: Box<dyn Model>, figures: Arc<Figures>) -> std::result::Result<Self, SoftPfError> {
         let name = figures.name().to_owned();

@@ -56,12 +56,12 @@ impl VirtioDevice {
         let queue = self.queues.get(usize::from(self.legacy_queue));
         match field.offset {
             at::DEVICE_FEATURES => self.offered_legacy(),
-            at::DRIVER_FEATURES => self.driver_features as u32,
+            at::DRIVER_FEATURES => self.common.driver_features as u32,
             at::QUEUE_ADDRESS => queue.map_or(0, |q| q.pfn()),
             at::QUEUE_SIZE => queue.map_or(0, |q| q.max_size().into()),
             at::QUEUE_SELECT => self.legacy_queue.into(),
             at::DEVICE_STATUS => (self.shown_status() & (status::LEGACY | status::NEEDS_RESET)).into(),
-            at::CONFIG_VECTOR => self.config_vector.into(),
+            at::CONFIG_VECTOR => self.common.config_vector.into(),
             at::QUEUE_VECTOR => queue.map_or(NO_VECTOR, |q| q.vector).into(),
             _ => 0,
         }
@@ -87,7 +87,7 @@ impl VirtioDevice {
         let queue = self.queues.get_mut(usize::from(self.legacy_queue));
         match field.offset {
             // Bits from 32 on are not there for a legacy driver, whoever set them before.
-            at::DRIVER_FEATURES => self.driver_features = (value & offered).into(),
+            at::DRIVER_FEATURES => self.common.driver_features = (value & offered).into(),
             at::QUEUE_ADDRESS if value == 0 && quirks.pfn_zero_resets => self.reset(),
             at::QUEUE_ADDRESS => {
                 queue.into_iter().for_each(|q| q.set_pfn(value));
@@ -97,8 +97,10 @@ impl VirtioDevice {
             at::QUEUE_NOTIFY => return Ok(LegacyWrite { kick: Some(value as u16) }),
             at::DEVICE_STATUS if value == 0 => self.reset(),
             at::DEVICE_STATUS if settling => {}
-            at::DEVICE_STATUS => self.status = self.status & !status::LEGACY | value as u8 & status::LEGACY,
-            at::CONFIG_VECTOR => self.config_vector = vector,
+            at::DEVICE_STATUS => {
+                self.common.status = self.common.status & !status::LEGACY | value as u8 & status::LEGACY
+            }
+            at::CONFIG_VECTOR => self.common.config_vector = vector,
             at::QUEUE_VECTOR => queue.into_iter().for_each(|q| q.vector = vector),
             _ => {}
         }
@@ -119,7 +121,7 @@ impl VirtioDevice {
         find_field(self.model.fields(), offset, bytes.len() as u64).ok_or(NoSuchField)?;
         if self.model.write_config(offset, bytes) {
             // The driver changed it itself and needs no interrupt.
-            self.generation = self.generation.wrapping_add(1);
+            self.common.generation = self.common.generation.wrapping_add(1);
         }
         Ok(())
     }

@@ -40,11 +40,11 @@ impl VirtioDevice {
         put(at::DEVICE_FEATURE_SELECT, &select.device_feature.to_le_bytes());
         put(at::DEVICE_FEATURE, &feature_word(self.offered(), select.device_feature).to_le_bytes());
         put(at::DRIVER_FEATURE_SELECT, &select.driver_feature.to_le_bytes());
-        put(at::DRIVER_FEATURE, &feature_word(self.driver_features, select.driver_feature).to_le_bytes());
-        put(at::CONFIG_MSIX_VECTOR, &self.config_vector.to_le_bytes());
+        put(at::DRIVER_FEATURE, &feature_word(self.common.driver_features, select.driver_feature).to_le_bytes());
+        put(at::CONFIG_MSIX_VECTOR, &self.common.config_vector.to_le_bytes());
         put(at::NUM_QUEUES, &self.data_queues().to_le_bytes());
         put(at::DEVICE_STATUS, &[self.shown_status()]);
-        put(at::CONFIG_GENERATION, &[self.generation]);
+        put(at::CONFIG_GENERATION, &[self.common.generation]);
         put(at::QUEUE_SELECT, &select.queue.to_le_bytes());
         if let Some(queue) = self.queues.get(usize::from(select.queue)) {
             put(at::QUEUE_SIZE, &queue.size.to_le_bytes());
@@ -68,7 +68,7 @@ impl VirtioDevice {
 
     /// Whether the modern driver has this feature and FEATURES_OK.
     fn negotiated(&self, feature: u64) -> bool {
-        self.status & status::FEATURES_OK != 0 && self.driver_features & feature != 0
+        self.common.status & status::FEATURES_OK != 0 && self.common.driver_features & feature != 0
     }
 
     /// Writes a field in its own width, or half of a 64-bit field. Other writes have no effect: the
@@ -83,7 +83,7 @@ impl VirtioDevice {
             (at::DEVICE_FEATURE_SELECT, Width::B4) => self.modern.device_feature = value as u32,
             (at::DRIVER_FEATURE_SELECT, Width::B4) => self.modern.driver_feature = value as u32,
             (at::DRIVER_FEATURE, Width::B4) => self.write_features(value as u32),
-            (at::CONFIG_MSIX_VECTOR, Width::B2) => self.config_vector = self.checked_vector(value as u16),
+            (at::CONFIG_MSIX_VECTOR, Width::B2) => self.common.config_vector = self.checked_vector(value as u16),
             (at::DEVICE_STATUS, Width::B1) => self.write_status(value as u8),
             (at::QUEUE_SELECT, Width::B2) => self.modern.queue = value as u16,
             (at::QUEUE_SIZE..at::QUEUE_NOTIFY_OFF, Width::B2) => self.write_queue(offset, value as u16),
@@ -93,8 +93,9 @@ impl VirtioDevice {
 
     fn write_features(&mut self, value: u32) {
         // Fixed once FEATURES_OK is set (virtio 1.3, 2.2.1).
-        if self.status & status::FEATURES_OK == 0 && self.modern.driver_feature < 2 {
-            self.driver_features = with_half(self.driver_features, self.modern.driver_feature == 1, value);
+        if self.common.status & status::FEATURES_OK == 0 && self.modern.driver_feature < 2 {
+            self.common.driver_features =
+                with_half(self.common.driver_features, self.modern.driver_feature == 1, value);
         }
     }
 
@@ -106,20 +107,21 @@ impl VirtioDevice {
         if self.is_settling() {
             return;
         }
-        let mut new = self.status | value & !status::NEEDS_RESET;
-        let acceptable = self.driver_features & feature::VERSION_1 != 0 && self.driver_features & !self.offered() == 0;
-        if self.status & status::FEATURES_OK == 0 && !acceptable {
+        let mut new = self.common.status | value & !status::NEEDS_RESET;
+        let acceptable =
+            self.common.driver_features & feature::VERSION_1 != 0 && self.common.driver_features & !self.offered() == 0;
+        if self.common.status & status::FEATURES_OK == 0 && !acceptable {
             new &= !status::FEATURES_OK;
         }
         if new & status::FEATURES_OK == 0 {
             new &= !status::DRIVER_OK;
         }
-        self.status = new;
+        self.common.status = new;
     }
 
     fn write_queue(&mut self, offset: u64, value: u16) {
         let vector = self.checked_vector(value);
-        let ready = self.status & status::FEATURES_OK != 0;
+        let ready = self.common.status & status::FEATURES_OK != 0;
         let Some(queue) = self.queues.get_mut(usize::from(self.modern.queue)) else { return };
         match offset {
             at::QUEUE_SIZE => queue.set_size(value),

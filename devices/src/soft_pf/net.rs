@@ -66,7 +66,7 @@ impl Net {
     }
 
     fn transmit(&mut self, ring: &mut Ring<'_>, features: u64) -> Result<Progress, RingError> {
-        while ring.budget > 0 {
+        while ring.left.buffers > 0 {
             if !ring.pop()? {
                 return Ok(Progress::Drained);
             }
@@ -92,7 +92,7 @@ impl Net {
     }
 
     fn receive(&mut self, ring: &mut Ring<'_>, features: u64) -> Result<Progress, RingError> {
-        while ring.budget > 0 {
+        while ring.left.buffers > 0 {
             // Look for a buffer before taking a frame, so that frames wait where they are.
             let position = ring.position();
             if !ring.pop()? {
@@ -240,7 +240,7 @@ impl Model for Net {
             RX => self.receive(ring, features),
             TX => self.transmit(ring, features),
             CONTROL => {
-                while ring.budget > 0 {
+                while ring.left.buffers > 0 {
                     if !ring.pop()? {
                         return Ok(Progress::Drained);
                     }

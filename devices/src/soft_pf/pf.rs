@@ -53,7 +53,7 @@ impl Pf {
         let commands = Commands::new(vfs.clone(), enabled.clone(), quirks.clone());
         let counts = commands.counts();
         let admin_queue = model.queue_sizes().len() as u16;
-        let vf_type = vfs.first().map_or(model.device_type(), |vf| vf.threaded.function.device_type);
+        let vf_type = vfs.first().map_or(model.device_type(), |vf| vf.threaded.function.device_type());
         let model = Box::new(PfModel::new(model, commands, quirks.clone()));
         let threaded = Arc::new(Threaded::new(model, figures, quirks, endpoint)?);
         let (total, vf_device_id) = (vfs.len() as u16, modern_device_id(vf_type));
@@ -140,14 +140,14 @@ impl Pf {
 
 impl fmt::Debug for Pf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = &self.threaded.function.name;
-        f.debug_struct("Pf").field("name", name).field("vfs", &self.vfs.len()).finish_non_exhaustive()
+        let name = self.threaded.function.name();
+        f.debug_struct("Pf").field("name", &name).field("vfs", &self.vfs.len()).finish_non_exhaustive()
     }
 }
 
 impl Named for Pf {
     fn name(&self) -> &str {
-        &self.threaded.function.name
+        self.threaded.function.name()
     }
 }
 

@@ -38,7 +38,7 @@ impl PfModel {
 
     fn run_commands(&mut self, ring: &mut Ring<'_>) -> Result<Progress, RingError> {
         self.commands.begin_series();
-        while ring.budget > 0 {
+        while ring.left.buffers > 0 {
             if !ring.pop()? {
                 return Ok(Progress::Drained);
             }

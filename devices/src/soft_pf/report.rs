@@ -104,8 +104,8 @@ pub(super) fn function(function: &Function) -> FunctionReport {
     let faults = figures.dma_faults();
     let (host_errors, last_host_error) = figures.host_errors();
     FunctionReport {
-        name: function.name.clone(),
-        device_type: function.device_type,
+        name: function.name().to_owned(),
+        device_type: function.device_type(),
         present: function.present.load(Ordering::Acquire),
         buffers: figures.buffers(),
         dma_faults: faults.count,

@@ -17,8 +17,14 @@ pub(super) struct Ring<'a> {
     pub chain: &'a mut Chain,
     /// Requests that are to be carried out without the device's lock.
     pub requests: &'a mut Vec<Request>,
-    /// How many more buffers may be taken, and how many bytes of them copied, before the device's lock is let go.
-    pub budget: u32,
+    /// What may still be done before the device's lock is let go.
+    pub left: Left,
+}
+
+/// How many more buffers may be taken, and how many bytes of them copied.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Left {
+    pub buffers: u32,
     pub bytes: u64,
 }
 
@@ -28,16 +34,16 @@ impl Ring<'_> {
         // Not `pop_descriptor_chain`: that logs an error each time a driver gets the index wrong.
         let next = self.queue.iter(self.memory).map_err(|_| RingError::Index)?.next();
         let Some(descriptors) = next else { return Ok(false) };
-        self.budget = self.budget.saturating_sub(1);
+        self.left.buffers = self.left.buffers.saturating_sub(1);
         self.chain.load(descriptors)?;
         Ok(true)
     }
 
     /// Notes that `bytes` were copied; after too many no further buffer is to be taken.
     pub(super) fn spend(&mut self, bytes: u64) {
-        self.bytes = self.bytes.saturating_sub(bytes);
-        if self.bytes == 0 {
-            self.budget = 0;
+        self.left.bytes = self.left.bytes.saturating_sub(bytes);
+        if self.left.bytes == 0 {
+            self.left.buffers = 0;
         }
     }
 

@@ -128,7 +128,7 @@ impl Threaded {
     pub(super) fn wake(&self, event: &EventFd) {
         // Fails only when the counter is full, and then the thread is awake already.
         if let Err(error) = event.write(1) {
-            tracing::debug!(function = self.function.name, %error, "kick not counted");
+            tracing::debug!(function = self.function.name(), %error, "kick not counted");
         }
     }
 

@@ -63,7 +63,7 @@ impl Vf {
         }
         function.in_flight.give_up();
         tracing::warn!(
-            function = function.name,
+            function = function.name(),
             "the host's storage does not answer: the VF is gone, what it has under way keeps its memory"
         );
     }
@@ -136,13 +136,13 @@ impl Vf {
 
 impl fmt::Debug for Vf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Vf").field("name", &self.threaded.function.name).finish_non_exhaustive()
+        f.debug_struct("Vf").field("name", &self.threaded.function.name()).finish_non_exhaustive()
     }
 }
 
 impl Named for Vf {
     fn name(&self) -> &str {
-        &self.threaded.function.name
+        self.threaded.function.name()
     }
 }
 
@@ -208,6 +208,6 @@ impl Lifetime for Vf {
             return Ok(());
         }
         let source = std::io::Error::new(std::io::ErrorKind::TimedOut, "the host's storage does not answer");
-        Err(FunctionError::Io { name: self.threaded.function.name.clone(), what: "end a reset", source })
+        Err(FunctionError::Io { name: self.threaded.function.name().to_owned(), what: "end a reset", source })
     }
 }

@@ -39,12 +39,12 @@ impl Worker {
             stopped: stopped.clone(),
         };
         events.add_subscriber(Arc::new(Mutex::new(server)));
-        let name = owner.function.name.clone();
+        let name = owner.function.name().to_owned();
         let run = move || {
             while !stopped.load(Ordering::Acquire) {
                 if let Err(error) = events.run() {
                     tracing::error!(
-                        function = owner.function.name,
+                        function = owner.function.name(),
                         ?error,
                         "event loop failed; no queue is served any more"
                     );
@@ -165,7 +165,7 @@ impl MutEventSubscriber for Forwarder {
 
 /// Lets signals of `event` kick the queue `value`, for as long as the link lives.
 pub(super) fn link(owner: &Arc<Threaded>, value: u16, event: &EventFd) -> FunctionResult<Box<dyn KickLink>> {
-    let io = |source| FunctionError::Io { name: owner.function.name.clone(), what: "link an ioeventfd", source };
+    let io = |source| FunctionError::Io { name: owner.function.name().to_owned(), what: "link an ioeventfd", source };
     let event = event.try_clone().map_err(io)?;
     let link = Link::new(&owner.endpoint, owner.clone(), value, event).map_err(io)?;
     Ok(Box::new(link))

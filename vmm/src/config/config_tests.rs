@@ -68,9 +68,9 @@ fn a_machine_with_two_devices_gets_names_and_addresses() {
     let disk = files.write("disk", 1 << 20);
     let plan =
         Plan::check(&files.config(vec![net(Some("blk1"), None), blk(None, disk, false), net(None, None)])).unwrap();
-    let ids: Vec<_> = plan.devices.iter().map(|d| d.id.as_str()).collect();
+    let ids: Vec<_> = plan.functions.legacy.iter().map(|d| d.id.as_str()).collect();
     assert_eq!(ids, ["blk1", "blk2", "net2"], "blk1 is taken by name");
-    let VfPlan::Soft(SoftPlan::Blk(disk)) = &plan.devices[1].vf else { panic!("no disk") };
+    let VfPlan::Soft(SoftPlan::Blk(disk)) = &plan.functions.legacy[1].vf else { panic!("no disk") };
     assert_eq!(disk.size, 1 << 20);
 }
 
@@ -223,8 +223,8 @@ fn memory_options() {
         change(&mut config.memory);
         config
     };
-    let plan = |change: &dyn Fn(&mut MemoryConfig)| Plan::check(&with(change)).unwrap().memory_options;
-    assert_eq!(plan(&|_| {}), MemoryPlan::default());
+    let plan = |change: &dyn Fn(&mut MemoryConfig)| Plan::check(&with(change)).unwrap().memory;
+    assert_eq!(plan(&|_| {}), MemoryPlan { size: MemoryConfig::default().size, ..MemoryPlan::default() });
     assert_eq!(plan(&|m| m.hugepages = true).hugetlb, Some(2 << 20));
     assert!(plan(&|m| m.shared = true).shared && plan(&|m| m.prefault = true).prefault);
     let wrong = |change: &dyn Fn(&mut MemoryConfig)| refused(&with(change));

@@ -29,20 +29,20 @@ fn a_vf_of_the_host_is_taken_by_its_words() {
     let token = "bd8d9d2b-5a5f-4f5a-a211-f591514ba1f3";
     let legacy = format!(r#"[{{"vf": {{"address": "41:00.3", "pf": "0000:41:00.0", "token": "{token}"}}}}]"#);
     let plan = plan(&legacy, "[]").unwrap();
-    assert_eq!(plan.devices[0].id, "vf0");
-    let VfPlan::Host(vf) = &plan.devices[0].vf else { panic!("no VF of the host") };
+    assert_eq!(plan.functions.legacy[0].id, "vf0");
+    let VfPlan::Host(vf) = &plan.functions.legacy[0].vf else { panic!("no VF of the host") };
     assert_eq!((vf.bdf.to_string(), vf.pf.unwrap().to_string()), ("0000:41:00.3".into(), "0000:41:00.0".into()));
     assert_eq!(vf.token.unwrap().to_string(), token);
-    assert!(!plan.memory_options.shared);
+    assert!(!plan.memory.shared);
 }
 
 #[test]
 fn a_served_function_makes_memory_shared() {
     let legacy = r#"[{"vfio_user": {"socket": "vf.sock", "pf_socket": "pf.sock", "member": 2}}]"#;
-    assert!(plan(legacy, "[]").unwrap().memory_options.shared);
+    assert!(plan(legacy, "[]").unwrap().memory.shared);
     let plan = plan("[]", r#"[{"vfio_user": "dev.sock"}, {"vfio": {"address": "0000:01:00.0"}, "id": "x"}]"#).unwrap();
-    assert!(plan.memory_options.shared);
-    let ids: Vec<_> = plan.passthrough.iter().map(|device| device.id.as_str()).collect();
+    assert!(plan.memory.shared);
+    let ids: Vec<_> = plan.functions.passthrough.iter().map(|device| device.id.as_str()).collect();
     assert_eq!(ids, ["dev0", "x"]);
 }
 

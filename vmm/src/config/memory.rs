@@ -11,9 +11,11 @@ const _: () = assert!(arch::layout::MIN_MEMORY <= api::MIN_MEMORY && api::MAX_ME
 /// Sizes of huge pages that x86-64 processors have.
 const HUGE_PAGES: [u64; 2] = [2 << 20, 1 << 30];
 
-/// How guest memory is to be had.
+/// Main memory, and how it is to be had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryPlan {
+    /// Bytes.
+    pub size: u64,
     /// Bytes of a huge page from the host's pool, if it is to be made of those.
     pub hugetlb: Option<u64>,
     /// All of it before the guest starts.
@@ -29,7 +31,12 @@ impl MemoryPlan {
         // Whoever serves a function has to reach the guest's memory.
         let served = config.legacy_virtio.iter().any(|device| matches!(device.origin, VfOrigin::Served(_)))
             || config.devices.iter().any(|device| matches!(device.origin, FunctionOrigin::Served(_)));
-        Ok(Self { hugetlb: huge_page(memory)?, prefault: memory.prefault, shared: memory.shared || served })
+        Ok(Self {
+            size: memory.size,
+            hugetlb: huge_page(memory)?,
+            prefault: memory.prefault,
+            shared: memory.shared || served,
+        })
     }
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From a configuration to a checked [`Plan`]: every file is open, every name is given out, and
-//! nothing has been created or changed yet.
+//! From a configuration to a checked [`Plan`]: every file is open, every name is given out, and nothing is changed yet.
 #![forbid(unsafe_code)]
 
 mod boot_order;
@@ -126,24 +125,43 @@ impl ConfigError {
 pub struct Plan {
     /// What to boot.
     pub payload: PayloadPlan,
+    /// Processors.
+    pub cpus: CpusPlan,
+    /// Main memory.
+    pub memory: MemoryPlan,
+    /// What is on the board.
+    pub board: BoardPlan,
+    /// What is in its slots.
+    pub functions: FunctionPlans,
+}
+
+/// Processors.
+#[derive(Clone, Copy, Debug)]
+pub struct CpusPlan {
+    /// Their number.
+    pub count: NonZeroU8,
+    /// What they can do.
+    pub profile: CpuProfile,
+}
+
+/// What is on the board.
+#[derive(Debug)]
+pub struct BoardPlan {
     /// What the machine says of itself.
     pub identity: Identity,
-    /// Number of vCPUs.
-    pub cpus: NonZeroU8,
-    /// What they can do.
-    pub cpu_profile: CpuProfile,
-    /// Bytes of main memory.
-    pub memory: u64,
-    /// How it is to be had.
-    pub memory_options: MemoryPlan,
     /// Seconds that the real-time clock is ahead of UTC before a guest sets it.
     pub rtc_offset: i64,
     /// Serial port.
     pub serial: ConsoleConfig,
     /// Text screen, if there is one.
     pub screen: Option<ScreenPlan>,
+}
+
+/// What is in the slots.
+#[derive(Debug)]
+pub struct FunctionPlans {
     /// Legacy virtio functions, in slot order.
-    pub devices: Vec<DevicePlan>,
+    pub legacy: Vec<DevicePlan>,
     /// Functions passed through, in slot order behind those.
     pub passthrough: Vec<PassthroughPlan>,
 }
@@ -226,7 +244,7 @@ impl Plan {
     /// See there.
     pub fn check_with(config: &VmConfig, descriptors: &Descriptors) -> Result<Self, ConfigError> {
         let cpus = check_limits(config)?;
-        let memory_options = MemoryPlan::check(config)?;
+        let memory = MemoryPlan::check(config)?;
         let identity = smbios::check(&config.smbios)?;
         let ids = give_ids(&config.legacy_virtio)?;
         let passthrough = hardware::check_devices(&config.devices, &mut ids.iter().cloned().collect())?;
@@ -251,19 +269,10 @@ impl Plan {
         let mut disks = BlockDevices::default();
         devices.iter().filter_map(|device| device.vf.disk()).try_for_each(|disk| disks.add(disk))?;
         hardware::check_owners(&devices, &passthrough)?;
-        Ok(Self {
-            payload,
-            identity,
-            cpus,
-            cpu_profile: config.cpus.profile,
-            memory: config.memory.size,
-            memory_options,
-            rtc_offset: clock::offset(config.rtc)?,
-            serial: config.serial.clone(),
-            screen,
-            devices,
-            passthrough,
-        })
+        let board =
+            BoardPlan { identity, rtc_offset: clock::offset(config.rtc)?, serial: config.serial.clone(), screen };
+        let cpus = CpusPlan { count: cpus, profile: config.cpus.profile };
+        Ok(Self { payload, cpus, memory, board, functions: FunctionPlans { legacy: devices, passthrough } })
     }
 }
 

@@ -17,7 +17,8 @@ use crate::output::older;
 /// [`ConfigError::Usage`] with both names.
 pub fn check_outputs(plan: &Plan, others: &[(&'static str, PathBuf)]) -> Result<(), ConfigError> {
     let others = others.iter().map(|(option, path)| (*option, path.as_path()));
-    let outputs: Vec<_> = plan.serial.file.iter().map(|path| ("--serial", path.as_path())).chain(others).collect();
+    let outputs: Vec<_> =
+        plan.board.serial.file.iter().map(|path| ("--serial", path.as_path())).chain(others).collect();
     check_older(plan, &outputs)?;
     for (position, (option, path)) in outputs.iter().enumerate() {
         let shown = path.display();
@@ -59,7 +60,7 @@ fn check_older(plan: &Plan, outputs: &[(&'static str, &Path)]) -> Result<(), Con
 
 fn inputs(plan: &Plan) -> Vec<(String, &File)> {
     let mut files: Vec<_> = plan.payload.files().map(|(what, file)| (what.to_owned(), file)).collect();
-    let disks = plan.devices.iter().filter_map(|device| Some((device, device.vf.disk()?)));
+    let disks = plan.functions.legacy.iter().filter_map(|device| Some((device, device.vf.disk()?)));
     files.extend(disks.map(|(device, disk)| (format!("the image of disk '{}'", device.id), &disk.file)));
     files
 }

@@ -109,13 +109,13 @@ impl VirtualMachine {
             Some(clock) => clock,
             None => {
                 let failed = |source| SetupError::System { what: "start the real-time clock", source };
-                Arc::new(Cmos::new(plan.rtc_offset).map_err(failed)?)
+                Arc::new(Cmos::new(plan.board.rtc_offset).map_err(failed)?)
             }
         };
-        let output = self.serial_file.output(&plan.serial);
+        let output = self.serial_file.output(&plan.board.serial);
         let clock = self.clock.insert(clock);
         let machine = Machine::build(plan, Kept { output, clock: Arc::clone(clock) }, observer)?;
-        self.serial_file.create(&plan.serial)?;
+        self.serial_file.create(&plan.board.serial)?;
         self.machine = Some(machine);
         Ok(())
     }

@@ -66,8 +66,8 @@ fn items(
     image: &FirmwareImage,
     (boot_order, interrupts): (&[u8], &[PciInterrupt]),
 ) -> Result<Items, SetupError> {
-    let cpus = plan.cpus.get();
-    let ram = layout::ram_ranges(plan.memory)?;
+    let cpus = plan.cpus.count.get();
+    let ram = layout::ram_ranges(plan.memory.size)?;
     let ram: Vec<_> = ram.into_iter().map(|(start, size)| (start.0, start.0 + size as u64)).collect();
     let mut items = Items::new();
     // It waits until as many have started, so the number has to be exact.
@@ -85,11 +85,11 @@ fn items(
         files.push(("etc/boot-menu-wait", (u32::from(seconds.get()) * 1000).to_le_bytes().to_vec()));
     }
     files.extend(acpi::files(&acpi_board(plan, interrupts))?.map(|file| (file.name, file.content)));
-    if let Some(bios) = plan.screen.as_ref().and_then(|screen| screen.bios.as_ref()) {
+    if let Some(bios) = plan.board.screen.as_ref().and_then(|screen| screen.bios.as_ref()) {
         // It serves INT 10h then, and what it prints goes to the serial port as well.
         files.push(("vgaroms/vgabios.bin", bios.clone()));
     }
-    let tables = smbios::build(&plan.identity, cpus, &ram)?;
+    let tables = smbios::build(&plan.board.identity, cpus, &ram)?;
     files.push(("etc/smbios/smbios-anchor", tables.anchor(0).to_vec()));
     files.push(("etc/smbios/smbios-tables", tables.structures().to_vec()));
     files.into_iter().try_for_each(|(name, content)| items.add_file(name, content)).map_err(broken)?;
@@ -98,7 +98,7 @@ fn items(
 
 /// What ACPI tables are to describe.
 pub(super) fn acpi_board<'a>(plan: &Plan, pci: &'a [PciInterrupt]) -> acpi::Board<'a> {
-    acpi::Board { cpus: plan.cpus.get(), pci, has_vga: plan.screen.is_some(), has_fw_cfg: plan.payload.is_firmware() }
+    acpi::Board { cpus: plan.cpus.count.get(), pci, has_vga: plan.board.screen.is_some(), has_fw_cfg: plan.payload.is_firmware() }
 }
 
 fn broken(error: FileError) -> SetupError {

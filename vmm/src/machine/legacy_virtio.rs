@@ -98,10 +98,10 @@ impl LegacyVirtio {
         root: &PciRoot,
         cancelled: &Arc<AtomicBool>,
     ) -> Result<Self, SetupError> {
-        let vfs = vf::open(&plan.devices, hardware, cancelled)?;
+        let vfs = vf::open(&plan.functions.legacy, hardware, cancelled)?;
         let pfs = vf::pfs(&vfs);
         let builder = Builder { platform, hardware, root, cancelled };
-        let functions = plan.devices.iter().zip(vfs).map(|(device, vf)| builder.function(device, vf));
+        let functions = plan.functions.legacy.iter().zip(vfs).map(|(device, vf)| builder.function(device, vf));
         let functions = functions.collect::<Result<_, SetupError>>()?;
         Ok(Self { functions, pfs })
     }

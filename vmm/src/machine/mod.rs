@@ -101,12 +101,12 @@ impl Machine {
         if plan.payload.is_firmware() {
             firmware::add_devices(&ports, &root)?;
         }
-        let chipset = Chipset::new(&platform, &ports, &root, plan.memory, kept)?;
-        let screen = screen::add(&ports, plan.screen.as_ref(), &ram)?;
+        let chipset = Chipset::new(&platform, &ports, &root, plan.memory.size, kept)?;
+        let screen = screen::add(&ports, plan.board.screen.as_ref(), &ram)?;
         let (cancelled, hardware) = (Arc::new(AtomicBool::new(false)), Hardware::new(&vm, &ram));
         let legacy = LegacyVirtio::new(plan, &platform, &hardware, &root, &cancelled)?;
         legacy.observe(&observer);
-        let passthrough = Passthrough::new(&plan.passthrough, &platform, &hardware, &root)?;
+        let passthrough = Passthrough::new(&plan.functions.passthrough, &platform, &hardware, &root)?;
         if let PayloadPlan::Kernel(_) = plan.payload {
             place_functions(&root)?;
         }
@@ -323,13 +323,13 @@ impl Platform {
 
 fn memory(vm: &Vm, plan: &Plan) -> Result<GuestRam, SetupError> {
     let ranges: Vec<_> =
-        layout::ram_ranges(plan.memory)?.into_iter().map(|(base, size)| (base.0, size as u64)).collect();
-    let bits = cpuid::physical_bits(&processors::cpuid_of(vm, plan.cpu_profile, 0)?);
+        layout::ram_ranges(plan.memory.size)?.into_iter().map(|(base, size)| (base.0, size as u64)).collect();
+    let bits = cpuid::physical_bits(&processors::cpuid_of(vm, plan.cpus.profile, 0)?);
     let end = ranges.last().map_or(0, |(base, size)| base + size);
     if end > 1u64.checked_shl(bits.into()).unwrap_or(u64::MAX) {
-        return Err(SetupError::AddressWidth { memory: api::format_size(plan.memory), bits });
+        return Err(SetupError::AddressWidth { memory: api::format_size(plan.memory.size), bits });
     }
-    let wanted = plan.memory_options;
+    let wanted = plan.memory;
     let options =
         RamOptions { huge_pages: true, hugetlb: wanted.hugetlb, prefault: wanted.prefault, shared: wanted.shared };
     Ok(GuestRam::new(&ranges, options)?)
@@ -337,8 +337,8 @@ fn memory(vm: &Vm, plan: &Plan) -> Result<GuestRam, SetupError> {
 
 /// Slots of the functions in the order in which the firmware tries them.
 fn slots_in_boot_order(plan: &Plan, legacy: &LegacyVirtio, passthrough: &Passthrough) -> Vec<u8> {
-    let of_vfs = legacy.slots().into_iter().zip(plan.devices.iter().map(|device| device.config.bootindex));
-    let others = passthrough.slots().into_iter().zip(plan.passthrough.iter().map(|plan| plan.bootindex));
+    let of_vfs = legacy.slots().into_iter().zip(plan.functions.legacy.iter().map(|device| device.config.bootindex));
+    let others = passthrough.slots().into_iter().zip(plan.functions.passthrough.iter().map(|plan| plan.bootindex));
     boot_order(&of_vfs.chain(others).collect::<Vec<_>>())
 }
 

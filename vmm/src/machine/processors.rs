@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 
 use api::{BootProtocol, CpuProfile};
-use arch::boot::{self, BootSource, Entry, Protocol};
+use arch::boot::{self, BootSource, Entry, Protocol, Told};
 use arch::cpuid::Era;
 use arch::irq::PciInterrupt;
 use arch::{acpi, cpuid, mptable, regs, smbios};
@@ -33,7 +33,7 @@ pub(super) fn create(
         PayloadPlan::Firmware(_) => None,
     };
     // All are there before the first is configured: KVM knows where INIT goes only for those.
-    let vcpus = (0..plan.cpus.get()).map(|index| vm.create_vcpu(index.into())).collect::<Result<Vec<_>, _>>()?;
+    let vcpus = (0..plan.cpus.count.get()).map(|index| vm.create_vcpu(index.into())).collect::<Result<Vec<_>, _>>()?;
     vcpus.iter().zip(0..).try_for_each(|(vcpu, index)| configure(vm, plan, vcpu, index, entry.as_ref()))?;
     Ok((vcpus, entry.map(|entry| entry.protocol())))
 }
@@ -49,8 +49,8 @@ fn load(
     let mut image = again(&kernel.file)?;
     let mut initrd = kernel.initrd.as_ref().map(again).transpose()?;
     let rsdp = acpi::write(memory, &firmware::acpi_board(plan, interrupts))?;
-    mptable::write(memory, plan.cpus.get(), interrupts)?;
-    smbios::write(memory, &plan.identity, plan.cpus.get())?;
+    mptable::write(memory, plan.cpus.count.get(), interrupts)?;
+    smbios::write(memory, &plan.board.identity, plan.cpus.count.get())?;
     let source = BootSource {
         kernel: &mut image,
         initrd: initrd.as_mut(),
@@ -61,12 +61,11 @@ fn load(
             BootProtocol::Linux32 => Protocol::Linux32,
             BootProtocol::Pvh => Protocol::Pvh,
         },
-        rsdp: Some(rsdp),
-        has_vga: plan.screen.is_some(),
+        told: Told { rsdp: Some(rsdp), has_vga: plan.board.screen.is_some() },
     };
     let name = || kernel.path.display().to_string();
     let entry = boot::load(memory, source).map_err(|source| SetupError::Boot { kernel: name(), source })?;
-    if entry.protocol() == Protocol::Linux64 && plan.cpu_profile == CpuProfile::I686Of2001 {
+    if entry.protocol() == Protocol::Linux64 && plan.cpus.profile == CpuProfile::I686Of2001 {
         return Err(SetupError::NoLongMode { kernel: name() });
     }
     Ok(entry)
@@ -96,7 +95,7 @@ pub(super) fn cpuid_of(vm: &Vm, profile: CpuProfile, index: u8) -> Result<CpuId,
 /// Without an `entry` the processor keeps its power-on state: the reset vector, real mode, MTRRs off. Firmware sets
 /// up the rest.
 fn configure(vm: &Vm, plan: &Plan, vcpu: &KvmVcpu, index: u8, entry: Option<&Entry>) -> Result<(), SetupError> {
-    let cpuid = cpuid_of(vm, plan.cpu_profile, index)?;
+    let cpuid = cpuid_of(vm, plan.cpus.profile, index)?;
 
     let failed =
         |error: kvm_ioctls::Error| SetupError::System { what: "read a vCPU's first state", source: error.into() };

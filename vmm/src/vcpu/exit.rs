@@ -22,13 +22,20 @@ impl<F: Fn() + Send + Sync> Remap for F {
     }
 }
 
-/// What an exit acts on.
+/// What addresses belong to.
 #[derive(Clone, Copy)]
-pub struct ExitContext<'a> {
+pub struct Buses<'a> {
     /// Port addresses.
     pub ports: &'a Bus,
     /// Memory addresses.
     pub memory: &'a Bus,
+}
+
+/// What an exit acts on.
+#[derive(Clone, Copy)]
+pub struct ExitContext<'a> {
+    /// What addresses belong to.
+    pub buses: Buses<'a>,
     /// For [`Effect::Remap`].
     pub remap: &'a dyn Remap,
     /// Called before each element of a string instruction but the first, any of which may wait for a device: waits while
@@ -119,7 +126,7 @@ fn port_io(context: &ExitContext<'_>, port: u16, size: u8, transfer: Transfer<'_
         if index != 0 && !(context.between)() {
             return Outcome::Interrupted;
         }
-        access(context, context.ports, port.into(), width, element)
+        access(context, context.buses.ports, port.into(), width, element)
     })
 }
 
@@ -128,7 +135,7 @@ fn mmio(context: &ExitContext<'_>, address: u64, transfer: Transfer<'_>) -> Outc
     let width = Width::from_bytes(transfer.data.len()).unwrap_or(Width::B1);
     transfer.each(width, |index, element| {
         let address = address.wrapping_add(index as u64 * width.bytes() as u64);
-        access(context, context.memory, address, width, element)
+        access(context, context.buses.memory, address, width, element)
     })
 }
 

@@ -21,7 +21,7 @@ fn run_counted(test: &TestBoard, exit: Exit<'_>, stats: &VcpuStats) -> Outcome {
 fn run_between(test: &TestBoard, exit: Exit<'_>, stats: &VcpuStats, between: &dyn Fn() -> bool) -> Outcome {
     let board = &test.board;
     let (ports, memory, remap) = (&*board.ports, &*board.memory, &*board.remap);
-    let context = ExitContext { ports, memory, remap, between, stats, vcpu: 3 };
+    let context = ExitContext { buses: Buses { ports, memory }, remap, between, stats, vcpu: 3 };
     handle_exit(exit, &context)
 }
 

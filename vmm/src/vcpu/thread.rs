@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use devices::bus::Bus;
 
+use super::exit::Buses;
 use super::state::{GoOn, Shared};
 use super::{CrashCause, CrashReport, ExitContext, ExitReason, Outcome, Remap, VcpuStats, handle_exit};
 use crate::kvm::{Kicker, KvmVcpu};
@@ -96,8 +97,7 @@ impl VcpuThread {
             true
         };
         let context = ExitContext {
-            ports: &self.board.ports,
-            memory: &self.board.memory,
+            buses: Buses { ports: &self.board.ports, memory: &self.board.memory },
             remap: &*self.board.remap,
             between: &between,
             stats: &self.stats,

@@ -224,13 +224,9 @@ impl Registers {
     }
 }
 
-/// What the registers say of the picture.
+/// Where the characters of the screen are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
-    /// Dots instead of characters.
-    pub graphics: bool,
-    /// Where memory is, and how much of it: bytes, a power of two.
-    pub window: (u64, u64),
+pub struct TextArea {
     /// Characters in a line, 1 to 256.
     pub columns: u16,
     /// Lines, 0 to 1024.
@@ -239,6 +235,17 @@ pub struct Geometry {
     pub pitch: u16,
     /// The first character on the screen, counted from the start of memory.
     pub start: u16,
+}
+
+/// What the registers say of the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Dots instead of characters.
+    pub graphics: bool,
+    /// Where memory is, and how much of it: bytes, a power of two.
+    pub window: (u64, u64),
+    /// Where characters are.
+    pub text: TextArea,
     /// The character with the cursor, where there is one.
     pub cursor: Option<u16>,
     /// Bit 7 of an attribute blinks, instead of being a bright background.
@@ -261,10 +268,12 @@ impl Registers {
                 2 => (0xb_0000, 0x8000),
                 _ => (0xb_8000, 0x8000),
             },
-            columns: crtc(1) + 1,
-            rows: scan_lines / ((crtc(9) & 0x1f) + 1),
-            pitch: crtc(0x13) * 2,
-            start: word(0x0c),
+            text: TextArea {
+                columns: crtc(1) + 1,
+                rows: scan_lines / ((crtc(9) & 0x1f) + 1),
+                pitch: crtc(0x13) * 2,
+                start: word(0x0c),
+            },
             cursor: is_cursor_on.then(|| word(0x0e)),
             blink: self.attribute.values[ATTRIBUTE_MODE] & 8 != 0,
         }

@@ -54,12 +54,12 @@ impl Screen {
         if geometry.graphics || memory.is_empty() {
             return Self { graphics: geometry.graphics, blink, ..Self::default() };
         }
-        let columns = usize::from(geometry.columns.max(1));
-        let rows = usize::from(geometry.rows).min(MAX_CELLS / columns);
+        let columns = usize::from(geometry.text.columns.max(1));
+        let rows = usize::from(geometry.text.rows).min(MAX_CELLS / columns);
         // Memory starts over at its end, as on the card.
         let byte = |at: usize| memory.get(at % memory.len()).copied().unwrap_or(0);
         let cell = |row: usize, column: usize| {
-            let at = (usize::from(geometry.start) + row * usize::from(geometry.pitch) + column) * 2;
+            let at = (usize::from(geometry.text.start) + row * usize::from(geometry.text.pitch) + column) * 2;
             Cell { character: byte(at), attribute: byte(at + 1) }
         };
         let cells = (0..rows).flat_map(|row| (0..columns).map(move |column| cell(row, column))).collect();
@@ -89,8 +89,8 @@ impl Screen {
 
 /// Where the character number `at` of memory is on the screen.
 fn cursor(geometry: &Geometry, at: u16, rows: u16) -> Option<Cursor> {
-    let from_start = at.wrapping_sub(geometry.start);
-    let row = from_start.checked_div(geometry.pitch)?;
-    let column = from_start % geometry.pitch;
-    (row < rows && column < geometry.columns).then_some(Cursor { row, column })
+    let from_start = at.wrapping_sub(geometry.text.start);
+    let row = from_start.checked_div(geometry.text.pitch)?;
+    let column = from_start % geometry.text.pitch;
+    (row < rows && column < geometry.text.columns).then_some(Cursor { row, column })
 }

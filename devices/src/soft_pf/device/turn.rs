@@ -9,7 +9,7 @@ use super::super::job::Job;
 use super::super::memory::Memory;
 use super::super::model::Progress;
 use super::super::queue::Setup;
-use super::super::ring::Ring;
+use super::super::ring::{Left, Ring};
 use super::{BATCH, HOLD_BYTES, NO_INTERRUPT, Served, VirtioDevice, feature, status};
 
 impl VirtioDevice {
@@ -38,7 +38,7 @@ impl VirtioDevice {
     fn turn(&mut self, index: usize, memory: &Memory) -> Result<(Served, bool), RingError> {
         // A caller that processes kicks one by one (administration virtqueues) never holds them back.
         let hold_kicks = self.model.admin_queues() == 0;
-        let features = self.driver_features;
+        let features = self.common.driver_features;
         let Some(queue) = self.queues.get_mut(index) else { return Ok((Served::default(), false)) };
         if !queue.is_mapped(memory) {
             return Err(self.chain.fault(queue.ring.desc_table()));
@@ -56,8 +56,7 @@ impl VirtioDevice {
             memory,
             chain: &mut self.chain,
             requests: &mut self.requests,
-            budget: BATCH.min(room),
-            bytes: HOLD_BYTES,
+            left: Left { buffers: BATCH.min(room), bytes: HOLD_BYTES },
         };
         let mut progress = Progress::More;
         // Each round but the last takes a buffer at least, so the budget bounds them.
@@ -143,13 +142,13 @@ impl VirtioDevice {
 
     /// The ring of a queue that is not stopped.
     fn running_ring<'a>(&'a mut self, index: usize, memory: &'a Memory) -> Option<Ring<'a>> {
-        let stopped = self.status & status::NEEDS_RESET != 0;
+        let stopped = self.common.status & status::NEEDS_RESET != 0;
         let queue = self.queues.get_mut(index)?;
         if stopped || queue.broken || queue.setup() == Setup::Disabled {
             return None;
         }
         let (chain, requests) = (&mut self.chain, &mut self.requests);
-        Some(Ring { queue: &mut queue.ring, memory, chain, requests, budget: 0, bytes: 0 })
+        Some(Ring { queue: &mut queue.ring, memory, chain, requests, left: Left::default() })
     }
 
     /// The driver broke a queue: it stays stopped until the driver resets the device, and a modern
@@ -160,7 +159,7 @@ impl VirtioDevice {
         queue.broken = true;
         self.figures.count_broken_ring();
         if queue.setup() == Setup::Modern {
-            self.status |= status::NEEDS_RESET;
+            self.common.status |= status::NEEDS_RESET;
             self.config_interrupt();
         }
     }
