@@ -31,7 +31,7 @@ pub fn json(body: &[u8]) -> Result<Value, Fault> {
 ///
 /// # Errors
 /// [`Code::InvalidField`] with the path of the field.
-pub fn typed<T: DeserializeOwned + JsonSchema>(value: Value) -> Result<T, Fault> {
+pub fn typed<T: DeserializeOwned + JsonSchema + 'static>(value: Value) -> Result<T, Fault> {
     if let Some(path) = misplaced_list::<T>(&value) {
         return Err(match path.as_str() {
             "" => Fault::new(Code::InvalidField, "this cannot be a list"),

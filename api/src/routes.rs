@@ -66,7 +66,9 @@ pub struct Body {
 }
 
 impl Body {
-    pub(crate) const fn of<T: JsonSchema + Serialize + DeserializeOwned>(examples: &'static [Example]) -> Self {
+    pub(crate) const fn of<T: JsonSchema + Serialize + DeserializeOwned + 'static>(
+        examples: &'static [Example],
+    ) -> Self {
         Self {
             name: || T::schema_name().into_owned(),
             schema: SchemaGenerator::subschema_for::<T>,

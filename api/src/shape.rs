@@ -2,13 +2,21 @@
 //! Lists where a type has an object. serde reads a structure from a list of its fields as well, which no document of the
 //! API says, and whose order nobody promises. Pure.
 
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-/// The path of the first list that stands in `value` where `T` has none.
-pub fn misplaced_list<T: JsonSchema>(value: &Value) -> Option<String> {
-    find(value, &inlined_schema::<T>())
+/// The path of the first list that stands in `value` where `T` has none. The schema of a `T` is made once.
+pub fn misplaced_list<T: JsonSchema + 'static>(value: &Value) -> Option<String> {
+    static SCHEMAS: Mutex<BTreeMap<TypeId, Arc<Value>>> = Mutex::new(BTreeMap::new());
+    let mut schemas = SCHEMAS.lock().unwrap_or_else(PoisonError::into_inner);
+    let schema = Arc::clone(schemas.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(inlined_schema::<T>())));
+    drop(schemas);
+    find(value, &schema)
 }
 
 /// The schema of `T` with no references in it.

@@ -18,8 +18,6 @@ pub const PCI_LINES: [u8; 2] = [10, 11];
 /// PICs must say so too, as a PC's firmware sees to; they reset to edge, and a PIC then loses every interrupt
 /// that is raised while another device holds the shared line.
 pub const LEVEL_LINES: [u8; 3] = [9, 10, 11];
-/// Pins of the I/O APIC.
-pub const IOAPIC_PINS: u8 = 24;
 /// PIC inputs.
 pub const ISA_LINES: u8 = 16;
 /// Cascade of the second PIC: no device can be there.

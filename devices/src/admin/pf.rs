@@ -128,12 +128,6 @@ impl PfDriver {
         self.negotiate(queue, wait)
     }
 
-    /// Chooses the command list again, after the device answered INVALID_OPCODE to a command that was
-    /// in use: it lost the list in a reset that it survived otherwise.
-    pub fn renegotiate(&self, wait: &Wait<'_>) -> Result<Negotiation, PfError> {
-        self.negotiate_commands(wait)
-    }
-
     fn begin_negotiation(&self, wait: &Wait<'_>) -> Result<MutexGuard<'_, Option<Instant>>, AdminError> {
         let mut backoff = Backoff::default();
         loop {
@@ -151,7 +145,7 @@ impl PfDriver {
 
     fn negotiate(&self, queue: &PfQueue, wait: &Wait<'_>) -> Result<Negotiation, PfError> {
         let mut bytes = [0; 8];
-        match list_command(queue, (opcode::LIST_QUERY, &[]), &mut bytes, wait) {
+        match queue.execute(&list_command(opcode::LIST_QUERY, &[]), &mut bytes, wait) {
             // Words that did not come are zero.
             Ok(()) | Err(AdminError::Short { got: 8.., .. }) => {}
             Err(error) => return self.list_refused(error, "LIST_QUERY"),
@@ -159,7 +153,7 @@ impl PfDriver {
         let list = CommandList::from_word(choose(u64::from_le_bytes(bytes)));
         let data = list.encode();
         let data = data.get(..list.encoded_len()).unwrap_or_default();
-        if let Err(error) = list_command(queue, (opcode::LIST_USE, data), &mut [], wait) {
+        if let Err(error) = queue.execute(&list_command(opcode::LIST_USE, data), &mut [], wait) {
             return self.list_refused(error, "LIST_USE");
         }
         self.used.store(list.word(), Ordering::Release);
@@ -271,13 +265,9 @@ impl Drop for PfDriver {
     }
 }
 
-fn list_command(
-    queue: &PfQueue,
-    (opcode, data): (u16, &[u8]),
-    result: &mut [u8],
-    wait: &Wait<'_>,
-) -> Result<(), AdminError> {
-    queue.execute(&Command { opcode, group_type: opcode::GROUP_SRIOV, member_id: 0, data }, result, wait)
+/// A command about the list of commands, which is about the group as a whole.
+const fn list_command(opcode: u16, data: &[u8]) -> Command<'_> {
+    Command { opcode, group_type: opcode::GROUP_SRIOV, member_id: 0, data }
 }
 
 /// What to use of what the device supports. Legacy commands come all four or not at all, and the

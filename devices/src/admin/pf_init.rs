@@ -17,16 +17,15 @@ use crate::bus::Width;
 use crate::contract::Wait;
 use crate::function::{Configuration, FunctionError, PciFunction};
 use crate::spec::pci::{COMMAND, Command};
-use crate::spec::virtio::common as at;
 use crate::spec::virtio::status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FAILED, FEATURES_OK, NEEDS_RESET};
-
-const VECTOR_NONE: u16 = 0xffff;
+use crate::spec::virtio::{NO_VECTOR, common as at, feature};
 
 /// Features that the driver cannot do without.
-const NEEDED: [(u32, &str); 3] = [(32, "VERSION_1"), (37, "SR_IOV"), (41, "ADMIN_VQ")];
+const NEEDED: [(u64, &str); 3] =
+    [(feature::VERSION_1, "VERSION_1"), (feature::SR_IOV, "SR_IOV"), (feature::ADMIN_VQ, "ADMIN_VQ")];
 /// Features that are taken where offered: ACCESS_PLATFORM and ORDER_PLATFORM tell that DMA goes
 /// through an IOMMU and obeys the platform's ordering, as it does here.
-const WELCOME: u64 = 1 << 33 | 1 << 36;
+const WELCOME: u64 = feature::ACCESS_PLATFORM | feature::ORDER_PLATFORM;
 
 /// How long a stopping driver waits for the device's reset.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -113,10 +112,10 @@ impl PfDevice {
         let offered = self.common.device_features()?;
         let mut features = offered & WELCOME;
         for (bit, name) in NEEDED {
-            if offered >> bit & 1 == 0 {
-                return Err(PfCause::MissingFeature { bit, name, offered });
+            if offered & bit == 0 {
+                return Err(PfCause::MissingFeature { bit: bit.trailing_zeros(), name, offered });
             }
-            features |= 1 << bit;
+            features |= bit;
         }
         self.common.set_driver_features(features)?;
         self.common.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK)?;
@@ -152,7 +151,7 @@ impl PfDevice {
         queue_index: u16,
     ) -> Result<(SplitRing, QueueRegisters), PfCause> {
         let config = &self.common;
-        config.write16(at::CONFIG_MSIX_VECTOR, VECTOR_NONE)?;
+        config.write16(at::CONFIG_MSIX_VECTOR, NO_VECTOR)?;
         config.write16(at::QUEUE_SELECT, queue_index)?;
         let most = config.read16(at::QUEUE_SIZE)?;
         let size = most.min(MAX_RING).checked_ilog2().map_or(0, |power| 1 << power);
@@ -162,7 +161,7 @@ impl PfDevice {
         if size != most {
             self.write_kept("queue_size", at::QUEUE_SIZE, size)?;
         }
-        config.write16(at::QUEUE_MSIX_VECTOR, VECTOR_NONE)?;
+        config.write16(at::QUEUE_MSIX_VECTOR, NO_VECTOR)?;
         let ring = SplitRing::new(memory.clone(), size).ok_or(super::AdminError::Dead(RingFault::Memory.reason()))?;
         config.write64(at::QUEUE_DESC, memory.iova(DESCRIPTORS))?;
         config.write64(at::QUEUE_DRIVER, memory.iova(AVAIL))?;

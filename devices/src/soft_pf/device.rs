@@ -17,23 +17,12 @@ use super::figures::Figures;
 use super::in_flight::InFlight;
 use super::job::Job;
 use super::model::Model;
-use super::queue::{NO_VECTOR, Setup, VirtQueue};
+use super::queue::{Setup, VirtQueue};
 use crate::function::eventfds;
-use crate::spec::virtio::isr;
-pub(super) use crate::spec::virtio::status;
+use crate::spec::virtio::{NO_VECTOR, isr};
+pub(super) use crate::spec::virtio::{feature, status};
 
 mod turn;
-
-/// Feature bits of the transport (virtio 1.3, 6).
-pub(super) mod feature {
-    pub const ANY_LAYOUT: u64 = 1 << 27;
-    pub const INDIRECT_DESC: u64 = 1 << 28;
-    pub const EVENT_IDX: u64 = 1 << 29;
-    pub const VERSION_1: u64 = 1 << 32;
-    pub const ACCESS_PLATFORM: u64 = 1 << 33;
-    pub const SR_IOV: u64 = 1 << 37;
-    pub const ADMIN_VQ: u64 = 1 << 41;
-}
 
 /// Buffers taken under one hold of the lock. A reset waits for no more than these.
 pub(super) const BATCH: u32 = 64;

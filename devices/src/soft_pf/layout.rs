@@ -7,7 +7,7 @@ use crate::function::Region;
 use crate::pci::{BarKind, ConfigError, ConfigSpace, Identity, Subsystem};
 use crate::spec::pci::id;
 pub(super) use crate::spec::virtio::VENDOR_ID;
-use crate::spec::virtio::common;
+use crate::spec::virtio::{cfg_type, common};
 
 /// BAR with the virtio structures: 32-bit, so that a guest without 64-bit addresses can place it.
 pub(super) const REGISTER_BAR: u8 = 2;
@@ -35,14 +35,6 @@ pub(super) const MAX_VFS: usize = 255;
 const SUBSYSTEM_ID: u16 = 0x1100;
 /// Device ids of modern functions are this plus the device type.
 const MODERN_DEVICE_ID: u16 = 0x1040;
-
-/// Virtio structure types (virtio 1.3, 4.1.4).
-mod cfg_type {
-    pub const COMMON: u8 = 1;
-    pub const NOTIFY: u8 = 2;
-    pub const ISR: u8 = 3;
-    pub const DEVICE: u8 = 4;
-}
 
 /// PCI Express capability: offsets in it, and bits.
 const EXPRESS_LEN: usize = 60;

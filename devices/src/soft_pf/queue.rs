@@ -6,8 +6,7 @@ use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::memory::Memory;
 
-/// "No vector": virtio 1.3, 4.1.4.3 `VIRTIO_MSI_NO_VECTOR`.
-pub(super) const NO_VECTOR: u16 = 0xffff;
+pub(super) use crate::spec::virtio::NO_VECTOR;
 
 /// Page size and ring alignment of the legacy interface (virtio 1.3, 2.7.2).
 const LEGACY_PAGE_SHIFT: u32 = 12;

@@ -110,8 +110,6 @@ pub mod qualifier {
     pub const INVALID_GROUP: u16 = 4;
     /// The member id is not in the group.
     pub const INVALID_MEMBER: u16 = 5;
-    /// Out of internal resources; may be tried again.
-    pub const NORESOURCE: u16 = 6;
     /// The device is busy for a while; should be tried again.
     pub const TRYAGAIN: u16 = 7;
 }

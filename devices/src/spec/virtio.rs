@@ -6,6 +6,40 @@ pub const VENDOR_ID: u16 = 0x1af4;
 /// "No vector" in a vector register ("MSI-X Vector Configuration").
 pub const NO_VECTOR: u16 = 0xffff;
 
+/// Feature bits of the transport ("Reserved Feature Bits", and ANY_LAYOUT of the legacy interface).
+pub mod feature {
+    /// Legacy: buffers may be laid out in any way.
+    pub const ANY_LAYOUT: u64 = 1 << 27;
+    /// Indirect descriptors.
+    pub const INDIRECT_DESC: u64 = 1 << 28;
+    /// `used_event` and `avail_event`.
+    pub const EVENT_IDX: u64 = 1 << 29;
+    /// Not a legacy device.
+    pub const VERSION_1: u64 = 1 << 32;
+    /// DMA goes through the platform's IOMMU.
+    pub const ACCESS_PLATFORM: u64 = 1 << 33;
+    /// Memory accesses are ordered by the platform's rules.
+    pub const ORDER_PLATFORM: u64 = 1 << 36;
+    /// Single root I/O virtualization.
+    pub const SR_IOV: u64 = 1 << 37;
+    /// Administration virtqueues.
+    pub const ADMIN_VQ: u64 = 1 << 41;
+}
+
+/// Structures that capabilities name ("Virtio Structure PCI Capabilities").
+pub mod cfg_type {
+    /// Common configuration.
+    pub const COMMON: u8 = 1;
+    /// Notifications.
+    pub const NOTIFY: u8 = 2;
+    /// Interrupt status.
+    pub const ISR: u8 = 3;
+    /// Device configuration.
+    pub const DEVICE: u8 = 4;
+    /// The window that reaches BARs through configuration space.
+    pub const PCI: u8 = 5;
+}
+
 /// Bits of device_status ("Device Status Field").
 pub mod status {
     /// The guest has seen the device.
@@ -20,6 +54,15 @@ pub mod status {
     pub const NEEDS_RESET: u8 = 0x40;
     /// The driver gave up.
     pub const FAILED: u8 = 0x80;
+    /// Their names.
+    pub const NAMES: [(u8, &str); 6] = [
+        (ACKNOWLEDGE, "ACKNOWLEDGE"),
+        (DRIVER, "DRIVER"),
+        (DRIVER_OK, "DRIVER_OK"),
+        (FEATURES_OK, "FEATURES_OK"),
+        (NEEDS_RESET, "DEVICE_NEEDS_RESET"),
+        (FAILED, "FAILED"),
+    ];
     /// The bits that legacy drivers know.
     pub const LEGACY: u8 = ACKNOWLEDGE | DRIVER | DRIVER_OK | FAILED;
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use devices::spec::virtio::status::NAMES;
 use devices::transitional::{DeviceType, feature_names};
 
 use super::line::{Access, Dir, Line, Sent, Totals, kind};
@@ -10,17 +11,13 @@ use super::line::{Access, Dir, Line, Sent, Totals, kind};
 /// How a readable trace begins.
 pub const TEXT_HEAD: &str = "# heirloom legacy accesses";
 
-/// Bits of the device status.
-const STATUS: [(u8, &str); 6] =
-    [(1, "ACKNOWLEDGE"), (2, "DRIVER"), (4, "DRIVER_OK"), (8, "FEATURES_OK"), (0x40, "NEEDS_RESET"), (0x80, "FAILED")];
-
 /// Names of the bits of a status byte; `reset` for 0.
 pub fn status_names(status: u8) -> String {
     if status == 0 {
         return "reset".to_owned();
     }
-    let known = STATUS.iter().filter(|(bit, _)| status & bit != 0).map(|(_, name)| (*name).to_owned());
-    let rest = status & !STATUS.iter().fold(0, |all, (bit, _)| all | bit);
+    let known = NAMES.iter().filter(|(bit, _)| status & bit != 0).map(|(_, name)| (*name).to_owned());
+    let rest = status & !NAMES.iter().fold(0, |all, (bit, _)| all | bit);
     known.chain((rest != 0).then(|| format!("{rest:#x}"))).collect::<Vec<_>>().join(" ")
 }
 

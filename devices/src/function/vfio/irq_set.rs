@@ -32,12 +32,6 @@ impl IrqSet {
         Self::events(index, vfio::VFIO_IRQ_SET_ACTION_UNMASK, std::iter::once(Some(event.as_raw_fd())))
     }
 
-    /// Unmasks interrupt 0 of the kind now.
-    #[cfg(test)]
-    pub(super) fn unmask_now(index: u32) -> Self {
-        Self::build(index, vfio::VFIO_IRQ_SET_DATA_NONE | vfio::VFIO_IRQ_SET_ACTION_UNMASK, 1, std::iter::empty())
-    }
-
     /// Disables the kind: a trigger of nothing for no vector.
     pub(super) fn disable(index: u32) -> Self {
         Self::build(index, vfio::VFIO_IRQ_SET_DATA_NONE | vfio::VFIO_IRQ_SET_ACTION_TRIGGER, 0, std::iter::empty())
@@ -82,7 +76,6 @@ mod tests {
     #[test]
     fn disabling_has_no_vectors() {
         assert_eq!(IrqSet::disable(0).words(), [20, 0x21, 0, 0, 0]);
-        assert_eq!(IrqSet::unmask_now(0).words(), [20, 0x11, 0, 0, 1]);
     }
 
     #[test]

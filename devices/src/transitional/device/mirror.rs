@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::{Core, TransitionalDevice};
+use crate::spec::virtio::status::NAMES;
 use crate::transitional::layout::decode::Register;
 use crate::transitional::telemetry::feature_names::feature_names;
 
@@ -93,15 +94,7 @@ impl TransitionalDevice {
 
 /// Names of status bits (virtio 1.3, "Device Status Field").
 fn status_names(status: u8) -> Vec<&'static str> {
-    let names = [
-        (0x01, "ACKNOWLEDGE"),
-        (0x02, "DRIVER"),
-        (0x04, "DRIVER_OK"),
-        (0x08, "FEATURES_OK"),
-        (0x40, "DEVICE_NEEDS_RESET"),
-        (0x80, "FAILED"),
-    ];
-    names.into_iter().filter(|(bit, _)| status & bit != 0).map(|(_, name)| name).collect()
+    NAMES.into_iter().filter(|(bit, _)| status & bit != 0).map(|(_, name)| name).collect()
 }
 
 #[cfg(test)]

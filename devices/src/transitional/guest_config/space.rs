@@ -26,11 +26,12 @@ use serde::{Deserialize, Serialize};
 use crate::bus::Width;
 use crate::contract::platform::IrqLine;
 use crate::pci::{BarWindow, Changed, Command, ConfigSpace, ConfigSpaceState, IntxPin};
+use crate::spec::virtio::isr;
 
 /// ISR bit: some queue has used buffers.
-pub const ISR_QUEUE: u8 = 1;
+pub const ISR_QUEUE: u8 = isr::QUEUE;
 /// ISR bits of a configuration change. The device that old drivers were tested with sets both.
-pub const ISR_CONFIG: u8 = 3;
+pub const ISR_CONFIG: u8 = isr::QUEUE | isr::CONFIG;
 
 struct State {
     space: ConfigSpace,

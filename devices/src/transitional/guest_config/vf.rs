@@ -7,19 +7,14 @@ use crate::bus::Width;
 use crate::function::capabilities::{self, Capability, CapabilityList};
 use crate::function::{FunctionError, PciFunction};
 use crate::spec::pci::id;
+use crate::spec::virtio::cfg_type;
+use crate::spec::virtio::common::NUM_QUEUES;
 use crate::transitional::layout::identity::{DeviceType, VIRTIO_VENDOR_ID};
 use crate::transitional::layout::queue_set::MAX_QUEUES;
 
 const DEVICE_ID: u16 = 0x02;
 /// Last place for the 12 bytes of an MSI-X capability.
 const LAST_MSIX: u8 = 0xf4;
-
-/// `cfg_type` values (virtio 1.3, "Virtio Structure PCI Capabilities").
-const COMMON_CONFIG: u8 = 1;
-const DEVICE_CONFIG: u8 = 4;
-const PCI_CONFIG_ACCESS: u8 = 5;
-/// Offset of `num_queues` in the common configuration.
-const NUM_QUEUES: u64 = 18;
 
 /// Where a structure lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +86,8 @@ impl VfInfo {
             }
         }
         let of_type = |cfg_type| info.virtio.iter().find(|c: &&VirtioCapability| c.cfg_type == cfg_type);
-        info.config_len = of_type(DEVICE_CONFIG).map(|c| c.length);
-        let common = of_type(COMMON_CONFIG).filter(|c| u64::from(c.length) >= NUM_QUEUES + 2);
+        info.config_len = of_type(cfg_type::DEVICE).map(|c| c.length);
+        let common = of_type(cfg_type::COMMON).filter(|c| u64::from(c.length) >= NUM_QUEUES + 2);
         info.queues = common.and_then(|common| queues(vf, common.location));
         Ok(info)
     }
@@ -103,7 +98,7 @@ impl VfInfo {
 /// through configuration space, which this function does not have.
 fn virtio_capability(vf: &dyn PciFunction, at: u8) -> Result<Option<VirtioCapability>, FunctionError> {
     let Some(found) = capabilities::VirtioCapability::read(vf, at)? else { return Ok(None) };
-    if found.bar == 0 || found.cfg_type == PCI_CONFIG_ACCESS || !found.is_inside(vf) {
+    if found.bar == 0 || found.cfg_type == cfg_type::PCI || !found.is_inside(vf) {
         return Ok(None);
     }
     let body = (2..found.len)

@@ -10,11 +10,12 @@
 use super::fields::Split;
 use super::identity::DeviceType;
 use crate::bus::Width;
+use crate::spec::virtio::legacy;
 
 /// Start of the device configuration while the guest has MSI-X off.
-pub const CONFIG_START: u64 = 20;
+pub const CONFIG_START: u64 = legacy::CONFIG as u64;
 /// Start of the device configuration while the guest has MSI-X on.
-pub const CONFIG_START_MSIX: u64 = 24;
+pub const CONFIG_START_MSIX: u64 = legacy::CONFIG_WITH_MSIX as u64;
 
 /// A register of the legacy header that is read and written by commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,14 +42,14 @@ impl Register {
     /// Offset in [`crate::transitional::Area::Common`].
     pub const fn offset(self) -> u8 {
         match self {
-            Self::DeviceFeatures => 0,
-            Self::DriverFeatures => 4,
-            Self::QueueAddress => 8,
-            Self::QueueSize => 12,
-            Self::QueueSelect => 14,
-            Self::Status => 18,
-            Self::ConfigVector => 20,
-            Self::QueueVector => 22,
+            Self::DeviceFeatures => legacy::DEVICE_FEATURES,
+            Self::DriverFeatures => legacy::DRIVER_FEATURES,
+            Self::QueueAddress => legacy::QUEUE_ADDRESS,
+            Self::QueueSize => legacy::QUEUE_SIZE,
+            Self::QueueSelect => legacy::QUEUE_SELECT,
+            Self::Status => legacy::DEVICE_STATUS,
+            Self::ConfigVector => legacy::CONFIG_VECTOR,
+            Self::QueueVector => legacy::QUEUE_VECTOR,
         }
     }
 

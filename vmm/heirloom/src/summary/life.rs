@@ -7,6 +7,7 @@ use devices::transitional::{DeviceType, feature_names};
 use serde::Serialize;
 
 use super::driver::{self, Token};
+use devices::spec::virtio::status::DRIVER_OK;
 use vmm::trace::line::{Access, Dir, Sent};
 use vmm::trace::status_names;
 
@@ -14,8 +15,6 @@ use vmm::trace::status_names;
 const MOST_STEPS: usize = 48;
 const MOST_QUEUES: usize = 1024;
 const MOST_TOKENS: usize = 1024;
-/// Status bits.
-const DRIVER_OK: u8 = 4;
 /// "No vector".
 const NO_VECTOR: u64 = 0xffff;
 
