@@ -73,8 +73,7 @@ pub fn run(args: &RunArgs, config: VmConfig) -> Result<Finished, RunError> {
     let mut outputs = outputs(&args.observe);
     outputs.extend(targets.iter().filter_map(|target| Some(("--report", target.file.clone()?))));
     let options = EngineOptions {
-        ends_with_guest: true,
-        no_reboot: args.no_reboot(),
+        ends: vmm::lifecycle::Ends { with_guest: true, at_reset: args.no_reboot() },
         outputs,
         name: args.api_socket().map(Path::to_owned),
         output_limit: args.observe.output_limit(),

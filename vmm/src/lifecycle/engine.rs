@@ -298,7 +298,7 @@ impl Engine {
             vm.release();
         }
         self.enter(VmState::Shutdown, EventKind::Shutdown);
-        if self.options.ends_with_guest && self.ended.is_none() {
+        if self.options.ends.with_guest && self.ended.is_none() {
             self.ended = Some(Ended::Requested);
         }
         Ok(stopped?)
@@ -356,7 +356,7 @@ impl Engine {
         }
         self.vm = None;
         self.enter(VmState::NotCreated, EventKind::Deleted);
-        if self.options.ends_with_guest {
+        if self.options.ends.with_guest {
             self.ended = Some(Ended::Requested);
         }
         Ok(())

@@ -436,7 +436,11 @@ fn b9_a_panic_of_any_thread_ends_the_machine_in_order() {
         return;
     }
     crate::panics::watch();
-    let options = EngineOptions { takes_signals: true, ends_with_guest: true, ..EngineOptions::default() };
+    let options = EngineOptions {
+        takes_signals: true,
+        ends: crate::lifecycle::Ends { with_guest: true, at_reset: false },
+        ..EngineOptions::default()
+    };
     let Some(engine) = TestEngine::start_with(options) else { return };
     let mut events = engine.control.events().subscribe();
     engine.create_and_boot(SPIN);

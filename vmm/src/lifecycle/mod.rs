@@ -48,7 +48,7 @@ pub use ended::Ended;
 pub use engine::Engine;
 pub use events::{Event, EventBus, EventKind, Next, Subscription};
 pub use monitor::{EventMonitor, MonitorTarget};
-pub use options::EngineOptions;
+pub use options::{Ends, EngineOptions};
 pub use vm::Failure;
 
 /// The engine, for any thread.

@@ -98,7 +98,12 @@ fn items(
 
 /// What ACPI tables are to describe.
 pub(super) fn acpi_board<'a>(plan: &Plan, pci: &'a [PciInterrupt]) -> acpi::Board<'a> {
-    acpi::Board { cpus: plan.cpus.count.get(), pci, has_vga: plan.board.screen.is_some(), has_fw_cfg: plan.payload.is_firmware() }
+    acpi::Board {
+        cpus: plan.cpus.count.get(),
+        pci,
+        has_vga: plan.board.screen.is_some(),
+        has_fw_cfg: plan.payload.is_firmware(),
+    }
 }
 
 fn broken(error: FileError) -> SetupError {

@@ -28,7 +28,7 @@ impl Engine {
             ExitReason::Crashed(report) => {
                 let reason = report.cause.to_string();
                 self.counters.add(EngineCounter::Crashes);
-                if !self.options.ends_with_guest {
+                if !self.options.ends.with_guest {
                     tracing::error!("the guest crashed\n{report}");
                 }
                 (Ended::Crashed(report), EventKind::Crashed { reason })
@@ -39,7 +39,7 @@ impl Engine {
         self.control.events().publish(event);
         if matches!(ended, Ended::Reset) {
             self.counters.add(EngineCounter::GuestResets);
-            if !self.options.no_reboot {
+            if !self.options.ends.at_reset {
                 tracing::info!("the guest resets itself");
                 let Some(delay) = self.pace.reset(Instant::now()) else { return self.restart(&ended.to_string()) };
                 self.counters.add(EngineCounter::DelayedResets);
@@ -49,7 +49,7 @@ impl Engine {
             }
         }
         let why = ended.to_string();
-        if self.options.ends_with_guest {
+        if self.options.ends.with_guest {
             self.ended = Some(ended);
         }
         self.after_the_end(&why)
@@ -58,7 +58,7 @@ impl Engine {
     fn restart(&mut self, why: &str) -> Result<(), SetupError> {
         match self.reboot(why) {
             Ok(()) => Ok(()),
-            Err(failure) if !self.options.ends_with_guest => {
+            Err(failure) if !self.options.ends.with_guest => {
                 let error = Fault::from(failure);
                 tracing::error!(causes = ?error.causes, "the guest reset itself and cannot be started again: {error}");
                 Ok(())
@@ -75,7 +75,7 @@ impl Engine {
     fn after_the_end(&mut self, why: &str) -> Result<(), SetupError> {
         let why = self.stop_request.ended().map_or_else(|| why.to_owned(), |ended| ended.to_string());
         match self.shut_down(&why) {
-            Err(Failure::Setup(error)) if self.options.ends_with_guest => Err(error),
+            Err(Failure::Setup(error)) if self.options.ends.with_guest => Err(error),
             Err(failure) => {
                 tracing::error!("the machine did not stop cleanly: {}", Fault::from(failure));
                 Ok(())
