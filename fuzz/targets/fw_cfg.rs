@@ -55,6 +55,8 @@ impl Model {
         if control & 2 != 0 {
             let to = usize::try_from(to).ok().filter(|to| to.checked_add(length).is_some_and(|end| end <= RAM));
             match to {
+                // Nothing is written anywhere.
+                _ if length == 0 => {}
                 Some(to) => (to..to + length).for_each(|at| self.ram[at] = self.byte()),
                 None => failed = true,
             }
