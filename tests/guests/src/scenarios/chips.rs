@@ -133,5 +133,5 @@ fn binary(bcd: u8) -> u8 {
 }
 
 fn bcd(binary: u8) -> u8 {
-    (binary / 10) << 4 | binary % 10
+    ((binary / 10) << 4) | (binary % 10)
 }
