@@ -62,13 +62,13 @@ pub enum EarlyKicks {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum InterfaceMode {
-    /// `legacy` where firmware starts the machine, `both` where a kernel is started directly.
+    /// `legacy` where firmware starts the machine and with `irq=intx`, `both` where a kernel is started directly.
     #[default]
     Auto,
     /// The legacy one alone: the virtio capabilities are hidden, so that firmware, boot loaders and kernels that know
     /// both take the I/O BAR.
     Legacy,
-    /// Both; the guest's driver chooses, and most choose the modern one.
+    /// Both; the guest's driver chooses, and most choose the modern one, which needs MSI-X.
     Both,
     /// The modern one alone: there is no I/O BAR. Needs MSI-X.
     Modern,

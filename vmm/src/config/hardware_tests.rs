@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use api::{MemoryConfig, PayloadConfig, VmConfig};
+use api::{InterfaceMode, MemoryConfig, PayloadConfig, VmConfig};
 
 use crate::config::{Plan, VfPlan};
 
@@ -44,6 +44,18 @@ fn a_served_function_makes_memory_shared() {
     assert!(plan.memory.shared);
     let ids: Vec<_> = plan.functions.passthrough.iter().map(|device| device.id.as_str()).collect();
     assert_eq!(ids, ["dev0", "x"]);
+}
+
+/// A modern driver would wait for an INTx that no VF has.
+#[test]
+fn a_function_with_intx_alone_shows_the_legacy_interface_alone() {
+    let shown = |words: &str| {
+        let plan = plan(&format!(r#"[{{"vf": {{"address": "0000:41:00.3"}} {words}}}]"#), "[]").unwrap();
+        plan.functions.legacy[0].config.interface
+    };
+    assert_eq!(shown(""), InterfaceMode::Auto);
+    assert_eq!(shown(r#", "irq": "intx""#), InterfaceMode::Legacy);
+    assert_eq!(shown(r#", "irq": "intx", "interface": "both""#), InterfaceMode::Both);
 }
 
 #[test]

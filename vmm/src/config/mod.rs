@@ -22,8 +22,8 @@ use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 
 use api::{
-    ConsoleConfig, ConsoleMode, CpuProfile, InterfaceMode, LegacyVirtioConfig, MAX_VCPUS, MacAddress, SoftDevice,
-    VfOrigin, VmConfig,
+    ConsoleConfig, ConsoleMode, CpuProfile, InterfaceMode, InterruptMode, LegacyVirtioConfig, MAX_VCPUS, MacAddress,
+    SoftDevice, VfOrigin, VmConfig,
 };
 use arch::smbios::Identity;
 use rom::Roms;
@@ -261,10 +261,12 @@ impl Plan {
             .zip(macs)
             .map(|((device, id), mac)| DevicePlan::check(device, Given { id, mac }, descriptors, &roms))
             .collect::<Result<_, _>>()?;
-        if payload.is_firmware() {
-            // Firmware of virtual machines knows both interfaces, and takes the modern one where it sees it.
-            let undecided = devices.iter_mut().filter(|device| device.config.interface == InterfaceMode::Auto);
-            undecided.for_each(|device| device.config.interface = InterfaceMode::Legacy);
+        for device in devices.iter_mut().filter(|device| device.config.interface == InterfaceMode::Auto) {
+            // Firmware of virtual machines knows both interfaces, and takes the modern one where it sees it. INTx is made
+            // for the legacy one alone: a modern driver reads the ISR of the VF, which interrupts by MSI-X only.
+            if payload.is_firmware() || device.config.irq == InterruptMode::Intx {
+                device.config.interface = InterfaceMode::Legacy;
+            }
         }
         let mut disks = BlockDevices::default();
         devices.iter().filter_map(|device| device.vf.disk()).try_for_each(|disk| disks.add(disk))?;
