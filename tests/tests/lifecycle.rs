@@ -3,7 +3,8 @@
 //! One test after the other: some count what the process has open.
 
 use std::fs;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 use std::sync::{LazyLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -223,7 +224,7 @@ fn a_hundred_lives_leak_nothing() -> Result<(), String> {
         }
         bench.control.ask(Delete).map_err(told)
     };
-    // What is made once in a process, such as arenas of the allocator, is there after a few.
+    // What is made once in a process is there after a few.
     for _ in 0..10 {
         live()?;
     }
@@ -256,7 +257,22 @@ const TESTS: &[(&str, Test)] = &[
     ("a_hundred_lives_leak_nothing", a_hundred_lives_leak_nothing),
 ];
 
+/// Starts this program again with one arena of the allocator for all threads. How many there are else depends on which
+/// threads met by chance, and each takes as much address space as the memory of one machine, which a leak would.
+fn with_one_arena() -> std::io::Result<()> {
+    const ARENAS: &str = "MALLOC_ARENA_MAX";
+    if std::env::var_os(ARENAS).is_some() {
+        return Ok(());
+    }
+    let mut again = Command::new(std::env::current_exe()?);
+    Err(again.args(std::env::args_os().skip(1)).env(ARENAS, "1").exec())
+}
+
 fn main() -> ExitCode {
+    if let Err(error) = with_one_arena() {
+        eprintln!("lifecycle: cannot start itself again: {error}");
+        return ExitCode::FAILURE;
+    }
     let lack = (Kvm::find() == Kvm::Missing).then_some(trials::NO_KVM);
     let tests = TESTS.iter().map(|(name, test)| trials::trial(name, test, lack));
     trials::run_one_by_one(tests.collect())
