@@ -6,6 +6,7 @@
 mod faults;
 mod linux_guests;
 mod passed_through;
+mod probed;
 mod reach;
 mod removal;
 mod report;
@@ -30,6 +31,8 @@ const TESTS: &[Test] = &[
     Test("legacy_linux_disk_by_group_msix", "disks", || linux_guests::disk("group", "msix")),
     Test("legacy_linux_disk_by_cdev_intx", "disks", || linux_guests::disk("cdev", "intx")),
     Test("legacy_linux_disk_by_cdev_msix", "disks", || linux_guests::disk("cdev", "msix")),
+    Test("probe_deep_finds_that_early_kicks_are_served", "disks", || probed::early_kicks("a sector was read before")),
+    Test("disk_is_refused_by_the_kernels_back_end", "disks", probed::disk_by_the_kernel),
     Test("modern_linux_disk_on_the_transitional_function", "disks", linux_guests::modern),
     Test("plain_passthrough_of_another_vendors_disk_msix", "disks", || passed_through::qemu_disk("msix")),
     Test("plain_passthrough_of_another_vendors_disk_intx", "disks", || passed_through::qemu_disk("intx")),
@@ -53,6 +56,7 @@ const TESTS: &[Test] = &[
     Test("old_order_features_disk_by_group_intx", "old", || linux_guests::old_disk("group", "intx", 2)),
     Test("old_order_features_disk_by_cdev_msix", "old", || linux_guests::old_disk("cdev", "msix", 2)),
     Test("old_order_driver_ok_disk_by_cdev_intx", "old", || linux_guests::old_disk("cdev", "intx", 1)),
+    Test("probe_deep_finds_that_early_kicks_are_lost", "old", || probed::early_kicks("nothing happens before")),
     Test("pf_of_the_kernel_with_admin_pf", "cards", faults::pf_of_the_kernel),
     Test("legacy_linux_card_by_kernel_group_intx", "cards", || linux_guests::kernel_card("group", "intx")),
     Test("legacy_linux_card_by_kernel_group_msix", "cards", || linux_guests::kernel_card("group", "msix")),
