@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Signals to the program: it ends, whatever the guest and its disk do, unless it was started to ignore them.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tests::report::{check, device, last_boot};
+use tests::{Heirloom, Running};
+
+use crate::bench::{Bench, GUEST};
+
+pub fn signal(child: &Running, name: &str) -> Result<(), String> {
+    let kill = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    if kill.map_err(|e| e.to_string())?.success() { Ok(()) } else { Err("kill failed".to_owned()) }
+}
+
+pub fn sigterm_ends_a_running_guest() -> Result<(), String> {
+    let bench = Bench::new("test=smp cpus=1 count=100000000")?;
+    let mut child = bench.start()?.start()?;
+    std::thread::sleep(Duration::from_millis(1500));
+    let kill = Command::new("kill").arg(child.id().to_string()).status().map_err(|e| e.to_string())?;
+    if !kill.success() {
+        return Err("kill failed".to_owned());
+    }
+    let status = child.wait().map_err(|e| e.to_string())?;
+    if status.code() != Some(128 + 15) {
+        return Err(format!("exit status {status:?}"));
+    }
+    last_boot(&bench.report_path())?;
+    Ok(())
+}
+
+/// SIGTERM ends a machine whose disk never answers again.
+pub fn a1_a_disk_that_never_answers_holds_no_end_up() -> Result<(), String> {
+    let bench = Bench::new("test=blk irq=pic")?;
+    let storage = match tests::fuse::FuseDisk::new(bench.disk.bytes()?) {
+        Ok(storage) => storage,
+        Err(why) => {
+            eprintln!("SKIPPED: {why}");
+            return Ok(());
+        }
+    };
+    let guest = GUEST.as_ref().map_err(|e| e.as_str())?;
+    let mut child = Heirloom::run(&["--memory=64M", "--cpu=legacy", "--cmdline=test=blk irq=pic", "--kernel"])
+        .arg(guest)
+        .arg(format!("--legacy-virtio=soft=blk,file={},id=disk", storage.path().display()))
+        .arg("--report")
+        .arg(bench.report_path())
+        .start()?;
+    while storage.reads() == 0 {
+        if let Some(status) = child.try_wait().map_err(|e| e.to_string())? {
+            return Err(format!("it ended before it read the disk: {status:?}"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    storage.hang(true);
+    signal(&child, "TERM")?;
+    let status = child.wait().map_err(|e| e.to_string())?;
+    check(status.code() == Some(128 + 15), &format!("exit status {status:?}"), &Value::Null)?;
+    let report = last_boot(&bench.report_path())?;
+    check(!device(&report, "disk")?.is_null(), "the report has no disk", &report)
+}
+
+/// A guest that runs, or halts, with interrupts closed, and more than one signal.
+pub fn signals_end_a_guest_that_does_not_listen() -> Result<(), String> {
+    for (scenario, name, code) in [("spin", "INT", 130), ("halt", "HUP", 129), ("reset", "TERM", 143)] {
+        let bench = Bench::new(&format!("test={scenario}"))?;
+        let mut child = bench.start()?.start()?;
+        std::thread::sleep(Duration::from_millis(1000));
+        signal(&child, name)?;
+        signal(&child, name)?;
+        let status = child.wait().map_err(|e| e.to_string())?;
+        if status.code() != Some(code) {
+            return Err(format!("{scenario}: exit status {status:?}"));
+        }
+        last_boot(&bench.report_path())?;
+    }
+    Ok(())
+}
+
+/// A mask of signals in the status of a process (proc(5)).
+fn signal_mask(child: &Running, name: &str) -> Result<u64, String> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).map_err(|e| e.to_string())?;
+    let mask = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such mask")?;
+    u64::from_str_radix(mask.trim_start_matches(':').trim(), 16).map_err(|e| e.to_string())
+}
+
+/// As `nohup heirloom run`: HUP does not end it, TERM does.
+pub fn f19_a_signal_that_was_ignored_at_start_stays_ignored() -> Result<(), String> {
+    const HUP: u64 = 1;
+    const TERM: u64 = 1 << 14;
+    let bench = Bench::new("test=spin")?;
+    let mut child = bench.start()?.ignoring("HUP").start()?;
+    let start = Instant::now();
+    while signal_mask(&child, "SigCgt")? & TERM == 0 {
+        if start.elapsed() > Duration::from_secs(60) {
+            return Err("no handler for TERM".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (caught, ignored) = (signal_mask(&child, "SigCgt")?, signal_mask(&child, "SigIgn")?);
+    if caught & HUP != 0 || ignored & HUP == 0 {
+        return Err(format!("HUP is not ignored: SigCgt {caught:x}, SigIgn {ignored:x}"));
+    }
+    signal(&child, "HUP")?;
+    signal(&child, "TERM")?;
+    let status = child.wait().map_err(|e| e.to_string())?;
+    if status.code() == Some(143) { Ok(()) } else { Err(format!("exit status {status:?}")) }
+}
