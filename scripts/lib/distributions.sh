@@ -8,22 +8,15 @@ set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$repo"
+# shellcheck source=scripts/lib/test-program.sh
+. scripts/lib/test-program.sh
 host_vm=${HEIRLOOM_HOST_VM:-$repo/scripts/host-vm}
 heirloom=${HEIRLOOM_BIN:-${CARGO_TARGET_DIR:-$repo/target}/release/heirloom}
 kvm=${HEIRLOOM_KVM:-$(scripts/kvm-speed | cut -d' ' -f1)}
 architectures=("$@")
 ((${#architectures[@]})) || architectures=(amd64)
 
-test=$(cargo test --locked -p tests --test distributions --no-run --message-format=json 2>/dev/null |
-    python3 -c 'import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("target", {}).get("name") == "distributions" and message.get("executable"):
-        print(message["executable"])' | tail -n 1)
-[[ -n $test ]] || {
-    echo "distributions: the test distributions does not build" >&2
-    exit 1
-}
+test=$(test_program distributions)
 PATH=$PATH:/usr/sbin:/sbin
 
 work=$(mktemp -d)

@@ -12,21 +12,14 @@ set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$repo"
+# shellcheck source=scripts/lib/test-program.sh
+. scripts/lib/test-program.sh
 host_vm=${HEIRLOOM_HOST_VM:-$repo/scripts/host-vm}
 heirloom=${HEIRLOOM_BIN:-${CARGO_TARGET_DIR:-$repo/target}/release/heirloom}
 rigs=("$@")
 ((${#rigs[@]})) || rigs=(disks old cards gone off)
 
-test=$(cargo test --locked -p tests --test host_vm_guests --no-run --message-format=json 2>/dev/null |
-    python3 -c 'import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("target", {}).get("name") == "host_vm_guests" and message.get("executable"):
-        print(message["executable"])' | tail -n 1)
-[[ -n $test ]] || {
-    echo "e2e-in-host-vm: the test host_vm_guests does not build" >&2
-    exit 1
-}
+test=$(test_program host_vm_guests)
 "$host_vm" prepare --kernel vfio-6.12 >&2
 kernel=$("$host_vm" where --kernel vfio-6.12)
 initramfs=$(scripts/guest-initramfs --arch x86_64)

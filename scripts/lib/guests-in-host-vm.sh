@@ -7,19 +7,12 @@ set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$repo"
+# shellcheck source=scripts/lib/test-program.sh
+. scripts/lib/test-program.sh
 name=$1
 heirloom=${HEIRLOOM_BIN:-$repo/target/release/heirloom}
 
-test=$(cargo test --locked -p tests --test "$name" --no-run --message-format=json 2>/dev/null |
-    python3 -c 'import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("target", {}).get("name") == sys.argv[1] and message.get("executable"):
-        print(message["executable"])' "$name" | tail -n 1)
-[[ -n $test ]] || {
-    echo "guests-in-host-vm: the test $name does not build" >&2
-    exit 1
-}
+test=$(test_program "$name")
 
 files=(--file "$heirloom:heirloom")
 # Room for guests with 4 GiB where this machine has it; else those are skipped, and say so.

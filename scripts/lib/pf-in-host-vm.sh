@@ -7,19 +7,12 @@ set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$repo"
+# shellcheck source=scripts/lib/test-program.sh
+. scripts/lib/test-program.sh
 host_vm=${HEIRLOOM_HOST_VM:-$repo/scripts/host-vm}
 heirloom=${HEIRLOOM_BIN:-${CARGO_TARGET_DIR:-$repo/target}/release/heirloom}
 
-test=$(cargo test --locked -p tests --test host_pf --no-run --message-format=json 2>/dev/null |
-    python3 -c 'import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("target", {}).get("name") == "host_pf" and message.get("executable"):
-        print(message["executable"])' | tail -n 1)
-[[ -n $test ]] || {
-    echo "pf-in-host-vm: the test host_pf does not build" >&2
-    exit 1
-}
+test=$(test_program host_pf)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -7,19 +7,12 @@ set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$repo"
+# shellcheck source=scripts/lib/test-program.sh
+. scripts/lib/test-program.sh
 kernel=${1:-vfio-6.12}
 host_vm=${HEIRLOOM_HOST_VM:-$repo/scripts/host-vm}
 
-test=$(cargo test --locked -p tests --test vfio_host --no-run --message-format=json 2>/dev/null |
-    python3 -c 'import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("target", {}).get("name") == "vfio_host" and message.get("executable"):
-        print(message["executable"])' | tail -n 1)
-[[ -n $test ]] || {
-    echo "vfio-in-host-vm: the test vfio_host does not build" >&2
-    exit 1
-}
+test=$(test_program vfio_host)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
