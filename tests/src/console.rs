@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::machine::{Heirloom, Running};
+use crate::machine::{Heirloom, Running, reader};
 
 /// A machine whose console is a pipe at both ends.
 pub struct Console {
@@ -28,7 +28,7 @@ impl Console {
         let mut machine = run.stdin(Stdio::piped()).start()?;
         let mut stdout = machine.stdout.take().ok_or("no output")?;
         let input = machine.stdin.take().ok_or("no input")?;
-        let mut stderr = machine.stderr.take().ok_or("no error output")?;
+        let errors = reader(machine.stderr.take());
         let (sender, output) = channel();
         thread::spawn(move || {
             let mut bytes = [0; 4096];
@@ -38,14 +38,19 @@ impl Console {
                 }
             }
         });
-        let errors = thread::spawn(move || {
-            let mut text = Vec::new();
-            // What came before an error is still worth showing.
-            let _ = stderr.read_to_end(&mut text);
-            String::from_utf8_lossy(&text).into_owned()
-        });
         let deadline = Instant::now() + limit;
         Ok(Self { machine, input, output, errors, printed: Vec::new(), seen: 0, deadline })
+    }
+
+    /// Runs a machine to its end; each of `steps` is a text that is waited for, and what is typed then. Returns what
+    /// [`Self::end`] does.
+    pub fn talk(run: Heirloom, steps: &[(&str, &[u8])], limit: Duration) -> Result<(ExitStatus, String), String> {
+        let mut console = Self::start(run, limit)?;
+        for (text, keys) in steps {
+            console.wait_for(text)?;
+            console.type_keys(keys)?;
+        }
+        console.end()
     }
 
     /// Waits for `text` in what comes after the text waited for before; returns what was between.
@@ -70,8 +75,13 @@ impl Console {
 
     /// Types a line.
     pub fn type_line(&mut self, line: &str) -> Result<(), String> {
-        let typed = self.input.write_all(format!("{line}\r").as_bytes()).and_then(|()| self.input.flush());
-        typed.map_err(|error| format!("cannot type '{line}': {error}"))
+        self.type_keys(format!("{line}\r").as_bytes())
+    }
+
+    /// Types keys, as a terminal sends them.
+    pub fn type_keys(&mut self, keys: &[u8]) -> Result<(), String> {
+        let typed = self.input.write_all(keys).and_then(|()| self.input.flush());
+        typed.map_err(|error| format!("cannot type '{}': {error}", keys.escape_ascii()))
     }
 
     /// Types a command for a shell whose prompt ends in `# `, and returns what it printed.

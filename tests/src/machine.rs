@@ -178,7 +178,8 @@ impl Heirloom {
     }
 }
 
-fn reader(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
+/// Reads all of a stream, on a thread of its own.
+pub(crate) fn reader(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut stream) = stream {

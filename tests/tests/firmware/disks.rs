@@ -5,9 +5,8 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 
-use tests::{BootSector, Heirloom};
+use tests::{BootSector, Console, Heirloom};
 
-use super::console::talk;
 use super::seabios::Bench;
 
 /// For one that hangs.
@@ -65,7 +64,7 @@ pub fn a_disk_chosen_from_the_menu() -> Result<(), String> {
     let bench = Bench::new(&wrong, "disk ")?;
     let [second, third] = ["second", "third"].map(|file| disk(&bench, file, &tells_drives()?));
     let run = bench.run("", &["--boot-menu=30", &second?, &third?]);
-    let (status, text) = talk(run, &[("Press ESC", b"\x1b"), ("3. ", b"2")], LIMIT)?;
+    let (status, text) = Console::talk(run, &[("Press ESC", b"\x1b"), ("3. ", b"2")], LIMIT)?;
     let chosen = status.success() && text.contains("second disk third") && !text.contains("THE FIRST");
     if chosen { Ok(()) } else { Err(format!("{status}\n{text}")) }
 }

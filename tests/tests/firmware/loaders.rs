@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use tests::real_mode_kernel;
 use tests::report::{check, device, last_boot};
+use tests::{Console, real_mode_kernel};
 
-use super::console::talk;
 use super::seabios::Bench;
 
 const SECTOR: usize = 512;
@@ -90,7 +89,7 @@ fn disk(bench: &Bench, code: &[u8], files: &[(&str, &str)]) -> Result<(), String
 
 /// Runs until the text of the menu, then types `keys`, and expects the kernel's lines.
 fn choose(bench: &Bench, menu: &str, keys: &[u8]) -> Result<(), String> {
-    let (status, text) = talk(bench.run("", &[]), &[(menu, keys)], LIMIT)?;
+    let (status, text) = Console::talk(bench.run("", &[]), &[(menu, keys)], LIMIT)?;
     if !status.success() || !text.contains("KERNEL") || !text.contains("chosen=second") {
         return Err(format!("{status}\n{text}"));
     }

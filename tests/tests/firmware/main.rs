@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Machines that start by firmware, straight on `/dev/kvm`.
 
-mod console;
 mod disks;
 mod loaders;
 mod netboot;

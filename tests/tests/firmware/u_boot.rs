@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use tests::Console;
 use tests::report::{check, device, last_boot};
 
-use super::console::talk;
 use super::seabios::Bench;
 
 const IMAGE: &str = "/usr/lib/u-boot/qemu-x86/u-boot.rom";
@@ -32,7 +32,7 @@ pub fn shell_uses_disk_and_card() -> Result<(), String> {
     let steps: [(&str, &[u8]); 2] = [("Hit any key", b" "), ("=> ", commands)];
     let card = "--legacy-virtio=soft=net,loopback,id=net";
     let run = bench.run("", &[card, "--no-reboot", "--firmware", IMAGE]);
-    let (status, text) = talk(run, &steps, LIMIT)?;
+    let (status, text) = Console::talk(run, &steps, LIMIT)?;
     if status.code() != Some(6) {
         return Err(format!("{status}\n{text}"));
     }
