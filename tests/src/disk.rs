@@ -44,8 +44,13 @@ impl TestDisk {
         fs::read(self.path()).map_err(|e| e.to_string())
     }
 
-    /// FNV-1a over its bytes, as the small guest computes it.
+    /// [`fnv1a`] over its bytes.
     pub fn fnv1a(&self) -> Result<u32, String> {
-        Ok(self.bytes()?.iter().fold(2_166_136_261, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(16_777_619)))
+        Ok(fnv1a(&self.bytes()?))
     }
+}
+
+/// FNV-1a, as the small guest computes it.
+pub fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(2_166_136_261, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(16_777_619))
 }

@@ -59,14 +59,19 @@ pub struct Finished {
 /// The program ignores what whoever starts it ignores, and so would tests' children under nohup or as a job in the
 /// background of a script. A signal with a handler is an ordinary one for a child.
 static SIGNALS_ARE_NOT_IGNORED: LazyLock<()> = LazyLock::new(|| {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim).unwrap_or_default();
-    let ignored = u64::from_str_radix(mask, 16).unwrap_or(0);
+    let ignored = signal_mask(std::process::id(), "SigIgn").unwrap_or(0);
     for signal in [SIGHUP, SIGINT, SIGQUIT].into_iter().filter(|signal| ignored & 1 << (signal - 1) != 0) {
         // Where that fails the tests that send the signal say so.
         let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
     }
 });
+
+/// A mask of signals in the status of a process (proc(5)).
+pub fn signal_mask(pid: u32, name: &str) -> Result<u64, String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|e| e.to_string())?;
+    let mask = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such mask")?;
+    u64::from_str_radix(mask.trim_start_matches(':').trim(), 16).map_err(|e| e.to_string())
+}
 
 /// `HEIRLOOM_BIN`, else built now: a test of an old binary says nothing.
 static BINARY: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| match env::var_os("HEIRLOOM_BIN") {

@@ -4,8 +4,8 @@
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use tests::Finished;
 use tests::report::{all_commands, check, device, last_boot, number};
+use tests::{Finished, fnv1a};
 
 use crate::bench::{Bench, GUEST};
 
@@ -58,10 +58,6 @@ pub fn early(order: &str, irq: &str, keys: &'static str) -> Result<(), String> {
     let starts = u64::from(!keys.contains("early=pass"));
     check(number(&disk["kicks"]["early_starts"])? == starts, "the kick did not start the disk once", disk)?;
     check(number(&disk["kicks"]["early"])? >= 1 && disk["faulted"].is_null(), "no early kick, or out of service", disk)
-}
-
-fn fnv1a(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(2_166_136_261, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(16_777_619))
 }
 
 pub fn read_only_disk() -> Result<(), String> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::report::{check, device, last_boot};
-use tests::{Heirloom, Running};
+use tests::{Heirloom, Running, signal_mask};
 
 use crate::bench::{Bench, GUEST};
 
@@ -79,13 +79,6 @@ pub fn signals_end_a_guest_that_does_not_listen() -> Result<(), String> {
     Ok(())
 }
 
-/// A mask of signals in the status of a process (proc(5)).
-fn signal_mask(child: &Running, name: &str) -> Result<u64, String> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).map_err(|e| e.to_string())?;
-    let mask = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such mask")?;
-    u64::from_str_radix(mask.trim_start_matches(':').trim(), 16).map_err(|e| e.to_string())
-}
-
 /// As `nohup heirloom run`: HUP does not end it, TERM does.
 pub fn f19_a_signal_that_was_ignored_at_start_stays_ignored() -> Result<(), String> {
     const HUP: u64 = 1;
@@ -93,13 +86,13 @@ pub fn f19_a_signal_that_was_ignored_at_start_stays_ignored() -> Result<(), Stri
     let bench = Bench::new("test=spin")?;
     let mut child = bench.start()?.ignoring("HUP").start()?;
     let start = Instant::now();
-    while signal_mask(&child, "SigCgt")? & TERM == 0 {
+    while signal_mask(child.id(), "SigCgt")? & TERM == 0 {
         if start.elapsed() > Duration::from_secs(60) {
             return Err("no handler for TERM".to_owned());
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let (caught, ignored) = (signal_mask(&child, "SigCgt")?, signal_mask(&child, "SigIgn")?);
+    let (caught, ignored) = (signal_mask(child.id(), "SigCgt")?, signal_mask(child.id(), "SigIgn")?);
     if caught & HUP != 0 || ignored & HUP == 0 {
         return Err(format!("HUP is not ignored: SigCgt {caught:x}, SigIgn {ignored:x}"));
     }
