@@ -22,3 +22,4 @@ pub use host::{Kvm, free_memory, small_guest, workspace};
 pub use machine::{Finished, Heirloom, Running, binary, signal_mask};
 pub use old_kernel::OldKernel;
 pub use real_mode_kernel::real_mode_kernel;
+pub use rustix::process::Signal;

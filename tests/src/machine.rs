@@ -11,6 +11,7 @@ use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT};
 
 use crate::host::debug_binary;
@@ -34,6 +35,14 @@ impl Deref for Running {
 impl DerefMut for Running {
     fn deref_mut(&mut self) -> &mut Child {
         &mut self.0
+    }
+}
+
+impl Running {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<(), String> {
+        let sent = rustix::process::kill_process(Pid::from_child(&self.0), signal);
+        sent.map_err(|error| format!("cannot send {signal:?}: {error}"))
     }
 }
 

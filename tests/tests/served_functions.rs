@@ -4,14 +4,14 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::report::{all_commands, check, device, last_boot, number};
-use tests::{Heirloom, Kvm, Running, TestDisk, small_guest, trials};
+use tests::{Heirloom, Kvm, Running, Signal, TestDisk, small_guest, trials};
 
 static GUEST: LazyLock<Result<PathBuf, String>> = LazyLock::new(small_guest);
 
@@ -150,8 +150,7 @@ fn a_server_that_dies() -> Result<(), String> {
     if let Some(status) = machine.try_wait().map_err(|e| e.to_string())? {
         return Err(format!("the machine ended with its server: {status}"));
     }
-    let pid = machine.id().to_string();
-    Command::new("kill").args(["-TERM", &pid]).stdout(Stdio::null()).status().map_err(|e| e.to_string())?;
+    machine.signal(Signal::TERM)?;
     let deadline = Instant::now() + Duration::from_secs(20);
     let status = loop {
         match machine.try_wait().map_err(|e| e.to_string())? {

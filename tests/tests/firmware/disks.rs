@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 
-use tests::{BootSector, Console, Heirloom};
+use tests::{BootSector, Console, Heirloom, Signal};
 
 use super::seabios::Bench;
 
@@ -157,8 +157,7 @@ fn ended_after(sector: &[u8; 512], byte: u8) -> Result<Option<i32>, String> {
     if !printed {
         return Err("it ended before it began".to_owned());
     }
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).map_err(|e| e.to_string())?;
+    child.signal(Signal::TERM)?;
     Ok(child.wait().map_err(|e| e.to_string())?.code())
 }
 

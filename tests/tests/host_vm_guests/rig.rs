@@ -5,14 +5,13 @@ use std::env;
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::report::last_boot;
 use tests::sysfs::{self, bind, driver, set_vfs, write};
-use tests::{Finished, Heirloom, Running};
+use tests::{Finished, Heirloom, Running, Signal};
 
 use crate::Outcome;
 
@@ -191,8 +190,7 @@ impl Spinning {
     /// Ends it as an operator does. Returns its report.
     pub(crate) fn end(mut self) -> Outcome<Value> {
         self.runs()?;
-        let status = Command::new("kill").arg(self.id().to_string()).status().map_err(text)?;
-        check(status.success(), "kill failed")?;
+        self.machine.signal(Signal::TERM)?;
         until(PATIENCE, || Ok(self.machine.try_wait().map_err(text)?.is_some()))?;
         let code = self.machine.wait().map_err(text)?.code();
         check(code == Some(143), format!("exit code {code:?}"))?;

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Heirloom, Running};
+use tests::{Heirloom, Running, Signal};
 
 use super::{Bench, LIMIT, expect, wait_until};
 
@@ -101,20 +101,15 @@ pub fn goes_down() -> Result<(), String> {
     bench.end()
 }
 
-fn signal(process: &Running, name: &str) -> Result<(), String> {
-    let status = Command::new("kill").args([name, &process.id().to_string()]).status().map_err(|e| e.to_string())?;
-    expect("kill", status.success(), true)
-}
-
 /// Stopped: it listens and does not answer.
 pub fn hangs() -> Result<(), String> {
     let bench = Bench::serve()?;
     let server = soft_pf(&bench)?;
     create(&bench, "test=halt")?;
-    signal(&server, "-STOP")?;
+    server.signal(Signal::STOP)?;
     expect("boot", refused(&bench, &["boot"])?, ("deadline_exceeded".to_owned(), Some(1)))?;
     expect("state", bench.state()?, "Created".to_owned())?;
-    signal(&server, "-CONT")?;
+    server.signal(Signal::CONT)?;
     wait_until("the guest starts", || Ok(bench.ctl(&["boot"])?.code == Some(0)))?;
     bench.end()
 }

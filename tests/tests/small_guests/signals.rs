@@ -1,28 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Signals to the program: it ends, whatever the guest and its disk do, unless it was started to ignore them.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::report::{check, device, last_boot};
-use tests::{Heirloom, Running, signal_mask};
+use tests::{Heirloom, Signal, signal_mask};
 
 use crate::bench::{Bench, GUEST};
-
-pub fn signal(child: &Running, name: &str) -> Result<(), String> {
-    let kill = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
-    if kill.map_err(|e| e.to_string())?.success() { Ok(()) } else { Err("kill failed".to_owned()) }
-}
 
 pub fn sigterm_ends_a_running_guest() -> Result<(), String> {
     let bench = Bench::new("test=smp cpus=1 count=100000000")?;
     let mut child = bench.start()?.start()?;
     std::thread::sleep(Duration::from_millis(1500));
-    let kill = Command::new("kill").arg(child.id().to_string()).status().map_err(|e| e.to_string())?;
-    if !kill.success() {
-        return Err("kill failed".to_owned());
-    }
+    child.signal(Signal::TERM)?;
     let status = child.wait().map_err(|e| e.to_string())?;
     if status.code() != Some(128 + 15) {
         return Err(format!("exit status {status:?}"));
@@ -55,7 +46,7 @@ pub fn a1_a_disk_that_never_answers_holds_no_end_up() -> Result<(), String> {
         std::thread::sleep(Duration::from_millis(1));
     }
     storage.hang(true);
-    signal(&child, "TERM")?;
+    child.signal(Signal::TERM)?;
     let status = child.wait().map_err(|e| e.to_string())?;
     check(status.code() == Some(128 + 15), &format!("exit status {status:?}"), &Value::Null)?;
     let report = last_boot(&bench.report_path())?;
@@ -64,12 +55,14 @@ pub fn a1_a_disk_that_never_answers_holds_no_end_up() -> Result<(), String> {
 
 /// A guest that runs, or halts, with interrupts closed, and more than one signal.
 pub fn signals_end_a_guest_that_does_not_listen() -> Result<(), String> {
-    for (scenario, name, code) in [("spin", "INT", 130), ("halt", "HUP", 129), ("reset", "TERM", 143)] {
+    for (scenario, signal, code) in
+        [("spin", Signal::INT, 130), ("halt", Signal::HUP, 129), ("reset", Signal::TERM, 143)]
+    {
         let bench = Bench::new(&format!("test={scenario}"))?;
         let mut child = bench.start()?.start()?;
         std::thread::sleep(Duration::from_millis(1000));
-        signal(&child, name)?;
-        signal(&child, name)?;
+        child.signal(signal)?;
+        child.signal(signal)?;
         let status = child.wait().map_err(|e| e.to_string())?;
         if status.code() != Some(code) {
             return Err(format!("{scenario}: exit status {status:?}"));
@@ -96,8 +89,8 @@ pub fn f19_a_signal_that_was_ignored_at_start_stays_ignored() -> Result<(), Stri
     if caught & HUP != 0 || ignored & HUP == 0 {
         return Err(format!("HUP is not ignored: SigCgt {caught:x}, SigIgn {ignored:x}"));
     }
-    signal(&child, "HUP")?;
-    signal(&child, "TERM")?;
+    child.signal(Signal::HUP)?;
+    child.signal(Signal::TERM)?;
     let status = child.wait().map_err(|e| e.to_string())?;
     if status.code() == Some(143) { Ok(()) } else { Err(format!("exit status {status:?}")) }
 }

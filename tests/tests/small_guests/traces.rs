@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::Heirloom;
 use tests::report::{check, device, number};
+use tests::{Heirloom, Signal};
 
 use crate::bench::Bench;
 
@@ -84,8 +84,7 @@ pub fn traced_until_a_signal() -> Result<(), String> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let pid = running.id().to_string();
-    let _ = Command::new("kill").args(["-TERM", &pid]).status();
+    running.signal(Signal::TERM)?;
     let status = running.wait().map_err(|e| e.to_string())?;
     if status.code() != Some(128 + 15) {
         return Err(format!("it ended with {status}"));
