@@ -12,12 +12,16 @@ pub fn scenario(cmdline: &str, output: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn boots_twice(bench: &Bench) -> Result<(), String> {
+    let count = boot_count(&bench.report_path())?;
+    if count == 2 { Ok(()) } else { Err(format!("{count} boots instead of 2")) }
+}
+
 /// The guest resets itself once and finds on the disk what it wrote before.
 pub fn reboot() -> Result<(), String> {
     let bench = Bench::new("test=reboot irq=pic")?;
     bench.run()?.0.expect_output("GUEST came back")?;
-    let count = boot_count(&bench.report_path())?;
-    if count == 2 { Ok(()) } else { Err(format!("{count} boots instead of 2")) }
+    boots_twice(&bench)
 }
 
 /// Clock and keyboard interrupt, and the clock keeps what it was told; by both kinds of interrupt controller.
@@ -25,31 +29,16 @@ pub fn chips(irq: &str) -> Result<(), String> {
     let bench = Bench::new(&format!("test=chips irq={irq}"))?;
     let finished = bench.run()?.0.expect_output("GUEST has a keyboard")?;
     finished.expect_output("GUEST has a clock that interrupts")?;
-    let count = boot_count(&bench.report_path())?;
-    if count == 2 { Ok(()) } else { Err(format!("{count} boots instead of 2")) }
+    boots_twice(&bench)
 }
 
-pub fn memory_above_the_pci_hole() -> Result<(), String> {
-    let mut bench = Bench::new("test=blk irq=pic")?;
-    bench.memory = "4G";
-    disk_works(&bench)?;
-    Ok(())
-}
-
-/// A machine of 16 MiB, and one that fills the room below the PCI hole up to the end that a BIOS of the time knew.
-pub fn memory_16_mib_and_3_5_gib() -> Result<(), String> {
-    for memory in ["16M", "3584M"] {
+/// A disk works in machines with so much memory.
+pub fn memory(sizes: &[&'static str]) -> Result<(), String> {
+    for size in sizes {
         let mut bench = Bench::new("test=blk irq=pic")?;
-        bench.memory = memory;
+        bench.memory = size;
         disk_works(&bench)?;
     }
-    Ok(())
-}
-
-pub fn memory_64_gib() -> Result<(), String> {
-    let mut bench = Bench::new("test=blk irq=pic")?;
-    bench.memory = "64G";
-    disk_works(&bench)?;
     Ok(())
 }
 

@@ -46,9 +46,10 @@ const TESTS: &[(&str, Test)] = &[
     ("smp_register_hammering", machine::smp),
     ("driver_reload_intx", || machine::scenario("test=reload irq=pic count=50", "GUEST reloads=50")),
     ("driver_reload_msix", || machine::scenario("test=reload irq=msix count=50", "GUEST reloads=50")),
-    ("memory_above_the_pci_hole", machine::memory_above_the_pci_hole),
-    ("memory_16_mib_and_3_5_gib", machine::memory_16_mib_and_3_5_gib),
-    ("memory_64_gib", machine::memory_64_gib),
+    ("memory_above_the_pci_hole", || machine::memory(&["4G"])),
+    // The second fills the room below the PCI hole up to the end that a BIOS of the time knew.
+    ("memory_16_mib_and_3_5_gib", || machine::memory(&["16M", "3584M"])),
+    ("memory_64_gib", || machine::memory(&["64G"])),
     ("processors_1_to_32", machine::processors_1_to_32),
     ("cpu_host", machine::cpu_host),
     ("cpu_of_a_year", machine::cpu_of_a_year),
