@@ -8,6 +8,7 @@
 #![no_main]
 
 mod cmdline;
+mod cmos;
 mod console;
 mod interrupts;
 mod mem;

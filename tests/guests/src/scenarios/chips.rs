@@ -5,6 +5,7 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Reason, expect, reset};
+use crate::cmos::{SECOND, bcd, read, read_number, write};
 use crate::interrupts;
 use crate::port::{inb, outb};
 use crate::println;
@@ -13,8 +14,7 @@ use crate::virtio::Interrupts;
 const KEYBOARD_IRQ: u8 = 1;
 const CLOCK_IRQ: u8 = 8;
 
-/// Registers of the clock, which counts in BCD and 24 hours.
-const SECOND: u8 = 0;
+/// Registers of the clock.
 const SECOND_ALARM: u8 = 1;
 const MINUTE_ALARM: u8 = 3;
 const HOUR_ALARM: u8 = 5;
@@ -93,7 +93,7 @@ fn clock(vector: u8) -> Result<(), Reason> {
     }
     write(STATUS_B, 0x02);
     read(STATUS_C);
-    let second = bcd((binary(read(SECOND)) + 2) % 60);
+    let second = bcd((read_number(SECOND) + 2) % 60);
     write(SECOND_ALARM, second);
     write(MINUTE_ALARM, 0xff);
     write(HOUR_ALARM, 0xff);
@@ -116,22 +116,4 @@ fn next(vector: u8) -> u8 {
             return flags;
         }
     }
-}
-
-fn read(register: u8) -> u8 {
-    outb(0x70, register);
-    inb(0x71)
-}
-
-fn write(register: u8, value: u8) {
-    outb(0x70, register);
-    outb(0x71, value);
-}
-
-fn binary(bcd: u8) -> u8 {
-    (bcd >> 4) * 10 + (bcd & 0xf)
-}
-
-fn bcd(binary: u8) -> u8 {
-    ((binary / 10) << 4) | (binary % 10)
 }

@@ -3,8 +3,8 @@
 //! operator said.
 
 use super::Reason;
-use crate::port::{inb, inl, outb};
-use crate::println;
+use crate::port::inl;
+use crate::{cmos, println};
 
 /// ACPI's timer, and its ticks in a second.
 const TIMER: u16 = 0x608;
@@ -41,11 +41,8 @@ fn next_second() {
     while seconds() == second {}
 }
 
-/// 0 to 59; the clock counts in BCD.
 fn seconds() -> u8 {
-    outb(0x70, 0);
-    let bcd = inb(0x71);
-    (bcd >> 4) * 10 + (bcd & 0xf)
+    cmos::read_number(cmos::SECOND)
 }
 
 fn timer() -> u32 {
