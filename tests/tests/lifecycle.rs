@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use api::operations::{Boot, Counters, Create, Delete, Pause, PauseClock, PowerButton, Resume, Shutdown, VmmShutdown};
 use api::{Fault, VmConfig, VmState};
 use serde_json::json;
-use tests::{Kvm, TestDisk, small_guest, trials};
+use tests::{Kvm, TestDisk, small_guest, trials, wait_until};
 use vmm::lifecycle::{Control, Ended, Engine, EngineOptions, EventBus};
 
 static GUEST: LazyLock<Result<std::path::PathBuf, String>> = LazyLock::new(small_guest);
@@ -73,11 +73,12 @@ impl Bench {
     }
 
     fn wait_for_output(&self, text: &str) -> Result<(), String> {
-        wait_until(|| self.output().contains(text)).map_err(|e| format!("{e}: '{text}' in\n{}", self.output()))
+        wait_until(LIMIT, || self.output().contains(text)).map_err(|e| format!("{e}: '{text}' in\n{}", self.output()))
     }
 
     fn wait_for(&self, state: VmState) -> Result<(), String> {
-        wait_until(|| self.control.state() == state).map_err(|e| format!("{e}: state {state}\n{}", self.output()))
+        wait_until(LIMIT, || self.control.state() == state)
+            .map_err(|e| format!("{e}: state {state}\n{}", self.output()))
     }
 
     /// A counter of a device, or of `vcpu0`.
@@ -93,17 +94,6 @@ impl Bench {
             other => Err(format!("the engine ended with {other:?}")),
         }
     }
-}
-
-fn wait_until(done: impl Fn() -> bool) -> Result<(), String> {
-    let start = Instant::now();
-    while !done() {
-        if start.elapsed() > LIMIT {
-            return Err(format!("not within {LIMIT:?}"));
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
 }
 
 /// The guest sleeps until the SCI comes, finds the power button's bit, and switches the machine off.
@@ -145,7 +135,7 @@ fn pause_under_load() -> Result<(), String> {
     let reads = || bench.counter("disk", "reads");
     for _ in 0..5 {
         let before = (reads()?, kicks()?);
-        wait_until(|| reads().is_ok_and(|now| now > before.0 + 50) && kicks().is_ok_and(|now| now > before.1))?;
+        wait_until(LIMIT, || reads().is_ok_and(|now| now > before.0 + 50) && kicks().is_ok_and(|now| now > before.1))?;
         let start = Instant::now();
         bench.control.ask(Pause::default()).map_err(told)?;
         let took = start.elapsed();
@@ -188,7 +178,7 @@ fn pauses_while_a_driver_works() -> Result<(), String> {
 fn shut_down_in_the_middle_and_boot_again() -> Result<(), String> {
     let bench = Bench::start()?;
     bench.boot("test=blk irq=pic", 1)?;
-    wait_until(|| bench.counter("disk", "reads").is_ok_and(|reads| reads > 5))?;
+    wait_until(LIMIT, || bench.counter("disk", "reads").is_ok_and(|reads| reads > 5))?;
     let _ = bench.control.ask(Shutdown);
     bench.wait_for(VmState::Shutdown)?;
     bench.control.ask(Boot).map_err(told)?;
@@ -208,7 +198,7 @@ fn holdings() -> Result<(usize, usize, u64), String> {
 
 /// The kernel may need a moment to take a thread out of the list after it was joined.
 fn settled(wanted: (usize, usize)) -> Result<(usize, usize, u64), String> {
-    let _ = wait_until(|| holdings().is_ok_and(|(fds, threads, _)| (fds, threads) == wanted));
+    let _ = wait_until(LIMIT, || holdings().is_ok_and(|(fds, threads, _)| (fds, threads) == wanted));
     holdings()
 }
 
@@ -220,7 +210,7 @@ fn a_hundred_lives_leak_nothing() -> Result<(), String> {
         bench.control.ask(Boot).map_err(told)?;
         // Every other one is deleted while its guest works.
         if bench.control.events().published() % 2 == 0 {
-            wait_until(|| bench.counter("disk", "reads").is_ok_and(|reads| reads > 0))?;
+            wait_until(LIMIT, || bench.counter("disk", "reads").is_ok_and(|reads| reads > 0))?;
         }
         bench.control.ask(Delete).map_err(told)
     };

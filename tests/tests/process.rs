@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::LazyLock;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tests::{Finished, Heirloom, Kvm, TestDisk, small_guest, trials};
+use tests::{Finished, Heirloom, Kvm, TestDisk, small_guest, trials, wait_until};
 
 static GUEST: LazyLock<Result<PathBuf, String>> = LazyLock::new(small_guest);
 
@@ -116,23 +116,12 @@ fn a4_a_fifo_that_nobody_reads_is_refused_through_the_api() -> Result<(), String
     fs::write(&config, body.to_string()).map_err(text)?;
     let mut service = Heirloom::plain(&["serve", "--api-socket"]).arg(&socket).start()?;
     let ctl = |words: &[&str]| Heirloom::plain(&["ctl", "--api-socket"]).arg(&socket).args(words).limit(LIMIT).finish();
-    wait_until(|| ctl(&["ping"]).is_ok_and(|finished| finished.code == Some(0)))?;
+    wait_until(LIMIT, || ctl(&["ping"]).is_ok_and(|finished| finished.code == Some(0)))?;
     ctl(&["create", &config.display().to_string()])?.expect_code(0)?;
     ctl(&["boot"])?.expect_error("it is a FIFO that nobody reads: start its reader first")?;
     ctl(&["info"])?.expect_code(0)?.expect_output("Created")?;
     ctl(&["delete"])?.expect_code(0)?;
     service.kill().map_err(text)
-}
-
-fn wait_until(done: impl Fn() -> bool) -> Result<(), String> {
-    let start = Instant::now();
-    while !done() {
-        if start.elapsed() > LIMIT {
-            return Err("it did not come about".to_owned());
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }
 
 /// A guest that does what it can fills no disk, and what it wrote is its owner's alone.
