@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -37,6 +38,13 @@ impl TestDisk {
     /// The folder it is in, for other files of the test.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// A new FIFO of this name in that folder.
+    pub fn fifo(&self, name: &str) -> Result<PathBuf, String> {
+        let path = self.dir().join(name);
+        let made = Command::new("mkfifo").arg(&path).status().map_err(|e| format!("mkfifo: {e}"))?;
+        if made.success() { Ok(path) } else { Err("mkfifo failed".to_owned()) }
     }
 
     /// Its bytes now.

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
@@ -31,12 +31,6 @@ fn machine(scenario: &str, disk: &TestDisk) -> Result<Heirloom, String> {
         .arg(format!("--legacy-virtio=soft=blk,file={},id=disk", disk.path().display())))
 }
 
-fn fifo(disk: &TestDisk) -> Result<PathBuf, String> {
-    let path = disk.dir().join("fifo");
-    let made = Command::new("mkfifo").arg(&path).status().map_err(text)?;
-    if made.success() { Ok(path) } else { Err("mkfifo failed".to_owned()) }
-}
-
 fn nonblocking(path: &Path, write: bool) -> Result<File, String> {
     // O_NONBLOCK of Linux on x86-64.
     File::options().read(!write).write(write).custom_flags(0o4000).open(path).map_err(text)
@@ -45,7 +39,7 @@ fn nonblocking(path: &Path, write: bool) -> Result<File, String> {
 /// Standard error is a pipe that is full and that nobody reads, and each access of the guest makes a message.
 fn a2_a_guest_runs_on_when_nobody_reads_messages() -> Result<(), String> {
     let disk = TestDisk::new(64 << 10, 7)?;
-    let path = fifo(&disk)?;
+    let path = disk.fifo("fifo")?;
     let reader = nonblocking(&path, false)?;
     let mut filler = nonblocking(&path, true)?;
     while filler.write(&[b'x'; 512]).is_ok() {}
@@ -63,7 +57,7 @@ fn refused(finished: &Finished) -> bool {
 
 fn a4_a_fifo_that_nobody_reads_is_refused_and_nobody_waits() -> Result<(), String> {
     let disk = TestDisk::new(64 << 10, 7)?;
-    let path = fifo(&disk)?;
+    let path = disk.fifo("fifo")?;
     let path = path.display();
     for word in [
         format!("--serial={path}"),
@@ -82,7 +76,7 @@ fn a4_a_fifo_that_nobody_reads_is_refused_and_nobody_waits() -> Result<(), Strin
 /// The reader of a report may come when the guest has ended, and if none comes the process ends all the same.
 fn a4_a_report_into_a_fifo_waits_a_moment_for_its_reader() -> Result<(), String> {
     let disk = TestDisk::new(64 << 10, 7)?;
-    let path = fifo(&disk)?;
+    let path = disk.fifo("fifo")?;
     let run = |disk: &TestDisk| Ok::<_, String>(machine("hello", disk)?.arg("--report").arg(&path).limit(LIMIT));
     let late = {
         let path = path.clone();
@@ -104,7 +98,7 @@ fn a4_a_report_into_a_fifo_waits_a_moment_for_its_reader() -> Result<(), String>
 /// Through the API: the machine is refused, and the service answers.
 fn a4_a_fifo_that_nobody_reads_is_refused_through_the_api() -> Result<(), String> {
     let disk = TestDisk::new(64 << 10, 7)?;
-    let (path, socket) = (fifo(&disk)?, disk.dir().join("api.sock"));
+    let (path, socket) = (disk.fifo("fifo")?, disk.dir().join("api.sock"));
     let guest = GUEST.as_ref().map_err(String::clone)?;
     let config = disk.dir().join("vm.json");
     let body = serde_json::json!({

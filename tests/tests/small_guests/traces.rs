@@ -2,7 +2,6 @@
 //! What `--trace-legacy` writes, to a file and to one who does not read it.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -46,11 +45,7 @@ pub fn traced() -> Result<(), String> {
 /// Who reads the trace takes nothing: the guest does all that it does, and comes to its end, and so does heirloom.
 pub fn traced_to_a_reader_that_is_stuck() -> Result<(), String> {
     let bench = Bench::new("test=bench count=1000")?.disk_keys(",notify=exit");
-    let fifo = bench.disk.dir().join("trace.jsonl");
-    let made = Command::new("mkfifo").arg(&fifo).status().is_ok_and(|status| status.success());
-    if !made {
-        return Err("mkfifo does not work".to_owned());
-    }
+    let fifo = bench.disk.fifo("trace.jsonl")?;
     // Opened both ways, it has a reader that reads nothing.
     let stuck = std::fs::File::options().read(true).write(true).open(&fifo).map_err(|e| e.to_string())?;
     let started = Instant::now();
