@@ -9,14 +9,14 @@ use crate::bus::Width;
 use crate::function::capabilities::{CapabilityList, VirtioCapability};
 use crate::function::{Configuration, FunctionError, PciFunction};
 use crate::spec::pci::id;
+use crate::spec::virtio::cfg_type;
 
-/// `cfg_type` values (virtio 1.3, "Virtio Structure PCI Capabilities") of what has registers or memory that are no
-/// doorbells.
+/// What has registers or memory that are no doorbells.
 const STRUCTURES: [(u8, &str); 4] = [
-    (1, "in the common configuration"),
-    (3, "in the interrupt status"),
-    (4, "in the device configuration"),
-    (8, "in shared memory"),
+    (cfg_type::COMMON, "in the common configuration"),
+    (cfg_type::ISR, "in the interrupt status"),
+    (cfg_type::DEVICE, "in the device configuration"),
+    (cfg_type::SHARED_MEMORY, "in shared memory"),
 ];
 
 /// Something that is no doorbell.

@@ -7,9 +7,8 @@ use crate::bus::Width;
 use crate::function::PciFunction;
 use crate::function::capabilities::{CapabilityList, VIRTIO_CAP_LEN, VirtioCapability};
 use crate::spec::pci::id;
+use crate::spec::virtio::cfg_type;
 
-const CFG_COMMON: u8 = 1;
-const CFG_NOTIFY: u8 = 2;
 /// The notification capability has its multiplier behind the common part.
 const NOTIFY_CAP_LEN: u8 = VIRTIO_CAP_LEN + 4;
 
@@ -39,8 +38,8 @@ pub(super) fn find(function: &dyn PciFunction) -> Result<VirtioStructures, PfCau
     for capability in list.found.iter().filter(|c| c.id == id::VENDOR) {
         let Some(found) = VirtioCapability::read(function, capability.offset)? else { continue };
         match found.cfg_type {
-            CFG_COMMON if common.is_none() => common = structure(function, &found),
-            CFG_NOTIFY if notify.is_none() && found.len >= NOTIFY_CAP_LEN => {
+            cfg_type::COMMON if common.is_none() => common = structure(function, &found),
+            cfg_type::NOTIFY if notify.is_none() && found.len >= NOTIFY_CAP_LEN => {
                 let multiplier = u16::from(capability.offset) + u16::from(VIRTIO_CAP_LEN);
                 let multiplier = function.config_read(multiplier, Width::B4)?;
                 notify = structure(function, &found).map(|place| (place, multiplier));
@@ -48,9 +47,9 @@ pub(super) fn find(function: &dyn PciFunction) -> Result<VirtioStructures, PfCau
             _ => {}
         }
     }
-    let common = common.ok_or(PfCause::NoCapability { what: "common configuration", cfg_type: CFG_COMMON })?;
+    let common = common.ok_or(PfCause::NoCapability { what: "common configuration", cfg_type: cfg_type::COMMON })?;
     let (notify, notify_off_multiplier) =
-        notify.ok_or(PfCause::NoCapability { what: "notification", cfg_type: CFG_NOTIFY })?;
+        notify.ok_or(PfCause::NoCapability { what: "notification", cfg_type: cfg_type::NOTIFY })?;
     Ok(VirtioStructures { common, notify, notify_off_multiplier })
 }
 

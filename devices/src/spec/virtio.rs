@@ -38,6 +38,8 @@ pub mod cfg_type {
     pub const DEVICE: u8 = 4;
     /// The window that reaches BARs through configuration space.
     pub const PCI: u8 = 5;
+    /// Shared memory.
+    pub const SHARED_MEMORY: u8 = 8;
 }
 
 /// Bits of device_status ("Device Status Field").
