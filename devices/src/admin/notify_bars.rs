@@ -5,8 +5,7 @@
 
 use std::ops::Range;
 
-use crate::bus::Width;
-use crate::function::capabilities::{CapabilityList, VirtioCapability};
+use crate::function::capabilities::{CapabilityList, MsixStructures, VirtioCapability};
 use crate::function::{Configuration, FunctionError, PciFunction};
 use crate::spec::pci::id;
 use crate::spec::virtio::cfg_type;
@@ -72,13 +71,11 @@ impl NotifyBars {
         Ok(())
     }
 
-    /// 3 bits of BAR number are below the offsets of table and pending bits.
     fn take_msix(&mut self, function: &dyn Configuration, at: u8) -> Result<(), FunctionError> {
-        let register = |offset: u16, width| function.config_read(u16::from(at) + offset, width);
-        let vectors = u64::from(register(2, Width::B2)? & 0x7ff) + 1;
-        let (table, pending) = (register(4, Width::B4)?, register(8, Width::B4)?);
-        self.take((table & 7) as u8, u64::from(table & !7), vectors * 16, "in the MSI-X table");
-        self.take((pending & 7) as u8, u64::from(pending & !7), vectors.div_ceil(64) * 8, "in the MSI-X pending bits");
+        let MsixStructures { table, pending } = MsixStructures::read(function, at)?;
+        for ((bar, bytes), what) in [(table, "in the MSI-X table"), (pending, "in the MSI-X pending bits")] {
+            self.taken.push(Taken { bar, bytes, what });
+        }
         Ok(())
     }
 

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The PCI capability list of a function, and the virtio structures that its vendor capabilities
-//! describe (virtio 1.4, "Virtio Structure PCI Capabilities"). Reads configuration space, writes
-//! nothing, and trusts nothing that it finds there.
+//! The PCI capability list of a function, the virtio structures that its vendor capabilities
+//! describe (virtio 1.4, "Virtio Structure PCI Capabilities"), and where its MSI-X structures lie (PCI 3.0,
+//! 6.8.2). Reads configuration space, writes nothing, and trusts nothing that it finds there.
 #![forbid(unsafe_code)]
+
+use std::ops::Range;
 
 use super::{Bars, Configuration, Result};
 use crate::bus::Width;
-use crate::spec::pci::{CAPABILITIES_POINTER, STATUS, status};
+use crate::spec::pci::{CAPABILITIES_POINTER, STATUS, id, status};
 
 /// Capabilities are behind the header.
 const FIRST: u8 = 0x40;
 /// The first 256 bytes, which hold the list.
 const SPACE: usize = 256;
+
+/// What KVM and mmap know.
+const PAGE: u64 = 4096;
 
 /// Bytes of `struct virtio_pci_cap`, without what some types add.
 pub const VIRTIO_CAP_LEN: u8 = 16;
@@ -106,5 +111,52 @@ impl VirtioCapability {
     pub fn is_inside(&self, function: &dyn Bars) -> bool {
         let end = u64::from(self.offset) + u64::from(self.length);
         self.bar <= 5 && function.region(self.bar).is_some_and(|region| end <= region.size)
+    }
+}
+
+/// Where the structures of an MSI-X capability are: numbers of BARs, and bytes in them. Nothing of it is checked against
+/// the BARs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MsixStructures {
+    /// The vector table.
+    pub table: (u8, Range<u64>),
+    /// The pending bits.
+    pub pending: (u8, Range<u64>),
+}
+
+impl MsixStructures {
+    /// Those of `function`, if it has MSI-X.
+    pub fn find(function: &dyn Configuration) -> Result<Option<Self>> {
+        let list = CapabilityList::read(function)?;
+        let msix = list.found.iter().find(|capability| capability.id == id::MSIX);
+        msix.map(|capability| Self::read(function, capability.offset)).transpose()
+    }
+
+    /// Reads the MSI-X capability at `at`.
+    pub fn read(function: &dyn Configuration, at: u8) -> Result<Self> {
+        let at = u16::from(at);
+        let control = function.config_read(at + 2, Width::B2)?;
+        Ok(Self::new(
+            control as u16,
+            function.config_read(at + 4, Width::B4)?,
+            function.config_read(at + 8, Width::B4)?,
+        ))
+    }
+
+    /// From the capability's message control, table and PBA registers.
+    pub fn new(control: u16, table: u32, pending: u32) -> Self {
+        let vectors = u64::from(control & 0x7ff) + 1;
+        // 3 bits of BAR number below the offset.
+        let place = |register: u32, len: u64| {
+            let offset = u64::from(register & !7);
+            ((register & 7) as u8, offset..offset + len)
+        };
+        Self { table: place(table, vectors * 16), pending: place(pending, vectors.div_ceil(64) * 8) }
+    }
+
+    /// The pages that must not be mapped in `bar`.
+    pub fn holes(&self, bar: u8) -> impl Iterator<Item = Range<u64>> {
+        let here = [&self.table, &self.pending].into_iter().filter(move |(in_bar, _)| *in_bar == bar);
+        here.map(|(_, bytes)| bytes.start / PAGE * PAGE..bytes.end.next_multiple_of(PAGE))
     }
 }

@@ -15,17 +15,16 @@ use super::attachment::{self, Attachment};
 use super::device::Device;
 use super::dma::DmaSpace;
 use super::interrupts::{HostInterrupts, Kind};
-use super::mappable::{self, MsixPlaces};
+use super::mappable;
 use super::open_error::OpenError;
 use super::preflight::preflight;
 use super::{Bdf, DmaError, Mode, OpenOptions, ioctl};
 use crate::bus::Width;
-use crate::function::capabilities::CapabilityList;
+use crate::function::capabilities::MsixStructures;
 use crate::function::{
     Bars, Configuration, Dma, DmaRegion, FunctionError, Interrupts, IntxEvents, KickLink, Lifetime, MappableArea,
     Named, Region, Result,
 };
-use crate::spec::pci::id;
 use crate::spec::pci::{COMMAND, Command};
 
 const DEVICE_ID: u16 = 0x02;
@@ -44,7 +43,7 @@ pub struct VfioFunction {
     driver: String,
     /// The device id that the kernel's PCI core knows.
     device_id: u16,
-    msix: MsixPlaces,
+    msix: Option<MsixStructures>,
     interrupts: HostInterrupts,
     /// Whether region 0 is somebody else's, see [`Self::separate_legacy_region`].
     legacy_apart: AtomicBool,
@@ -67,13 +66,13 @@ impl VfioFunction {
             bdf: options.bdf,
             driver: found.driver,
             device_id: found.ids.1,
-            msix: MsixPlaces::default(),
+            msix: None,
             interrupts,
             legacy_apart: AtomicBool::new(false),
             device,
             attachment,
         };
-        function.msix = function.find_msix()?;
+        function.msix = MsixStructures::find(&function)?;
         tracing::debug!(function = %options.bdf, mode = %function.mode(), driver = function.driver, "opened");
         Ok(function)
     }
@@ -131,17 +130,6 @@ impl VfioFunction {
         self.legacy_apart.load(Ordering::Acquire)
     }
 
-    fn find_msix(&self) -> Result<MsixPlaces> {
-        let list = CapabilityList::read(self)?;
-        let Some(found) = list.found.iter().find(|c| c.id == id::MSIX) else { return Ok(MsixPlaces::default()) };
-        let at = u16::from(found.offset);
-        Ok(MsixPlaces::new(
-            self.config_read(at + 2, Width::B2)? as u16,
-            self.config_read(at + 4, Width::B4)?,
-            self.config_read(at + 8, Width::B4)?,
-        ))
-    }
-
     /// Switches bus mastering off, so that DMA ends. Says what COMMAND was.
     fn stop_dma(&self) -> Result<u32> {
         let command = self.config_read(COMMAND, Width::B2)?;
@@ -190,7 +178,8 @@ impl Bars for VfioFunction {
         let whole = 0..found.region.size;
         let allowed = found.caps.sparse.as_deref().unwrap_or(std::slice::from_ref(&whole));
         // Also where the kernel would let the table be mapped: the guest's vectors are not the host's.
-        let areas = mappable::areas(found.region.size, allowed, &self.msix.holes(bar));
+        let holes: Vec<_> = self.msix.iter().flat_map(|msix| msix.holes(bar)).collect();
+        let areas = mappable::areas(found.region.size, allowed, &holes);
         let area = |area: std::ops::Range<u64>| MappableArea {
             offset: area.start,
             size: area.end - area.start,

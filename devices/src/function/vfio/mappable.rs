@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which parts of a BAR may be mapped: what VFIO allows, without the pages of the MSI-X table and
+//! Which parts of a BAR may be mapped: what VFIO allows, without holes such as the pages of the MSI-X table and
 //! pending bits. Pure.
 #![forbid(unsafe_code)]
 
@@ -7,34 +7,6 @@ use std::ops::Range;
 
 /// What KVM and mmap know.
 const PAGE: u64 = 4096;
-
-/// Where MSI-X structures are in one BAR.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct MsixPlaces {
-    /// The vector table, by BAR number and bytes.
-    pub(super) table: Option<(u8, Range<u64>)>,
-    /// The pending bits.
-    pub(super) pending: Option<(u8, Range<u64>)>,
-}
-
-impl MsixPlaces {
-    /// From an MSI-X capability: its message control, table and PBA registers.
-    pub(super) fn new(control: u16, table: u32, pending: u32) -> Self {
-        let vectors = u64::from(control & 0x7ff) + 1;
-        // 3 bits of BAR number below the offset.
-        let place = |register: u32, len: u64| {
-            let offset = u64::from(register & !7);
-            Some(((register & 7) as u8, offset..offset + len))
-        };
-        Self { table: place(table, vectors * 16), pending: place(pending, vectors.div_ceil(64) * 8) }
-    }
-
-    /// The pages that must not be mapped in `bar`.
-    pub(super) fn holes(&self, bar: u8) -> Vec<Range<u64>> {
-        let here = [&self.table, &self.pending].into_iter().flatten().filter(|(in_bar, _)| *in_bar == bar);
-        here.map(|(_, bytes)| bytes.start / PAGE * PAGE..bytes.end.next_multiple_of(PAGE)).collect()
-    }
-}
 
 /// The whole pages of `allowed`, inside a BAR of `size` bytes and outside of `holes`; sorted, without
 /// overlap.
@@ -72,23 +44,25 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::function::capabilities::MsixStructures;
 
     /// As QEMU's modern virtio functions have it: MSI-X alone in BAR 1.
     #[test]
     fn a_bar_of_msix_alone_has_nothing_to_map() {
-        let places = MsixPlaces::new(3, 0x0000_0001, 0x0000_0801);
-        assert_eq!(places.holes(1), [0..0x1000, 0..0x1000]);
-        assert_eq!(areas(0x1000, &[0..0x1000], &places.holes(1)), []);
-        assert_eq!(places.holes(4), []);
-        assert_eq!(areas(0x4000, &[0..0x4000], &places.holes(4)), [0..0x4000]);
+        let holes = |bar| MsixStructures::new(3, 0x0000_0001, 0x0000_0801).holes(bar).collect::<Vec<_>>();
+        assert_eq!(holes(1), [0..0x1000, 0..0x1000]);
+        assert_eq!(areas(0x1000, &[0..0x1000], &holes(1)), []);
+        assert_eq!(holes(4), []);
+        assert_eq!(areas(0x4000, &[0..0x4000], &holes(4)), [0..0x4000]);
     }
 
     #[test]
     fn table_and_pending_bits_amid_a_bar() {
         // 65 vectors: 0x410 bytes of table at 0x2000, 16 bytes of PBA at 0x4ff8.
-        let places = MsixPlaces::new(64, 0x2000, 0x4ff8);
-        assert_eq!(places.table, Some((0, 0x2000..0x2410)));
-        assert_eq!(areas(0x8000, &[0..0x8000], &places.holes(0)), [0..0x2000, 0x3000..0x4000, 0x6000..0x8000]);
+        let msix = MsixStructures::new(64, 0x2000, 0x4ff8);
+        assert_eq!(msix.table, (0, 0x2000..0x2410));
+        let holes: Vec<_> = msix.holes(0).collect();
+        assert_eq!(areas(0x8000, &[0..0x8000], &holes), [0..0x2000, 0x3000..0x4000, 0x6000..0x8000]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::watcher::{Mapped, Watcher};
 use super::wire::{DmaMap, DmaUnmap, RegionAccess, Request, SetIrqs, dma_flag, read_data, set_irqs_flag, written};
 use super::{CONFIG_REGION, irqs};
 use crate::bus::Width;
+use crate::function::capabilities::MsixStructures;
 use crate::function::{
     Bars, Configuration, Dma, DmaRegion, FunctionError, Interrupts, IntxEvents, KickLink, Lifetime, MappableArea,
     Named, Region, Result, eventfds,
@@ -86,8 +87,8 @@ impl VfioUserFunction {
             removed,
             _watcher: watcher,
         };
-        for pages in discovery::msix_pages(&function)? {
-            function.found.cut(pages);
+        if let Some(msix) = MsixStructures::find(&function)? {
+            function.found.cut(&msix);
         }
         function.connection.refuse_fds();
         Ok(function)

@@ -9,13 +9,11 @@ use super::connection::{Connection, Failure};
 use super::version::{self, Capabilities};
 use super::wire::{self, DeviceInfo, IrqInfo, RegionAccess, RegionInfo, Request, SparseArea, read_data, region_flag};
 use super::{CONFIG_REGION, irqs};
-use crate::bus::Width;
-use crate::function::capabilities::CapabilityList;
+use crate::function::capabilities::MsixStructures;
 use crate::function::received::Received;
-use crate::function::{Configuration, MappableArea, Region, Result as FunctionResult};
+use crate::function::{MappableArea, Region};
 use crate::spec::pci::BAR0;
 use crate::spec::pci::CONFIG_SPACE_SIZE;
-use crate::spec::pci::id;
 
 /// Room for a reply to GET_REGION_INFO, with its capabilities.
 const REGION_ROOM: u32 = 4096;
@@ -158,33 +156,14 @@ fn irq_count(connection: &Connection, kinds: u32, index: u32) -> Result<u16, Fai
     u16::try_from(info.count.min(MAX_VECTORS)).map_err(|_| nonsense("too many interrupts"))
 }
 
-/// Pages of a BAR, from page border to page border.
-pub(super) struct Pages {
-    bar: usize,
-    first: u64,
-    end: u64,
-}
-
-/// The pages of the MSI-X table and pending bits, which nobody may map.
-pub(super) fn msix_pages(function: &dyn Configuration) -> FunctionResult<Vec<Pages>> {
-    let list = CapabilityList::read(function)?;
-    let Some(msix) = list.found.iter().find(|capability| capability.id == id::MSIX) else { return Ok(Vec::new()) };
-    let at = u16::from(msix.offset);
-    let vectors = u64::from(function.config_read(at + 2, Width::B2)? & 0x7ff) + 1;
-    let pages = |(register, bytes): (u16, u64)| {
-        let place = function.config_read(register, Width::B4)?;
-        let (bar, offset) = ((place & 7) as usize, u64::from(place & !7));
-        Ok(Pages { bar, first: offset / PAGE * PAGE, end: (offset + bytes).next_multiple_of(PAGE) })
-    };
-    [(at + 4, 16 * vectors), (at + 8, vectors.div_ceil(64) * 8)].into_iter().map(pages).collect()
-}
-
 impl Discovered {
-    /// Takes `pages` out of what can be mapped.
-    pub(super) fn cut(&mut self, pages: Pages) {
-        if let Some(bar) = self.bars.get_mut(pages.bar) {
-            let areas = std::mem::take(&mut bar.areas).into_iter();
-            bar.areas = areas.flat_map(|area| without(area, pages.first, pages.end)).collect();
+    /// Takes the pages of the MSI-X table and pending bits, which nobody may map, out of what can be mapped.
+    pub(super) fn cut(&mut self, msix: &MsixStructures) {
+        for (number, bar) in (0..).zip(&mut self.bars) {
+            for hole in msix.holes(number) {
+                let areas = std::mem::take(&mut bar.areas).into_iter();
+                bar.areas = areas.flat_map(|area| without(area, hole.start, hole.end)).collect();
+            }
         }
     }
 }
