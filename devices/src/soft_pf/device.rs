@@ -59,7 +59,6 @@ pub(super) struct CommonRegisters {
 
 /// One device.
 pub(super) struct VirtioDevice {
-    name: String,
     pub model: Box<dyn Model>,
     offered: u64,
     pub common: CommonRegisters,
@@ -103,7 +102,6 @@ impl VirtioDevice {
     ) -> Result<Self, virtio_queue::Error> {
         let queues = model.queue_sizes().iter().map(|size| VirtQueue::new(*size)).collect::<Result<_, _>>()?;
         Ok(Self {
-            name: figures.name().to_owned(),
             offered: model.features() | feature::VERSION_1 | feature::ACCESS_PLATFORM | feature::INDIRECT_DESC,
             model,
             common: CommonRegisters { status: 0, driver_features: 0, config_vector: NO_VECTOR, generation: 0 },
@@ -277,7 +275,7 @@ impl VirtioDevice {
             && self.bus_master
             && let Err(error) = eventfds::signal(event)
         {
-            tracing::debug!(device = self.name, vector, %error, "cannot signal the interrupt's eventfd");
+            tracing::debug!(device = self.figures.name(), vector, %error, "cannot signal the interrupt's eventfd");
         }
     }
 }

@@ -38,7 +38,6 @@ pub(super) struct ConfigWrite {
 
 /// One function.
 pub(super) struct Function {
-    name: String,
     config: Mutex<Config>,
     device: Mutex<VirtioDevice>,
     pub dma: DmaSpace,
@@ -56,7 +55,7 @@ pub(super) struct Function {
 impl Function {
     /// Its name in logs and reports.
     pub fn name(&self) -> &str {
-        &self.name
+        self.figures.name()
     }
 
     /// Virtio device type: 1 net, 2 block.
@@ -66,7 +65,6 @@ impl Function {
 
     /// A function with one MSI-X vector for each queue and one for the configuration.
     pub(super) fn new(model: Box<dyn Model>, figures: Arc<Figures>) -> std::result::Result<Self, SoftPfError> {
-        let name = figures.name().to_owned();
         let in_flight = Arc::<InFlight>::default();
         let queues = model.queue_sizes().len() as u16;
         let vectors = queues + 1;
@@ -77,7 +75,6 @@ impl Function {
             figures,
             in_flight,
             device_type: traits.device_type,
-            name,
             dma: DmaSpace::default(),
             vectors,
             present: AtomicBool::new(false),
@@ -116,7 +113,7 @@ impl Function {
         self.in_flight.give_up();
         self.device().needs_reset();
         tracing::warn!(
-            function = self.name,
+            function = self.name(),
             "the host's storage does not answer: the device needs a reset, and what it has under way keeps its memory"
         );
         false
@@ -129,16 +126,20 @@ impl Function {
 
     /// Refuses to work for a function that is not there.
     pub(super) fn check_present(&self) -> Result<()> {
-        if self.present.load(Ordering::Acquire) { Ok(()) } else { Err(FunctionError::Gone { name: self.name.clone() }) }
+        if self.present.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err(FunctionError::Gone { name: self.name().to_owned() })
+        }
     }
 
     fn out_of_range(&self, what: String, offset: u64, width: Width) -> FunctionError {
-        FunctionError::OutOfRange { name: self.name.clone(), what, offset, width: width.bytes() }
+        FunctionError::OutOfRange { name: self.name().to_owned(), what, offset, width: width.bytes() }
     }
 
     /// An operation this function does not have.
     pub(super) fn unsupported(&self, what: &'static str) -> FunctionError {
-        FunctionError::Unsupported { name: self.name.clone(), what }
+        FunctionError::Unsupported { name: self.name().to_owned(), what }
     }
 
     fn check_config(&self, offset: u16, width: Width) -> Result<()> {
@@ -244,7 +245,8 @@ impl Function {
         if events.len() > usize::from(self.vectors) {
             return Err(self.unsupported("more MSI-X vectors than it has"));
         }
-        let io = |source| FunctionError::Io { name: self.name.clone(), what: "take an interrupt's eventfd", source };
+        let io =
+            |source| FunctionError::Io { name: self.name().to_owned(), what: "take an interrupt's eventfd", source };
         let events = events.iter().map(|event| event.map(EventFd::try_clone).transpose().map_err(io));
         let events = events.collect::<Result<Vec<_>>>()?;
         let mut config = self.config();
@@ -268,7 +270,7 @@ impl Function {
             return Ok(());
         }
         let source = std::io::Error::new(std::io::ErrorKind::AlreadyExists, "the range overlaps one that is mapped");
-        Err(FunctionError::Io { name: self.name.clone(), what: "map memory for DMA", source })
+        Err(FunctionError::Io { name: self.name().to_owned(), what: "map memory for DMA", source })
     }
 
     /// Ends a mapping. When this fails because the host's storage still uses the memory, the memory lives until that
@@ -276,7 +278,7 @@ impl Function {
     pub(super) fn dma_unmap(&self, iova: u64) -> Result<()> {
         let failed = |kind, text| {
             let source = std::io::Error::new(kind, text);
-            Err(FunctionError::Io { name: self.name.clone(), what: "unmap memory for DMA", source })
+            Err(FunctionError::Io { name: self.name().to_owned(), what: "unmap memory for DMA", source })
         };
         let Some(last) = self.dma.unmap(iova) else {
             return failed(std::io::ErrorKind::NotFound, "no mapping starts at this address");

@@ -154,7 +154,7 @@ impl VirtioDevice {
     /// The driver broke a queue: it stays stopped until the driver resets the device, and a modern
     /// driver is told.
     fn break_queue(&mut self, index: usize, error: &RingError) {
-        tracing::debug!(device = self.name, queue = index, %error, "queue stopped");
+        tracing::debug!(device = self.figures.name(), queue = index, %error, "queue stopped");
         let Some(queue) = self.queues.get_mut(index) else { return };
         queue.broken = true;
         self.figures.count_broken_ring();
