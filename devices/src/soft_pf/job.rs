@@ -8,7 +8,7 @@ use super::disk::Request;
 pub(super) struct Job {
     /// Index of the queue it came from.
     pub queue: usize,
-    /// When it was taken, see [`super::in_flight::InFlight::epoch`].
+    /// When it was taken, see [`super::in_flight::InFlight::begin_epoch`].
     pub epoch: u64,
     pub request: Request,
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A function whose queues a thread of its own processes: all of a VF, and the PF but for its administration
 //! virtqueue. Requests that were taken out of a queue are carried out without the device's lock: by that thread what
-//! can be done without waiting for the host's storage, by a pool of others what cannot. What wakes the thread is in `worker`; registers and configuration space are in `function`.
+//! can be done without waiting for the host's storage, by a pool of others what cannot. What wakes the thread is in
+//! `worker`; registers and configuration space are in `function`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +63,7 @@ impl Threaded {
     /// Begins a function level reset. It has ended when [`Function::await_quiet`] says so.
     pub(super) fn begin_reset(&self) {
         self.function.reset();
-        self.live.store(false, Ordering::Release);
+        self.set_live(false);
     }
 
     /// Function level reset. Says whether it ended.
@@ -83,7 +84,7 @@ impl Threaded {
         }
     }
 
-    /// Notes what a register access did to DRIVER_OK.
+    /// Notes what became of DRIVER_OK.
     pub(super) fn set_live(&self, live: bool) {
         self.live.store(live, Ordering::Release);
     }
@@ -150,7 +151,7 @@ impl Threaded {
                 let mut device = self.function.device();
                 let memory = self.function.dma.load();
                 let served = device.service(queue, &memory, early);
-                self.live.store(device.is_live(), Ordering::Release);
+                self.set_live(device.is_live());
                 (served, device.take_jobs())
             };
             self.run(jobs);

@@ -73,8 +73,7 @@ impl VirtioDevice {
             self.pending = self.pending.saturating_add((self.jobs.len() - before) as u16);
             progress = processed?;
             let settled = match progress {
-                Progress::More => true,
-                Progress::Waiting => true,
+                Progress::More | Progress::Waiting => true,
                 Progress::Drained => !ring.queue.enable_notification(memory).map_err(|_| ring.fault())?,
             };
             if settled {
