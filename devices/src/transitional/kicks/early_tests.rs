@@ -3,7 +3,7 @@ use super::{EarlyKicks, StartAt};
 use crate::bus::Width;
 use crate::pci::Command;
 use crate::transitional::DeviceCounter;
-use crate::transitional::tests::bench::{Bench, Setup, refused};
+use crate::transitional::tests::bench::{Bench, Setup, counts, refused};
 use crate::transitional::{DeviceType, TransitionalConfig};
 
 fn disk() -> Bench {
@@ -98,8 +98,8 @@ fn a_reset_ends_it() {
     assert_eq!(bench.r8(18), 3);
     bench.w16(16, 0);
     assert_eq!(status_writes(&bench.log()), ["W C18.1=7"], "and the next driver has its own");
-    let kicks = bench.device.report();
-    assert_eq!((kicks.count(DeviceCounter::KicksEarly), kicks.count(DeviceCounter::EarlyStarts)), (2, 2));
+    let kinds = [DeviceCounter::KicksEarly, DeviceCounter::EarlyStarts];
+    assert_eq!(counts(&bench.device, kinds), [2, 2]);
 }
 
 #[test]
@@ -129,15 +129,8 @@ fn a_card_is_started_only_after_its_features() {
     let stores: Vec<_> = log.iter().filter(|line| line.contains("store")).collect();
     assert_eq!(stores, ["vf store 2+1000.2=0", "vf store 2+1000.2=1"], "the remembered one first");
     assert_eq!(status_writes(&log), ["W C18.1=7"]);
-    let kicks = bench.device.report();
-    assert_eq!(
-        (
-            kicks.count(DeviceCounter::KicksEarly),
-            kicks.count(DeviceCounter::KicksReplayed),
-            kicks.count(DeviceCounter::EarlyStarts)
-        ),
-        (2, 1, 1)
-    );
+    let kinds = [DeviceCounter::KicksEarly, DeviceCounter::KicksReplayed, DeviceCounter::EarlyStarts];
+    assert_eq!(counts(&bench.device, kinds), [2, 1, 1]);
     // The features of one driver are not those of the next.
     bench.w8(18, 0);
     probe(&bench);

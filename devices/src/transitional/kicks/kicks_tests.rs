@@ -5,7 +5,7 @@ use crate::contract::mock::{Call, MockPorts};
 use crate::pci::{Command, PciDevice};
 use crate::transitional::DeviceCounter;
 use crate::transitional::NotifyMode;
-use crate::transitional::tests::bench::{BASE, Below, Bench, Setup};
+use crate::transitional::tests::bench::{BASE, Below, Bench, Setup, counts};
 
 fn linked() -> Bench {
     Setup { ports: true, ..Setup::net() }.build()
@@ -68,15 +68,8 @@ fn h12_early_kicks_are_passed_on_and_repeated_once() {
     assert_eq!(log[status + 1..].iter().filter(|line| line.contains("store")).count(), 1);
     bench.w8(18, 7);
     assert_eq!(bench.log(), ["W C18.1=7"], "once");
-    let kicks = bench.device.report();
-    assert_eq!(
-        (
-            kicks.count(DeviceCounter::KicksEarly),
-            kicks.count(DeviceCounter::KicksReplayed),
-            kicks.count(DeviceCounter::KicksDropped)
-        ),
-        (2, 1, 1)
-    );
+    let kinds = [DeviceCounter::KicksEarly, DeviceCounter::KicksReplayed, DeviceCounter::KicksDropped];
+    assert_eq!(counts(&bench.device, kinds), [2, 1, 1]);
 }
 
 #[test]
@@ -121,12 +114,8 @@ fn a_port_that_is_taken_means_exits_for_that_queue() {
     bench.start_intx();
     bench.w16(16, 0);
     assert_eq!(bench.log(), ["vf store 2+1000.2=0"]);
-    let kicks = bench.device.report();
-    assert_eq!(
-        (kicks.count(DeviceCounter::KicksStored), kicks.count(DeviceCounter::QueuesByIoeventfd)),
-        (1, 1),
-        "queue 1 has its link"
-    );
+    let kinds = [DeviceCounter::KicksStored, DeviceCounter::QueuesByIoeventfd];
+    assert_eq!(counts(&bench.device, kinds), [1, 1], "queue 1 has its link");
 }
 
 #[test]
@@ -183,15 +172,8 @@ fn kicks_that_nobody_counts_are_reported_as_such() {
     bench.set_up_queue(0, 0x100);
     bench.set_up_queue(1, 0x200);
     bench.w8(18, 7);
-    let kicks = bench.device.report();
-    assert_eq!(
-        (
-            kicks.count(DeviceCounter::KicksByIoeventfd),
-            kicks.count(DeviceCounter::QueuesByIoeventfd),
-            kicks.count(DeviceCounter::UncountedIoeventfds)
-        ),
-        (0, 2, 2)
-    );
+    let kinds = [DeviceCounter::KicksByIoeventfd, DeviceCounter::QueuesByIoeventfd, DeviceCounter::UncountedIoeventfds];
+    assert_eq!(counts(&bench.device, kinds), [0, 2, 2]);
     let counted = linked();
     counted.set_up_queue(0, 0x100);
     counted.w8(18, 7);

@@ -2,7 +2,7 @@
 //! The shadow when accesses fail: what was known is not told any more.
 use crate::contract::RegisterError;
 use crate::transitional::DeviceCounter;
-use crate::transitional::tests::bench::{Bench, Setup, refused};
+use crate::transitional::tests::bench::{Bench, Setup, counts, refused};
 
 fn bench() -> Bench {
     let mut setup = Setup::net();
@@ -68,13 +68,6 @@ fn link_status_is_asked_for_each_time_and_the_report_counts() {
         assert_eq!((bench.r8(26), bench.r8(27)), (1, 0));
     }
     assert_eq!(bench.log(), ["R D6.2=1"; 3]);
-    let accesses = bench.device.report();
-    assert_eq!(
-        (
-            accesses.count(DeviceCounter::Reads),
-            accesses.count(DeviceCounter::ShadowReads),
-            accesses.count(DeviceCounter::Commands)
-        ),
-        (6, 3, 3)
-    );
+    let kinds = [DeviceCounter::Reads, DeviceCounter::ShadowReads, DeviceCounter::Commands];
+    assert_eq!(counts(&bench.device, kinds), [6, 3, 3]);
 }

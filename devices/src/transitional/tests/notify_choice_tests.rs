@@ -9,7 +9,7 @@ use crate::contract::mock::Call;
 use crate::pci::PciDevice;
 use crate::soft_pf::Quirks;
 use crate::transitional::DeviceCounter;
-use crate::transitional::tests::bench::{Bench, Setup};
+use crate::transitional::tests::bench::{Bench, Setup, counts};
 use crate::transitional::tests::faulty_stack::{Setup as StackSetup, Stack};
 
 const OWNER: NotifyAddress = NotifyAddress::Owner { bar: 4, offset: 0x8100 };
@@ -98,13 +98,9 @@ fn c03_entries_are_validated_one_by_one_and_sectors_move() {
         let mut stack = Stack::new(&StackSetup { quirks, ..StackSetup::default() });
         assert_eq!(stack.device.report().notify, place, "{entries:?}");
         stack.run_intx(4);
-        let kicks = stack.device.report();
-        let expected = if place == "register" { (0, 1) } else { (1, 0) };
-        assert_eq!(
-            (kicks.count(DeviceCounter::KicksStored), kicks.count(DeviceCounter::KicksCommanded)),
-            expected,
-            "{entries:?}"
-        );
+        let kinds = [DeviceCounter::KicksStored, DeviceCounter::KicksCommanded];
+        let expected = if place == "register" { [0, 1] } else { [1, 0] };
+        assert_eq!(counts(&stack.device, kinds), expected, "{entries:?}");
     }
 }
 

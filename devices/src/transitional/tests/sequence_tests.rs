@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::pci::Command;
 use crate::transitional::DeviceCounter;
-use crate::transitional::tests::bench::{Bench, NET_FEATURES, Setup};
+use crate::transitional::tests::bench::{Bench, NET_FEATURES, Setup, counts};
 use crate::transitional::*;
 
 /// Lines that are not configuration writes of the VF.
@@ -68,16 +68,13 @@ fn f01_f02_linux_probe_is_exactly_its_commands_and_the_early_kick_starts_the_dev
     assert_eq!(registers(&bench), expected);
     let commands = expected.iter().filter(|line| line.starts_with("W ") || line.starts_with("R ")).count();
     assert_eq!(commands, 37, "35 of the trace, one look whether the reset ended, and the start at the early kick");
-    let kicks = bench.device.report();
-    assert_eq!(
-        (
-            kicks.count(DeviceCounter::KicksStored),
-            kicks.count(DeviceCounter::KicksEarly),
-            kicks.count(DeviceCounter::EarlyStarts),
-            kicks.count(DeviceCounter::KicksReplayed)
-        ),
-        (1, 1, 1, 0)
-    );
+    let kinds = [
+        DeviceCounter::KicksStored,
+        DeviceCounter::KicksEarly,
+        DeviceCounter::EarlyStarts,
+        DeviceCounter::KicksReplayed,
+    ];
+    assert_eq!(counts(&bench.device, kinds), [1, 1, 1, 0]);
     assert_eq!(bench.violations(), 0);
 }
 
@@ -166,15 +163,8 @@ fn f05_f06_f07_interrupt_status() {
     bench.vf.signal(0);
     bench.pump();
     assert_eq!(bench.r8(19), 3, "F06: a configuration change sets both bits");
-    let intx = bench.device.report();
-    assert_eq!(
-        (
-            intx.count(DeviceCounter::QueueInterrupts),
-            intx.count(DeviceCounter::ConfigInterrupts),
-            intx.count(DeviceCounter::SpuriousInterrupts)
-        ),
-        (2, 1, 0)
-    );
+    let kinds = [DeviceCounter::QueueInterrupts, DeviceCounter::ConfigInterrupts, DeviceCounter::SpuriousInterrupts];
+    assert_eq!(counts(&bench.device, kinds), [2, 1, 0]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use vm_memory::{Bytes, GuestAddress};
 use crate::bus::Width;
 use crate::soft_pf::{NetBackend, Quirks, VfSpec};
 use crate::transitional::DeviceCounter;
-use crate::transitional::tests::bench::{DEVICE_WRITES, Ring, Stack};
+use crate::transitional::tests::bench::{DEVICE_WRITES, Ring, Stack, counts};
 use crate::transitional::*;
 
 const SECTOR: usize = 512;
@@ -115,15 +115,8 @@ fn h12_a_disk_answers_before_driver_ok_before_features_and_before_any_status() {
                     assert_eq!(stack.memory.read_obj::<u8>(GuestAddress(BUFFERS + 0x1000)).unwrap(), round as u8);
                     assert_eq!(stack.read(18, Width::B1), status.unwrap_or(0), "the guest's own status");
                 }
-                let kicks = stack.device.report();
-                assert_eq!(
-                    (
-                        kicks.count(DeviceCounter::KicksEarly),
-                        kicks.count(DeviceCounter::EarlyStarts),
-                        kicks.count(DeviceCounter::KicksReplayed)
-                    ),
-                    (1, 1, 0)
-                );
+                let kinds = [DeviceCounter::KicksEarly, DeviceCounter::EarlyStarts, DeviceCounter::KicksReplayed];
+                assert_eq!(counts(&stack.device, kinds), [1, 1, 0]);
                 // The rest of the old order, and the driver goes on.
                 stack.write(4, Width::B4, 0);
                 stack.write(18, Width::B1, 7);
@@ -161,15 +154,8 @@ fn h12_early_pass_leaves_it_to_the_device_and_repeats_at_driver_ok() {
             assert_eq!(stack.wait_for_interrupt(), 1);
         }
         assert_eq!(ring.used_index(&stack.memory), 1);
-        let kicks = stack.device.report();
-        assert_eq!(
-            (
-                kicks.count(DeviceCounter::KicksEarly),
-                kicks.count(DeviceCounter::EarlyStarts),
-                kicks.count(DeviceCounter::KicksReplayed)
-            ),
-            (1, 0, 1)
-        );
+        let kinds = [DeviceCounter::KicksEarly, DeviceCounter::EarlyStarts, DeviceCounter::KicksReplayed];
+        assert_eq!(counts(&stack.device, kinds), [1, 0, 1]);
     }
 }
 
@@ -203,11 +189,8 @@ fn doorbells_in_the_owners_bar_and_kicks_by_command_work_too() {
         request(&stack, &mut ring, 0, 1, SECTOR as u32);
         stack.write(16, Width::B2, 0);
         assert_eq!(stack.wait_for_interrupt(), 1);
-        let kicks = stack.device.report();
-        assert_eq!(
-            (kicks.count(DeviceCounter::KicksStored), kicks.count(DeviceCounter::KicksCommanded)),
-            if by_command { (0, 1) } else { (1, 0) }
-        );
+        let kinds = [DeviceCounter::KicksStored, DeviceCounter::KicksCommanded];
+        assert_eq!(counts(&stack.device, kinds), if by_command { [0, 1] } else { [1, 0] });
     }
 }
 
@@ -264,15 +247,8 @@ fn f01_linux_network_probe_is_37_commands() {
     stack.read(18, Width::B1);
     stack.write(18, Width::B1, 7);
     assert_eq!(stack.commands(), 37, "35 of the trace, one look whether the reset ended, and the early start");
-    let report = stack.device.report();
-    assert_eq!(
-        (
-            report.count(DeviceCounter::Commands),
-            report.count(DeviceCounter::EarlyStarts),
-            report.count(DeviceCounter::KicksReplayed)
-        ),
-        (37, 1, 0)
-    );
+    let kinds = [DeviceCounter::Commands, DeviceCounter::EarlyStarts, DeviceCounter::KicksReplayed];
+    assert_eq!(counts(&stack.device, kinds), [37, 1, 0]);
 }
 
 #[test]

@@ -237,3 +237,9 @@ impl Bench {
         self.model.violations.load(Ordering::SeqCst)
     }
 }
+
+/// What `device` counted, of each of `kinds`.
+pub fn counts<const N: usize>(device: &TransitionalDevice, kinds: [DeviceCounter; N]) -> [u64; N] {
+    let report = device.report();
+    kinds.map(|kind| report.count(kind))
+}
