@@ -2,7 +2,9 @@
 //! Kinds of failure: one table, from which their names, the counters in reports, counters and metrics, and the list
 //! in `docs/operation.md` come. Pure.
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Serialize, Serializer};
+
+use super::counters::{CounterKind, Counts};
 
 /// What can fail so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,27 +19,14 @@ enum Scope {
 
 macro_rules! failure_kinds {
     ($($text:literal $kind:ident = $name:literal of $scope:ident;)+) => {
-        /// Kinds of failure.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum FailureKind {
-            $(#[doc = $text] $kind,)+
+        counter_kinds! {
+            /// Kinds of failure; traces have their names, too.
+            pub enum FailureKind;
+            $($text $kind = $name;)+
         }
 
         impl FailureKind {
-            /// All of them, in the order that reports have.
-            pub const ALL: &'static [Self] = &[$(Self::$kind),+];
-
-            /// Its name in reports, counters, metrics and traces.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$kind => $name,)+ }
-            }
-
-            /// What it means, for documents.
-            pub const fn text(self) -> &'static str {
-                match self { $(Self::$kind => $text,)+ }
-            }
-
-            const fn scope(self) -> Scope {
+            fn scope(self) -> Scope {
                 match self { $(Self::$kind => Scope::$scope,)+ }
             }
         }
@@ -57,10 +46,7 @@ failure_kinds! {
 }
 
 impl FailureKind {
-    /// How many there are.
-    pub const COUNT: usize = Self::ALL.len();
-
-    const fn counts_for(self, commands: bool) -> bool {
+    fn counts_for(self, commands: bool) -> bool {
         match self.scope() {
             Scope::Both => true,
             Scope::Commands => commands,
@@ -71,9 +57,7 @@ impl FailureKind {
 
 /// Failures by kind: of administration commands, or of registers and functions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FailureCounts<const COMMANDS: bool> {
-    counts: [u64; FailureKind::COUNT],
-}
+pub struct FailureCounts<const COMMANDS: bool>(Counts<FailureKind, { FailureKind::COUNT }>);
 
 /// Failures of accesses to registers, and of operations on the function.
 pub type RegisterFailures = FailureCounts<false>;
@@ -81,45 +65,35 @@ pub type RegisterFailures = FailureCounts<false>;
 pub type CommandFailures = FailureCounts<true>;
 
 impl<const COMMANDS: bool> FailureCounts<COMMANDS> {
-    /// From one count for each kind, in the order of [`FailureKind::ALL`].
-    pub const fn new(counts: [u64; FailureKind::COUNT]) -> Self {
-        Self { counts }
+    /// From the counts of all kinds.
+    pub const fn new(counts: Counts<FailureKind, { FailureKind::COUNT }>) -> Self {
+        Self(counts)
     }
 
     /// One more.
     pub fn add(&mut self, kind: FailureKind) {
-        if let Some(count) = self.counts.get_mut(kind as usize) {
-            *count += 1;
-        }
+        self.0 = self.0.with(kind, self.get(kind) + 1);
     }
 
     /// How many of a kind.
     pub fn get(&self, kind: FailureKind) -> u64 {
-        self.counts.get(kind as usize).copied().unwrap_or(0)
+        self.0.get(kind)
     }
 
     /// How many of all kinds.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
+        self.0.each().map(|(_, count)| count).sum()
     }
 
     /// Name and count of each kind that there can be.
-    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        FailureKind::ALL
-            .iter()
-            .zip(self.counts)
-            .filter(|(kind, _)| kind.counts_for(COMMANDS))
-            .map(|(k, n)| (k.name(), n))
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.each().filter(|(kind, _)| kind.counts_for(COMMANDS)).map(|(kind, count)| (kind.name(), count))
     }
 }
 
 impl<const COMMANDS: bool> Serialize for FailureCounts<COMMANDS> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (name, count) in self.named() {
-            map.serialize_entry(name, &count)?;
-        }
-        map.end()
+        serializer.collect_map(self.named())
     }
 }
 

@@ -16,6 +16,7 @@
 
 mod access;
 mod area;
+#[macro_use]
 mod counters;
 mod failure;
 pub mod function;

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::contract::{Counter, FailureKind, RegisterError, RegisterFailures};
+use crate::contract::{Counters, FailureKind, RegisterError, RegisterFailures};
 use crate::transitional::telemetry::trace::DeviceTrace;
 
 /// Whether no access after this failure makes sense: each would wait for its deadline again, or go
@@ -48,7 +48,7 @@ pub struct FaultMark(u64);
 /// they are told in their order.
 pub struct Faults {
     name: String,
-    counters: [Counter; FailureKind::COUNT],
+    counters: Counters<FailureKind, { FailureKind::COUNT }>,
     logged: AtomicU32,
     /// As `state` says, for those who cannot wait for it.
     faulted: AtomicBool,
@@ -68,7 +68,7 @@ impl Faults {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            counters: Default::default(),
+            counters: Counters::default(),
             logged: AtomicU32::new(0),
             faulted: AtomicBool::new(false),
             state: Mutex::default(),
@@ -125,9 +125,7 @@ impl Faults {
 
     /// A guest can cause failures at will, so each kind is logged once in the function's life.
     fn count(&self, kind: FailureKind, error: &dyn std::fmt::Display) {
-        if let Some(counter) = self.counters.get(kind as usize) {
-            counter.add();
-        }
+        self.counters.add(kind);
         let bit = 1 << kind as u32;
         if self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0 && kind != FailureKind::Cancelled {
             tracing::warn!(device = self.name, %error, "register access failed; more of this kind are counted, not logged");
@@ -183,7 +181,7 @@ impl Faults {
 
     /// Failures so far.
     pub fn counts(&self) -> RegisterFailures {
-        RegisterFailures::new(self.counters.each_ref().map(Counter::get))
+        RegisterFailures::new(self.counters.counts())
     }
 }
 

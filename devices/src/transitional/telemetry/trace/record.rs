@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::bus::{Access, Width};
-use crate::contract::{Area, FailureKind};
+use crate::contract::{Area, CounterKind, FailureKind};
 use crate::transitional::layout::decode::{Direction, Target};
 use crate::transitional::layout::identity::DeviceType;
 use crate::transitional::telemetry::reports::DeviceReport;
@@ -98,7 +98,7 @@ impl Commands {
 
     /// Why one failed, if one did.
     pub fn error(&self) -> Option<&'static str> {
-        self.error.map(FailureKind::name)
+        self.error.map(CounterKind::name)
     }
 }
 
