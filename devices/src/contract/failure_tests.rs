@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs;
-use std::path::Path;
-
 use super::*;
+use crate::contract::document;
 
 /// The list in the document is the table. To write it: `HEIRLOOM_UPDATE=1 cargo test -p devices --lib failure`.
 #[test]
 fn the_document_lists_the_kinds() {
     const BEGIN: &str = "<!-- kinds of failure: generated from devices/src/contract/failure.rs -->\n";
     const END: &str = "<!-- end of the kinds -->\n";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operation.md");
-    let page = fs::read_to_string(&path).unwrap();
     let mut list = String::from("\n| kind | what | of |\n| --- | --- | --- |\n");
     for kind in FailureKind::ALL {
         let of = match kind.scope() {
@@ -21,13 +17,7 @@ fn the_document_lists_the_kinds() {
         list += &format!("| `{}` | {} | {of} |\n", kind.name(), kind.text());
     }
     list += "\n";
-    let (head, rest) = page.split_once(BEGIN).unwrap();
-    let (is, tail) = rest.split_once(END).unwrap();
-    if std::env::var_os("HEIRLOOM_UPDATE").is_some() {
-        fs::write(&path, format!("{head}{BEGIN}{list}{END}{tail}")).unwrap();
-    } else {
-        assert_eq!(is, list, "HEIRLOOM_UPDATE=1 cargo test -p devices --lib failure writes it");
-    }
+    document::has_list(BEGIN, END, &list, "failure");
 }
 
 #[test]

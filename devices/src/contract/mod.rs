@@ -18,6 +18,8 @@ mod access;
 mod area;
 #[macro_use]
 mod counters;
+#[cfg(test)]
+pub(crate) mod document;
 mod failure;
 pub mod function;
 #[cfg(any(test, feature = "test-support"))]
