@@ -137,27 +137,20 @@ pub fn load<M: GuestMemoryBackend, I: Image>(mem: &M, source: BootSource<'_, I>)
 
     let e820 = e820::map(&layout::ram_of(mem));
     let zero_page = layout::ZERO_PAGE;
-    let has_vga = source.told.has_vga;
+    let Told { rsdp, has_vga } = source.told;
+    let given = zero_page::Given { initrd, e820: &e820, rsdp, low_end, has_vga };
     Ok(match kernel.entry {
         KernelEntry::Long(rip) => {
             tables::write_page_tables(mem)?;
-            zero_page::write(
-                mem,
-                &kernel,
-                &zero_page::Given { initrd, e820: &e820, rsdp: source.told.rsdp, low_end, has_vga },
-            )?;
+            zero_page::write(mem, &kernel, &given)?;
             Entry::Long { rip, zero_page }
         }
         KernelEntry::Protected32(eip) => {
-            zero_page::write(
-                mem,
-                &kernel,
-                &zero_page::Given { initrd, e820: &e820, rsdp: source.told.rsdp, low_end, has_vga },
-            )?;
+            zero_page::write(mem, &kernel, &given)?;
             Entry::Protected32 { eip, zero_page }
         }
         KernelEntry::Pvh(eip) => {
-            pvh::write(mem, initrd, &e820, source.told.rsdp)?;
+            pvh::write(mem, initrd, &e820, rsdp)?;
             Entry::Pvh { eip, start_info: layout::PVH_START_INFO }
         }
     })
