@@ -78,10 +78,7 @@ impl Chipset {
             (acpi_pm::PORTS, power.clone()),
             (CONFIG_PORTS, root.clone()),
         ];
-        for ((base, size), device) in devices {
-            let range = Range::new(base, size).ok_or(SetupError::Internal("a device without ports"))?;
-            ports.insert(range, device)?;
-        }
+        devices.into_iter().try_for_each(|(place, device)| insert(ports, place, device))?;
         clock.power_on(platform.lines.share(RTC_IRQ)?, memory - above_4g, above_4g);
         Ok(Self { serial, power, keyboard, clock })
     }
@@ -98,4 +95,10 @@ impl Drop for Chipset {
     fn drop(&mut self) {
         self.clock.power_off();
     }
+}
+
+/// Puts a device on its ports: the first, and their number.
+pub(super) fn insert(ports: &Bus, (base, size): (u64, u64), device: Arc<dyn IoDevice>) -> Result<(), SetupError> {
+    let range = Range::new(base, size).ok_or(SetupError::Internal("a device without ports"))?;
+    Ok(ports.insert(range, device)?)
 }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use arch::e820::{self, E820Entry};
 use arch::irq::PciInterrupt;
 use arch::{acpi, flash, layout, smbios};
-use devices::bus::{Bus, IoDevice, Range};
+use devices::bus::Bus;
 use devices::chipset::fw_cfg::{self, FileError, Items, key};
 use devices::chipset::{FirmwareLog, FwCfg, firmware_log};
 use devices::pci::{IsaBridge, PciRoot};
 
 use super::SetupError;
+use super::chipset::insert;
 use crate::config::{FirmwareImage, Plan};
 use crate::kvm::{GuestRam, Vm};
 
@@ -53,11 +54,6 @@ pub(super) fn add_fw_cfg(
 ) -> Result<(), SetupError> {
     let items = items(plan, image, functions)?;
     insert(ports, fw_cfg::PORTS, Arc::new(FwCfg::new(items, ram.memory().clone())))
-}
-
-fn insert(ports: &Bus, (base, size): (u64, u64), device: Arc<dyn IoDevice>) -> Result<(), SetupError> {
-    let range = Range::new(base, size).ok_or(SetupError::Internal("a device without ports"))?;
-    Ok(ports.insert(range, device)?)
 }
 
 /// What SeaBIOS is told. It reads what is missing as zeros, and has defaults.

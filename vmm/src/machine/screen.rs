@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use devices::bus::{Bus, Range};
+use devices::bus::Bus;
 use devices::chipset::{Vga, vga};
 
 use super::SetupError;
+use super::chipset::insert;
 use crate::config::ScreenPlan;
 use crate::kvm::GuestRam;
 
@@ -16,8 +17,6 @@ pub(super) fn add(ports: &Bus, plan: Option<&ScreenPlan>, ram: &GuestRam) -> Res
         return Ok(None);
     }
     let screen = Arc::new(Vga::new(ram.memory().clone()));
-    let (base, size) = vga::PORTS;
-    let range = Range::new(base, size).ok_or(SetupError::Internal("a device without ports"))?;
-    ports.insert(range, screen.clone())?;
+    insert(ports, vga::PORTS, screen.clone())?;
     Ok(Some(screen))
 }
