@@ -167,14 +167,14 @@ fn firmware(config: &PayloadConfig) -> Result<PayloadPlan, ConfigError> {
     }
     let path = match &config.firmware {
         Some(path) => path.clone(),
-        None => installed().ok_or(FirmwareError::NotInstalled)?,
+        None => first_installed(&FIRMWARE_PATHS).ok_or(FirmwareError::NotInstalled)?.to_owned(),
     };
     Ok(PayloadPlan::Firmware(FirmwareImage::read(path, config.boot_menu)?))
 }
 
-/// The first of [`FIRMWARE_PATHS`] that is there.
-fn installed() -> Option<PathBuf> {
-    FIRMWARE_PATHS.iter().map(Path::new).find(|path| path.is_file()).map(Path::to_owned)
+/// The first of these files that is there.
+pub(super) fn first_installed(paths: &[&'static str]) -> Option<&'static Path> {
+    paths.iter().copied().map(Path::new).find(|path| path.is_file())
 }
 
 impl FirmwareImage {

@@ -10,7 +10,7 @@ use devices::pci::option_rom::MAX_SIZE;
 use devices::pci::{OptionRom, OptionRomError};
 use thiserror::Error;
 
-use super::payload::read_at_most;
+use super::payload::{first_installed, read_at_most};
 
 /// Where distributions install iPXE's ROM for virtio network cards, in the order of preference (Debian, then those that
 /// link it beside QEMU, then Fedora).
@@ -85,7 +85,7 @@ impl Roms {
 
 /// The first of [`INSTALLED`] that is there.
 fn find() -> Option<Arc<OptionRom>> {
-    let Some(path) = INSTALLED.iter().map(Path::new).find(|path| path.is_file()) else {
+    let Some(path) = first_installed(&INSTALLED) else {
         tracing::info!(
             "network cards have no expansion ROM, so the firmware does not boot from them: install iPXE's (Debian: \
              apt install ipxe-qemu), or name one with rom=FILE"

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether the machine has a text screen, and the VGA BIOS that firmware runs for it.
 
-use std::path::Path;
-
 use api::{ConsoleMode, ScreenMode, VmConfig};
 
-use super::payload::read_at_most;
+use super::payload::{first_installed, read_at_most};
 use super::{ConfigError, PayloadPlan};
 
 /// Where distributions install SeaVGABIOS for a VGA that is no PCI function (Debian, then Fedora, then Arch and SUSE).
@@ -51,7 +49,7 @@ impl ScreenPlan {
 /// The first of [`BIOS_PATHS`] that can be used. Without one firmware has the serial port alone, as it had without a
 /// screen, so nothing fails.
 fn installed_bios() -> Option<Vec<u8>> {
-    let Some(path) = BIOS_PATHS.iter().map(Path::new).find(|path| path.is_file()) else {
+    let Some(path) = first_installed(&BIOS_PATHS) else {
         tracing::info!(
             "no VGA BIOS is installed (Debian: apt install seabios), so nothing that asks a BIOS writes to the text \
              screen; looked for {}",
