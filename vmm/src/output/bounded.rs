@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{invalid, older, open, suffixed};
+use super::{invalid, is_ours, older, open, suffixed};
 
 /// Something that is written all the time. Files with a name are bounded; terminals, pipes, devices and descriptors of
 /// others are not ours to rename.
@@ -37,14 +37,12 @@ impl Output {
     /// # Errors
     /// When it cannot be opened.
     pub fn create(path: &Path, limit: u64) -> io::Result<Self> {
-        let output = Self::append(path, limit)?;
-        match (output.place, output.sink) {
-            (Some(place), Sink::File(file)) => {
-                file.set_len(0)?;
-                Ok(Self { sink: Sink::File(file), place: Some(Place { size: 0, ..place }), name: output.name })
-            }
-            (place, sink) => Ok(Self { sink, place, name: output.name }),
+        let mut output = Self::append(path, limit)?;
+        if let (Some(place), Sink::File(file)) = (&mut output.place, &output.sink) {
+            file.set_len(0)?;
+            place.size = 0;
         }
+        Ok(output)
     }
 
     /// A file that keeps what it has.
@@ -54,10 +52,8 @@ impl Output {
     pub fn append(path: &Path, limit: u64) -> io::Result<Self> {
         let file = open(path)?;
         let metadata = file.metadata()?;
-        // Links are followed once: the file is what moves aside, not the link to it. Names such as /dev/stdout are
-        // somebody else's file.
-        let is_ours = metadata.is_file() && !path.starts_with("/dev") && !path.starts_with("/proc");
-        let place = match is_ours {
+        // Links are followed once: the file is what moves aside, not the link to it.
+        let place = match is_ours(path, &metadata) {
             true => Some(Place {
                 path: path.canonicalize()?,
                 limit: if limit == 0 { u64::MAX } else { limit },

@@ -14,7 +14,7 @@
 mod bounded;
 mod whole;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -49,6 +49,11 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// The name that the older part of `path` has once it was full.
 pub fn older(path: &Path) -> PathBuf {
     suffixed(path, ".1")
+}
+
+/// Whether it is a file that may be renamed. Names such as /dev/stdout are somebody else's file.
+fn is_ours(path: &Path, metadata: &Metadata) -> bool {
+    metadata.is_file() && !path.starts_with("/dev") && !path.starts_with("/proc")
 }
 
 fn suffixed(path: &Path, suffix: &str) -> PathBuf {

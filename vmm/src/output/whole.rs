@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{MODE, NO_READER, open, suffixed};
+use super::{MODE, NO_READER, is_ours, open, suffixed};
 
 /// How long a reader may take to come, and how long it may take nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,9 +28,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 pub(super) fn replace_within(patience: Duration, path: &Path, bytes: &[u8]) -> io::Result<()> {
     match path.metadata() {
-        Ok(metadata) if !metadata.is_file() || path.starts_with("/dev") || path.starts_with("/proc") => {
-            pour(&mut open_within(patience, path)?, bytes, patience)
-        }
+        Ok(metadata) if !is_ours(path, &metadata) => pour(&mut open_within(patience, path)?, bytes, patience),
         // A link stays one.
         Ok(metadata) => put(&path.canonicalize()?, bytes, Some(metadata.permissions())),
         Err(_) => put(path, bytes, None),
