@@ -31,6 +31,11 @@ impl Painter {
         Self { stale: true, ..Self::default() }
     }
 
+    /// The screen of the last update; an empty one before the first.
+    pub fn shown(&self) -> &Screen {
+        &self.shown
+    }
+
     /// Draws everything with the next update: something else has written to the terminal.
     pub fn redraw(&mut self) {
         self.stale = true;

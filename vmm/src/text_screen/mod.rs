@@ -104,38 +104,33 @@ struct Thread {
 impl Thread {
     fn run(mut self, stop: &Receiver<()>) -> io::Result<()> {
         terminal::enter_alternate_screen()?;
-        let mut last = Vec::new();
         let drawn = loop {
-            if let Some(lines) = self.draw()? {
-                last = lines;
-            }
+            self.draw()?;
             if stop.recv_timeout(PERIOD) == Err(RecvTimeoutError::Disconnected) {
                 break self.draw();
             }
         };
         terminal::leave_alternate_screen();
         let mut out = io::stdout().lock();
-        let last = drawn?.unwrap_or(last);
-        last.iter().try_for_each(|line| writeln!(out, "{line}\r"))?;
+        drawn?;
+        self.painter.shown().text().iter().try_for_each(|line| writeln!(out, "{line}\r"))?;
         out.flush()
     }
 
-    /// Brings the terminal up to date; returns what is on the screen, if there is one.
-    fn draw(&mut self) -> io::Result<Option<Vec<String>>> {
+    /// Brings the terminal up to date, if there is a screen.
+    fn draw(&mut self) -> io::Result<()> {
         let card = self.shared.card.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(card) = card else { return Ok(None) };
+        let Some(card) = card else { return Ok(()) };
         if self.shared.redraw.swap(false, Ordering::Relaxed) {
             self.painter.redraw();
         }
-        let screen = card.screen();
-        let text = screen.text();
-        let bytes = self.painter.update(screen, size());
+        let bytes = self.painter.update(card.screen(), size());
         if !bytes.is_empty() {
             let mut out = io::stdout().lock();
             out.write_all(bytes.as_bytes())?;
             out.flush()?;
         }
-        Ok(Some(text))
+        Ok(())
     }
 }
 
