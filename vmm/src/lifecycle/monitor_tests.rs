@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::lifecycle::EventKind;
+use crate::output::test_disk::TestDisk;
 
 fn lines(text: &str) -> Vec<Value> {
     assert!(text.is_empty() || text.ends_with('\n'));
@@ -99,40 +100,17 @@ fn a_reader_that_takes_nothing_holds_up_nobody_and_is_told_what_it_missed() {
     assert_eq!(lost + got, 5000);
 }
 
-/// Full until it is not; what comes through is kept.
-#[derive(Clone, Default)]
-struct Disk(std::sync::Arc<std::sync::Mutex<(usize, Vec<u8>)>>);
-
-impl Write for Disk {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut disk = self.0.lock().unwrap();
-        let count = disk.0.min(bytes.len());
-        if count == 0 {
-            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
-        }
-        disk.0 -= count;
-        disk.1.extend_from_slice(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn f21_a_full_disk_costs_events_until_it_has_room_again() {
-    let disk = Disk::default();
-    let mut writer =
-        Writer { output: Output::other("disk", Box::new(disk.clone())), rest: Vec::new(), lost: 0, failing: false };
-    let event = |seq| Event { seq, timestamp: SystemTime::now(), kind: EventKind::Paused };
     // Room for one line and the beginning of the next.
-    disk.0.lock().unwrap().0 = 150;
+    let disk = TestDisk::new(150);
+    let mut writer = Writer { output: disk.output(), rest: Vec::new(), lost: 0, failing: false };
+    let event = |seq| Event { seq, timestamp: SystemTime::now(), kind: EventKind::Paused };
     (1..=5).for_each(|seq| writer.take(&event(seq)));
     assert_eq!((writer.lost, writer.failing), (3, true), "the second is finished later");
-    disk.0.lock().unwrap().0 = 10_000;
+    disk.set_room(10_000);
     writer.take(&event(6));
-    let lines = lines(std::str::from_utf8(&disk.0.lock().unwrap().1).unwrap());
+    let lines = lines(std::str::from_utf8(&disk.content()).unwrap());
     let seen: Vec<_> = lines.iter().map(|line| line["seq"].as_u64()).collect();
     assert_eq!(seen, [Some(1), Some(2), None, Some(6)]);
     assert_eq!((&lines[2]["event"], &lines[2]["properties"]["count"]), (&"lost".into(), &3.into()));

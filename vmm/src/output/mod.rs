@@ -12,6 +12,8 @@
 #![forbid(unsafe_code)]
 
 mod bounded;
+#[cfg(test)]
+pub(crate) mod test_disk;
 mod whole;
 
 use std::fs::{File, Metadata};

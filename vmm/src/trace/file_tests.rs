@@ -3,9 +3,9 @@
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::output::test_disk::TestDisk;
 
 fn interrupt(t: u64) -> Line {
     Line::Interrupt { t, device: "net0".into(), isr: 1, spurious: false }
@@ -41,38 +41,17 @@ fn f21_a_full_trace_moves_aside_and_both_parts_can_be_read() {
     assert_eq!((last + 1, parts[1].last().unwrap().time()), (first, 9999));
 }
 
-/// Takes so many bytes.
-#[derive(Clone)]
-struct Disk(Arc<Mutex<(usize, Vec<u8>)>>);
-
-impl Write for Disk {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut disk = self.0.lock().unwrap();
-        let count = disk.0.min(bytes.len());
-        if count == 0 {
-            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
-        }
-        disk.0 -= count;
-        disk.1.extend_from_slice(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn f21_a_full_disk_leaves_a_gap_that_is_told() {
-    let disk = Disk(Arc::new(Mutex::new((100_001, Vec::new()))));
-    let mut file = TraceFile::new(Output::other("disk", Box::new(disk.clone())), TraceFormat::Json);
+    let disk = TestDisk::new(100_001);
+    let mut file = TraceFile::new(disk.output(), TraceFormat::Json);
     begin(&mut file);
     let written = (0..5000).filter(|t| file.write(&interrupt(*t)) && file.lost == 0).count() as u64;
     assert!(written < 5000 && file.flush());
-    disk.0.lock().unwrap().0 = usize::MAX;
+    disk.set_room(usize::MAX);
     assert!(file.write(&interrupt(5000)));
     file.finish();
-    let lines = lines(&disk.0.lock().unwrap().1);
+    let lines = lines(&disk.content());
     let lost = lines.iter().find_map(|line| if let Line::Lost { count, .. } = line { Some(*count) } else { None });
     let seen = lines.iter().filter(|line| matches!(line, Line::Interrupt { .. })).count() as u64;
     assert_eq!((lost, lines.last().unwrap().time()), (Some(5001 - seen), 5000));
