@@ -158,34 +158,33 @@ impl IoDevice for Cmos {
 
     fn read(&self, access: Access) -> u64 {
         let mut chip = self.shared.lock();
-        let value = bytewise::read(access, |port| match port {
+        bytewise::read(access, |port| match port {
             1 => {
                 let index = chip.state.index;
-                chip.state.read(index, (self.shared.clock)())
+                let value = chip.state.read(index, (self.shared.clock)());
+                self.shared.settle(&mut chip);
+                value
             }
             // The index register is write-only.
             _ => 0xff,
-        });
-        self.shared.settle(&mut chip);
-        value
+        })
     }
 
     fn write(&self, access: Access, value: u64) -> Effect {
         let mut chip = self.shared.lock();
-        let effect = bytewise::write(access, value, |port, value| {
+        bytewise::write(access, value, |port, value| {
             match port {
-                // Bit 7 masks NMIs, of which there are none.
+                // Bit 7 masks NMIs, of which there are none. No interrupt comes or goes by it.
                 0 => chip.state.index = value & 0x7f,
                 1 => {
                     let index = chip.state.index;
                     chip.state.write(index, value, (self.shared.clock)());
+                    self.shared.settle(&mut chip);
                 }
                 _ => {}
             }
             Effect::None
-        });
-        self.shared.settle(&mut chip);
-        effect
+        })
     }
 }
 
