@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Seconds of a day.
-const DAY: i64 = 86_400;
+pub const DAY_SECONDS: i64 = 86_400;
 /// Days of 400 years: the calendar repeats after that.
 const DAYS_400: i64 = 146_097;
 /// Days from 0000-03-01 to 1970-01-01.
@@ -35,8 +35,8 @@ impl DateTime {
         const FIRST: i64 = -62_167_219_200;
         const LAST: i64 = 253_402_300_799;
         let seconds = seconds.clamp(FIRST, LAST);
-        let time = seconds.rem_euclid(DAY);
-        let (year, month, day) = date_of(seconds.div_euclid(DAY));
+        let time = seconds.rem_euclid(DAY_SECONDS);
+        let (year, month, day) = date_of(seconds.div_euclid(DAY_SECONDS));
         Self {
             year: year as u16,
             month: month as u8,
@@ -57,13 +57,13 @@ impl DateTime {
             && self.minute < 60
             && self.second < 60;
         let time = i64::from(self.hour) * 3600 + i64::from(self.minute) * 60 + i64::from(self.second);
-        exists.then_some(days * DAY + time)
+        exists.then_some(days * DAY_SECONDS + time)
     }
 
     /// Day of the week, 1 = Sunday to 7 = Saturday; `None` if there is no such date.
     pub fn weekday(self) -> Option<u8> {
         // 1970-01-01 was a Thursday, day 5.
-        Some(((self.to_unix()?.div_euclid(DAY) + 4).rem_euclid(7) + 1) as u8)
+        Some(((self.to_unix()?.div_euclid(DAY_SECONDS) + 4).rem_euclid(7) + 1) as u8)
     }
 }
 

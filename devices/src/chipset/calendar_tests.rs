@@ -32,7 +32,7 @@ fn known_moments() {
 fn every_day_of_400_years_follows_the_one_before() {
     let mut previous = DateTime::from_unix(-3600);
     for day in 0..DAYS_400 {
-        let now = DateTime::from_unix(day * DAY);
+        let now = DateTime::from_unix(day * DAY_SECONDS);
         let next_day = now.day == previous.day + 1 && now.month == previous.month && now.year == previous.year;
         let next_month = now.day == 1 && now.month == previous.month + 1 && now.year == previous.year;
         let next_year = (now.day, now.month, previous.month) == (1, 1, 12) && now.year == previous.year + 1;
@@ -42,7 +42,7 @@ fn every_day_of_400_years_follows_the_one_before() {
             let length = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
             assert_eq!(previous.day, length[usize::from(previous.month) - 1], "{previous:?}");
         }
-        assert_eq!(now.to_unix(), Some(day * DAY));
+        assert_eq!(now.to_unix(), Some(day * DAY_SECONDS));
         previous = now;
     }
     assert_eq!((previous.year, previous.month, previous.day), (2369, 12, 31));

@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use super::register::*;
-use super::state::{CmosState, DAY_SECONDS};
+use super::state::{CmosState, until_second};
+use crate::chipset::calendar::DAY_SECONDS;
 
 /// Hz of the crystal.
 const CRYSTAL: u128 = 32_768;
@@ -49,7 +50,7 @@ impl CmosState {
             return None;
         }
         let enabled = self.enabled();
-        let to_second = Duration::from_secs(1).saturating_sub(Duration::from_nanos(clock.subsec_nanos().into()));
+        let to_second = until_second(clock);
         let periodic = (enabled & C_PERIODIC != 0).then(|| self.period()).flatten();
         let periodic = periodic.map(|shift| until_period(clock, shift));
         let update = (enabled & C_UPDATED != 0 && self.ticks()).then_some(to_second);

@@ -13,8 +13,6 @@ use crate::chipset::calendar::DateTime;
 /// MC146818's 244 us of warning and 1984 us of update with a 32 kHz crystal. Old kernels look for the
 /// bit's falling edge by polling, and have to get a chance to see it even with slow port accesses.
 const UPDATE: Duration = Duration::from_micros(2228);
-/// Seconds of a day.
-pub const DAY_SECONDS: i64 = 86_400;
 
 /// Clock and memory, as one plain value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,8 +107,7 @@ impl CmosState {
             YEAR => self.encode((now.year % 100) as u8),
             CENTURY => self.encode((now.year / 100) as u8),
             STATUS_A => {
-                let left = Duration::from_secs(1).saturating_sub(Duration::from_nanos(clock.subsec_nanos().into()));
-                let update = self.ticks() && left <= UPDATE;
+                let update = self.ticks() && until_second(clock) <= UPDATE;
                 self.status_a() | if update { A_UPDATE } else { 0 }
             }
             STATUS_C => {
@@ -202,6 +199,11 @@ impl CmosState {
             _ => u8::MAX,
         }
     }
+}
+
+/// Time to the next whole second.
+pub(super) fn until_second(clock: Duration) -> Duration {
+    Duration::from_secs(1).saturating_sub(Duration::from_nanos(clock.subsec_nanos().into()))
 }
 
 /// Whole seconds of the host's clock.
