@@ -75,4 +75,10 @@ impl<'a> Script<'a> {
             _ => Width::B4,
         }
     }
+
+    /// Two bytes: an offset in `size` ports, and a width; one byte where it would reach behind the last port.
+    pub fn place(&mut self, size: u64) -> (u64, Width) {
+        let (offset, width) = (u64::from(self.u8()) % size, self.width());
+        if offset + width.bytes() as u64 <= size { (offset, width) } else { (offset, Width::B1) }
+    }
 }

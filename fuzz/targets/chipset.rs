@@ -135,8 +135,7 @@ fn run(script: &mut Script<'_>) {
             operation @ 0..=2 => {
                 let number = script.u8();
                 let (chip, (_, ports)) = board.chip(number);
-                let (offset, width) = (u64::from(script.u8()) % ports, script.width());
-                let width = if offset + width.bytes() as u64 <= ports { width } else { Width::B1 };
+                let (offset, width) = script.place(ports);
                 if operation == 0 {
                     let _ = read(chip, offset, width);
                 } else {

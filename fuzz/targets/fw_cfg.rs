@@ -4,8 +4,6 @@
 //! nothing else is written.
 #![no_main]
 
-use std::sync::Arc;
-
 use devices::bus::{Access, Effect, IoDevice, Width};
 use devices::chipset::FwCfg;
 use devices::chipset::fw_cfg::{Items, PORTS};
@@ -87,7 +85,7 @@ fn run(script: &mut Script<'_>) {
     let items_of = |items: &Items| known.iter().map(|key| (*key, items.get(*key).to_vec())).collect();
     let mut model = Model { items: items_of(&items), selector: 0, offset: 0, ram: vec![0; RAM] };
     let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), RAM)]).expect("64 KiB");
-    let device = Arc::new(FwCfg::new(items, memory.clone()));
+    let device = FwCfg::new(items, memory.clone());
     let mut high = 0;
     for _ in 0..MAX_OPERATIONS {
         if script.is_empty() {
@@ -95,14 +93,14 @@ fn run(script: &mut Script<'_>) {
         }
         match script.u8() % 3 {
             0 => {
-                let (offset, width) = place(script);
+                let (offset, width) = script.place(PORTS.1);
                 let value = device.read(Access { offset, width, vcpu: 0 });
                 if (offset, width) == (1, Width::B1) {
                     assert_eq!(value, u64::from(model.byte()), "item {:#x}", model.selector);
                 }
             }
             1 => {
-                let ((offset, width), value) = (place(script), script.u32());
+                let ((offset, width), value) = (script.place(PORTS.1), script.u32());
                 let value = width.truncate(value.into()) as u32;
                 assert_eq!(device.write(Access { offset, width, vcpu: 0 }, value.into()), Effect::None);
                 match (offset, width) {
@@ -125,12 +123,6 @@ fn run(script: &mut Script<'_>) {
     let mut ram = vec![0; RAM];
     memory.read_slice(&mut ram, GuestAddress(0)).expect("all of it");
     assert!(ram == model.ram, "guest memory");
-}
-
-/// An offset, and a width that fits behind it.
-fn place(script: &mut Script<'_>) -> (u64, Width) {
-    let (offset, width) = (u64::from(script.u8()) % PORTS.1, script.width());
-    if offset + width.bytes() as u64 <= PORTS.1 { (offset, width) } else { (offset, Width::B1) }
 }
 
 fuzz_target!(|input: &[u8]| run(&mut Script::new(input)));
