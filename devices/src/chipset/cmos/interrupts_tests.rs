@@ -20,6 +20,11 @@ impl Rig {
     fn set(&mut self, index: u8, value: u8) {
         self.state.write(index, value, self.now);
     }
+    fn set_alarm(&mut self, time: [u8; 3]) {
+        for (index, value) in [HOUR_ALARM, MINUTE_ALARM, SECOND_ALARM].into_iter().zip(time) {
+            self.set(index, value);
+        }
+    }
     fn flags(&mut self) -> u8 {
         self.state.read(STATUS_C, self.now)
     }
@@ -116,9 +121,7 @@ fn e15_the_alarm_comes_when_it_is_set_for() {
     ];
     for (alarm, seconds) in cases {
         let mut rig = Rig::new();
-        for (index, value) in [HOUR_ALARM, MINUTE_ALARM, SECOND_ALARM].into_iter().zip(alarm) {
-            rig.set(index, *value);
-        }
+        rig.set_alarm(*alarm);
         rig.set(STATUS_B, 0x22);
         assert_eq!(rig.wait(), Some(Duration::from_secs(*seconds)), "{alarm:x?}");
         assert_eq!(rig.flags() & 0xa0, 0xa0);
@@ -130,9 +133,7 @@ fn e15_the_alarm_comes_when_it_is_set_for() {
 fn e15_an_alarm_in_twelve_hours_and_one_that_is_no_time() {
     let mut rig = Rig::new();
     rig.set(STATUS_B, 0x00);
-    for (index, value) in [(HOUR_ALARM, 0x81), (MINUTE_ALARM, 0x07), (SECOND_ALARM, 0x30)] {
-        rig.set(index, value);
-    }
+    rig.set_alarm([0x81, 0x07, 0x30]);
     rig.set(STATUS_B, 0x20);
     assert_eq!(rig.wait(), Some(Duration::from_secs(7)), "1:07:30 pm");
     rig.flags();
@@ -144,9 +145,7 @@ fn e15_an_alarm_in_twelve_hours_and_one_that_is_no_time() {
 fn e15_the_alarm_is_not_lost_when_nobody_looked_and_goes_by_the_guests_time() {
     let mut rig = Rig::new();
     rig.set(HOUR, 0x20);
-    for (index, value) in [(HOUR_ALARM, 0x20), (MINUTE_ALARM, 0x10), (SECOND_ALARM, 0x00)] {
-        rig.set(index, value);
-    }
+    rig.set_alarm([0x20, 0x10, 0x00]);
     rig.pass(Duration::from_secs(600));
     assert_eq!(rig.flags() & C_ALARM, C_ALARM);
     rig.pass(Duration::from_secs(600));
