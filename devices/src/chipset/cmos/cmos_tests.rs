@@ -55,6 +55,10 @@ impl Rig {
     fn all<const N: usize>(&self, indices: [u8; N]) -> [u8; N] {
         indices.map(|index| self.get(index))
     }
+    fn assert_checksum(&self) {
+        let sum: u16 = (0x10..0x2e).map(|at| u16::from(self.get(at))).sum();
+        assert_eq!(self.all([0x2e, 0x2f]), sum.to_be_bytes());
+    }
 }
 
 const CLOCK: [u8; 8] = [0x32, 9, 8, 7, 4, 2, 0, 6];
@@ -172,8 +176,7 @@ fn memory_sizes() {
     assert_eq!(rig.all([0x5b, 0x5c, 0x5d]), [0x00, 0x40, 0x01]);
     let tiny = Rig::with_memory(1 << 19, 0);
     assert_eq!((word(&tiny, 0x15), word(&tiny, 0x17), word(&tiny, 0x34)), (512, 0, 0));
-    let sum: u16 = (0x10..0x2e).map(|at| u16::from(rig.get(at))).sum();
-    assert_eq!([rig.get(0x2e), rig.get(0x2f)], sum.to_be_bytes());
+    rig.assert_checksum();
 }
 
 #[test]
@@ -191,8 +194,7 @@ fn e15_what_a_guest_left_is_there_after_a_reboot() {
     assert_eq!(rig.all([0x7f, 0x05]), [0x5a, 0x07], "memory and alarm");
     assert_eq!(rig.get(4), 0x09, "the time that was being set");
     assert_eq!(rig.all([0x0f, 0x5f, 0x15, 0x0b]), [0, 0, 0x80, 0x02], "firmware's own");
-    let sum: u16 = (0x10..0x2e).map(|at| u16::from(rig.get(at))).sum();
-    assert_eq!([rig.get(0x2e), rig.get(0x2f)], sum.to_be_bytes());
+    rig.assert_checksum();
 }
 
 /// The line goes with its machine: nothing of the old one is held or driven.
