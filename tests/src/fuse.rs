@@ -52,6 +52,25 @@ impl FuseDisk {
     /// # Errors
     /// Why there can be none here, for a test that is skipped then.
     pub fn new(content: Vec<u8>) -> Result<Self, String> {
+        let disk = Self::mount(content)?;
+        // The kernel learns that there is no FLUSH. It would ask at each close, also at that of a copy which a child
+        // has between fork and exec, and such a child holds everybody up who looks at it.
+        drop(disk.file.try_clone().map_err(|e| e.to_string())?);
+        Ok(disk)
+    }
+
+    /// Storage of `len` bytes that answers nothing any more: not how large it is, not a page, not the flush at its
+    /// close.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn silent(len: usize) -> Result<Self, String> {
+        let disk = Self::mount(vec![0; len])?;
+        disk.hang(true);
+        Ok(disk)
+    }
+
+    fn mount(content: Vec<u8>) -> Result<Self, String> {
         if !rustix::process::geteuid().is_root() {
             return Err("a FUSE server needs root to mount".to_owned());
         }
@@ -77,9 +96,6 @@ impl FuseDisk {
             return Err("cannot unmount".to_owned());
         }
         let file = file.map_err(|e| e.to_string())?;
-        // The kernel learns that there is no FLUSH. It would ask at each close, also at that of a copy which a child
-        // has between fork and exec, and such a child holds everybody up who looks at it.
-        drop(file.try_clone().map_err(|e| e.to_string())?);
         Ok(Self { file, state, server: Some(server) })
     }
 
@@ -132,14 +148,18 @@ impl Drop for FuseDisk {
 
 fn serve(mut device: File, state: &State) {
     let mut request = vec![0; REQUEST];
-    while !state.ends.load(Ordering::Acquire) {
+    loop {
+        // All that wait at the end are answered, not only cut off: a child between fork and exec may have the device.
+        let ends = state.ends.load(Ordering::Acquire);
         let mut ready = [PollFd::new(&device, PollFlags::IN)];
         let slice = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-        if poll(&mut ready, Some(&slice)).is_ok_and(|count| count == 0) {
-            continue;
+        match (poll(&mut ready, Some(&slice)), ends) {
+            (Ok(0), false) => continue,
+            (Ok(0), true) => return,
+            _ => {}
         }
         let mut content = state.content();
-        if state.hangs.load(Ordering::Acquire) {
+        if state.hangs.load(Ordering::Acquire) && !ends {
             drop(content);
             std::thread::sleep(std::time::Duration::from_millis(1));
             continue;
@@ -169,6 +189,8 @@ fn answer(request: &[u8], state: &State, content: &mut [u8]) -> Option<Vec<u8>> 
     let result = match opcode {
         // FORGET, INTERRUPT, BATCH_FORGET
         2 | 36 | 42 => return None,
+        // EIO; what there is no FLUSH for is no error.
+        _ if state.ends.load(Ordering::Acquire) => Err(if opcode == 25 { 38 } else { 5 }),
         // LOOKUP: nothing is remembered by the kernel.
         1 => Ok([&NODE.to_le_bytes()[..], &[0; 32], &attributes(NODE, content)].concat()),
         // GETATTR, SETATTR

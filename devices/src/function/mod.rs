@@ -6,11 +6,13 @@ pub mod bus_errors;
 pub mod capabilities;
 pub mod detachable;
 pub mod eventfds;
+#[cfg(test)]
+#[path = "../../../tests/src/fuse.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+pub mod fuse;
 pub mod positioned;
 pub mod received;
 pub mod shared;
-#[cfg(test)]
-pub mod silent_fuse;
 pub mod tap;
 pub mod vfio;
 pub mod vfio_user;

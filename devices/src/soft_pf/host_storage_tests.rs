@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use super::VfSpec;
-use super::fuse::FuseDisk;
 use super::testing::{Bench, PATIENCE, Ram, Vring, disk, enable_function, eventually, kick};
 use crate::bus::Width;
 use crate::function::PciFunction;
+use crate::function::fuse::FuseDisk;
 
 const RAM: usize = 0x40_0000;
 const HEADER: u64 = 0x10_0000;

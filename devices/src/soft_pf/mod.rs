@@ -31,10 +31,6 @@ mod disk;
 mod event_loop;
 mod figures;
 mod function;
-#[cfg(test)]
-#[path = "../../../tests/src/fuse.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod fuse;
 mod host_errors;
 #[cfg(test)]
 mod host_storage_tests;
