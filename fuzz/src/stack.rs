@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use devices::admin::{AdminChannel, AdminRegisters, PfDriver};
 use devices::bus::Width;
-use devices::contract::mock::{MockLine, MockMsi, MockPorts};
+use devices::contract::mock::{MockLine, MockMsi, MockPorts, Proxy};
 use devices::contract::{LegacyRegisters, NotifyAddress, Wait};
 use devices::function::{DmaRegion, PciFunction};
 use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
@@ -36,7 +36,7 @@ pub struct Host {
     /// The software PF.
     pub soft: SoftPf,
     /// Looks at each command.
-    pub spy: Arc<WireSpy>,
+    pub spy: Arc<Proxy<WireSpy>>,
     disk: std::fs::File,
     driver: PfDriver,
     notify: [[Option<NotifyAddress>; 2]; 2],

@@ -8,19 +8,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use devices::bus::Width;
-use devices::function::{
-    Bars, Configuration, Dma, DmaRegion, Interrupts, KickLink, Lifetime, Named, PciFunction, Region, Result,
-};
+use devices::contract::mock::{Between, Proxy};
+use devices::function::{DmaRegion, PciFunction, Result};
+use devices::spec::virtio::common;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
-use vmm_sys_util::eventfd::EventFd;
 
 use super::fields::{self, Kind};
 
 const REGISTER_BAR: u8 = 2;
-const QUEUE_SELECT: u64 = 22;
-const QUEUE_SIZE: u64 = 24;
-const QUEUE_DESC: u64 = 32;
-const QUEUE_DRIVER: u64 = 40;
+const QUEUE_DESC_HIGH: u64 = common::QUEUE_DESC + 4;
+const QUEUE_DRIVER_HIGH: u64 = common::QUEUE_DRIVER + 4;
 const NOTIFY: u64 = 0x3000;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
@@ -54,9 +51,9 @@ impl fmt::Debug for WireSpy {
 
 impl WireSpy {
     /// In front of `pf`, whose driver has not started.
-    pub fn new(pf: Arc<dyn PciFunction>) -> Arc<Self> {
+    pub fn new(pf: Arc<dyn PciFunction>) -> Arc<Proxy<Self>> {
         let (ring, guarded) = (Mutex::default(), AtomicBool::new(false));
-        Arc::new(Self { pf, ring, guarded, guest: Mutex::new((0, Kind::Net)), commands: AtomicU64::new(0) })
+        Proxy::new(Self { pf, ring, guarded, guest: Mutex::new((0, Kind::Net)), commands: AtomicU64::new(0) })
     }
 
     /// All commands from now on must be ones that the guest of VF `member`, of this kind, may cause.
@@ -77,12 +74,12 @@ impl WireSpy {
     fn register_written(&self, offset: u64, value: u64) {
         let mut ring = self.ring();
         match offset {
-            QUEUE_SELECT => ring.size = 0,
-            QUEUE_SIZE => ring.size = value as u16,
-            QUEUE_DESC => ring.descriptors = ring.descriptors >> 32 << 32 | value,
-            36 => ring.descriptors = ring.descriptors & 0xffff_ffff | value << 32,
-            QUEUE_DRIVER => ring.available = ring.available >> 32 << 32 | value,
-            44 => ring.available = ring.available & 0xffff_ffff | value << 32,
+            common::QUEUE_SELECT => ring.size = 0,
+            common::QUEUE_SIZE => ring.size = value as u16,
+            common::QUEUE_DESC => ring.descriptors = ring.descriptors >> 32 << 32 | value,
+            QUEUE_DESC_HIGH => ring.descriptors = ring.descriptors & 0xffff_ffff | value << 32,
+            common::QUEUE_DRIVER => ring.available = ring.available >> 32 << 32 | value,
+            QUEUE_DRIVER_HIGH => ring.available = ring.available & 0xffff_ffff | value << 32,
             _ => {}
         }
     }
@@ -149,69 +146,27 @@ impl WireSpy {
     }
 }
 
-impl Named for WireSpy {
-    fn name(&self) -> &str {
-        self.pf.name()
-    }
-}
-
-impl Configuration for WireSpy {
-    fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
-        self.pf.config_read(offset, width)
-    }
-    fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
-        self.pf.config_write(offset, width, value)
-    }
-}
-
-impl Bars for WireSpy {
-    fn region(&self, bar: u8) -> Option<Region> {
-        self.pf.region(bar)
+impl Between for WireSpy {
+    fn function(&self) -> &dyn PciFunction {
+        &*self.pf
     }
     fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
         let value = self.pf.region_read(bar, offset, width)?;
-        if (bar, offset) == (REGISTER_BAR, QUEUE_SIZE) {
+        if (bar, offset) == (REGISTER_BAR, common::QUEUE_SIZE) {
             self.ring().size = value as u16;
         }
         Ok(value)
     }
     fn region_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Result<()> {
-        if bar == REGISTER_BAR && offset < 64 {
+        if bar == REGISTER_BAR && offset < common::LEN as u64 {
             self.register_written(offset, value);
         } else if bar == REGISTER_BAR && (NOTIFY..NOTIFY + 0x800).contains(&offset) {
             self.look();
         }
         self.pf.region_write(bar, offset, width, value)
     }
-    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
-        self.pf.link_ioeventfd(bar, offset, value, event)
-    }
-}
-
-impl Interrupts for WireSpy {
-    fn msix_vectors(&self) -> u16 {
-        self.pf.msix_vectors()
-    }
-    fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
-        self.pf.set_msix(events)
-    }
-    fn disable_msix(&self) -> Result<()> {
-        self.pf.disable_msix()
-    }
-}
-
-impl Dma for WireSpy {
     fn dma_map(&self, region: &DmaRegion) -> Result<()> {
         self.ring().regions.push(region.clone());
         self.pf.dma_map(region)
-    }
-    fn dma_unmap(&self, iova: u64) -> Result<()> {
-        self.pf.dma_unmap(iova)
-    }
-}
-
-impl Lifetime for WireSpy {
-    fn reset(&self) -> Result<()> {
-        self.pf.reset()
     }
 }

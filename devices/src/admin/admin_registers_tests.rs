@@ -1,38 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which command each register access becomes, and what is counted.
 use super::super::Latency;
+use super::super::mock_channel::{MockChannel, Sent};
+use super::super::wire::RequestHeader;
 use super::*;
 use proptest::prelude::*;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
-/// Opcode, group type, member id, data, length of the result.
-type Seen = (u16, u16, u64, Vec<u8>, usize);
-
-/// Records commands; reads give a0, a1, a2, ... or the error.
-struct Channel {
-    seen: Mutex<Vec<Seen>>,
-    error: Mutex<Option<AdminError>>,
-    delay: Duration,
-}
-
-impl AdminChannel for Channel {
-    fn execute(&self, command: &Command<'_>, result: &mut [u8], _: &Wait<'_>) -> Result<(), AdminError> {
-        let Command { opcode, group_type, member_id, data } = *command;
-        self.seen.lock().unwrap().push((opcode, group_type, member_id, data.to_vec(), result.len()));
-        std::thread::sleep(self.delay);
-        for (at, byte) in result.iter_mut().enumerate() {
-            *byte = 0xa0 + at as u8;
-        }
-        self.error.lock().unwrap().clone().map_or(Ok(()), Err)
-    }
-}
-
-fn registers(delay: Duration) -> (Arc<Channel>, AdminRegisters) {
-    let channel = Arc::new(Channel { seen: Mutex::default(), error: Mutex::default(), delay });
+fn registers(delay: Duration) -> (Arc<MockChannel>, AdminRegisters) {
+    let channel = MockChannel::late(delay);
     let member = NonZeroU16::new(3).unwrap();
     (channel.clone(), AdminRegisters::new(channel, member, Some(NotifyAddress::Member { bar: 2, offset: 0x1000 })))
 }
@@ -44,15 +23,15 @@ fn wait() -> Wait<'static> {
 #[test]
 fn accesses_become_commands() {
     let (channel, device) = registers(Duration::ZERO);
+    channel.script([4, 2, 1].map(|len| Ok((0xa0..0xa0 + len).collect())));
     assert_eq!(device.read(Area::Common, 0, Width::B4, &wait()), Ok(0xa3a2_a1a0));
     assert_eq!(device.read(Area::Device, 4, Width::B2, &wait()), Ok(0xa1a0));
     assert_eq!(device.read(Area::Common, 18, Width::B1, &wait()), Ok(0xa0));
     device.write(Area::Common, 4, Width::B4, 0x1003_9823, &wait()).unwrap();
     device.write(Area::Device, 0, Width::B1, 0xffff_ff02, &wait()).unwrap();
     device.write(Area::Common, 14, Width::B2, 1, &wait()).unwrap();
-    let seen = channel.seen.lock().unwrap().clone();
     let z = [0u8; 7];
-    let expected: [(u16, Vec<u8>, usize); 6] = [
+    let expected: [(u8, Vec<u8>, usize); 6] = [
         (3, vec![0], 4),
         (5, vec![4], 2),
         (3, vec![18], 1),
@@ -60,9 +39,11 @@ fn accesses_become_commands() {
         (4, [&[0][..], &z, &[2]].concat(), 0),
         (2, [&[14][..], &z, &[1, 0]].concat(), 0),
     ];
-    for (seen, (opcode, data, result)) in seen.into_iter().zip(expected) {
-        assert_eq!(seen, (opcode, 1, 3, data, result));
-    }
+    let expected = expected.map(|(opcode, data, room)| {
+        let header = [&[opcode, 0, 1, 0][..], &[0; 12], &[3], &z].concat();
+        Sent { request: [header, data].concat(), room }
+    });
+    assert_eq!(channel.sent(), expected);
     assert_eq!(device.notify_addresses(), [NotifyAddress::Member { bar: 2, offset: 0x1000 }]);
 }
 
@@ -86,11 +67,11 @@ fn errors_are_passed_on_and_counted_by_kind() {
     ];
     for (below, above) in errors {
         assert_eq!(below.to_string(), above.to_string());
-        *channel.error.lock().unwrap() = Some(below);
+        channel.script([Err(below)]);
         assert_eq!(device.read(Area::Common, 18, Width::B1, &wait()), Err(above));
     }
     let too_long = AdminError::TooLong { data: 1, result: 1 };
-    *channel.error.lock().unwrap() = Some(too_long);
+    channel.script([Err(too_long)]);
     let none = RegisterError::NoSuchRegister { area: Area::Common, offset: 18, width: 1 };
     assert_eq!(device.read(Area::Common, 18, Width::B1, &wait()), Err(none));
     let stats = device.stats();
@@ -133,13 +114,15 @@ proptest! {
         } else {
             device.read(area, offset, width, &wait()).map(|_| ())
         };
-        let seen = channel.seen.lock().unwrap().clone();
+        let seen = channel.sent();
         prop_assert_eq!(outcome.is_ok(), legal);
         prop_assert_eq!(seen.len(), usize::from(legal));
-        for (opcode, group, member, data, result) in seen {
+        for Sent { request, room } in seen {
+            let (header, data) = RequestHeader::parse(&request);
+            let RequestHeader { opcode, group_type, member_id, .. } = header;
             let expected = match (common, write) { (true, true) => 2, (true, false) => 3, (false, true) => 4, _ => 5 };
-            prop_assert_eq!((opcode, group, member, data[0]), (expected, 1, 3, offset));
-            prop_assert_eq!(if write { data.len() - 8 } else { result }, width.bytes());
+            prop_assert_eq!((opcode, group_type, member_id, data[0]), (expected, 1, 3, offset));
+            prop_assert_eq!(if write { data.len() - 8 } else { room }, width.bytes());
         }
     }
 }

@@ -41,6 +41,8 @@ mod watchdog;
 pub mod wire;
 
 #[cfg(test)]
+pub(crate) mod mock_channel;
+#[cfg(test)]
 mod scripted_pf;
 #[cfg(test)]
 mod scripts;

@@ -6,13 +6,11 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use api::LegacyVirtioConfig;
 use devices::bus::Width;
+use devices::contract::mock::{Between, Proxy};
 use devices::function::vfio_user::Server;
-use devices::function::{
-    Bars, Configuration, Dma, DmaRegion, Interrupts, KickLink, Lifetime, Named, PciFunction, Region, Result,
-};
+use devices::function::{Lifetime as _, PciFunction, Result};
 use devices::soft_pf::{HiddenConfig, NetBackend, SoftPf, VfSpec};
 use tempfile::TempDir;
-use vmm_sys_util::eventfd::EventFd;
 
 /// A write to a doorbell.
 #[derive(Debug)]
@@ -27,7 +25,7 @@ struct Ring {
 pub(crate) struct ServedPf {
     // In the order of their end.
     _servers: [Server; 2],
-    pf: Arc<HangingPf>,
+    pf: Arc<Proxy<HangingPf>>,
     _soft: SoftPf,
     dir: TempDir,
 }
@@ -36,7 +34,7 @@ impl ServedPf {
     pub(crate) fn start() -> Self {
         let card = VfSpec::Net { backend: NetBackend::Loopback, mac: [2, 0, 0, 0, 0, 1] };
         let soft = SoftPf::new("served", vec![card]).unwrap();
-        let pf = Arc::new(HangingPf { pf: soft.pf(), missed: Mutex::default(), stall: Stall::default() });
+        let pf = Proxy::new(HangingPf { pf: soft.pf(), missed: Mutex::default(), stall: Stall::default() });
         let dir = TempDir::new().unwrap();
         let serve =
             |name: &str, function| Server::spawn(function, Server::bind(&dir.path().join(name)).unwrap()).unwrap();
@@ -125,24 +123,9 @@ impl Stall {
     }
 }
 
-impl Named for HangingPf {
-    fn name(&self) -> &str {
-        self.pf.name()
-    }
-}
-
-impl Configuration for HangingPf {
-    fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
-        self.pf.config_read(offset, width)
-    }
-    fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
-        self.pf.config_write(offset, width, value)
-    }
-}
-
-impl Bars for HangingPf {
-    fn region(&self, bar: u8) -> Option<Region> {
-        self.pf.region(bar)
+impl Between for HangingPf {
+    fn function(&self) -> &dyn PciFunction {
+        &*self.pf
     }
     fn region_read(&self, bar: u8, offset: u64, width: Width) -> Result<u64> {
         self.stall.pass();
@@ -155,35 +138,5 @@ impl Bars for HangingPf {
             return Ok(());
         }
         self.pf.region_write(bar, offset, width, value)
-    }
-    fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
-        self.pf.link_ioeventfd(bar, offset, value, event)
-    }
-}
-
-impl Interrupts for HangingPf {
-    fn msix_vectors(&self) -> u16 {
-        self.pf.msix_vectors()
-    }
-    fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
-        self.pf.set_msix(events)
-    }
-    fn disable_msix(&self) -> Result<()> {
-        self.pf.disable_msix()
-    }
-}
-
-impl Dma for HangingPf {
-    fn dma_map(&self, region: &DmaRegion) -> Result<()> {
-        self.pf.dma_map(region)
-    }
-    fn dma_unmap(&self, iova: u64) -> Result<()> {
-        self.pf.dma_unmap(iova)
-    }
-}
-
-impl Lifetime for HangingPf {
-    fn reset(&self) -> Result<()> {
-        self.pf.reset()
     }
 }

@@ -6,6 +6,7 @@
 //! | mock | of |
 //! | --- | --- |
 //! | [`MockFunction`] | [`PciFunction`](super::function::PciFunction) |
+//! | [`Proxy`] | the same, in front of a function that does the work |
 //! | [`MockLine`] | [`IrqLine`](super::platform::IrqLine) |
 //! | [`MockMsi`] | [`MsiSource`](super::platform::MsiSource) |
 //! | [`MockPorts`] | [`PortEvents`](super::platform::PortEvents) |
@@ -17,6 +18,7 @@ mod line;
 mod mapper;
 mod msi;
 mod ports;
+mod proxy;
 
 use std::sync::{Arc, Mutex};
 
@@ -25,6 +27,7 @@ pub use line::MockLine;
 pub use mapper::MockMapper;
 pub use msi::{MockInterrupt, MockMsi};
 pub use ports::MockPorts;
+pub use proxy::{Between, Proxy};
 
 /// What mocks that share it were told, in order.
 #[derive(Clone, Debug, Default)]

@@ -2,15 +2,13 @@
 //! Reference vectors B01 to B35 to the byte: a guest's access to BAR0, the command it becomes with all
 //! its bytes and the room for its reply, the reply, and what the guest gets. And the accesses that a
 //! real bus keeps away from the function (D16, D17, E12, E13).
-use std::collections::VecDeque;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 
-use crate::admin::wire::{ReplyHeader, Request};
-use crate::admin::{AdminChannel, AdminError, AdminRegisters, Command};
+use crate::admin::AdminRegisters;
+use crate::admin::mock_channel::{MockChannel, Sent};
 use crate::bus::{Access, Bus, Effect, IoDevice, Range, Width};
-use crate::contract::Wait;
 use crate::contract::mock::MockMsi;
 use crate::pci::{CONFIG_PORTS, PciDevice, PciRoot};
 use crate::transitional::tests::bench::{self, Bench, Log, Setup};
@@ -33,28 +31,9 @@ fn bytes(text: &str) -> Vec<u8> {
 /// the reply, the result in the reply.
 type Step = (u8, &'static str, usize, &'static str);
 
-/// Checks commands against a script; without one, answers zeros.
-#[derive(Default)]
-struct Scripted(Mutex<Option<VecDeque<Step>>>);
-
-impl AdminChannel for Scripted {
-    fn execute(&self, command: &Command<'_>, result: &mut [u8], _: &Wait<'_>) -> Result<(), AdminError> {
-        let mut script = self.0.lock().unwrap();
-        let Some(script) = script.as_mut() else { return Ok(()) };
-        let (opcode, data, room, reply) = script.pop_front().expect("no more commands in this vector");
-        let expected = bytes(&format!("{opcode:02x}000100.Z12.0300000000000000.{data}"));
-        let sent = Request::encode(command).unwrap();
-        assert_eq!((sent.as_bytes(), 8 + result.len()), (&expected[..], room));
-        let reply = [ReplyHeader::OK.encode().to_vec(), bytes(reply)].concat();
-        assert_eq!(reply.len(), room, "the vector's own length");
-        result.copy_from_slice(&reply[8..]);
-        Ok(())
-    }
-}
-
 struct Guest {
     device: Arc<TransitionalDevice>,
-    channel: Arc<Scripted>,
+    channel: Arc<MockChannel>,
     offset_of_msix: u16,
 }
 
@@ -62,7 +41,7 @@ impl Guest {
     /// Member 3 with commands on the wire. No INTx: nothing is sent but what the guest causes.
     fn new(setup: Setup) -> Self {
         let log = Log::default();
-        let channel = Arc::new(Scripted::default());
+        let channel = Arc::new(MockChannel::default());
         let registers = AdminRegisters::new(channel.clone(), NonZeroU16::new(3).unwrap(), setup.notify.clone());
         let parts = Parts {
             vf: Arc::new(bench::vf(&setup, &log)),
@@ -93,10 +72,15 @@ impl Guest {
     }
 
     fn during<T>(&self, name: &str, steps: &[Step], access: impl FnOnce() -> T) -> T {
-        *self.channel.0.lock().unwrap() = Some(steps.iter().copied().collect());
+        self.channel.sent();
+        self.channel.script(steps.iter().map(|(_, _, _, reply)| Ok(bytes(reply))));
         let value = access();
-        let left = self.channel.0.lock().unwrap().take().unwrap();
-        assert!(left.is_empty(), "{name}: not sent: {left:?}");
+        let expected = steps.iter().map(|(opcode, data, room, _)| {
+            let request = bytes(&format!("{opcode:02x}000100.Z12.0300000000000000.{data}"));
+            // Without the reply's status.
+            Sent { request, room: room - 8 }
+        });
+        assert_eq!(self.channel.sent(), expected.collect::<Vec<_>>(), "{name}");
         value
     }
 
