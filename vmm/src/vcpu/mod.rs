@@ -21,7 +21,7 @@ mod thread;
 pub(crate) mod test_board;
 
 pub use crash::{CrashCause, CrashReport};
-pub use exit::{ExitContext, Outcome, Remap, handle_exit};
+pub use exit::{Buses, ExitContext, Outcome, Remap, handle_exit};
 pub use run::{VcpuHandle, Vcpus};
 pub use state::{ExitReason, VcpuError, VcpuState};
 pub use stats::{ExitCounts, ExitKind, VcpuStats};
