@@ -17,12 +17,16 @@ import tempfile
 # What is counted in the program, and where callgrind writes a dump.
 MEASURED = "counts::measured"
 CASE_ENDS = "counts::case_ends"
+# The program itself, which is not counted.
+PROGRAM = "counts::"
+# The guest's function: methods that the buses call. What calls them is the way of an exit to its function.
+FUNCTION = re.compile(r"^<devices::transitional::.* as (devices::pci::device::PciDevice|event_manager::)")
 # Calls into the software PF: methods of the contract through which everything drives a function.
 DEVICE = re.compile(r"^<devices::soft_pf::.* as devices::contract::function::")
 ALLOCATIONS = re.compile(r"^(malloc|calloc|realloc|posix_memalign|aligned_alloc)$")
 # What a budget may be exceeded by.
 MARGIN = 0.03
-COLUMNS = ("instructions", "vmm", "device", "locks", "atomics", "allocations", "system_calls")
+COLUMNS = ("instructions", "exit", "function", "device", "locks", "atomics", "allocations", "system_calls")
 
 
 def toolchain():
@@ -84,11 +88,11 @@ class Dump:
                 self.by_address[address] += cost
 
     def total(self):
-        return sum(self.own.values())
+        return sum(cost for function, cost in self.own.items() if not function.startswith(PROGRAM))
 
-    def device(self):
-        inside = sum(c for (f, t), c in self.edges.items() if DEVICE.match(t) and not DEVICE.match(f))
-        return inside
+    def below(self, room):
+        """What functions of `room` cost with all that they call."""
+        return sum(cost for (f, to), cost in self.edges.items() if room.match(to) and not room.match(f))
 
     def allocations(self):
         return sum(n for (_, to), n in self.calls.items() if ALLOCATIONS.match(to))
@@ -162,8 +166,9 @@ def measure(program):
         calls = system_calls(program, folder)
         for name, rounds, dump in profile(program, folder):
             each = lambda count: round(count / rounds, 2)  # noqa: E731
-            row = {"instructions": each(dump.total()), "device": each(dump.device())}
-            row["vmm"] = round(row["instructions"] - row["device"], 2)
+            total, function, device = dump.total(), dump.below(FUNCTION), dump.below(DEVICE)
+            row = {"instructions": each(total), "exit": each(total - function)}
+            row |= {"function": each(function - device), "device": each(device)}
             row["locks"] = each(sum(n for at, n in dump.by_address.items() if at in locks))
             row["atomics"] = each(sum(n for at, n in dump.by_address.items() if at in atomics))
             row["allocations"] = each(dump.allocations())
@@ -177,7 +182,7 @@ def table(rows):
     """The counts as text."""
     yield f"{'exit':20}" + "".join(f"{column.replace('_', ' '):>14}" for column in COLUMNS)
     for name, row in rows.items():
-        cells = ("-" if row[c] is None else f"{row[c]:.{0 if c in COLUMNS[:3] else 1}f}" for c in COLUMNS)
+        cells = ("-" if row[c] is None else f"{row[c]:.{0 if c in COLUMNS[:4] else 1}f}" for c in COLUMNS)
         yield f"{name:20}" + "".join(f"{cell:>14}" for cell in cells)
 
 
