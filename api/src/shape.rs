@@ -11,7 +11,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 /// The path of the first list that stands in `value` where `T` has none. The schema of a `T` is made once.
-pub fn misplaced_list<T: JsonSchema + 'static>(value: &Value) -> Option<String> {
+pub(crate) fn misplaced_list<T: JsonSchema + 'static>(value: &Value) -> Option<String> {
     static SCHEMAS: Mutex<BTreeMap<TypeId, Arc<Value>>> = Mutex::new(BTreeMap::new());
     let mut schemas = SCHEMAS.lock().unwrap_or_else(PoisonError::into_inner);
     let schema = Arc::clone(schemas.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(inlined_schema::<T>())));

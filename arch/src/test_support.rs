@@ -3,31 +3,31 @@
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
-pub type Memory = GuestMemoryMmap<()>;
+pub(crate) type Memory = GuestMemoryMmap<()>;
 
-pub fn memory(bytes: usize) -> Memory {
+pub(crate) fn memory(bytes: usize) -> Memory {
     Memory::from_ranges(&[(GuestAddress(0), bytes)]).unwrap()
 }
 
-pub fn read(mem: &Memory, at: u64, len: usize) -> Vec<u8> {
+pub(crate) fn read(mem: &Memory, at: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     mem.read_slice(&mut bytes, GuestAddress(at)).unwrap();
     bytes
 }
 
-pub fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap())
 }
 
-pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
 }
 
-pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
 }
 
-pub fn sum(bytes: &[u8]) -> u8 {
+pub(crate) fn sum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
 }
 
@@ -37,7 +37,7 @@ fn put(image: &mut [u8], at: usize, bytes: &[u8]) {
 
 /// A bzImage: `setup` sectors after the boot sector, then `payload`.
 #[derive(Clone)]
-pub struct BzImageSpec {
+pub(crate) struct BzImageSpec {
     pub version: u16,
     pub header_len: u8,
     pub loadflags: u8,
@@ -54,7 +54,7 @@ pub struct BzImageSpec {
 
 impl BzImageSpec {
     /// As a current 64-bit kernel has it.
-    pub fn modern() -> Self {
+    pub(crate) fn modern() -> Self {
         Self {
             version: 0x20f,
             header_len: 0x6a,
@@ -72,16 +72,16 @@ impl BzImageSpec {
     }
 
     /// As RHEL 5's 2.6.18 has it: protocol 2.04, header ends before `kernel_alignment`.
-    pub fn v2_04() -> Self {
+    pub(crate) fn v2_04() -> Self {
         Self { version: 0x204, header_len: 0x2e, xloadflags: 0, ..Self::modern() }
     }
 
     /// As Linux 2.4 built them with `make zImage`: protocol 2.03.
-    pub fn zimage() -> Self {
+    pub(crate) fn zimage() -> Self {
         Self { version: 0x203, header_len: 0x2e, loadflags: 0, code32_start: 0x1000, ..Self::modern() }
     }
 
-    pub fn build(&self) -> Vec<u8> {
+    pub(crate) fn build(&self) -> Vec<u8> {
         const SETUP_SECTS: u8 = 1;
         let mut image = vec![0u8; 512 * (1 + SETUP_SECTS as usize)];
         // What comes after the header is code; make it look like a hostile header tail.
@@ -112,17 +112,17 @@ impl BzImageSpec {
 
 /// A program header.
 #[derive(Clone)]
-pub struct Segment {
+pub(crate) struct Segment {
     pub kind: u32,
     pub paddr: u64,
     pub memsz: u64,
     pub data: Vec<u8>,
 }
 
-pub const PT_LOAD: u32 = 1;
-pub const PT_NOTE: u32 = 4;
+pub(crate) const PT_LOAD: u32 = 1;
+pub(crate) const PT_NOTE: u32 = 4;
 
-pub fn load_segment(paddr: u64, data: &[u8], memsz: u64) -> Segment {
+pub(crate) fn load_segment(paddr: u64, data: &[u8], memsz: u64) -> Segment {
     Segment { kind: PT_LOAD, paddr, memsz, data: data.to_vec() }
 }
 
@@ -139,19 +139,19 @@ fn note(name: &[u8], kind: u32, desc: &[u8]) -> Vec<u8> {
 }
 
 /// PT_NOTE with another note, then XEN_ELFNOTE_PHYS32_ENTRY.
-pub fn pvh_note(entry: u32) -> Segment {
+pub(crate) fn pvh_note(entry: u32) -> Segment {
     let mut data = note(b"GNU\0", 3, &[7; 20]);
     data.extend(note(b"Xen\0", 18, &entry.to_le_bytes()));
     Segment { kind: PT_NOTE, paddr: 0, memsz: data.len() as u64, data }
 }
 
 /// PT_NOTE without the PVH entry.
-pub fn other_note() -> Segment {
+pub(crate) fn other_note() -> Segment {
     let data = note(b"GNU\0", 3, &[9; 8]);
     Segment { kind: PT_NOTE, paddr: 0, memsz: data.len() as u64, data }
 }
 
-pub fn elf64(entry: u64, segments: &[Segment]) -> Vec<u8> {
+pub(crate) fn elf64(entry: u64, segments: &[Segment]) -> Vec<u8> {
     let mut image = vec![0x7f, b'E', b'L', b'F', 2, 1, 1];
     image.resize(16, 0);
     image.extend_from_slice(&2u16.to_le_bytes()); // ET_EXEC
@@ -178,7 +178,7 @@ pub fn elf64(entry: u64, segments: &[Segment]) -> Vec<u8> {
     image
 }
 
-pub fn elf32(entry: u32, segments: &[Segment]) -> Vec<u8> {
+pub(crate) fn elf32(entry: u32, segments: &[Segment]) -> Vec<u8> {
     let mut image = vec![0x7f, b'E', b'L', b'F', 1, 1, 1];
     image.resize(16, 0);
     image.extend_from_slice(&2u16.to_le_bytes());

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// Where a BIOS puts a boot sector.
-pub const ORIGIN: u16 = 0x7c00;
+pub(crate) const ORIGIN: u16 = 0x7c00;
 
 /// How a label is meant where it is used.
 #[derive(Clone, Copy)]

@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 
 /// Kinds of locks. Any number of readers have a byte, or one writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Shared.
     Read,
     /// Exclusive. Taking one needs a file that is open for writing.
@@ -21,7 +21,7 @@ pub enum Kind {
 ///
 /// # Errors
 /// `WouldBlock` if somebody else has a lock in the way; what the system says.
-pub fn try_lock(file: &File, bytes: Range<u32>, kind: Kind) -> io::Result<()> {
+pub(crate) fn try_lock(file: &File, bytes: Range<u32>, kind: Kind) -> io::Result<()> {
     let lock = flock(bytes, kind);
     // SAFETY: F_OFD_SETLK reads a `struct flock`, which lives past the call, and the descriptor is open.
     let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
@@ -35,7 +35,7 @@ pub fn try_lock(file: &File, bytes: Range<u32>, kind: Kind) -> io::Result<()> {
 ///
 /// # Errors
 /// What the system says.
-pub fn can_lock(file: &File, bytes: Range<u32>, kind: Kind) -> io::Result<bool> {
+pub(crate) fn can_lock(file: &File, bytes: Range<u32>, kind: Kind) -> io::Result<bool> {
     let mut lock = flock(bytes, kind);
     // SAFETY: F_OFD_GETLK reads and writes a `struct flock`, which lives past the call, and the descriptor is open.
     let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };

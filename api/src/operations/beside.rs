@@ -7,7 +7,7 @@ use crate::routes::{Body, Content, Parameter, Route, Success};
 use crate::state::StateSet;
 use crate::types::{EventLine, ProbeReport, VmmPing};
 
-pub const PING: Route = Route::look(
+pub(crate) const PING: Route = Route::look(
     "/api/v1/vmm.ping",
     "pingVMM",
     "Whether the monitor answers, and which it is",
@@ -20,7 +20,7 @@ pub const PING: Route = Route::look(
 )
 .at_once();
 
-pub const TRACE: Route = Route::look(
+pub(crate) const TRACE: Route = Route::look(
     "/api/v1/vm.trace",
     "traceVM",
     "The guest's accesses to legacy registers, as they happen",
@@ -34,7 +34,7 @@ pub const TRACE: Route = Route::look(
 .asks(&[Parameter { name: "id", text: "This function alone.", example: "net0" }])
 .fails(&[Code::DeviceNotFound, Code::SetupFailed]);
 
-pub const EVENTS: Route = Route::look(
+pub(crate) const EVENTS: Route = Route::look(
     "/api/v1/vmm.events",
     "eventsVMM",
     "What happens, as it happens",
@@ -45,7 +45,7 @@ pub const EVENTS: Route = Route::look(
      lines, and a line tells how many.",
 );
 
-pub const PROBE: Route = Route::look(
+pub(crate) const PROBE: Route = Route::look(
     "/api/v1/host.probe",
     "probeHost",
     "Whether this host, or a PCI function of it, can be used",
@@ -63,7 +63,7 @@ pub const PROBE: Route = Route::look(
 ])
 .fails(&[Code::DeviceNotFound]);
 
-pub const DOCUMENT: Route = Route::look(
+pub(crate) const DOCUMENT: Route = Route::look(
     "/api/v1/openapi.json",
     "openapi",
     "This interface as an OpenAPI 3 document",

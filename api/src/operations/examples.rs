@@ -4,7 +4,7 @@
 use crate::routes::Example;
 
 /// Bodies of `vm.create`.
-pub const CONFIGS: &[Example] = &[
+pub(crate) const CONFIGS: &[Example] = &[
     ("A kernel, nothing else", r#"{"payload": {"kernel": "/boot/vmlinuz"}}"#),
     (
         "A disk and a network card",

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 /// All clients of a server.
 #[derive(Debug, Default)]
-pub struct Clients(Mutex<State>);
+pub(super) struct Clients(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -32,7 +32,7 @@ impl State {
 
 impl Clients {
     /// Lets one more in, who is idle at first, if there are fewer than `most` or an idle one makes way.
-    pub fn enter(self: &Arc<Self>, most: usize) -> Option<Client> {
+    pub(super) fn enter(self: &Arc<Self>, most: usize) -> Option<Client> {
         let mut state = self.state();
         if state.connected >= most {
             let (_, oldest) = state.idle.pop_first()?;
@@ -52,7 +52,7 @@ impl Clients {
 
 /// One client. Dropping it makes room.
 #[derive(Debug)]
-pub struct Client {
+pub(super) struct Client {
     clients: Arc<Clients>,
     leave: Arc<Notify>,
     /// While it is idle, or after it had to make way.
@@ -61,12 +61,12 @@ pub struct Client {
 
 impl Client {
     /// Ends when it has to make way.
-    pub async fn has_to_leave(&self) {
+    pub(super) async fn has_to_leave(&self) {
         self.leave.notified().await;
     }
 
     /// It has asked for something, and stays as long as the answer is alive.
-    pub fn busy(self: &Arc<Self>) -> Busy {
+    pub(super) fn busy(self: &Arc<Self>) -> Busy {
         let mut state = self.clients.state();
         let mut number = self.number();
         // One that had to make way does not become busy.
@@ -95,7 +95,7 @@ impl Drop for Client {
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub struct Busy(Arc<Client>);
+pub(super) struct Busy(Arc<Client>);
 
 impl Drop for Busy {
     fn drop(&mut self) {

@@ -18,7 +18,7 @@ use super::{HEAD, HEADERS};
 use crate::{Code, Fault};
 
 /// Serves one client until it leaves, makes way, misbehaves, or the server ends.
-pub async fn serve(stream: UnixStream, client: Client, dispatcher: Arc<Dispatcher>) {
+pub(super) async fn serve(stream: UnixStream, client: Client, dispatcher: Arc<Dispatcher>) {
     let patience = dispatcher.limits().times.patience;
     let stream = ClientStream::new(stream, patience);
     let (peer, client) = (stream.peer(), Arc::new(client));
@@ -56,7 +56,7 @@ pub async fn serve(stream: UnixStream, client: Client, dispatcher: Arc<Dispatche
 }
 
 /// Answers a client for whom there is no room, without waiting for it.
-pub fn turn_away(stream: &UnixStream) {
+pub(super) fn turn_away(stream: &UnixStream) {
     let fault = Fault::new(Code::Busy, "too many clients are connected: try again when one has left");
     // Into an empty socket buffer this fits; if not, the client sees the connection end. Not by tokio: it
     // has not yet heard that a new connection can be written.

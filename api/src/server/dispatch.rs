@@ -25,10 +25,10 @@ use crate::service::{self, Entry, Service};
 use crate::{Code, Fault};
 
 /// A reply for hyper.
-pub type HttpReply = Response<BoxBody<Bytes, Infallible>>;
+pub(super) type HttpReply = Response<BoxBody<Bytes, Infallible>>;
 
 /// What all clients share.
-pub struct Dispatcher {
+pub(super) struct Dispatcher {
     service: Arc<dyn Service>,
     limits: Limits,
     clients: Arc<Clients>,
@@ -77,7 +77,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl Dispatcher {
-    pub fn new(service: Arc<dyn Service>, limits: Limits) -> Self {
+    pub(super) fn new(service: Arc<dyn Service>, limits: Limits) -> Self {
         Self {
             service,
             limits,
@@ -90,33 +90,33 @@ impl Dispatcher {
         }
     }
 
-    pub fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         self.limits
     }
 
     /// Who is connected.
-    pub fn clients(&self) -> &Arc<Clients> {
+    pub(super) fn clients(&self) -> &Arc<Clients> {
         &self.clients
     }
 
     /// Ends when `vmm.shutdown` has been carried out.
-    pub async fn shutdown_asked(&self) {
+    pub(super) async fn shutdown_asked(&self) {
         self.shutdown.notified().await;
     }
 
     /// Tells every connection to end after its current reply.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.closed.send_replace(true);
     }
 
     /// Ends when [`Dispatcher::close`] was called.
-    pub async fn closed(&self) {
+    pub(super) async fn closed(&self) {
         // The sender is part of `self`, so it cannot be gone.
         let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 
     /// Answers a request. Whatever happens, there is a reply.
-    pub async fn answer(&self, request: Request<Incoming>, peer: Arc<Peer>, client: Arc<Client>) -> HttpReply {
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: Arc<Peer>, client: Arc<Client>) -> HttpReply {
         let mut reply = self.reply(request, peer, &client).await;
         // ch-remote takes all that follows the version for a number: the line has to be "HTTP/1.1 200 ".
         reply.extensions_mut().insert(ReasonPhrase::from_static(b""));

@@ -25,13 +25,17 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// The body of such a reply.
 #[derive(Debug)]
-pub struct LineBody {
+pub(super) struct LineBody {
     lines: mpsc::Receiver<Bytes>,
 }
 
 impl LineBody {
     /// Starts the thread. `held` is given back when it ends.
-    pub fn start(lines: Box<dyn Lines>, peer: Arc<Peer>, held: (OwnedSemaphorePermit, Busy)) -> io::Result<Self> {
+    pub(super) fn start(
+        lines: Box<dyn Lines>,
+        peer: Arc<Peer>,
+        held: (OwnedSemaphorePermit, Busy),
+    ) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel(AHEAD);
         thread::Builder::new().name("api-stream".to_owned()).spawn(move || {
             pump(lines, &peer, &sender);

@@ -47,7 +47,7 @@ pub enum SocketError {
 
 /// A socket with a name in the file system.
 #[derive(Debug)]
-pub struct BoundSocket {
+pub(super) struct BoundSocket {
     path: PathBuf,
     /// Device and inode: what is at the path at the end may belong to somebody else.
     identity: (u64, u64),
@@ -55,7 +55,7 @@ pub struct BoundSocket {
 
 impl BoundSocket {
     /// Makes the socket and listens.
-    pub fn bind(path: &Path) -> Result<(Self, UnixListener), SocketError> {
+    pub(super) fn bind(path: &Path) -> Result<(Self, UnixListener), SocketError> {
         let failed = |source| SocketError::System { path: path.to_owned(), source };
         let length = path.as_os_str().len();
         let address = SocketAddrUnix::new(path).map_err(|_| SocketError::TooLong { length })?;

@@ -24,11 +24,11 @@ use tokio::time::Sleep;
 use super::whole_reply::protocol_fault;
 
 /// Descriptors that a request may bring.
-pub const MAX_DESCRIPTORS: usize = 16;
+pub(super) const MAX_DESCRIPTORS: usize = 16;
 
 /// What a connection's requests share.
 #[derive(Debug)]
-pub struct Peer {
+pub(super) struct Peer {
     stream: UnixStream,
     received: Mutex<Received>,
 }
@@ -43,7 +43,7 @@ struct Received {
 
 impl Peer {
     /// Takes what came; `None` if it was too much.
-    pub fn take_descriptors(&self) -> Option<Vec<OwnedFd>> {
+    pub(super) fn take_descriptors(&self) -> Option<Vec<OwnedFd>> {
         let received = std::mem::take(&mut *self.received.lock().unwrap_or_else(PoisonError::into_inner));
         (!received.too_many).then_some(received.descriptors)
     }
@@ -51,7 +51,7 @@ impl Peer {
     /// Whether a reply without an end should end: the client has closed its socket, not only its sending
     /// half, or it has sent more. That may be a descriptor of its own end, with which the socket is open
     /// as long as nobody takes it out, client or no client.
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         let mut fds = [PollFd::new(&self.stream, PollFlags::empty())];
         // Without waiting.
         let ready = poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }));
@@ -87,7 +87,7 @@ impl Peer {
 
 /// The stream, for hyper.
 #[derive(Debug)]
-pub struct ClientStream {
+pub(super) struct ClientStream {
     peer: Arc<Peer>,
     patience: Duration,
     /// Runs while a write waits for the client.
@@ -98,13 +98,13 @@ pub struct ClientStream {
 
 impl ClientStream {
     /// Takes a connection over.
-    pub fn new(stream: UnixStream, patience: Duration) -> Self {
+    pub(super) fn new(stream: UnixStream, patience: Duration) -> Self {
         let peer = Arc::new(Peer { stream, received: Mutex::default() });
         Self { peer, patience, unread: None, replacement: Bytes::new() }
     }
 
     /// What the requests need.
-    pub fn peer(&self) -> Arc<Peer> {
+    pub(super) fn peer(&self) -> Arc<Peer> {
         Arc::clone(&self.peer)
     }
 

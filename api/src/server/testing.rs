@@ -23,7 +23,7 @@ use crate::types::{DeviceNode, LegacyDevice, ProbeReport, VmCounters, VmInfo, Vm
 use crate::{Code, Fault, NewDevice, Operation, Serve, VmConfig, VmState};
 
 /// A monitor that keeps a configuration and a state, and moves between states as a real one does.
-pub struct Model {
+pub(super) struct Model {
     pub inner: Mutex<Inner>,
     /// How long each operation that changes something takes.
     pub delay: Mutex<Duration>,
@@ -34,7 +34,7 @@ pub struct Model {
     pub panics: AtomicBool,
 }
 
-pub struct Inner {
+pub(super) struct Inner {
     pub state: VmState,
     pub config: Option<VmConfig>,
     pub descriptors: Vec<OwnedFd>,
@@ -43,7 +43,7 @@ pub struct Inner {
 }
 
 impl Model {
-    pub fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         let inner = Inner {
             state: VmState::NotCreated,
             config: None,
@@ -61,7 +61,7 @@ impl Model {
     }
 
     /// Puts the model into a state, with a small machine where there is one.
-    pub fn put(&self, state: VmState) {
+    pub(super) fn put(&self, state: VmState) {
         let mut inner = self.inner.lock().unwrap();
         inner.state = state;
         let config = serde_json::from_str(
@@ -70,7 +70,7 @@ impl Model {
         inner.config = (state != VmState::NotCreated).then(|| config.unwrap());
     }
 
-    pub fn calls(&self) -> Vec<String> {
+    pub(super) fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.inner.lock().unwrap().calls)
     }
 
@@ -249,7 +249,7 @@ impl Lines for Silence {
 }
 
 /// A server over a [`Model`].
-pub struct Bench {
+pub(super) struct Bench {
     pub model: Arc<Model>,
     pub path: PathBuf,
     pub server: Option<Server>,
@@ -257,7 +257,7 @@ pub struct Bench {
 }
 
 /// Limits that tests need not wait for.
-pub fn quick() -> Limits {
+pub(super) fn quick() -> Limits {
     Limits {
         times: Times { patience: Duration::from_millis(400), operation: Duration::from_secs(20) },
         ..Limits::default()
@@ -265,7 +265,7 @@ pub fn quick() -> Limits {
 }
 
 impl Bench {
-    pub fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("api.sock");
         let model = Model::new();
@@ -273,14 +273,14 @@ impl Bench {
         Self { model, path, server: Some(server), _folder: folder }
     }
 
-    pub fn connect(&self) -> UnixStream {
+    pub(super) fn connect(&self) -> UnixStream {
         let stream = UnixStream::connect(&self.path).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     }
 
     /// One request on a connection of its own.
-    pub fn ask(&self, method: &str, target: &str, body: &str) -> Answer {
+    pub(super) fn ask(&self, method: &str, target: &str, body: &str) -> Answer {
         let mut stream = self.connect();
         let head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
         stream.write_all(head.as_bytes()).unwrap();
@@ -291,25 +291,25 @@ impl Bench {
 
 /// A reply, taken apart.
 #[derive(Debug)]
-pub struct Answer {
+pub(super) struct Answer {
     pub status: u16,
     pub head: String,
     pub body: String,
 }
 
 impl Answer {
-    pub fn fault(&self) -> Fault {
+    pub(super) fn fault(&self) -> Fault {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
 /// Reads exactly one reply; panics if the connection ends before.
-pub fn read_answer(stream: &mut UnixStream) -> Answer {
+pub(super) fn read_answer(stream: &mut UnixStream) -> Answer {
     try_read_answer(stream).expect("a reply")
 }
 
 /// Reads exactly one reply, or `None` at the end of the connection.
-pub fn try_read_answer(stream: &mut UnixStream) -> Option<Answer> {
+pub(super) fn try_read_answer(stream: &mut UnixStream) -> Option<Answer> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

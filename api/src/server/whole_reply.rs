@@ -7,7 +7,7 @@ use crate::{Code, Fault};
 
 /// The reply that takes the place of hyper's own to a request that is none: hyper's has no body. All
 /// replies of the dispatcher with such a status have one.
-pub fn protocol_fault(reply: &[u8]) -> Option<Bytes> {
+pub(super) fn protocol_fault(reply: &[u8]) -> Option<Bytes> {
     let head = std::str::from_utf8(reply.get(..reply.len().min(512))?).ok()?;
     let status = head.strip_prefix("HTTP/1.1 ").or_else(|| head.strip_prefix("HTTP/1.0 "))?;
     if !status.starts_with('4') || !head.to_ascii_lowercase().contains("\r\ncontent-length: 0\r\n") {
@@ -23,7 +23,7 @@ pub fn protocol_fault(reply: &[u8]) -> Option<Bytes> {
 }
 
 /// A fault as a whole HTTP reply, after which the connection ends.
-pub fn whole_reply(fault: &Fault) -> Bytes {
+pub(super) fn whole_reply(fault: &Fault) -> Bytes {
     let status = fault.status();
     // A fault has no map with other keys than texts, so this cannot fail.
     let body = serde_json::to_string(fault).unwrap_or_default();

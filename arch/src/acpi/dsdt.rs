@@ -17,7 +17,7 @@ const RTC_IRQ: u8 = 8;
 const KEYBOARD_IRQ: u8 = 1;
 
 /// The table.
-pub fn build(pci: &[PciInterrupt], has_fw_cfg: bool) -> Vec<u8> {
+pub(super) fn build(pci: &[PciInterrupt], has_fw_cfg: bool) -> Vec<u8> {
     let (root, serial, keyboard, clock, board) = (RootBridge(pci), Serial, Keyboard, Clock, Board);
     let mut body = Vec::new();
     let mut devices: Vec<&dyn Aml> = vec![&root, &serial, &keyboard, &clock, &board];

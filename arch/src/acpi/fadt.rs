@@ -11,7 +11,7 @@ const LENGTH: u32 = 244;
 const REVISION: u8 = 3;
 
 /// The FACS is 64 bytes on a 64-byte boundary.
-pub const FACS_ALIGNMENT: usize = 64;
+pub(super) const FACS_ALIGNMENT: usize = 64;
 const FACS_LENGTH: u32 = 64;
 
 /// Field offsets.
@@ -37,7 +37,7 @@ const X_PM1A_CNT_BLK: usize = 172;
 const X_PM_TMR_BLK: usize = 208;
 
 /// Where the table has addresses of others, and how many bytes each has.
-pub const POINTERS: [(usize, u8); 3] = [(FIRMWARE_CTRL, 4), (DSDT, 4), (X_DSDT, 8)];
+pub(super) const POINTERS: [(usize, u8); 3] = [(FIRMWARE_CTRL, 4), (DSDT, 4), (X_DSDT, 8)];
 
 /// WBINVD works.
 const WBINVD: u32 = 1 << 0;
@@ -63,7 +63,7 @@ const NO_C3: u16 = 0xffff;
 
 /// The table; SMI_CMD, GPE blocks and everything else that is not there stays 0. So does X_FIRMWARE_CTRL: with
 /// both addresses given, kernels take them for two FACS.
-pub fn build(facs: u32, dsdt: u32, has_vga: bool) -> Vec<u8> {
+pub(super) fn build(facs: u32, dsdt: u32, has_vga: bool) -> Vec<u8> {
     let mut fadt = table(*b"FACP", LENGTH, REVISION);
     fadt.write_u32(FIRMWARE_CTRL, facs);
     fadt.write_u32(DSDT, dsdt);
@@ -104,7 +104,7 @@ fn io_address(port: u16, bytes: u8) -> [u8; 12] {
 }
 
 /// Firmware control structure: it only has to exist. It has no checksum.
-pub fn facs() -> Vec<u8> {
+pub(super) fn facs() -> Vec<u8> {
     let mut facs = b"FACS".to_vec();
     facs.extend_from_slice(&FACS_LENGTH.to_le_bytes());
     facs.resize(FACS_LENGTH as usize, 0);

@@ -19,7 +19,7 @@ const SOURCE_OVERRIDE: u8 = 2;
 const LOCAL_APIC_NMI: u8 = 4;
 
 /// The table. There is no override for the timer: KVM delivers IRQ 0 at I/O APIC pin 0 ([`crate::irq`]).
-pub fn build(cpus: u8) -> Vec<u8> {
+pub(super) fn build(cpus: u8) -> Vec<u8> {
     let mut body = Vec::new();
     body.extend_from_slice(&(layout::LAPIC as u32).to_le_bytes());
     body.extend_from_slice(&PCAT_COMPAT.to_le_bytes());

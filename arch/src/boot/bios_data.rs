@@ -13,7 +13,7 @@ const SEGMENT: u16 = 0xf000;
 const MODEL: u8 = 0xfc;
 
 /// Writes both.
-pub fn write<M: GuestMemoryBackend>(mem: &M) -> Result<(), BootError> {
+pub(super) fn write<M: GuestMemoryBackend>(mem: &M) -> Result<(), BootError> {
     write_data_area(mem)?;
     mem.write_slice(&reset_code(), layout::RESET_CODE)?;
     mem.write_slice(&reset_vector(), layout::RESET_VECTOR)?;

@@ -16,7 +16,7 @@ use crate::layout;
 const HEADER_OFFSET: u64 = 0x1f1;
 /// The header ends at this offset plus the byte at 0x201 (the jump over it).
 const HEADER_END_BASE: usize = 0x202;
-pub const LOADED_HIGH: u8 = 1 << 0;
+pub(super) const LOADED_HIGH: u8 = 1 << 0;
 /// Most bytes of a zImage's protected-mode part: boot loaders put it at 0x10000, below the setup code.
 const ZIMAGE_MAX: u64 = layout::ZERO_PAGE.0 - 0x1_0000;
 /// `xloadflags`: there is a 64-bit entry at +0x200 (protocol 2.12, Linux 3.8).
@@ -31,7 +31,7 @@ const UNPACK_FACTOR: u64 = 3;
 /// Loads the protected-mode part where the kernel's setup code leaves it: a bzImage at `code32_start`, which is
 /// 1 MiB unless a boot loader hook changed it (a relocatable kernel moves itself from there to where it wants to
 /// run), a zImage at 0x1000.
-pub fn load<M: GuestMemoryBackend, I: Image>(
+pub(super) fn load<M: GuestMemoryBackend, I: Image>(
     mem: &M,
     image: &mut I,
     wanted: Protocol,

@@ -9,10 +9,10 @@ use crate::layout;
 /// Limit of kernels before boot protocol 2.06, without terminator.
 const OLD_LIMIT: usize = 255;
 /// `COMMAND_LINE_SIZE` of x86 is 2048 with terminator; a `vmlinux` has no header that says so.
-pub const ELF_LIMIT: usize = 2047;
+pub(super) const ELF_LIMIT: usize = 2047;
 
 /// Longest command line without terminator; `cmdline_size` is the header field, 2.06 and later.
-pub fn limit(version: u16, cmdline_size: u32) -> usize {
+pub(super) fn limit(version: u16, cmdline_size: u32) -> usize {
     if version < 0x206 || cmdline_size == 0 {
         return OLD_LIMIT;
     }
@@ -20,7 +20,7 @@ pub fn limit(version: u16, cmdline_size: u32) -> usize {
 }
 
 /// Writes the command line and its terminator to [`layout::CMDLINE`].
-pub fn write<M: GuestMemoryBackend>(mem: &M, cmdline: &str, max: usize) -> Result<(), BootError> {
+pub(super) fn write<M: GuestMemoryBackend>(mem: &M, cmdline: &str, max: usize) -> Result<(), BootError> {
     if cmdline.len() > max {
         return Err(CmdlineError::TooLong { actual: cmdline.len(), max }.into());
     }

@@ -110,7 +110,7 @@ fn field(bytes: &[u8], (at, width): Field) -> Result<u64, ElfError> {
 }
 
 /// Loads the image and decides for an entry.
-pub fn load<M: GuestMemoryBackend, I: Image>(
+pub(super) fn load<M: GuestMemoryBackend, I: Image>(
     mem: &M,
     image: &mut I,
     wanted: Protocol,

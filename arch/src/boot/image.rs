@@ -14,14 +14,14 @@ impl<T: Read + ReadVolatile + Seek> Image for T {}
 
 /// Kinds of kernel image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     Elf,
     BzImage,
 }
 
 impl Kind {
     /// For messages.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Elf => "an ELF file",
             Self::BzImage => "a bzImage",
@@ -33,12 +33,12 @@ impl Kind {
 const BZIMAGE_MAGIC_OFFSET: u64 = 0x202;
 
 /// Size in bytes. A pipe or another stream gives an error.
-pub fn size<I: Image>(image: &mut I) -> io::Result<u64> {
+pub(super) fn size<I: Image>(image: &mut I) -> io::Result<u64> {
     image.seek(SeekFrom::End(0))
 }
 
 /// Fills `buffer` from `offset` as far as the file goes; returns the bytes read.
-pub fn read_at<I: Image>(image: &mut I, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read_at<I: Image>(image: &mut I, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     image.seek(SeekFrom::Start(offset))?;
     let mut done = 0;
     while done < buffer.len() {
@@ -53,7 +53,7 @@ pub fn read_at<I: Image>(image: &mut I, offset: u64, buffer: &mut [u8]) -> io::R
 }
 
 /// Looks at the magic numbers.
-pub fn kind<I: Image>(image: &mut I) -> Result<Kind, BootError> {
+pub(super) fn kind<I: Image>(image: &mut I) -> Result<Kind, BootError> {
     let mut magic = [0; 4];
     let read = read_at(image, 0, &mut magic).map_err(BootError::ReadKernel)?;
     if read == 4 && &magic == b"\x7fELF" {
@@ -64,7 +64,7 @@ pub fn kind<I: Image>(image: &mut I) -> Result<Kind, BootError> {
 }
 
 /// A guest memory error from copying a file in is the file's fault if the range was checked before.
-pub fn io_error(error: vm_memory::GuestMemoryError) -> io::Error {
+pub(super) fn io_error(error: vm_memory::GuestMemoryError) -> io::Error {
     match error {
         vm_memory::GuestMemoryError::IOError(e) => e,
         other => io::Error::other(other),

@@ -8,7 +8,7 @@ use super::{BootError, Initrd, InitrdError, Kernel};
 use crate::layout::PAGE_SIZE;
 
 /// Page-aligned start of `size` bytes below `limit` (exclusive) and not below `floor`.
-pub fn place(size: u64, floor: u64, limit: u64) -> Result<u64, InitrdError> {
+pub(super) fn place(size: u64, floor: u64, limit: u64) -> Result<u64, InitrdError> {
     let floor = floor.checked_next_multiple_of(PAGE_SIZE).unwrap_or(u64::MAX);
     let start = limit.checked_sub(size).map(|start| start - start % PAGE_SIZE);
     match start {
@@ -18,7 +18,7 @@ pub fn place(size: u64, floor: u64, limit: u64) -> Result<u64, InitrdError> {
 }
 
 /// Loads the image between the kernel and `low_end`, the end of the low RAM that the kernel uses.
-pub fn load<M: GuestMemoryBackend, I: Image>(
+pub(super) fn load<M: GuestMemoryBackend, I: Image>(
     mem: &M,
     image: &mut I,
     kernel: &Kernel,

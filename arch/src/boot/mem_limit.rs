@@ -7,7 +7,7 @@
 /// `mem=N` and `memmap=N` end memory at address N, and the least counts. `mem=exactmap` (2.4) or
 /// `memmap=exactmap` (2.6) replaces the whole map by regions `N@START`. All else that begins so, such as
 /// `mem=nopentium` or `memmap=N$START`, says nothing of the end.
-pub fn of(cmdline: &str) -> u64 {
+pub(super) fn of(cmdline: &str) -> u64 {
     let (mut end, mut exact, mut regions_end) = (u64::MAX, false, 0);
     // Quotes are for values with blanks; kernels take them off.
     let words = cmdline.split_ascii_whitespace().map(|word| word.trim_matches('"'));

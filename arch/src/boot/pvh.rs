@@ -13,7 +13,7 @@ const MAGIC: u32 = 0x336e_c578;
 const VERSION: u32 = 1;
 
 /// Writes the start info, the memory map and, if there is an initrd, the module list.
-pub fn write<M: GuestMemoryBackend>(
+pub(super) fn write<M: GuestMemoryBackend>(
     mem: &M,
     initrd: Option<Initrd>,
     e820: &[E820Entry],

@@ -18,7 +18,7 @@ const KEEP_SEGMENTS: u8 = 1 << 6;
 
 /// What the machine has that a kernel is told of here.
 #[derive(Debug)]
-pub struct Given<'a> {
+pub(super) struct Given<'a> {
     pub initrd: Option<Initrd>,
     pub e820: &'a [E820Entry],
     pub rsdp: Option<GuestAddress>,
@@ -28,7 +28,7 @@ pub struct Given<'a> {
 }
 
 /// Writes the zero page to [`layout::ZERO_PAGE`].
-pub fn write<M: GuestMemoryBackend>(mem: &M, kernel: &Kernel, given: &Given<'_>) -> Result<(), BootError> {
+pub(super) fn write<M: GuestMemoryBackend>(mem: &M, kernel: &Kernel, given: &Given<'_>) -> Result<(), BootError> {
     let mut params = build(kernel, given);
     set_memory_sizes(&mut params, given.low_end);
     mem.write_obj(params, layout::ZERO_PAGE)?;

@@ -7,7 +7,7 @@ use super::{CpuProfile, each, max_function};
 
 /// Register of a CPUID leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Register {
+pub(super) enum Register {
     Eax,
     Ebx,
     Ecx,
@@ -16,7 +16,7 @@ pub enum Register {
 
 /// A set of feature bits that a profile hides.
 #[derive(Debug)]
-pub struct Hidden {
+pub(super) struct Hidden {
     pub function: u32,
     pub register: Register,
     pub bits: u32,
@@ -34,15 +34,15 @@ const SVM_LEAF: u32 = 0x8000_000a;
 const ADDRESS_SIZES: u32 = 0x8000_0008;
 /// FXSAVE saves the x87 error pointers always. On an AMD processor that does not say so, Linux runs FNCLEX and FILD
 /// at task switches to hide stale ones (`fxsave_leak` in arch/x86/kernel/cpu/amd.c), and software KVM cannot.
-pub const XSAVEERPTR: u32 = 1 << 2;
-pub const KVM_FEATURES: u32 = 0x4000_0001;
+pub(super) const XSAVEERPTR: u32 = 1 << 2;
+pub(super) const KVM_FEATURES: u32 = 0x4000_0001;
 /// kvmclock in both forms and its stable flag, no delay after port I/O, steal time, EOI without exit.
-pub const KVM_OLD_FEATURES: u32 = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 24;
+pub(super) const KVM_OLD_FEATURES: u32 = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 24;
 
 use Register::{Eax, Ebx, Ecx, Edx};
 
 /// Hidden from every guest.
-pub const ALWAYS: &[Hidden] = &[
+pub(super) const ALWAYS: &[Hidden] = &[
     hide(FEATURES, Ecx, 1 << 3, "MONITOR/MWAIT: exits in KVM and runs as a no-op; the idle loop would spin"),
     hide(FEATURES, Ecx, 1 << 5, "VMX: guests do not nest virtual machines; drivers that probe for it find nothing"),
     hide(FEATURES, Ecx, 1 << 27, "OSXSAVE mirrors CR4, which is clear at reset; KVM sets it when the guest does"),
@@ -51,7 +51,7 @@ pub const ALWAYS: &[Hidden] = &[
 ];
 
 /// Hidden from old and tiny kernels on top.
-pub const LEGACY: &[Hidden] = &[
+pub(super) const LEGACY: &[Hidden] = &[
     hide(FEATURES, Ecx, 1 << 12, "FMA: needs AVX"),
     hide(FEATURES, Ecx, 1 << 13, "CMPXCHG16B: SLUB's fast path uses it; software KVM cannot run it in ring 0"),
     hide(FEATURES, Ecx, 1 << 15, "PDCM: points at the performance MSRs, which go with leaf 0xA"),
@@ -93,16 +93,16 @@ pub const LEGACY: &[Hidden] = &[
 /// Highest basic leaf of [`CpuProfile::Legacy`]. What goes: leaf 7 (SMEP, SMAP, FSGSBASE, UMIP, INVPCID, AVX2,
 /// AVX-512, CET, LA57 and the speculation controls), 0xA (counters, which NMI watchdogs of 2.6 program), 0xB
 /// and 0x1F (x2APIC topology), 0xD (XSAVE), tracing, SGX, AMX. Firmware offers the same as "Limit CPUID".
-pub const LEGACY_MAX_BASIC: u32 = 6;
+pub(super) const LEGACY_MAX_BASIC: u32 = 6;
 /// Highest extended leaf: address sizes, the last that 2.6 reads.
-pub const LEGACY_MAX_EXTENDED: u32 = ADDRESS_SIZES;
+pub(super) const LEGACY_MAX_EXTENDED: u32 = ADDRESS_SIZES;
 const BASIC: u32 = 0;
 const HYPERVISOR: u32 = 0x4000_0000;
 const EXTENDED: u32 = 0x8000_0000;
 
 /// Hides what the profile hides. Hypervisor leaves (0x4000_0000 and up) stay: kvmclock is good for every
 /// kernel that knows it.
-pub fn apply(cpuid: &mut CpuId, profile: CpuProfile) {
+pub(super) fn apply(cpuid: &mut CpuId, profile: CpuProfile) {
     hide_all(cpuid, ALWAYS);
     for function in [MONITOR_LEAF, SVM_LEAF] {
         each(cpuid, function).for_each(|entry| (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0));

@@ -17,7 +17,7 @@ const AMD_TOPOLOGY: u32 = 0x8000_001e;
 const AMD_TOPOLOGY_V2: u32 = 0x8000_0026;
 
 /// Sets ids and counts for processor `apic_id`.
-pub fn apply(cpuid: &mut CpuId, apic_id: u8) -> Result<(), CpuidFull> {
+pub(super) fn apply(cpuid: &mut CpuId, apic_id: u8) -> Result<(), CpuidFull> {
     const HYPER_THREADING: u32 = 1 << 28;
     for entry in each(cpuid, FEATURES) {
         // EBX: brand and CLFLUSH size stay; one logical processor; initial APIC id.

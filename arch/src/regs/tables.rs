@@ -6,16 +6,16 @@ use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryErr
 use crate::layout;
 
 /// `__BOOT_CS`.
-pub const BOOT_CS: u16 = 0x10;
+pub(crate) const BOOT_CS: u16 = 0x10;
 /// `__BOOT_DS`.
-pub const BOOT_DS: u16 = 0x18;
+pub(crate) const BOOT_DS: u16 = 0x18;
 /// Task state segment, which no kernel uses.
-pub const BOOT_TSS: u16 = 0x20;
+pub(crate) const BOOT_TSS: u16 = 0x20;
 /// A 32-bit TSS has 104 bytes.
-pub const TSS_LIMIT: u32 = 0x67;
+pub(crate) const TSS_LIMIT: u32 = 0x67;
 const ENTRIES: usize = 5;
 /// Last byte of the GDT.
-pub const GDT_LIMIT: u16 = (ENTRIES * 8 - 1) as u16;
+pub(crate) const GDT_LIMIT: u16 = (ENTRIES * 8 - 1) as u16;
 
 /// Access byte in bits 0-7, G/D/L flags in bits 12-15 (Intel SDM vol. 3A, 3.4.5).
 const CODE_64: u16 = 0xa09b;
@@ -37,7 +37,7 @@ const fn descriptor(flags: u16, limit: u32) -> u64 {
 }
 
 /// Writes the GDT. Kernels before 2.6.24 reload their segment registers from it before they have their own.
-pub fn write_gdt<M: GuestMemoryBackend>(mem: &M, long: bool) -> Result<(), GuestMemoryError> {
+pub(crate) fn write_gdt<M: GuestMemoryBackend>(mem: &M, long: bool) -> Result<(), GuestMemoryError> {
     let code = if long { CODE_64 } else { CODE_32 };
     let gdt: [u64; ENTRIES] =
         [0, 0, descriptor(code, 0xf_ffff), descriptor(DATA, 0xf_ffff), descriptor(TSS, TSS_LIMIT)];
@@ -50,7 +50,7 @@ pub fn write_gdt<M: GuestMemoryBackend>(mem: &M, long: bool) -> Result<(), Guest
 }
 
 /// Writes page tables that map the low 4 GiB onto themselves in 2 MiB pages.
-pub fn write_page_tables<M: GuestMemoryBackend>(mem: &M) -> Result<(), GuestMemoryError> {
+pub(crate) fn write_page_tables<M: GuestMemoryBackend>(mem: &M) -> Result<(), GuestMemoryError> {
     let page = |n: u64| layout::PAGE_TABLES.raw_value() + n * layout::PAGE_SIZE;
     let (pml4, pdpt, directories) = (page(0), page(1), page(2));
     let mut table = [0u64; TABLE_ENTRIES as usize];

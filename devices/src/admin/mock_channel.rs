@@ -11,16 +11,16 @@ use crate::contract::Wait;
 
 /// A command as it goes over the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// Header and data.
-    pub request: Vec<u8>,
+    pub(crate) request: Vec<u8>,
     /// Bytes that the device may write behind the status.
-    pub room: usize,
+    pub(crate) room: usize,
 }
 
 /// The channel. Where it is told nothing, each command succeeds with a result of zeros.
 #[derive(Debug, Default)]
-pub struct MockChannel {
+pub(crate) struct MockChannel {
     script: Mutex<VecDeque<Result<Vec<u8>, AdminError>>>,
     sent: Mutex<Vec<Sent>>,
     delay: Duration,
@@ -28,17 +28,17 @@ pub struct MockChannel {
 
 impl MockChannel {
     /// One whose commands take `delay`.
-    pub fn late(delay: Duration) -> Arc<Self> {
+    pub(crate) fn late(delay: Duration) -> Arc<Self> {
         Arc::new(Self { delay, ..Self::default() })
     }
 
     /// How the next commands end: the result, as long as the command has room for it, or the error.
-    pub fn script(&self, answers: impl IntoIterator<Item = Result<Vec<u8>, AdminError>>) {
+    pub(crate) fn script(&self, answers: impl IntoIterator<Item = Result<Vec<u8>, AdminError>>) {
         *self.script.lock().unwrap() = answers.into_iter().collect();
     }
 
     /// Takes what was sent.
-    pub fn sent(&self) -> Vec<Sent> {
+    pub(crate) fn sent(&self) -> Vec<Sent> {
         std::mem::take(&mut *self.sent.lock().unwrap())
     }
 }

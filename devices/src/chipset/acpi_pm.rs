@@ -25,12 +25,12 @@ pub const TIMER_HZ: u64 = 3_579_545;
 
 /// Offsets of the registers.
 mod offset {
-    pub const STATUS: u64 = 0;
-    pub const ENABLE: u64 = 2;
-    pub const CONTROL: u64 = 4;
-    pub const CONTROL_END: u64 = 6;
-    pub const TIMER: u64 = 8;
-    pub const END: u64 = 12;
+    pub(super) const STATUS: u64 = 0;
+    pub(super) const ENABLE: u64 = 2;
+    pub(super) const CONTROL: u64 = 4;
+    pub(super) const CONTROL_END: u64 = 6;
+    pub(super) const TIMER: u64 = 8;
+    pub(super) const END: u64 = 12;
 }
 
 /// PM1 status and enable: the power button. All other events are absent: the timer's, because 32 bits

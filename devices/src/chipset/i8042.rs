@@ -37,22 +37,22 @@ pub const COMMAND: u64 = 4;
 
 /// Status register bits. "Input buffer full" is never set: no write has to wait.
 mod status {
-    pub const OUTPUT_FULL: u8 = 1 << 0;
-    pub const SYSTEM: u8 = 1 << 2;
-    pub const LAST_WAS_COMMAND: u8 = 1 << 3;
-    pub const NOT_LOCKED: u8 = 1 << 4;
-    pub const AUX_DATA: u8 = 1 << 5;
-    pub const TIMEOUT: u8 = 1 << 6;
+    pub(super) const OUTPUT_FULL: u8 = 1 << 0;
+    pub(super) const SYSTEM: u8 = 1 << 2;
+    pub(super) const LAST_WAS_COMMAND: u8 = 1 << 3;
+    pub(super) const NOT_LOCKED: u8 = 1 << 4;
+    pub(super) const AUX_DATA: u8 = 1 << 5;
+    pub(super) const TIMEOUT: u8 = 1 << 6;
 }
 
 /// Command byte bits.
 mod control {
-    pub const KEYBOARD_INTERRUPT: u8 = 1 << 0;
-    pub const AUX_INTERRUPT: u8 = 1 << 1;
-    pub const SYSTEM: u8 = 1 << 2;
-    pub const KEYBOARD_DISABLED: u8 = 1 << 4;
-    pub const AUX_DISABLED: u8 = 1 << 5;
-    pub const TRANSLATE: u8 = 1 << 6;
+    pub(super) const KEYBOARD_INTERRUPT: u8 = 1 << 0;
+    pub(super) const AUX_INTERRUPT: u8 = 1 << 1;
+    pub(super) const SYSTEM: u8 = 1 << 2;
+    pub(super) const KEYBOARD_DISABLED: u8 = 1 << 4;
+    pub(super) const AUX_DISABLED: u8 = 1 << 5;
+    pub(super) const TRANSLATE: u8 = 1 << 6;
 }
 
 /// What PC firmware leaves in the command byte.

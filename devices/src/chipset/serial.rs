@@ -26,15 +26,15 @@ pub const PORTS: (u64, u64) = (0x3f8, 8);
 /// Register offsets.
 mod register {
     /// Received data; the divisor's low half while LCR says so.
-    pub const DATA: u8 = 0;
-    pub const IER: u8 = 1;
-    pub const IIR: u8 = 2;
+    pub(super) const DATA: u8 = 0;
+    pub(super) const IER: u8 = 1;
+    pub(super) const IIR: u8 = 2;
     /// FIFO control, write-only.
-    pub const FCR: u8 = 2;
-    pub const LCR: u8 = 3;
-    pub const MCR: u8 = 4;
-    pub const LSR: u8 = 5;
-    pub const SCRATCH: u8 = 7;
+    pub(super) const FCR: u8 = 2;
+    pub(super) const LCR: u8 = 3;
+    pub(super) const MCR: u8 = 4;
+    pub(super) const LSR: u8 = 5;
+    pub(super) const SCRATCH: u8 = 7;
 }
 
 /// IER: received data.

@@ -7,7 +7,7 @@ use std::path::Path;
 /// What `docs/operation.md` has between the lines `begin` and `end` is `list`. With `HEIRLOOM_UPDATE` it is written;
 /// `tests` is how to run the caller alone.
 #[track_caller]
-pub fn has_list(begin: &str, end: &str, list: &str, tests: &str) {
+pub(crate) fn has_list(begin: &str, end: &str, list: &str, tests: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operation.md");
     let page = fs::read_to_string(&path).unwrap();
     let (head, rest) = page.split_once(begin).unwrap();

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// The failures of one function.
 #[derive(Debug, Default)]
-pub struct Faults {
+pub(super) struct Faults {
     id: String,
     errors: AtomicU64,
     logged: AtomicBool,
@@ -17,12 +17,12 @@ pub struct Faults {
 
 impl Faults {
     /// None so far; `id` is for logs.
-    pub fn new(id: &str) -> Self {
+    pub(super) fn new(id: &str) -> Self {
         Self { id: id.to_owned(), ..Self::default() }
     }
 
     /// An operation failed. A guest can cause failures at will, so one is logged.
-    pub fn count(&self, error: &dyn Display) {
+    pub(super) fn count(&self, error: &dyn Display) {
         self.errors.fetch_add(1, Ordering::Relaxed);
         if !self.logged.swap(true, Ordering::Relaxed) {
             tracing::warn!(device = self.id, %error, "access to the function failed; more are counted, not logged");
@@ -30,7 +30,7 @@ impl Faults {
     }
 
     /// The guest has the function no more. The reason that came before all others stays.
-    pub fn take_away(&self, reason: &str) {
+    pub(super) fn take_away(&self, reason: &str) {
         let mut slot = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
             tracing::error!(device = self.id, reason, "function is taken from the guest");
@@ -40,17 +40,17 @@ impl Faults {
     }
 
     /// Whether the guest has the function no more.
-    pub fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }
 
     /// Why, if so.
-    pub fn reason(&self) -> Option<String> {
+    pub(super) fn reason(&self) -> Option<String> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Operations that failed.
-    pub fn errors(&self) -> u64 {
+    pub(super) fn errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
     }
 }

@@ -15,7 +15,7 @@ use crate::function::{IntxEvents, PciFunction, eventfds};
 use crate::pci::Msix;
 
 /// The interrupt pin: what the function signals, and what tells it that the guest is done.
-pub struct Pin {
+pub(super) struct Pin {
     line: Arc<dyn IrqLine>,
     trigger: EventFd,
     unmask: EventFd,
@@ -24,21 +24,21 @@ pub struct Pin {
 
 impl Pin {
     /// A pin on `line`, not in use.
-    pub fn new(line: Arc<dyn IrqLine>) -> io::Result<Self> {
+    pub(super) fn new(line: Arc<dyn IrqLine>) -> io::Result<Self> {
         let event = || EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK);
         Ok(Self { line, trigger: event()?, unmask: event()?, live: None })
     }
 
     /// Whether the line can tell when the guest has handled an interrupt; without that, a pin is of
     /// no use.
-    pub fn works(&self) -> bool {
+    pub(super) fn works(&self) -> bool {
         self.line.resample(&self.trigger, &self.unmask).is_ok()
     }
 }
 
 /// What the guest wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub(super) struct Wanted {
     /// MSI-X is enabled.
     pub msix: bool,
     /// MSI as the guest has set it, if it is enabled.
@@ -48,7 +48,7 @@ pub struct Wanted {
 }
 
 /// The interrupts of one function.
-pub struct Interrupts {
+pub(super) struct Interrupts {
     pub pin: Option<Pin>,
     pub msi: Option<Msi>,
     pub used: InterruptUse,
@@ -58,12 +58,12 @@ pub struct Interrupts {
 
 impl Interrupts {
     /// Nothing in use.
-    pub fn new(pin: Option<Pin>, msi: Option<Msi>) -> Self {
+    pub(super) fn new(pin: Option<Pin>, msi: Option<Msi>) -> Self {
         Self { pin, msi, used: InterruptUse::None, msi_vectors: 0 }
     }
 
     /// Makes the function use what is wanted.
-    pub fn apply(&mut self, wanted: &Wanted, function: &dyn PciFunction, msix: Option<&Msix>, faults: &Faults) {
+    pub(super) fn apply(&mut self, wanted: &Wanted, function: &dyn PciFunction, msix: Option<&Msix>, faults: &Faults) {
         let setting = wanted.msi.filter(|setting| setting.vectors != 0 && !wanted.msix);
         let used = match (wanted.msix, setting) {
             (true, _) => InterruptUse::Msix,
@@ -126,7 +126,7 @@ impl Interrupts {
     }
 
     /// The function uses no interrupt after this.
-    pub fn stop(&mut self, function: &dyn PciFunction, faults: &Faults) {
+    pub(super) fn stop(&mut self, function: &dyn PciFunction, faults: &Faults) {
         let done = match self.used {
             InterruptUse::None => Ok(()),
             InterruptUse::Intx => function.set_intx(None),
@@ -140,7 +140,7 @@ impl Interrupts {
     }
 
     /// As [`Self::stop`], when the function uses none any more.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         if let Some(pin) = &mut self.pin {
             pin.live = None;
             let _ = (eventfds::take(&pin.trigger), eventfds::take(&pin.unmask));

@@ -19,7 +19,7 @@ const MAX_LOG2: u16 = 5;
 
 /// Where the capability is, and what it can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MsiCapability {
+pub(super) struct MsiCapability {
     at: u16,
     /// Vectors the guest may enable, as a power of two: 0 to 5.
     log2: u16,
@@ -29,7 +29,7 @@ pub struct MsiCapability {
 
 /// What the guest has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MsiSetting {
+pub(super) struct MsiSetting {
     /// Vectors in use; 0 is MSI off.
     pub vectors: u16,
     message: MsiMessage,
@@ -39,19 +39,19 @@ pub struct MsiSetting {
 impl MsiCapability {
     /// The capability at `at` whose message control reads `control`, of a function with `vectors`
     /// vectors. `None` if there are none, or the capability does not fit into 256 bytes.
-    pub fn new(at: u16, control: u16, vectors: u16) -> Option<Self> {
+    pub(super) fn new(at: u16, control: u16, vectors: u16) -> Option<Self> {
         let log2 = u16::try_from(vectors.checked_ilog2()?).ok()?.min(MAX_LOG2).min(control >> 1 & 7);
         let capability = Self { at, log2, is_64bit: control & IS_64BIT != 0, maskable: control & MASKABLE != 0 };
         (usize::from(at) + 2 + capability.registers().0.len() <= 256).then_some(capability)
     }
 
     /// Most vectors.
-    pub const fn vectors(&self) -> u16 {
+    pub(super) const fn vectors(&self) -> u16 {
         1 << self.log2
     }
 
     /// Registers behind the header, and which of their bits a guest can write.
-    pub fn registers(&self) -> (Vec<u8>, Vec<u8>) {
+    pub(super) fn registers(&self) -> (Vec<u8>, Vec<u8>) {
         let mut control = self.log2 << 1;
         control |= if self.is_64bit { IS_64BIT } else { 0 } | if self.maskable { MASKABLE } else { 0 };
         let mut body = control.to_le_bytes().to_vec();
@@ -71,7 +71,7 @@ impl MsiCapability {
     }
 
     /// What the guest has written to `space`.
-    pub fn setting(&self, space: &ConfigSpace) -> MsiSetting {
+    pub(super) fn setting(&self, space: &ConfigSpace) -> MsiSetting {
         let control = space.read(self.at + 2, Width::B2) as u16;
         let high = if self.is_64bit { space.read(self.at + 8, Width::B4) } else { 0 };
         let data = self.at + if self.is_64bit { 12 } else { 8 };
@@ -89,25 +89,25 @@ impl MsiCapability {
 }
 
 /// The interrupts of one function's MSI.
-pub struct Msi {
+pub(super) struct Msi {
     interrupts: Vec<Arc<dyn MsiInterrupt>>,
     routed: Vec<Option<MsiMessage>>,
 }
 
 impl Msi {
     /// For as many vectors as the capability has, all off.
-    pub fn new(capability: &MsiCapability, source: &dyn MsiSource) -> io::Result<Self> {
+    pub(super) fn new(capability: &MsiCapability, source: &dyn MsiSource) -> io::Result<Self> {
         let interrupts = (0..capability.vectors()).map(|_| source.allocate()).collect::<io::Result<Vec<_>>>()?;
         Ok(Self { routed: vec![None; interrupts.len()], interrupts })
     }
 
     /// What the function signals, vector by vector.
-    pub fn events(&self, vectors: u16) -> Vec<Option<&EventFd>> {
+    pub(super) fn events(&self, vectors: u16) -> Vec<Option<&EventFd>> {
         self.interrupts.iter().take(vectors.into()).map(|interrupt| Some(interrupt.event())).collect()
     }
 
     /// Delivers what the guest wants delivered. The vector's number replaces the low bits of the data.
-    pub fn apply(&mut self, setting: &MsiSetting) -> io::Result<()> {
+    pub(super) fn apply(&mut self, setting: &MsiSetting) -> io::Result<()> {
         let mut result = Ok(());
         let low = u32::from(setting.vectors.max(1)) - 1;
         let wanted = |vector: u32| {

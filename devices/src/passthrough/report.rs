@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// What a function counts.
 #[derive(Debug, Default)]
-pub struct Stats {
+pub(super) struct Stats {
     /// Guest reads of BARs that exited.
     pub reads: AtomicU64,
     /// Guest writes of BARs that exited.

@@ -8,19 +8,19 @@ use super::{PassthroughDevice, PassthroughParts};
 use crate::contract::mock::{MockFunction, MockLine, MockMsi};
 use crate::function::{MappableArea, Region};
 
-pub const PM: u16 = 0x40;
-pub const MSI: u16 = 0x50;
-pub const MSIX: u16 = 0x70;
-pub const EXPRESS: u16 = 0x80;
-pub const VIRTIO_ACCESS: u16 = 0xbc;
-pub const VENDOR: u16 = 0xd0;
-pub const VPD: u16 = 0xe0;
-pub const ALLOCATION: u16 = 0xe8;
-pub const RESET: u16 = 0xf4;
+pub(super) const PM: u16 = 0x40;
+pub(super) const MSI: u16 = 0x50;
+pub(super) const MSIX: u16 = 0x70;
+pub(super) const EXPRESS: u16 = 0x80;
+pub(super) const VIRTIO_ACCESS: u16 = 0xbc;
+pub(super) const VENDOR: u16 = 0xd0;
+pub(super) const VPD: u16 = 0xe0;
+pub(super) const ALLOCATION: u16 = 0xe8;
+pub(super) const RESET: u16 = 0xf4;
 
 /// The function. BAR 0 has 64 ports, BAR 2 is 64-bit memory of 16 KiB with the MSI-X structures in
 /// its last page.
-pub fn test_function() -> Arc<MockFunction> {
+pub(super) fn test_function() -> Arc<MockFunction> {
     let null = Arc::new(File::open("/dev/null").unwrap());
     let function = MockFunction::new("test")
         .with_fixed_config()
@@ -50,7 +50,7 @@ pub fn test_function() -> Arc<MockFunction> {
 }
 
 /// A device over the function, and what is around it.
-pub struct Bench {
+pub(super) struct Bench {
     pub function: Arc<MockFunction>,
     pub device: Arc<PassthroughDevice>,
     pub line: Arc<MockLine>,
@@ -59,7 +59,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (function, line, msi) = (test_function(), Arc::new(MockLine::default()), MockMsi::default());
         let parts = PassthroughParts {
             function: function.clone(),

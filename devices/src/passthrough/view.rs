@@ -34,7 +34,7 @@ const NO_SOFT_RESET: u8 = 1 << 3;
 
 /// Who has a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub(super) enum Owner {
     /// An emulated register.
     Ours,
     /// The function, for reads.
@@ -45,7 +45,7 @@ pub enum Owner {
 
 /// Where the capabilities are that have to be acted on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Places {
+pub(super) struct Places {
     /// MSI-X.
     pub msix: Option<u16>,
     /// The byte, and the bit in it, that start a function-level reset.
@@ -53,7 +53,7 @@ pub struct Places {
 }
 
 /// The guest's configuration space when it is made.
-pub struct View {
+pub(super) struct View {
     /// Emulated registers.
     pub space: ConfigSpace,
     /// Who has which byte.
@@ -98,7 +98,7 @@ pub enum ViewError {
 
 impl View {
     /// Looks at `function`. `pin` is whether it keeps its interrupt pin, wired to `line`.
-    pub fn new(function: &dyn PciFunction, pin: bool, line: u8) -> Result<Self, ViewError> {
+    pub(super) fn new(function: &dyn PciFunction, pin: bool, line: u8) -> Result<Self, ViewError> {
         let header = function.config_read(0x0e, Width::B1)? as u8 & 0x7f;
         if header != 0 {
             return Err(ViewError::Header { name: function.name().to_owned(), header });

@@ -8,7 +8,7 @@ use crate::bus::Width;
 /// Most vectors a function can have (PCI 3.0, 6.8.2.3).
 pub const MSIX_MAX_VECTORS: u16 = 2048;
 /// Bytes of one table entry: address low and high, data, vector control.
-pub const MSIX_ENTRY_SIZE: u64 = 16;
+pub(super) const MSIX_ENTRY_SIZE: u64 = 16;
 /// Smallest BAR made for a table, so that a guest can map it as a page of its own.
 const LEAST_BAR: u64 = 4096;
 

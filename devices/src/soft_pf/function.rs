@@ -54,12 +54,12 @@ pub(super) struct Function {
 
 impl Function {
     /// Its name in logs and reports.
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.figures.name()
     }
 
     /// Virtio device type: 1 net, 2 block.
-    pub fn device_type(&self) -> u16 {
+    pub(super) fn device_type(&self) -> u16 {
         self.device_type
     }
 

@@ -10,16 +10,16 @@ use crate::spec::pci::id;
 
 /// Offsets from the capability's header.
 mod at {
-    pub const CONTROL: u16 = 0x08;
-    pub const INITIAL_VFS: usize = 0x0c;
-    pub const TOTAL_VFS: usize = 0x0e;
-    pub const NUM_VFS: u16 = 0x10;
-    pub const FIRST_VF_OFFSET: usize = 0x14;
-    pub const VF_STRIDE: usize = 0x16;
-    pub const VF_DEVICE_ID: usize = 0x1a;
-    pub const SUPPORTED_PAGE_SIZES: usize = 0x1c;
-    pub const SYSTEM_PAGE_SIZE: u16 = 0x20;
-    pub const VF_BAR0: u16 = 0x24;
+    pub(super) const CONTROL: u16 = 0x08;
+    pub(super) const INITIAL_VFS: usize = 0x0c;
+    pub(super) const TOTAL_VFS: usize = 0x0e;
+    pub(super) const NUM_VFS: u16 = 0x10;
+    pub(super) const FIRST_VF_OFFSET: usize = 0x14;
+    pub(super) const VF_STRIDE: usize = 0x16;
+    pub(super) const VF_DEVICE_ID: usize = 0x1a;
+    pub(super) const SUPPORTED_PAGE_SIZES: usize = 0x1c;
+    pub(super) const SYSTEM_PAGE_SIZE: u16 = 0x20;
+    pub(super) const VF_BAR0: u16 = 0x24;
 }
 const LEN: usize = 0x40;
 const HEADER: usize = 4;

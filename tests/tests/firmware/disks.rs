@@ -46,7 +46,7 @@ fn disk(bench: &Bench, file: &str, sector: &[u8; 512]) -> Result<String, String>
 }
 
 /// The second and the third disk come first by their places; each is a BIOS drive.
-pub fn three_disks_in_another_order() -> Result<(), String> {
+pub(crate) fn three_disks_in_another_order() -> Result<(), String> {
     let bench = Bench::new(&[0; 512], "disk ")?;
     let [second, third] = ["second", "third"].map(|file| disk(&bench, file, &tells_drives()?));
     let (second, third) = (second? + ",bootindex=7", third? + ",bootindex=1");
@@ -59,7 +59,7 @@ pub fn three_disks_in_another_order() -> Result<(), String> {
 }
 
 /// Escape calls SeaBIOS's menu, whose second entry is the second disk.
-pub fn a_disk_chosen_from_the_menu() -> Result<(), String> {
+pub(crate) fn a_disk_chosen_from_the_menu() -> Result<(), String> {
     let wrong = BootSector::new().print("text").jump(&[0xe9], "off").end().text("text", "THE FIRST").sector()?;
     let bench = Bench::new(&wrong, "disk ")?;
     let [second, third] = ["second", "third"].map(|file| disk(&bench, file, &tells_drives()?));
@@ -112,7 +112,7 @@ fn tells_sizes(sectors: u64) -> Result<[u8; 512], String> {
 }
 
 /// Below and above what cylinders, heads and sectors can count (8 GiB), and above what 32 bits can (2 TiB).
-pub fn sizes_of_disks() -> Result<(), String> {
+pub(crate) fn sizes_of_disks() -> Result<(), String> {
     // CX: last cylinder and last sector; DX: last head, and drives. The last cylinder is kept back, as BIOSes do: of
     // 520 with 64 heads, and of the 1024 with 255 heads that are the most.
     for (size, geometry) in [(GIB, "06BF3F01"), (8 * GIB, "FEFFFE01"), (3 * TIB, "FEFFFE01")] {
@@ -135,7 +135,7 @@ const SAY: [u8; 6] = [0xba, 0xf8, 0x03, 0xb0, b'~', 0xee];
 
 /// Every byte below 1 MiB is overwritten, segment after segment: the BIOS, interrupt vectors, the code itself. Whatever
 /// the processor does then, the machine can be ended.
-pub fn a_boot_sector_that_writes_everywhere() -> Result<(), String> {
+pub(crate) fn a_boot_sector_that_writes_everywhere() -> Result<(), String> {
     // cli; mov ax,1000h; again: mov es,ax; xor di,di; mov cx,8000h; mov bx,ax; mov ax,0ffffh; cld; rep stosw;
     // mov ax,bx; add ax,1000h; jmp again
     let code =
@@ -162,7 +162,7 @@ fn ended_after(sector: &[u8; 512], byte: u8) -> Result<Option<i32>, String> {
 }
 
 /// A machine whose boot sector does nothing, interrupts off, can still be ended.
-pub fn a_boot_sector_that_loops() -> Result<(), String> {
+pub(crate) fn a_boot_sector_that_loops() -> Result<(), String> {
     let sector = BootSector::new().code(&SAY).code(&[0xfa, 0xeb, 0xfe]).sector()?;
     match ended_after(&sector, b'~')? {
         Some(143) => Ok(()),

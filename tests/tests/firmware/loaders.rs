@@ -25,7 +25,7 @@ const SYSLINUX_MBR: &str = "/usr/lib/syslinux/mbr/mbr.bin";
 const GRUB: &str = "/usr/lib/grub/i386-pc";
 
 /// Why the test of GRUB 2 cannot run.
-pub fn grub_lack() -> Option<&'static str> {
+pub(crate) fn grub_lack() -> Option<&'static str> {
     if !Path::new(GRUB).join("boot.img").is_file() {
         return Some("GRUB 2's images are not installed (Debian: apt install grub-pc-bin)");
     }
@@ -33,7 +33,7 @@ pub fn grub_lack() -> Option<&'static str> {
 }
 
 /// Why the test of SYSLINUX cannot run.
-pub fn syslinux_lack() -> Option<&'static str> {
+pub(crate) fn syslinux_lack() -> Option<&'static str> {
     lack(&["mformat", "syslinux"])
 }
 
@@ -103,7 +103,7 @@ fn choose(bench: &Bench, menu: &str, keys: &[u8]) -> Result<(), String> {
 }
 
 /// GRUB 2: boot.img, core.img behind it, modules in core.img; the second entry is chosen.
-pub fn grub2() -> Result<(), String> {
+pub(crate) fn grub2() -> Result<(), String> {
     let bench = Bench::new(&[0; SECTOR], "")?;
     let config = "set timeout=-1\nterminal_input console\nterminal_output console\n\
                   menuentry first { echo wrong }\n\
@@ -127,7 +127,7 @@ pub fn grub2() -> Result<(), String> {
 }
 
 /// SYSLINUX in the partition, found by an MBR of SYSLINUX's.
-pub fn syslinux() -> Result<(), String> {
+pub(crate) fn syslinux() -> Result<(), String> {
     let bench = Bench::new(&[0; SECTOR], "")?;
     let config = "PROMPT 1\nTIMEOUT 0\nSAY choose first or second\n\
                   LABEL first\n KERNEL /none\n\

@@ -43,7 +43,7 @@ const SCRIPT: &str = r#"
 "#;
 
 /// Why this cannot run.
-pub fn lack() -> Option<&'static str> {
+pub(crate) fn lack() -> Option<&'static str> {
     let there = |tool: &str, word: &str| Command::new(tool).arg(word).output().is_ok();
     if !Path::new(ROM).is_file() {
         return Some("iPXE's ROM is not installed (Debian: apt install ipxe-qemu)");
@@ -60,7 +60,7 @@ pub fn lack() -> Option<&'static str> {
 }
 
 /// DHCP, a script by TFTP, one by HTTP, and a kernel with an initial RAM disk by HTTP, which the kernel finds whole.
-pub fn ipxe_boots_a_kernel() -> Result<(), String> {
+pub(crate) fn ipxe_boots_a_kernel() -> Result<(), String> {
     let bench = Bench::new(&[0; 512], "")?;
     let failed = |e: std::io::Error| e.to_string();
     for folder in ["tftp", "http"] {

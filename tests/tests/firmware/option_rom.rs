@@ -35,7 +35,7 @@ fn rom() -> Result<Vec<u8>, String> {
 }
 
 /// SeaBIOS finds the ROM by its BAR, finds that it belongs to the function, and executes it before any disk.
-pub fn seabios_executes_the_rom_of_a_function() -> Result<(), String> {
+pub(crate) fn seabios_executes_the_rom_of_a_function() -> Result<(), String> {
     let bench = Bench::new(&[0; 512], "")?;
     let path = bench.path("card.rom");
     fs::write(&path, rom()?).map_err(|e| e.to_string())?;
@@ -45,7 +45,7 @@ pub fn seabios_executes_the_rom_of_a_function() -> Result<(), String> {
 }
 
 /// Each is refused before anything starts, with what is wrong.
-pub fn files_that_are_no_rom() -> Result<(), String> {
+pub(crate) fn files_that_are_no_rom() -> Result<(), String> {
     let bench = Bench::new(&[0; 512], "")?;
     let good = rom()?;
     let damaged = |at: usize| {

@@ -32,7 +32,7 @@ fn run(rom: &[u8], words: &[&str]) -> Result<Finished, String> {
 }
 
 /// The processor starts at the reset vector; the code runs from the copy below 1 MiB.
-pub fn starts_at_the_reset_vector() -> Result<(), String> {
+pub(crate) fn starts_at_the_reset_vector() -> Result<(), String> {
     for size in [64 << 10, 128 << 10, 256 << 10] {
         let code = [out(0x3f8, b'R'), out(0x3f8, b'\n'), out(0xcf9, 6)].concat();
         run(&rom(size, &code), &["--no-reboot"])?.expect_code(6)?.expect_output("R\n")?;
@@ -41,7 +41,7 @@ pub fn starts_at_the_reset_vector() -> Result<(), String> {
 }
 
 /// A ROM does not change, the copy in RAM does; a reset brings a new copy, and the machine starts at the vector again.
-pub fn a_reset_starts_the_firmware_again() -> Result<(), String> {
+pub(crate) fn a_reset_starts_the_firmware_again() -> Result<(), String> {
     // CMOS 0x40 counts the boots? It is new as well: the second boot is told by what the operator limits. So the first
     // instruction of the copy is overwritten by hlt before the reset: a machine that kept its RAM would stay there.
     let spoil = [0x2e, 0xc6, 0x06, CODE as u8, (CODE >> 8) as u8, 0xf4]; // mov byte cs:[CODE], hlt
@@ -58,7 +58,7 @@ pub fn a_reset_starts_the_firmware_again() -> Result<(), String> {
 
 /// The image itself, below 4 GiB, is a ROM: `mov eax, 0xfffffff0` by a flat segment is more than a few bytes, so the
 /// code looks from where it starts: the first instruction is fetched there. It writes to it by CS, and reads it back.
-pub fn the_image_below_4_gib_cannot_be_written() -> Result<(), String> {
+pub(crate) fn the_image_below_4_gib_cannot_be_written() -> Result<(), String> {
     // At the vector itself, CS base is 0xffff0000: a short jump back stays in the flash.
     let mut image = rom(64 << 10, &[]);
     let code = [
@@ -78,7 +78,7 @@ pub fn the_image_below_4_gib_cannot_be_written() -> Result<(), String> {
 }
 
 /// What is no firmware is refused before anything starts.
-pub fn bad_images() -> Result<(), String> {
+pub(crate) fn bad_images() -> Result<(), String> {
     let hlt = out(0x3f8, b'R');
     let odd = {
         let mut odd = rom(64 << 10, &hlt);

@@ -21,7 +21,7 @@ const WHITE_ON_BLUE: u64 = 0x1f;
 const YELLOW_ON_RED: u64 = 0x4e;
 
 /// Why these tests cannot run.
-pub fn lack() -> Option<&'static str> {
+pub(crate) fn lack() -> Option<&'static str> {
     (!Path::new(VGA_BIOS).is_file()).then_some("no VGA BIOS is installed (Debian: apt install seabios)")
 }
 
@@ -68,7 +68,7 @@ fn finished_screen(socket: &str) -> Result<Value, String> {
     }
 }
 
-pub fn shows_what_a_boot_sector_writes_by_int_10h() -> Result<(), String> {
+pub(crate) fn shows_what_a_boot_sector_writes_by_int_10h() -> Result<(), String> {
     let bench = Bench::new(&writes()?, "")?;
     let socket = bench.path("api.sock").display().to_string();
     let mut child = bench.run("", &["--serial=none", "--api-socket", &socket]).start()?;
@@ -95,7 +95,7 @@ pub fn shows_what_a_boot_sector_writes_by_int_10h() -> Result<(), String> {
 }
 
 /// Without a boot sector the BIOS itself is on the screen, and on the serial port as before.
-pub fn the_bios_is_on_the_screen_and_on_the_serial_port() -> Result<(), String> {
+pub(crate) fn the_bios_is_on_the_screen_and_on_the_serial_port() -> Result<(), String> {
     let sector = BootSector::new().print("text").end().text("text", "BOOT SECTOR\r\n").sector()?;
     for (words, on_screen) in [(&[][..], true), (&["--vga=off"][..], false)] {
         let bench = Bench::new(&sector, "")?;

@@ -16,7 +16,7 @@ const IMAGES: [&str; 2] = ["bios-256k.bin", "bios.bin"];
 const SECTOR: usize = 512;
 
 /// Why these tests cannot run.
-pub fn lack() -> Option<&'static str> {
+pub(crate) fn lack() -> Option<&'static str> {
     let there = IMAGES.iter().all(|image| Path::new(FOLDER).join(image).is_file());
     (!there).then_some("SeaBIOS is not installed (Debian: apt install seabios)")
 }
@@ -25,13 +25,13 @@ fn image(name: &str) -> PathBuf {
     Path::new(FOLDER).join(name)
 }
 
-pub struct Bench {
+pub(crate) struct Bench {
     dir: TempDir,
 }
 
 impl Bench {
     /// A disk of 1 MiB with `sector` first.
-    pub fn new(sector: &[u8; SECTOR], second: &str) -> Result<Self, String> {
+    pub(crate) fn new(sector: &[u8; SECTOR], second: &str) -> Result<Self, String> {
         let bench = Self { dir: TempDir::new().map_err(|e| e.to_string())? };
         let mut disk = vec![0; 1 << 20];
         disk[..SECTOR].copy_from_slice(sector);
@@ -40,7 +40,7 @@ impl Bench {
         Ok(bench)
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -48,7 +48,7 @@ impl Bench {
         fs::read_to_string(self.path(name)).map_err(|e| format!("{name}: {e}"))
     }
 
-    pub fn run(&self, keys: &str, words: &[&str]) -> Heirloom {
+    pub(crate) fn run(&self, keys: &str, words: &[&str]) -> Heirloom {
         Heirloom::run(&["--cpu=legacy", "--memory=64M"])
             .arg(format!("--legacy-virtio=soft=blk,file={},id=disk{keys}", self.path("disk.img").display()))
             .arg("--report")
@@ -105,7 +105,7 @@ fn expected() -> Vec<(bool, u64, u64)> {
     start.into_iter().chain(config).chain([(false, 0, 4), (true, 18, 1)]).collect()
 }
 
-pub fn boots_a_disk_and_is_started_again() -> Result<(), String> {
+pub(crate) fn boots_a_disk_and_is_started_again() -> Result<(), String> {
     let bench = Bench::new(&boots_twice()?, "SECOND SECTOR\r\n")?;
     let trace = bench.path("trace.jsonl").display().to_string();
     let firmware = image(IMAGES[0]).display().to_string();
@@ -145,7 +145,7 @@ pub fn boots_a_disk_and_is_started_again() -> Result<(), String> {
 }
 
 /// The smaller image, and the modern interface where it is shown.
-pub fn takes_the_modern_interface_where_it_sees_it() -> Result<(), String> {
+pub(crate) fn takes_the_modern_interface_where_it_sees_it() -> Result<(), String> {
     let sector = BootSector::new().print("greeting").end().text("greeting", "BOOT SECTOR\r\n").sector()?;
     for (keys, legacy) in [(",interface=legacy", true), (",interface=both", false), (",interface=modern", false)] {
         let bench = Bench::new(&sector, "")?;
@@ -161,7 +161,7 @@ pub fn takes_the_modern_interface_where_it_sees_it() -> Result<(), String> {
 
 /// INT 15h/86h halts until the periodic interrupt has come often enough, 50 ms here; INT 16h has the key whose code the
 /// keyboard controller is told to give out, by IRQ 1.
-pub fn waits_by_the_clock_and_takes_keys() -> Result<(), String> {
+pub(crate) fn waits_by_the_clock_and_takes_keys() -> Result<(), String> {
     let sector = BootSector::new()
         .code(&[0xb4, 0x86, 0x31, 0xc9, 0xba, 0x50, 0xc3, 0xcd, 0x15]) // mov ah,86h; xor cx,cx; mov dx,50000; int 15h
         .jump(&[0x0f, 0x82], "failed")
@@ -180,7 +180,7 @@ pub fn waits_by_the_clock_and_takes_keys() -> Result<(), String> {
 }
 
 /// A disk that is none for a BIOS; the message stays, and the machine can be ended.
-pub fn a_disk_without_boot_sector() -> Result<(), String> {
+pub(crate) fn a_disk_without_boot_sector() -> Result<(), String> {
     let bench = Bench::new(&[0; SECTOR], "")?;
     let mut child = bench.run("", &[]).start()?;
     let mut output = child.stdout.take().ok_or("no output")?;

@@ -16,12 +16,12 @@ const LIMIT: Duration = Duration::from_secs(300);
 const TEXT: &[u8] = b"WHAT U-BOOT READ";
 
 /// Why this cannot run.
-pub fn lack() -> Option<&'static str> {
+pub(crate) fn lack() -> Option<&'static str> {
     (!Path::new(IMAGE).is_file()).then_some("U-Boot is not installed (Debian: apt install u-boot-qemu)")
 }
 
 /// Its shell shows the disk, reads a sector of it and writes another, and pings, by the legacy registers.
-pub fn shell_uses_disk_and_card() -> Result<(), String> {
+pub(crate) fn shell_uses_disk_and_card() -> Result<(), String> {
     let failed = |e: std::io::Error| e.to_string();
     let bench = Bench::new(&[0; 512], "")?;
     let mut image = fs::read(bench.path("disk.img")).map_err(failed)?;

@@ -75,7 +75,7 @@ fn kill(bench: &Bench, round: usize) -> Result<(), String> {
 }
 
 /// A thousand of them, while a guest runs and others are served.
-pub fn leave_nothing() -> Result<(), String> {
+pub(crate) fn leave_nothing() -> Result<(), String> {
     let bench = Bench::serve()?;
     let path = bench.config("test=spin", &json!([{"id": "lan", "soft": {"net": {"backend": "loopback"}}}]))?;
     bench.ctl(&["create", &path])?.expect_code(0)?;

@@ -48,7 +48,7 @@ fn metric(bench: &Bench, line: &str) -> Result<bool, String> {
 }
 
 /// Killed under a guest that runs, and not there when the guest is started again.
-pub fn goes_down() -> Result<(), String> {
+pub(crate) fn goes_down() -> Result<(), String> {
     let bench = Bench::serve()?;
     create(&bench, "test=spin")?;
     let nowhere = refused(&bench, &["boot"])?;
@@ -102,7 +102,7 @@ pub fn goes_down() -> Result<(), String> {
 }
 
 /// Stopped: it listens and does not answer.
-pub fn hangs() -> Result<(), String> {
+pub(crate) fn hangs() -> Result<(), String> {
     let bench = Bench::serve()?;
     let server = soft_pf(&bench)?;
     create(&bench, "test=halt")?;
@@ -115,7 +115,7 @@ pub fn hangs() -> Result<(), String> {
 }
 
 /// Added and removed while the machine is off: by every form of `ctl`, and as clients of Cloud Hypervisor do.
-pub fn devices_of_all_kinds() -> Result<(), String> {
+pub(crate) fn devices_of_all_kinds() -> Result<(), String> {
     let bench = Bench::serve()?;
     let path = bench.config("", &json!([]))?;
     bench.ctl(&["create", &path])?.expect_code(0)?;

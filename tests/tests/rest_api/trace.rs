@@ -11,7 +11,7 @@ use tests::{Heirloom, TestDisk};
 use super::{Bench, LIMIT, expect, wait_until};
 
 /// Live accesses name register and answer; the stream of a device has no other's; it ends with the machine.
-pub fn is_live() -> Result<(), String> {
+pub(crate) fn is_live() -> Result<(), String> {
     let bench = Bench::serve()?;
     let disk = TestDisk::new(64 << 10, 7)?;
     let devices = json!([{"id": "disk", "soft": {"blk": {"file": disk.path()}}, "shadow": false},

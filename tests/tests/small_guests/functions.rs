@@ -24,7 +24,7 @@ fn check_disk_path(report: &Value) -> Result<(), String> {
     check(disk["faulted"].is_null(), "the disk is out of service", disk)
 }
 
-pub fn disk_works(bench: &Bench) -> Result<(Finished, Value), String> {
+pub(crate) fn disk_works(bench: &Bench) -> Result<(Finished, Value), String> {
     let before = bench.disk.fnv1a()?;
     let (finished, report) = bench.run()?;
     let finished = finished.expect_output(&format!("GUEST disk sectors=128 fnv1a={before:08x}"))?;
@@ -37,7 +37,7 @@ pub fn disk_works(bench: &Bench) -> Result<(Finished, Value), String> {
     Ok((finished, report))
 }
 
-pub fn blk(irq: &str, keys: &'static str) -> Result<(), String> {
+pub(crate) fn blk(irq: &str, keys: &'static str) -> Result<(), String> {
     let (_, report) = disk_works(&Bench::new(&format!("test=blk irq={irq}"))?.disk_keys(keys))?;
     let disk = device(&report, "disk")?;
     let intx = number(&disk["intx"]["queue"])?;
@@ -49,7 +49,7 @@ pub fn blk(irq: &str, keys: &'static str) -> Result<(), String> {
 }
 
 /// A driver that waits for sectors before DRIVER_OK.
-pub fn early(order: &str, irq: &str, keys: &'static str) -> Result<(), String> {
+pub(crate) fn early(order: &str, irq: &str, keys: &'static str) -> Result<(), String> {
     let bench = Bench::new(&format!("test=early order={order} irq={irq}"))?.disk_keys(keys);
     let expected = fnv1a(&bench.disk.bytes()?[..4 * 512]);
     let (finished, report) = bench.run()?;
@@ -60,7 +60,7 @@ pub fn early(order: &str, irq: &str, keys: &'static str) -> Result<(), String> {
     check(number(&disk["kicks"]["early"])? >= 1 && disk["faulted"].is_null(), "no early kick, or out of service", disk)
 }
 
-pub fn read_only_disk() -> Result<(), String> {
+pub(crate) fn read_only_disk() -> Result<(), String> {
     let bench = Bench::new("test=blk")?.disk_keys(",readonly=on");
     let before = bench.disk.bytes()?;
     // The guest's write must fail with an error status, and the guest says so.
@@ -71,7 +71,7 @@ pub fn read_only_disk() -> Result<(), String> {
     Ok(())
 }
 
-pub fn net(irq: &str, keys: &'static str) -> Result<(), String> {
+pub(crate) fn net(irq: &str, keys: &'static str) -> Result<(), String> {
     let (finished, report) = Bench::new(&format!("test=net irq={irq} count=5"))?.net_keys(keys).run()?;
     finished.expect_output("GUEST net pings=5")?;
     let net = device(&report, "net")?;
@@ -81,7 +81,7 @@ pub fn net(irq: &str, keys: &'static str) -> Result<(), String> {
 }
 
 /// Whether a network namespace with a tap can be made here.
-pub fn tap_lack() -> Option<&'static str> {
+pub(crate) fn tap_lack() -> Option<&'static str> {
     let made = in_namespace("true").output().is_ok_and(|o| o.status.success());
     (!made).then_some("no tap in a network namespace (needs root, /dev/net/tun, ip and unshare)")
 }
@@ -95,7 +95,7 @@ fn in_namespace(command: &str) -> Command {
 }
 
 /// The kernel of this machine answers the guest's ARP and pings, through a real tap.
-pub fn net_tap() -> Result<(), String> {
+pub(crate) fn net_tap() -> Result<(), String> {
     let bench = Bench::new("test=net irq=pic count=5")?;
     let guest = GUEST.as_ref().map_err(|e| e.as_str())?;
     let command = format!(

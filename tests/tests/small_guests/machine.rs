@@ -7,7 +7,7 @@ use tests::report::{boot_count, check, device, number};
 use crate::bench::Bench;
 use crate::functions::disk_works;
 
-pub fn scenario(cmdline: &str, output: &str) -> Result<(), String> {
+pub(crate) fn scenario(cmdline: &str, output: &str) -> Result<(), String> {
     Bench::new(cmdline)?.run()?.0.expect_output(output)?;
     Ok(())
 }
@@ -18,14 +18,14 @@ fn boots_twice(bench: &Bench) -> Result<(), String> {
 }
 
 /// The guest resets itself once and finds on the disk what it wrote before.
-pub fn reboot() -> Result<(), String> {
+pub(crate) fn reboot() -> Result<(), String> {
     let bench = Bench::new("test=reboot irq=pic")?;
     bench.run()?.0.expect_output("GUEST came back")?;
     boots_twice(&bench)
 }
 
 /// Clock and keyboard interrupt, and the clock keeps what it was told; by both kinds of interrupt controller.
-pub fn chips(irq: &str) -> Result<(), String> {
+pub(crate) fn chips(irq: &str) -> Result<(), String> {
     let bench = Bench::new(&format!("test=chips irq={irq}"))?;
     let finished = bench.run()?.0.expect_output("GUEST has a keyboard")?;
     finished.expect_output("GUEST has a clock that interrupts")?;
@@ -33,7 +33,7 @@ pub fn chips(irq: &str) -> Result<(), String> {
 }
 
 /// A disk works in machines with so much memory.
-pub fn memory(sizes: &[&'static str]) -> Result<(), String> {
+pub(crate) fn memory(sizes: &[&'static str]) -> Result<(), String> {
     for size in sizes {
         let mut bench = Bench::new("test=blk irq=pic")?;
         bench.memory = size;
@@ -43,7 +43,7 @@ pub fn memory(sizes: &[&'static str]) -> Result<(), String> {
 }
 
 /// As many as 32-bit Linux of the time took; each is started by INIT and a start-up message.
-pub fn processors_1_to_32() -> Result<(), String> {
+pub(crate) fn processors_1_to_32() -> Result<(), String> {
     for count in [1, 2, 32] {
         let expected = format!("GUEST smp processors={count}");
         let bench = Bench::new(&format!("test=smp cpus={count} count=2"))?.word(&format!("--cpus={count}"));
@@ -52,7 +52,7 @@ pub fn processors_1_to_32() -> Result<(), String> {
     Ok(())
 }
 
-pub fn cpu_host() -> Result<(), String> {
+pub(crate) fn cpu_host() -> Result<(), String> {
     let mut bench = Bench::new("test=hello")?;
     bench.cpu = "host";
     bench.run()?;
@@ -60,7 +60,7 @@ pub fn cpu_host() -> Result<(), String> {
 }
 
 /// The processor of the year, as the host's maker had it, and nothing newer; the same guest runs on it.
-pub fn cpu_of_a_year() -> Result<(), String> {
+pub(crate) fn cpu_of_a_year() -> Result<(), String> {
     // Signatures and highest leaves of Intel's and AMD's; flags that came later.
     let years = [
         ("x86_64-2006", [(0x6f6, 4), (0x40f13, 1)], 0x0298_0002_u64),
@@ -90,25 +90,25 @@ pub fn cpu_of_a_year() -> Result<(), String> {
     Ok(())
 }
 
-pub fn a_32_bit_processor_runs_no_64_bit_kernel() -> Result<(), String> {
+pub(crate) fn a_32_bit_processor_runs_no_64_bit_kernel() -> Result<(), String> {
     let mut bench = Bench::new("test=hello")?;
     bench.cpu = "i686-2001";
     bench.start()?.finish()?.expect_code(3)?.expect_error("--cpu i686-2001 is a 32-bit processor")?;
     Ok(())
 }
 
-pub fn smp() -> Result<(), String> {
+pub(crate) fn smp() -> Result<(), String> {
     Bench::new("test=smp cpus=4 count=100")?.word("--cpus=4").run()?.0.expect_output("GUEST smp processors=4")?;
     Ok(())
 }
 
-pub fn sweep() -> Result<(), String> {
+pub(crate) fn sweep() -> Result<(), String> {
     let (_, report) = Bench::new("test=sweep")?.run()?;
     let disk = device(&report, "disk")?;
     check(number(&disk["kicks"]["dropped"])? >= 1, "kicks of queues that are not set up are not counted", disk)
 }
 
-pub fn abuse() -> Result<(), String> {
+pub(crate) fn abuse() -> Result<(), String> {
     let bench = Bench::new("test=abuse bytes=2048")?;
     let before = bench.disk.bytes()?;
     let (finished, report) = bench.run()?;
@@ -124,12 +124,12 @@ pub fn abuse() -> Result<(), String> {
     Ok(())
 }
 
-pub fn quarrel() -> Result<(), String> {
+pub(crate) fn quarrel() -> Result<(), String> {
     Bench::new("test=quarrel cpus=4 count=200")?.word("--cpus=4").run()?;
     Ok(())
 }
 
-pub fn crash() -> Result<(), String> {
+pub(crate) fn crash() -> Result<(), String> {
     let finished = Bench::new("test=crash")?.start()?.finish()?;
     // What KVM makes of it differs: an emulation failure, or a triple fault and so a reset.
     match finished.code {
@@ -141,7 +141,7 @@ pub fn crash() -> Result<(), String> {
     }
 }
 
-pub fn reset_ends_with_no_reboot() -> Result<(), String> {
+pub(crate) fn reset_ends_with_no_reboot() -> Result<(), String> {
     Bench::new("test=reset")?.word("--no-reboot").start()?.finish()?.expect_code(6)?;
     Ok(())
 }

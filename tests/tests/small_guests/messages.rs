@@ -9,7 +9,7 @@ use tests::Heirloom;
 use crate::bench::{Bench, GUEST};
 
 /// Standard error that takes nothing changes no exit code, neither of a crash nor of warnings on the way.
-pub fn messages_that_cannot_be_written_change_nothing() -> Result<(), String> {
+pub(crate) fn messages_that_cannot_be_written_change_nothing() -> Result<(), String> {
     for (scenario, code) in [("crash", 4), ("sweep", 0)] {
         let full = || std::fs::File::options().write(true).open("/dev/full").map_err(|e| e.to_string());
         let bench = Bench::new(&format!("test={scenario}"))?.word("-vv");
@@ -20,7 +20,7 @@ pub fn messages_that_cannot_be_written_change_nothing() -> Result<(), String> {
 
 /// A limit of file sizes is an error of the guest's write, not the end of the VMM, and set-up under a
 /// limit of open files fails with one message.
-pub fn limits_of_the_process_are_errors() -> Result<(), String> {
+pub(crate) fn limits_of_the_process_are_errors() -> Result<(), String> {
     let bench = Bench::new("test=blk")?;
     let guest = GUEST.as_ref().map_err(|e| e.as_str())?;
     let run = |limit: &str| {
@@ -39,7 +39,7 @@ pub fn limits_of_the_process_are_errors() -> Result<(), String> {
 }
 
 /// What the guest did counts more than a report that cannot be written.
-pub fn a_crash_is_told_without_a_report() -> Result<(), String> {
+pub(crate) fn a_crash_is_told_without_a_report() -> Result<(), String> {
     let guest = GUEST.as_ref().map_err(|e| e.as_str())?;
     let words = ["--cmdline=test=crash", "--memory=64M", "--cpu=legacy", "--report=/dev/full", "--kernel"];
     let finished = Heirloom::run(&words).arg(guest).finish()?.expect_code(4)?;
@@ -54,7 +54,7 @@ fn json_lines(path: &Path) -> Result<Vec<Value>, String> {
 }
 
 /// The guest resets itself once; events and messages say so, each in a file of its own.
-pub fn events_and_messages_are_lines_of_json() -> Result<(), String> {
+pub(crate) fn events_and_messages_are_lines_of_json() -> Result<(), String> {
     let bench = Bench::new("test=reboot irq=pic")?;
     let (events, log) = (bench.disk.dir().join("events"), bench.disk.dir().join("log"));
     let words = [format!("--event-monitor=path={}", events.display()), format!("--log-file={}", log.display())];

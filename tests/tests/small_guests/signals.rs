@@ -9,7 +9,7 @@ use tests::{Heirloom, Signal, signal_mask};
 
 use crate::bench::{Bench, GUEST};
 
-pub fn sigterm_ends_a_running_guest() -> Result<(), String> {
+pub(crate) fn sigterm_ends_a_running_guest() -> Result<(), String> {
     let bench = Bench::new("test=smp cpus=1 count=100000000")?;
     let mut child = bench.start()?.start()?;
     std::thread::sleep(Duration::from_millis(1500));
@@ -23,7 +23,7 @@ pub fn sigterm_ends_a_running_guest() -> Result<(), String> {
 }
 
 /// SIGTERM ends a machine whose disk never answers again.
-pub fn a1_a_disk_that_never_answers_holds_no_end_up() -> Result<(), String> {
+pub(crate) fn a1_a_disk_that_never_answers_holds_no_end_up() -> Result<(), String> {
     let bench = Bench::new("test=blk irq=pic")?;
     let storage = match tests::fuse::FuseDisk::new(bench.disk.bytes()?) {
         Ok(storage) => storage,
@@ -54,7 +54,7 @@ pub fn a1_a_disk_that_never_answers_holds_no_end_up() -> Result<(), String> {
 }
 
 /// A guest that runs, or halts, with interrupts closed, and more than one signal.
-pub fn signals_end_a_guest_that_does_not_listen() -> Result<(), String> {
+pub(crate) fn signals_end_a_guest_that_does_not_listen() -> Result<(), String> {
     for (scenario, signal, code) in
         [("spin", Signal::INT, 130), ("halt", Signal::HUP, 129), ("reset", Signal::TERM, 143)]
     {
@@ -73,7 +73,7 @@ pub fn signals_end_a_guest_that_does_not_listen() -> Result<(), String> {
 }
 
 /// As `nohup heirloom run`: HUP does not end it, TERM does.
-pub fn f19_a_signal_that_was_ignored_at_start_stays_ignored() -> Result<(), String> {
+pub(crate) fn f19_a_signal_that_was_ignored_at_start_stays_ignored() -> Result<(), String> {
     const HUP: u64 = 1;
     const TERM: u64 = 1 << 14;
     let bench = Bench::new("test=spin")?;

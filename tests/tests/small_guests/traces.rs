@@ -19,7 +19,7 @@ fn summary(trace: &Path, svg: &Path) -> Result<Value, String> {
 }
 
 /// The trace has what the devices counted, and its summary has what the guest's driver is known to do.
-pub fn traced() -> Result<(), String> {
+pub(crate) fn traced() -> Result<(), String> {
     let bench = Bench::new("test=net irq=msix count=5")?;
     let (trace, svg) = (bench.disk.dir().join("trace.jsonl"), bench.disk.dir().join("trace.svg"));
     let bench = bench.word(&format!("--trace-legacy={}", trace.display()));
@@ -43,7 +43,7 @@ pub fn traced() -> Result<(), String> {
 }
 
 /// Who reads the trace takes nothing: the guest does all that it does, and comes to its end, and so does heirloom.
-pub fn traced_to_a_reader_that_is_stuck() -> Result<(), String> {
+pub(crate) fn traced_to_a_reader_that_is_stuck() -> Result<(), String> {
     let bench = Bench::new("test=bench count=1000")?.disk_keys(",notify=exit");
     let fifo = bench.disk.fifo("trace.jsonl")?;
     // Opened both ways, it has a reader that reads nothing.
@@ -62,7 +62,7 @@ pub fn traced_to_a_reader_that_is_stuck() -> Result<(), String> {
 }
 
 /// A signal ends the guest in the middle; the trace is whole up to there.
-pub fn traced_until_a_signal() -> Result<(), String> {
+pub(crate) fn traced_until_a_signal() -> Result<(), String> {
     // The guest counts exits that nobody traces first; in the host VM a million of them take a minute.
     let bench = Bench::new("test=bench count=300000")?.disk_keys(",notify=exit");
     let (trace, svg) = (bench.disk.dir().join("trace.jsonl"), bench.disk.dir().join("trace.svg"));

@@ -13,11 +13,11 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::Outcome;
 
-pub const SECTOR: usize = 512;
+pub(crate) const SECTOR: usize = 512;
 /// A request takes less than a millisecond; a machine that emulates everything may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Long enough to believe that nothing comes.
-pub const SILENCE: Duration = Duration::from_millis(500);
+pub(crate) const SILENCE: Duration = Duration::from_millis(500);
 
 const COMMAND: u16 = 0x04;
 const MEMORY_AND_BUS_MASTER: u32 = 6;
@@ -28,23 +28,23 @@ const ISR: u8 = 3;
 
 /// Registers of the common configuration (virtio 1.3, "Common configuration structure layout").
 mod common {
-    pub const DEVICE_FEATURE_SELECT: u64 = 0;
-    pub const DEVICE_FEATURE: u64 = 4;
-    pub const DRIVER_FEATURE_SELECT: u64 = 8;
-    pub const DRIVER_FEATURE: u64 = 12;
-    pub const STATUS: u64 = 20;
-    pub const QUEUE_SELECT: u64 = 22;
-    pub const QUEUE_SIZE: u64 = 24;
-    pub const QUEUE_VECTOR: u64 = 26;
-    pub const QUEUE_ENABLE: u64 = 28;
-    pub const QUEUE_NOTIFY_OFF: u64 = 30;
-    pub const QUEUE_ADDRESSES: [u64; 3] = [32, 40, 48];
+    pub(super) const DEVICE_FEATURE_SELECT: u64 = 0;
+    pub(super) const DEVICE_FEATURE: u64 = 4;
+    pub(super) const DRIVER_FEATURE_SELECT: u64 = 8;
+    pub(super) const DRIVER_FEATURE: u64 = 12;
+    pub(super) const STATUS: u64 = 20;
+    pub(super) const QUEUE_SELECT: u64 = 22;
+    pub(super) const QUEUE_SIZE: u64 = 24;
+    pub(super) const QUEUE_VECTOR: u64 = 26;
+    pub(super) const QUEUE_ENABLE: u64 = 28;
+    pub(super) const QUEUE_NOTIFY_OFF: u64 = 30;
+    pub(super) const QUEUE_ADDRESSES: [u64; 3] = [32, 40, 48];
 }
 
 /// VERSION_1 and ACCESS_PLATFORM, of the upper 32 feature bits.
 const FEATURES_HIGH: u32 = 3;
 const QUEUE_LEN: u16 = 16;
-pub const NO_VECTOR: u16 = 0xffff;
+pub(crate) const NO_VECTOR: u16 = 0xffff;
 
 /// Where things are in the DMA memory.
 const AVAIL: u64 = 0x1000;
@@ -52,19 +52,19 @@ const USED: u64 = 0x2000;
 const HEADER: u64 = 0x3000;
 const DATA: u64 = 0x4000;
 const STATUS_BYTE: u64 = 0x5000;
-pub const LEN: usize = 0x6000;
+pub(crate) const LEN: usize = 0x6000;
 
 /// Memory for a disk's driver at `iova`.
-pub fn memory(iova: u64) -> Result<DmaRegion, String> {
+pub(crate) fn memory(iova: u64) -> Result<DmaRegion, String> {
     Ok(Arc::new(GuestRegionMmap::from_range(GuestAddress(iova), LEN, None).map_err(text)?))
 }
 
-pub fn text(error: impl std::fmt::Display) -> String {
+pub(crate) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
 /// The message of an error and of all its causes.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -75,7 +75,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// A disk that runs.
-pub struct Disk<'a> {
+pub(crate) struct Disk<'a> {
     function: &'a dyn PciFunction,
     memory: DmaRegion,
     common: (u8, u64),
@@ -85,7 +85,7 @@ pub struct Disk<'a> {
 
 impl<'a> Disk<'a> {
     /// From any state to DRIVER_OK. `memory` is mapped for the function; queue 0 has `vector`.
-    pub fn start(function: &'a dyn PciFunction, memory: &DmaRegion, vector: u16) -> Outcome<Self> {
+    pub(crate) fn start(function: &'a dyn PciFunction, memory: &DmaRegion, vector: u16) -> Outcome<Self> {
         let command = function.config_read(COMMAND, Width::B2).map_err(text)? | MEMORY_AND_BUS_MASTER;
         function.config_write(COMMAND, Width::B2, command).map_err(text)?;
         let (common, _) = structure(function, COMMON_CONFIG)?;
@@ -129,7 +129,7 @@ impl<'a> Disk<'a> {
     }
 
     /// The device's own reset.
-    pub fn reset(&self) -> Outcome {
+    pub(crate) fn reset(&self) -> Outcome {
         self.write(common::STATUS, Width::B1, 0)?;
         let end = Instant::now() + PATIENCE;
         while self.status()? != 0 {
@@ -140,7 +140,7 @@ impl<'a> Disk<'a> {
         Ok(())
     }
 
-    pub fn status(&self) -> Outcome<u64> {
+    pub(crate) fn status(&self) -> Outcome<u64> {
         self.read(common::STATUS, Width::B1)
     }
 
@@ -153,7 +153,7 @@ impl<'a> Disk<'a> {
     }
 
     /// Puts a read of one sector into the ring, and does not kick.
-    pub fn offer_read(&mut self, sector: u64) -> Outcome {
+    pub(crate) fn offer_read(&mut self, sector: u64) -> Outcome {
         let base = self.memory.start_addr().0;
         let put = |bytes: &[u8], at| self.memory.write_slice(bytes, MemoryRegionAddress(at)).map_err(text);
         put(&[&[0; 8][..], &sector.to_le_bytes()].concat(), HEADER)?;
@@ -171,35 +171,35 @@ impl<'a> Disk<'a> {
         self.memory.store(self.requests.to_le(), at, Ordering::Release).map_err(text)
     }
 
-    pub fn kick(&self) -> Outcome {
+    pub(crate) fn kick(&self) -> Outcome {
         self.function.region_write(self.doorbell.0, self.doorbell.1, Width::B2, 0).map_err(|e| chain(&e))
     }
 
     /// A link from `event` to the doorbell of queue 0.
-    pub fn link(&self, event: &EventFd) -> Outcome<Box<dyn KickLink>> {
+    pub(crate) fn link(&self, event: &EventFd) -> Outcome<Box<dyn KickLink>> {
         self.function.link_ioeventfd(self.doorbell.0, self.doorbell.1, 0, event).map_err(|e| chain(&e))
     }
 
     /// Requests that the device has returned.
-    pub fn used(&self) -> Outcome<u16> {
+    pub(crate) fn used(&self) -> Outcome<u16> {
         self.memory.load::<u16>(MemoryRegionAddress(USED + 2), Ordering::Acquire).map(u16::from_le).map_err(text)
     }
 
-    pub fn data(&self) -> Outcome<[u8; SECTOR]> {
+    pub(crate) fn data(&self) -> Outcome<[u8; SECTOR]> {
         let mut bytes = [0; SECTOR];
         self.memory.read_slice(&mut bytes, MemoryRegionAddress(DATA)).map_err(text)?;
         Ok(bytes)
     }
 
     /// A whole request: the interrupt comes on `event`, the data is the disk's.
-    pub fn read_sector(&mut self, sector: u64, event: &EventFd) -> Outcome {
+    pub(crate) fn read_sector(&mut self, sector: u64, event: &EventFd) -> Outcome {
         self.offer_read(sector)?;
         self.kick()?;
         self.finish_read(sector, event)
     }
 
     /// Waits for the end of the request that was offered last.
-    pub fn finish_read(&self, sector: u64, event: &EventFd) -> Outcome {
+    pub(crate) fn finish_read(&self, sector: u64, event: &EventFd) -> Outcome {
         if !signalled(event, PATIENCE) {
             return Err(format!(
                 "no interrupt; used {} of {}, status {:#x}",
@@ -234,17 +234,17 @@ fn structure(function: &dyn PciFunction, cfg_type: u8) -> Outcome<((u8, u64), u3
 }
 
 /// Where the ISR is.
-pub fn isr(function: &dyn PciFunction) -> Outcome<(u8, u64)> {
+pub(crate) fn isr(function: &dyn PciFunction) -> Outcome<(u8, u64)> {
     structure(function, ISR).map(|(place, _)| place)
 }
 
 /// What the test's image has in a sector.
-pub fn pattern(sector: u64) -> [u8; SECTOR] {
+pub(crate) fn pattern(sector: u64) -> [u8; SECTOR] {
     std::array::from_fn(|n| (n as u8).wrapping_mul(7) ^ sector as u8)
 }
 
 /// Whether `event` is signalled within `limit`; takes the signal.
-pub fn signalled(event: &EventFd, limit: Duration) -> bool {
+pub(crate) fn signalled(event: &EventFd, limit: Duration) -> bool {
     let end = Instant::now() + limit;
     loop {
         if event.read().is_ok() {
@@ -257,6 +257,6 @@ pub fn signalled(event: &EventFd, limit: Duration) -> bool {
     }
 }
 
-pub fn event() -> Outcome<EventFd> {
+pub(crate) fn event() -> Outcome<EventFd> {
     EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(text)
 }

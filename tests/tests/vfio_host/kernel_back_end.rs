@@ -58,7 +58,7 @@ impl Registers {
     }
 }
 
-pub fn registers(mode: Mode) -> Outcome {
+pub(crate) fn registers(mode: Mode) -> Outcome {
     let function = Arc::new(open(&DmaSpace::new(None), &options("legacy", mode)?)?);
     check(function.legacy_region() == Some(32), format!("region of {:?} bytes", function.legacy_region()))?;
     let read_id = || function.config_read(0, Width::B4).map_err(|e| chain(&e));
@@ -116,7 +116,7 @@ fn layout(function: &VfioFunction, registers: &Registers) -> Outcome {
 }
 
 /// What the device refuses comes as such, and no access is lost in the kernel.
-pub fn refusals() -> Outcome {
+pub(crate) fn refusals() -> Outcome {
     let function = Arc::new(open(&DmaSpace::new(None), &options("legacy", Mode::Group)?)?);
     let registers = VfioBar0Registers::new(&function, Vec::new()).map_err(|error| chain(&error))?;
     let registers = Registers { registers, never: AtomicBool::new(false) };

@@ -17,7 +17,7 @@ use vm_memory::{GuestAddress, GuestRegionMmap};
 use crate::disk::{chain, text};
 use crate::{HOLD, Outcome, address, check, open, options, refused, with_token};
 
-pub const TOKEN: &str = "bd8d9d2b-5a5f-4f5a-a211-f591514ba1f3";
+pub(crate) const TOKEN: &str = "bd8d9d2b-5a5f-4f5a-a211-f591514ba1f3";
 const OTHER_TOKEN: &str = "00000000-5a5f-4f5a-a211-f591514ba1f3";
 
 /// A space of its own each: a PF and its VFs are not to share DMA.
@@ -26,7 +26,7 @@ fn space() -> Arc<DmaSpace> {
 }
 
 /// The PF is on vfio-pci, so its VFs want the PF's token; the PF wants it while a VF is open.
-pub fn tokens(mode: Mode) -> Outcome {
+pub(crate) fn tokens(mode: Mode) -> Outcome {
     let pf = open(&space(), &with_token("pf", mode, TOKEN)?)?;
     // Linux before 6.17 takes any token, and none, by character device: the token of the PF still
     // holds for those who come by group.
@@ -50,13 +50,13 @@ pub fn tokens(mode: Mode) -> Outcome {
     open(&space(), &with_token("pf", mode, TOKEN)?).map(drop)
 }
 
-pub fn unexpected_token() -> Outcome {
+pub(crate) fn unexpected_token() -> Outcome {
     let error = refused(&space(), &with_token("disk", Mode::Group, TOKEN)?)?;
     check(matches!(error, OpenError::TokenUnexpected { .. }), &error)?;
     open(&space(), &options("disk", Mode::Group)?).map(drop)
 }
 
-pub fn busy(mode: Mode) -> Outcome {
+pub(crate) fn busy(mode: Mode) -> Outcome {
     let user = open(&space(), &options("disk", mode)?)?;
     let error = refused(&space(), &options("disk", mode)?)?;
     let own = format!("process {} (", std::process::id());
@@ -116,7 +116,7 @@ fn own_program() -> Outcome<PathBuf> {
 }
 
 /// What [`Holder`] runs.
-pub fn hold(cdev: bool) -> ExitCode {
+pub(crate) fn hold(cdev: bool) -> ExitCode {
     let mode = if cdev { Mode::Cdev } else { Mode::Group };
     let held = options("disk", mode).and_then(|options| open(&space(), &options));
     let len = env::var(MAP).ok().and_then(|bytes| bytes.parse().ok()).unwrap_or(4096);
@@ -134,7 +134,7 @@ pub fn hold(cdev: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-pub fn killed(mode: Mode) -> Outcome {
+pub(crate) fn killed(mode: Mode) -> Outcome {
     let mut holder = Holder::start(mode, Command::new(own_program()?))?;
     check(holder.said == HOLDS, &holder.said)?;
     let error = refused(&space(), &options("disk", mode)?)?;
@@ -145,7 +145,7 @@ pub fn killed(mode: Mode) -> Outcome {
 }
 
 /// A user without privileges: the nodes must be his, and the limit on locked memory holds.
-pub fn unprivileged(mode: Mode) -> Outcome {
+pub(crate) fn unprivileged(mode: Mode) -> Outcome {
     let found = preflight(&HostPaths::default(), address("disk")?).map_err(|error| chain(&error))?;
     let nodes = match mode {
         Mode::Cdev => {
@@ -177,7 +177,7 @@ fn give(nodes: &[String], user: u32) -> Outcome {
     nodes.iter().try_for_each(|node| chown(node, Some(user), None)).map_err(text)
 }
 
-pub fn other_driver() -> Outcome {
+pub(crate) fn other_driver() -> Outcome {
     let bdf = address("other")?;
     let error = refused(&space(), &options("other", Mode::Auto)?)?.to_string();
     let expected = format!("{bdf} is bound to virtio-pci, not to vfio-pci: ");
@@ -185,13 +185,13 @@ pub fn other_driver() -> Outcome {
 }
 
 /// vfio-pci does not take a function without an IOMMU, so the driver is not what is wrong.
-pub fn iommu_off() -> Outcome {
+pub(crate) fn iommu_off() -> Outcome {
     let error = refused(&space(), &options("disk", Mode::Auto)?)?;
     check(matches!(error, OpenError::IommuOff { .. }), &error)
 }
 
 /// The kernel's mode in which a guest's DMA reaches all memory of the host.
-pub fn unsafe_mode() -> Outcome {
+pub(crate) fn unsafe_mode() -> Outcome {
     for mode in [Mode::Group, Mode::Cdev, Mode::Auto] {
         let error = refused(&space(), &options("disk", mode)?)?;
         check(matches!(error, OpenError::NoIommu { .. }), &error)?;
@@ -200,7 +200,7 @@ pub fn unsafe_mode() -> Outcome {
 }
 
 /// One member of the group has a driver of the host.
-pub fn not_viable() -> Outcome {
+pub(crate) fn not_viable() -> Outcome {
     let other = address("neighbour2")?;
     let modes =
         if std::path::Path::new("/dev/iommu").exists() { vec![Mode::Group, Mode::Cdev] } else { vec![Mode::Group] };
@@ -213,7 +213,7 @@ pub fn not_viable() -> Outcome {
 }
 
 /// Both members for us: the group is opened once, and closed with the last of them.
-pub fn one_group() -> Outcome {
+pub(crate) fn one_group() -> Outcome {
     let (one, other) = (address("neighbour")?, address("neighbour2")?.to_string());
     let device = |file: &str| format!("/sys/bus/pci/devices/{other}/{file}");
     let bind = |driver: &str| {
@@ -240,7 +240,7 @@ pub fn one_group() -> Outcome {
     outcome
 }
 
-pub fn mixed() -> Outcome {
+pub(crate) fn mixed() -> Outcome {
     let space = space();
     let disk = open(&space, &options("disk", Mode::Cdev)?)?;
     let error = refused(&space, &options("net", Mode::Group)?)?;
@@ -259,7 +259,7 @@ pub fn mixed() -> Outcome {
 }
 
 /// Descriptors and group are free again after an opening that failed late.
-pub fn nothing_left() -> Outcome {
+pub(crate) fn nothing_left() -> Outcome {
     let descriptors = || std::fs::read_dir("/proc/self/fd").map(Iterator::count).map_err(text);
     let before = descriptors()?;
     for _ in 0..3 {
@@ -272,7 +272,7 @@ pub fn nothing_left() -> Outcome {
 }
 
 /// Without a PF that has the commands, `virtio_vfio_pci` is plain vfio-pci.
-pub fn no_legacy_region() -> Outcome {
+pub(crate) fn no_legacy_region() -> Outcome {
     let function = Arc::new(open(&space(), &options("disk", Mode::Group)?)?);
     let error = VfioBar0Registers::new(&function, Vec::new()).err().ok_or("legacy registers of a disk on vfio-pci")?;
     check(matches!(error, Bar0Error::Driver { .. }), &error)?;

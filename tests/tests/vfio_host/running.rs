@@ -26,7 +26,7 @@ fn told<T>(result: devices::function::Result<T>) -> Outcome<T> {
 }
 
 /// Reset, features, one queue, reads with MSI-X: all of a driver's path.
-pub fn disk(mode: Mode) -> Outcome {
+pub(crate) fn disk(mode: Mode) -> Outcome {
     let function = opened("disk", mode)?;
     check(function.mode() == mode, "opened the other way")?;
     let (memory, event) = (memory(IOVA)?, event()?);
@@ -41,7 +41,7 @@ pub fn disk(mode: Mode) -> Outcome {
 }
 
 /// The same while KVM holds the file, twice: the first use must leave nothing in KVM.
-pub fn with_kvm(mode: Mode) -> Outcome {
+pub(crate) fn with_kvm(mode: Mode) -> Outcome {
     let vm = Vm::new().map_err(|error| chain(&error))?;
     let kvm: Arc<dyn KvmVfio> = Arc::new(VfioFiles::new(&vm).map_err(|error| chain(&error))?);
     for _ in 0..2 {
@@ -54,7 +54,7 @@ pub fn with_kvm(mode: Mode) -> Outcome {
     Ok(())
 }
 
-pub fn ioeventfd() -> Outcome {
+pub(crate) fn ioeventfd() -> Outcome {
     let function = opened("disk", Mode::Auto)?;
     let (memory, irq, kick) = (memory(IOVA)?, event()?, event()?);
     told(function.dma_map(&memory))?;
@@ -77,7 +77,7 @@ pub fn ioeventfd() -> Outcome {
     disk.finish_read(9, &irq)
 }
 
-pub fn vectors() -> Outcome {
+pub(crate) fn vectors() -> Outcome {
     let function = opened("disk", Mode::Auto)?;
     let (memory, one, other) = (memory(IOVA)?, event()?, event()?);
     told(function.dma_map(&memory))?;
@@ -110,7 +110,7 @@ pub fn vectors() -> Outcome {
     disk.read_sector(5, &one)
 }
 
-pub fn intx() -> Outcome {
+pub(crate) fn intx() -> Outcome {
     let function = opened("disk", Mode::Auto)?;
     check(function.has_intx(), "the disk has no INTx")?;
     let (memory, trigger, unmask) = (memory(IOVA)?, event()?, event()?);
@@ -138,7 +138,7 @@ pub fn intx() -> Outcome {
     check(!signalled(&trigger, SILENCE) && disk.used()? == 3, "disabled INTx signals")
 }
 
-pub fn kinds_that_are_missing() -> Outcome {
+pub(crate) fn kinds_that_are_missing() -> Outcome {
     // A VF has no pin (PCI Express, "SR-IOV"), and QEMU's virtio functions have no MSI.
     let token = |which| crate::with_token(which, Mode::Auto, crate::opening::TOKEN);
     let _pf = open(&DmaSpace::new(None), &token("pf")?)?;
@@ -156,7 +156,7 @@ pub fn kinds_that_are_missing() -> Outcome {
     check(vf.mappable(4).is_ok_and(|areas| !areas.is_empty()), "BAR 4 of the VF cannot be mapped")
 }
 
-pub fn reset() -> Outcome {
+pub(crate) fn reset() -> Outcome {
     let function = opened("disk", Mode::Auto)?;
     let (memory, event) = (memory(IOVA)?, event()?);
     told(function.dma_map(&memory))?;
@@ -177,7 +177,7 @@ pub fn reset() -> Outcome {
     Disk::start(&function, &memory, 0)?.read_sector(2, &event)
 }
 
-pub fn unmapped(mode: Mode) -> Outcome {
+pub(crate) fn unmapped(mode: Mode) -> Outcome {
     let function = opened("disk", mode)?;
     let (memory, event) = (memory(IOVA)?, event()?);
     told(function.dma_map(&memory))?;
@@ -195,7 +195,7 @@ pub fn unmapped(mode: Mode) -> Outcome {
     Disk::start(&function, &memory, 0)?.read_sector(1, &event)
 }
 
-pub fn shared(mode: Mode) -> Outcome {
+pub(crate) fn shared(mode: Mode) -> Outcome {
     let space = DmaSpace::new(None);
     let (disk_function, net) = (open(&space, &options("disk", mode)?)?, open(&space, &options("net", mode)?)?);
     let (memory, event) = (memory(IOVA)?, event()?);
@@ -222,7 +222,7 @@ pub fn shared(mode: Mode) -> Outcome {
     opened("net", mode).map(drop)
 }
 
-pub fn impossible_mappings(mode: Mode) -> Outcome {
+pub(crate) fn impossible_mappings(mode: Mode) -> Outcome {
     let space = DmaSpace::new(None);
     let function = open(&space, &options("disk", mode)?)?;
     let region = |start, len| GuestRegionMmap::from_range(GuestAddress(start), len, None).map(Arc::new);
@@ -244,7 +244,7 @@ pub fn impossible_mappings(mode: Mode) -> Outcome {
     check(function.dma_unmap(0xe000_1000).is_err_and(|e| chain(&e).contains("no mapping of this function")), "unmapped")
 }
 
-pub fn progress() -> Outcome {
+pub(crate) fn progress() -> Outcome {
     let shown = Arc::new(Mutex::new(Vec::new()));
     let calls = Arc::new(AtomicUsize::new(0));
     let space = {
@@ -269,7 +269,7 @@ pub fn progress() -> Outcome {
     check(shown.windows(2).all(|pair| pair[0].done < pair[1].done), "progress goes back")
 }
 
-pub fn regions() -> Outcome {
+pub(crate) fn regions() -> Outcome {
     let function = opened("disk", Mode::Auto)?;
     check(told(function.config_read(0, Width::B4))? == 0x1042_1af4, "ids")?;
     check(told(function.config_read(0x100, Width::B4)).is_ok(), "extended configuration space")?;
@@ -301,7 +301,7 @@ pub fn regions() -> Outcome {
 }
 
 /// Unbinding waits for the user, who is told.
-pub fn removal() -> Outcome {
+pub(crate) fn removal() -> Outcome {
     let function = opened("net", Mode::Auto)?;
     let removal = function.removal_event().ok_or("no removal event")?;
     check(!signalled(removal, Duration::ZERO), "a removal that nobody asked for")?;

@@ -20,7 +20,7 @@ use crate::{Outcome, address, check, open, with_token};
 const STATUS: u8 = 18;
 
 /// PF and VF each in a space of its own, the same token for both.
-pub fn registers(mode: Mode) -> Outcome {
+pub(crate) fn registers(mode: Mode) -> Outcome {
     let (pf_space, vf_space) = (DmaSpace::new(None), DmaSpace::new(None));
     let pf = Arc::new(open(&pf_space, &with_token("soft_pf", mode, TOKEN)?)?);
     let never = AtomicBool::new(false);

@@ -59,7 +59,7 @@ const PARTS: [(&str, &str); 18] = [
 
 /// Form of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people
     #[default]
     Text,
@@ -69,7 +69,7 @@ pub enum LogFormat {
 
 /// How messages are written.
 #[derive(Clone, Debug, Default)]
-pub struct LogOptions<'a> {
+pub(crate) struct LogOptions<'a> {
     /// How often `-v` was given: warnings, information, debugging.
     pub verbosity: u8,
     /// Form.
@@ -85,7 +85,7 @@ pub struct LogOptions<'a> {
 ///
 /// # Errors
 /// When the file cannot be written, or there is no thread to be had.
-pub fn start(options: &LogOptions<'_>) -> io::Result<()> {
+pub(crate) fn start(options: &LogOptions<'_>) -> io::Result<()> {
     let is_terminal = options.file.is_none() && io::stderr().is_terminal();
     let output: Box<dyn Write + Send> = match options.file {
         Some(path) => Box::new(Output::append(path, options.limit)?),
@@ -125,7 +125,7 @@ pub fn start(options: &LogOptions<'_>) -> io::Result<()> {
 }
 
 /// Waits a moment for the last messages.
-pub fn finish() {
+pub(crate) fn finish() {
     if let Some(queue) = QUEUE.get() {
         queue.flush(LAST_LIMIT);
     }
@@ -133,7 +133,7 @@ pub fn finish() {
 
 /// A message on standard error, after all that was logged and if that takes any: nobody may read it, and then the
 /// process ends all the same.
-pub fn say(message: impl Display) {
+pub(crate) fn say(message: impl Display) {
     finish();
     last_words(message.to_string());
 }

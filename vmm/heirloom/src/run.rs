@@ -21,7 +21,7 @@ use crate::rest;
 
 /// A run that came to an end.
 #[derive(Debug)]
-pub struct Finished {
+pub(crate) struct Finished {
     /// How.
     pub ended: Ended,
     /// Whether the report could be written. What the guest did is known without it.
@@ -30,7 +30,7 @@ pub struct Finished {
 
 /// Why a run did not come to such an end.
 #[derive(Debug, Error)]
-pub enum RunError {
+pub(crate) enum RunError {
     /// The configuration is none.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -68,7 +68,7 @@ pub enum RunError {
 ///
 /// # Errors
 /// When there is no machine, or no report. Nothing has been created on the first kind.
-pub fn run(args: &RunArgs, config: VmConfig) -> Result<Finished, RunError> {
+pub(crate) fn run(args: &RunArgs, config: VmConfig) -> Result<Finished, RunError> {
     let targets = args.reports();
     let mut outputs = outputs(&args.observe);
     outputs.extend(targets.iter().filter_map(|target| Some(("--report", target.file.clone()?))));
@@ -119,7 +119,7 @@ fn run_to_its_end(engine: &mut Engine) -> Result<Ended, RunError> {
 ///
 /// # Errors
 /// When the engine or its socket cannot be had, or its main loop fails.
-pub fn serve(args: &ServeArgs) -> Result<Ended, RunError> {
+pub(crate) fn serve(args: &ServeArgs) -> Result<Ended, RunError> {
     let observe = &args.observe;
     let options = EngineOptions {
         outputs: outputs(observe),

@@ -27,7 +27,7 @@ pub(super) fn check(config: &VmConfig) -> Result<(), ConfigError> {
 }
 
 /// Slots in boot order, from the functions in slot order: those with a place first.
-pub fn sorted(slots: &[(u8, Option<u8>)]) -> Vec<u8> {
+pub(crate) fn sorted(slots: &[(u8, Option<u8>)]) -> Vec<u8> {
     let mut slots = slots.to_vec();
     slots.sort_by_key(|(slot, index)| (index.is_none(), *index, *slot));
     slots.into_iter().map(|(slot, _)| slot).collect()

@@ -15,7 +15,7 @@ const SHOW_CURSOR: &str = "\x1b[?25h";
 
 /// What the terminal shows.
 #[derive(Debug, Default)]
-pub struct Painter {
+pub(super) struct Painter {
     shown: Screen,
     /// Columns and rows of the terminal.
     size: (u16, u16),
@@ -27,23 +27,23 @@ pub struct Painter {
 
 impl Painter {
     /// A painter before an empty terminal.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { stale: true, ..Self::default() }
     }
 
     /// The screen of the last update; an empty one before the first.
-    pub fn shown(&self) -> &Screen {
+    pub(super) fn shown(&self) -> &Screen {
         &self.shown
     }
 
     /// Draws everything with the next update: something else has written to the terminal.
-    pub fn redraw(&mut self) {
+    pub(super) fn redraw(&mut self) {
         self.stale = true;
     }
 
     /// What to send to a terminal of `size` (columns and rows) so that it shows `screen`; nothing if it does already.
     /// On a terminal that is too small the right side is missing, and the rows above the cursor are there.
-    pub fn update(&mut self, screen: Screen, size: (u16, u16)) -> String {
+    pub(super) fn update(&mut self, screen: Screen, size: (u16, u16)) -> String {
         let top = screen.cursor.map_or(0, |cursor| (cursor.row + 1).saturating_sub(size.1));
         let other_shape = (screen.columns, screen.cells.len(), screen.graphics, size, top)
             != (self.shown.columns, self.shown.cells.len(), self.shown.graphics, self.size, self.top);

@@ -35,7 +35,7 @@ struct Shared {
 
 /// The screen on the terminal; it ends on drop, and the last picture stays behind as text.
 #[derive(Debug)]
-pub struct TextScreen {
+pub(crate) struct TextScreen {
     shared: Arc<Shared>,
     /// Dropped, it tells the thread to end.
     running: Option<Sender<()>>,
@@ -58,7 +58,7 @@ impl TextScreen {
     ///
     /// # Errors
     /// When there is none, or no thread.
-    pub fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         if !isatty(rustix::stdio::stdout()) {
             return Err(io::Error::other(
                 "standard output is no terminal; without --console text, 'heirloom ctl screen' prints the screen",
@@ -78,12 +78,12 @@ impl TextScreen {
     }
 
     /// Shows `card` from now on.
-    pub fn attach(&self, card: Option<Arc<Vga>>) {
+    pub(crate) fn attach(&self, card: Option<Arc<Vga>>) {
         *self.shared.card.lock().unwrap_or_else(PoisonError::into_inner) = card;
     }
 
     /// For who sees that the picture is spoilt.
-    pub fn redraw(&self) -> Redraw {
+    pub(crate) fn redraw(&self) -> Redraw {
         Redraw(Arc::clone(&self.shared))
     }
 }

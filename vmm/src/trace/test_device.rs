@@ -15,7 +15,7 @@ use devices::soft_pf::{NetBackend, SoftPf, VfSpec};
 use devices::transitional::{Parts, PlatformParts, Tracer, TransitionalConfig, TransitionalDevice};
 
 /// The card.
-pub struct TestDevice {
+pub(super) struct TestDevice {
     device: Arc<TransitionalDevice>,
     // After the function, which uses it.
     _driver: PfDriver,
@@ -23,7 +23,7 @@ pub struct TestDevice {
 }
 
 impl TestDevice {
-    pub fn new(id: &str) -> Self {
+    pub(super) fn new(id: &str) -> Self {
         let spec = VfSpec::Net { backend: NetBackend::Loopback, mac: [2, 0, 0, 0, 0, 1] };
         let pf = SoftPf::new("soft", vec![spec]).unwrap();
         let cancelled = Arc::new(AtomicBool::new(false));
@@ -50,12 +50,12 @@ impl TestDevice {
         Self { device, _driver: driver, _pf: pf }
     }
 
-    pub fn trace(&self, tracer: &Arc<Tracer>) {
+    pub(super) fn trace(&self, tracer: &Arc<Tracer>) {
         self.device.trace(tracer);
     }
 
     /// A byte of BAR0.
-    pub fn read(&self, offset: u64) -> u64 {
+    pub(super) fn read(&self, offset: u64) -> u64 {
         self.device.bar_read(0, Access { offset, width: Width::B1, vcpu: 0 })
     }
 }

@@ -33,7 +33,7 @@ use crate::spec::virtio::common;
 
 /// What goes wrong with one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It never gets to the device, as if the doorbell was lost.
     Lose,
     /// It is carried out, and its buffer is never returned.
@@ -68,7 +68,7 @@ pub enum Fault {
 
 /// Which commands a fault is for.
 #[derive(Clone, Debug)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// Commands with this opcode; all with `None`.
     pub opcode: Option<u16>,
     /// Legacy accesses at this offset; all with `None`.
@@ -83,12 +83,12 @@ pub struct Rule {
 
 impl Rule {
     /// The command number `skip`, from 0, counted from now.
-    pub fn nth(skip: u32, fault: Fault) -> Self {
+    pub(crate) fn nth(skip: u32, fault: Fault) -> Self {
         Self { opcode: None, offset: None, skip, times: 1, fault }
     }
 
     /// Every command from now on.
-    pub fn every(fault: Fault) -> Self {
+    pub(crate) fn every(fault: Fault) -> Self {
         Self { times: u32::MAX, ..Self::nth(0, fault) }
     }
 
@@ -111,7 +111,7 @@ impl Rule {
 
 /// A command as the driver gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Opcode.
     pub opcode: u16,
     /// Group type.
@@ -141,7 +141,7 @@ struct State {
 }
 
 /// The layer. Made with [`Self::new`], it is a [`PciFunction`] that does no harm until a rule is added.
-pub struct FaultyPf {
+pub(crate) struct FaultyPf {
     inner: Arc<dyn PciFunction>,
     structures: VirtioStructures,
     state: Mutex<State>,
@@ -160,7 +160,7 @@ impl FaultyPf {
     ///
     /// # Errors
     /// If `inner` has no usable virtio structures.
-    pub fn new(inner: Arc<dyn PciFunction>) -> std::result::Result<Arc<Self>, PfCause> {
+    pub(crate) fn new(inner: Arc<dyn PciFunction>) -> std::result::Result<Arc<Self>, PfCause> {
         let structures = pf_caps::find(&*inner)?;
         let state = State {
             middle: Middle::default(),
@@ -181,17 +181,17 @@ impl FaultyPf {
     }
 
     /// Adds a rule. Of several that match a command, the earliest counts.
-    pub fn add(&self, rule: Rule) {
+    pub(crate) fn add(&self, rule: Rule) {
         self.lock().rules.push(rule);
     }
 
     /// Forgets all rules. What the device holds, it holds.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.lock().rules.clear();
     }
 
     /// Returns the buffers that [`Fault::Hold`] kept; says how many.
-    pub fn release(&self) -> usize {
+    pub(crate) fn release(&self) -> usize {
         let mut guard = self.lock();
         let state = &mut *guard;
         let held = std::mem::take(&mut state.held);
@@ -199,18 +199,18 @@ impl FaultyPf {
     }
 
     /// A function that was taken out is there again, as after power-on.
-    pub fn put_back(&self) {
+    pub(crate) fn put_back(&self) {
         self.presence.store(PRESENT, Ordering::SeqCst);
     }
 
     /// Commands since the last call.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut self.lock().seen)
     }
 
     /// Times the driver used a buffer, or changed bytes in one, that the device held. A driver that
     /// does so once hands memory to the device that is somebody else's.
-    pub fn violations(&self) -> u64 {
+    pub(crate) fn violations(&self) -> u64 {
         self.lock().middle.violations()
     }
 

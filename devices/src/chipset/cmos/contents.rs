@@ -4,12 +4,12 @@
 use super::register;
 
 /// Bytes of clock and memory.
-pub const SIZE: usize = 128;
+pub(super) const SIZE: usize = 128;
 
 /// Sizes, equipment, status registers and the checksum, for `below_4g` bytes of RAM from address 0 (the hole at 640 KiB
 /// included) and `above_4g` bytes from 4 GiB. The shutdown code is cleared: a reset makes a new machine, whose memory
 /// has nothing to go on with.
-pub fn write(memory: &mut [u8; SIZE], below_4g: u64, above_4g: u64) {
+pub(super) fn write(memory: &mut [u8; SIZE], below_4g: u64, above_4g: u64) {
     let mut put = |at: usize, value: u64, most: u64| {
         let bytes = value.min(most).to_le_bytes();
         let length = if most > 0xffff { 3 } else { 2 };

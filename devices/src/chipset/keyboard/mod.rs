@@ -26,32 +26,32 @@ const BUFFER: usize = 64;
 
 /// What the keyboard sends.
 mod answer {
-    pub const ECHO: u8 = 0xee;
-    pub const ACKNOWLEDGE: u8 = 0xfa;
-    pub const RESEND: u8 = 0xfe;
-    pub const SELF_TEST_PASSED: u8 = 0xaa;
+    pub(super) const ECHO: u8 = 0xee;
+    pub(super) const ACKNOWLEDGE: u8 = 0xfa;
+    pub(super) const RESEND: u8 = 0xfe;
+    pub(super) const SELF_TEST_PASSED: u8 = 0xaa;
     /// An enhanced AT keyboard ("MF2").
-    pub const ID: [u8; 2] = [0xab, 0x83];
+    pub(super) const ID: [u8; 2] = [0xab, 0x83];
 }
 
 /// What the controller sends.
 mod command {
-    pub const SET_LEDS: u8 = 0xed;
-    pub const ECHO: u8 = 0xee;
-    pub const SCAN_CODE_SET: u8 = 0xf0;
-    pub const IDENTIFY: u8 = 0xf2;
-    pub const TYPEMATIC: u8 = 0xf3;
-    pub const ENABLE: u8 = 0xf4;
-    pub const DISABLE: u8 = 0xf5;
-    pub const DEFAULTS: u8 = 0xf6;
+    pub(super) const SET_LEDS: u8 = 0xed;
+    pub(super) const ECHO: u8 = 0xee;
+    pub(super) const SCAN_CODE_SET: u8 = 0xf0;
+    pub(super) const IDENTIFY: u8 = 0xf2;
+    pub(super) const TYPEMATIC: u8 = 0xf3;
+    pub(super) const ENABLE: u8 = 0xf4;
+    pub(super) const DISABLE: u8 = 0xf5;
+    pub(super) const DEFAULTS: u8 = 0xf6;
     /// Set 3: kinds of all keys, which are accepted and make no difference.
-    pub const FIRST_ALL_KEYS: u8 = 0xf7;
-    pub const LAST_ALL_KEYS: u8 = 0xfa;
+    pub(super) const FIRST_ALL_KEYS: u8 = 0xf7;
+    pub(super) const LAST_ALL_KEYS: u8 = 0xfa;
     /// Set 3: kinds of the keys that follow, likewise.
-    pub const FIRST_SOME_KEYS: u8 = 0xfb;
-    pub const LAST_SOME_KEYS: u8 = 0xfd;
-    pub const RESEND: u8 = 0xfe;
-    pub const RESET: u8 = 0xff;
+    pub(super) const FIRST_SOME_KEYS: u8 = 0xfb;
+    pub(super) const LAST_SOME_KEYS: u8 = 0xfd;
+    pub(super) const RESEND: u8 = 0xfe;
+    pub(super) const RESET: u8 = 0xff;
 }
 
 /// What the next byte from the controller is, if it is no command.

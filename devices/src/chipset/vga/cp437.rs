@@ -22,7 +22,7 @@ pqrstuvwxyz{|}~⌂\
 ≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{20}";
 
 /// The glyph of a character code.
-pub fn to_char(code: u8) -> char {
+pub(super) fn to_char(code: u8) -> char {
     if matches!(code, b' '..=b'~') {
         return code.into();
     }

@@ -4,7 +4,7 @@
 //! `include/video/vga.h`). Pure.
 
 /// First port of the range that [`Registers`] answers in.
-pub const FIRST_PORT: u16 = 0x3b0;
+pub(super) const FIRST_PORT: u16 = 0x3b0;
 
 /// Registers behind an index.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ const PALETTE_SOURCE: u8 = 1 << 5;
 /// All registers. Behind power-on they stand for mode 3, 80 by 25 in colour, as a VGA BIOS leaves them: a kernel that
 /// is started directly takes that for granted.
 #[derive(Clone, Debug)]
-pub struct Registers {
+pub(super) struct Registers {
     misc: u8,
     feature: u8,
     enable: u8,
@@ -144,7 +144,7 @@ impl Default for Registers {
 impl Registers {
     /// Reads the register at `port`. Ports without one, and those of the other of the colour and monochrome places,
     /// read all ones.
-    pub fn read(&mut self, port: u16) -> u8 {
+    pub(super) fn read(&mut self, port: u16) -> u8 {
         match port {
             0x3c0 => self.attribute.index,
             0x3c1 => self.attribute.values.get(usize::from(self.attribute.index & 0x1f)).copied().unwrap_or(0),
@@ -175,7 +175,7 @@ impl Registers {
     }
 
     /// Writes the register at `port`. Ports without one take anything.
-    pub fn write(&mut self, port: u16, value: u8) {
+    pub(super) fn write(&mut self, port: u16, value: u8) {
         match port {
             0x3c0 => self.write_attribute(value),
             0x3c2 => self.misc = value,
@@ -226,7 +226,7 @@ impl Registers {
 
 /// Where the characters of the screen are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TextArea {
+pub(super) struct TextArea {
     /// Characters in a line, 1 to 256.
     pub columns: u16,
     /// Lines, 0 to 1024.
@@ -239,7 +239,7 @@ pub struct TextArea {
 
 /// What the registers say of the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
+pub(super) struct Geometry {
     /// Dots instead of characters.
     pub graphics: bool,
     /// Where memory is, and how much of it: bytes, a power of two.
@@ -254,7 +254,7 @@ pub struct Geometry {
 
 impl Registers {
     /// What is to be seen.
-    pub fn geometry(&self) -> Geometry {
+    pub(super) fn geometry(&self) -> Geometry {
         let crtc = |index: usize| u16::from(self.crtc.values.get(index).copied().unwrap_or(0));
         let word = |high: usize| crtc(high) << 8 | crtc(high + 1);
         let scan_lines = (crtc(0x12) | (crtc(7) & 0x02) << 7 | (crtc(7) & 0x40) << 3) + 1;

@@ -18,22 +18,22 @@ use crate::contract::mock::MockFunction;
 use crate::function::Region;
 
 /// Passing tests do not wait for it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
-pub const VECTORS: u16 = 40;
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const VECTORS: u16 = 40;
 
 /// A function. BAR 2 has 16 KiB, there are [`VECTORS`] vectors of MSI-X, 4 of MSI, and INTx.
-pub fn mock_function() -> Arc<MockFunction> {
+pub(super) fn mock_function() -> Arc<MockFunction> {
     let bar = Region { size: 0x4000, is_io: false, is_64bit: false, prefetchable: true };
     let function = MockFunction::new("mock").with_config(0, &[0xf4, 0x1a, 0x42, 0x10]).with_config(0x18, &[8]);
     Arc::new(function.with_bar(2, bar).with_memory(2).with_vectors(VECTORS, 4).with_intx())
 }
 
-pub fn event() -> EventFd {
+pub(super) fn event() -> EventFd {
     EventFd::new(EFD_NONBLOCK).unwrap()
 }
 
 /// A memfd that nobody can make shorter.
-pub fn sealed(len: u64) -> File {
+pub(super) fn sealed(len: u64) -> File {
     let file = File::from(memfd_create("bar", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap());
     file.set_len(len).unwrap();
     fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
@@ -41,7 +41,7 @@ pub fn sealed(len: u64) -> File {
 }
 
 /// Waits until `done`.
-pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+pub(super) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
@@ -50,29 +50,29 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// A peer that is driven by hand. Reads give up after [`PATIENCE`].
-pub struct Peer(pub UnixStream);
+pub(super) struct Peer(pub UnixStream);
 
 impl Peer {
     /// Two ends: one by hand, one for what is tested.
-    pub fn pair() -> (Self, UnixStream) {
+    pub(super) fn pair() -> (Self, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         (Self(ours), theirs)
     }
 
-    pub fn send(&self, header: &Header, payload: &[u8], fds: &[BorrowedFd<'_>]) {
+    pub(super) fn send(&self, header: &Header, payload: &[u8], fds: &[BorrowedFd<'_>]) {
         let message = [&header.encode(), payload].concat();
         channel::send(self.0.as_fd(), &message, fds, None, PATIENCE).unwrap();
     }
 
-    pub fn request(&self, request: &Request<'_>, fds: &[BorrowedFd<'_>]) {
+    pub(super) fn request(&self, request: &Request<'_>, fds: &[BorrowedFd<'_>]) {
         let mut payload = Vec::new();
         request.encode(&mut payload);
         self.send(&Header::request(7, request.command(), payload.len()), &payload, fds);
     }
 
     /// The next message; `None` at the end of the connection.
-    pub fn receive(&mut self) -> Option<(Header, Vec<u8>)> {
+    pub(super) fn receive(&mut self) -> Option<(Header, Vec<u8>)> {
         let mut header = [0; HEADER_LEN];
         self.0.read_exact(&mut header).ok()?;
         let header = Header::decode(&header).unwrap();
@@ -82,19 +82,19 @@ impl Peer {
     }
 
     /// Asks, and gives the reply or its errno.
-    pub fn ask(&mut self, request: &Request<'_>, fds: &[BorrowedFd<'_>]) -> std::result::Result<Vec<u8>, u32> {
+    pub(super) fn ask(&mut self, request: &Request<'_>, fds: &[BorrowedFd<'_>]) -> std::result::Result<Vec<u8>, u32> {
         self.request(request, fds);
         let (header, payload) = self.receive().expect("a reply");
         assert!(header.is_reply() && header.id == 7 && header.command == request.command());
         header.error().map_or(Ok(payload), Err)
     }
 
-    pub fn negotiate(&mut self) {
+    pub(super) fn negotiate(&mut self) {
         let text = Capabilities::ours().encode(true);
         self.ask(&Request::Version { major: 0, minor: 1, text: &text }, &[]).unwrap();
     }
 
-    pub fn raw(&mut self, bytes: &[u8]) {
+    pub(super) fn raw(&mut self, bytes: &[u8]) {
         // The other side may have hung up, which is what some tests want.
         let _ = self.0.write_all(bytes);
     }

@@ -95,10 +95,10 @@ pub mod command {
 
 /// Header flags.
 mod header_flag {
-    pub const KIND: u32 = 0xf;
-    pub const REPLY: u32 = 1;
-    pub const NO_REPLY: u32 = 0x10;
-    pub const ERROR: u32 = 0x20;
+    pub(super) const KIND: u32 = 0xf;
+    pub(super) const REPLY: u32 = 1;
+    pub(super) const NO_REPLY: u32 = 0x10;
+    pub(super) const ERROR: u32 = 0x20;
 }
 
 /// A message header.

@@ -14,7 +14,7 @@ use crate::transitional::telemetry::stats::{DeviceCounter, Stats};
 use crate::transitional::telemetry::trace::{DeviceTrace, SentCommand};
 
 /// Legacy registers with a deadline.
-pub struct BackEnd {
+pub(crate) struct BackEnd {
     registers: Arc<dyn LegacyRegisters>,
     deadline: Duration,
     cancelled: Arc<AtomicBool>,
@@ -26,7 +26,7 @@ pub struct BackEnd {
 impl BackEnd {
     /// The `registers` of the function `id`, a `device`, in service. Each access ends at `deadline`, and all when
     /// `cancelled` is set.
-    pub fn new(
+    pub(crate) fn new(
         (id, device): (&str, DeviceType),
         registers: Arc<dyn LegacyRegisters>,
         deadline: Duration,
@@ -39,64 +39,70 @@ impl BackEnd {
     }
 
     /// The function's failures, and whether it is in service.
-    pub fn faults(&self) -> &Arc<Faults> {
+    pub(crate) fn faults(&self) -> &Arc<Faults> {
         &self.faults
     }
 
     /// What is counted of the function.
-    pub fn stats(&self) -> &Arc<Stats> {
+    pub(crate) fn stats(&self) -> &Arc<Stats> {
         &self.stats
     }
 
     /// The function's end of a tracer.
-    pub fn trace(&self) -> &Arc<DeviceTrace> {
+    pub(crate) fn trace(&self) -> &Arc<DeviceTrace> {
         &self.trace
     }
 
     /// Where to kick, in the device's order of preference.
-    pub fn notify_addresses(&self) -> &[NotifyAddress] {
+    pub(crate) fn notify_addresses(&self) -> &[NotifyAddress] {
         self.registers.notify_addresses()
     }
 
     /// How many bytes of device configuration can be reached; `None` if all.
-    pub fn config_reach(&self) -> Option<u8> {
+    pub(crate) fn config_reach(&self) -> Option<u8> {
         self.registers.config_reach()
     }
 
     /// Whether the VM stops.
-    pub fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
 
     /// Reads a register of Common within `wait`, as a part of [`Self::counted`].
-    pub fn read_within(&self, offset: u8, width: Width, wait: &Wait<'_>) -> Result<u32, RegisterError> {
+    pub(crate) fn read_within(&self, offset: u8, width: Width, wait: &Wait<'_>) -> Result<u32, RegisterError> {
         self.sends(Direction::Read, Area::Common, offset, width);
         self.registers.read(Area::Common, offset, width, wait)
     }
 
     /// Writes a register of Common within `wait`, as a part of [`Self::counted`].
-    pub fn write_within(&self, offset: u8, width: Width, value: u32, wait: &Wait<'_>) -> Result<(), RegisterError> {
+    pub(crate) fn write_within(
+        &self,
+        offset: u8,
+        width: Width,
+        value: u32,
+        wait: &Wait<'_>,
+    ) -> Result<(), RegisterError> {
         self.sends(Direction::Write, Area::Common, offset, width);
         self.registers.write(Area::Common, offset, width, value, wait)
     }
 
     /// The deadline of one access.
-    pub const fn deadline(&self) -> Duration {
+    pub(crate) const fn deadline(&self) -> Duration {
         self.deadline
     }
 
     /// Reads a whole header register; `None` if that failed, which is counted.
-    pub fn read(&self, register: Register) -> Option<u32> {
+    pub(crate) fn read(&self, register: Register) -> Option<u32> {
         self.read_area(Area::Common, register.offset(), register.width()).ok()
     }
 
     /// Writes a whole header register; `false` if that failed, which is counted.
-    pub fn write(&self, register: Register, value: u32) -> bool {
+    pub(crate) fn write(&self, register: Register, value: u32) -> bool {
         self.write_area(Area::Common, register.offset(), register.width(), value).is_ok()
     }
 
     /// Reads a part of one field.
-    pub fn read_area(&self, area: Area, offset: u8, width: Width) -> Result<u32, Denied> {
+    pub(crate) fn read_area(&self, area: Area, offset: u8, width: Width) -> Result<u32, Denied> {
         if self.faults.is_faulted() {
             return Err(Denied::OutOfService);
         }
@@ -110,7 +116,7 @@ impl BackEnd {
     }
 
     /// Writes a part of one field.
-    pub fn write_area(&self, area: Area, offset: u8, width: Width, value: u32) -> Result<(), Denied> {
+    pub(crate) fn write_area(&self, area: Area, offset: u8, width: Width, value: u32) -> Result<(), Denied> {
         if self.faults.is_faulted() {
             return Err(Denied::OutOfService);
         }
@@ -130,7 +136,7 @@ impl BackEnd {
     }
 
     /// Runs accesses within `limit`, also while out of service: a reset has to try.
-    pub fn counted<T>(
+    pub(crate) fn counted<T>(
         &self,
         access: impl FnOnce(&Wait<'_>) -> Result<T, RegisterError>,
         limit: Duration,
@@ -150,7 +156,7 @@ impl BackEnd {
 
 /// Why an access has no result; the details are counted and logged already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denied {
+pub(crate) enum Denied {
     /// The function is out of service; nothing was sent.
     OutOfService,
     /// The device refused this access; it changed nothing, and another may work.

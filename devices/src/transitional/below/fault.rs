@@ -25,7 +25,7 @@ pub enum FaultChange<'a> {
 
 /// Who wants to know. Called on vCPU threads with the function's lock held, and with that of its faults: it must neither
 /// wait nor ask for them.
-pub type FaultObserver = Box<dyn Fn(FaultChange<'_>) + Send + Sync>;
+pub(crate) type FaultObserver = Box<dyn Fn(FaultChange<'_>) + Send + Sync>;
 
 /// Whether the function is in service, and the history of that.
 #[derive(Default)]
@@ -42,11 +42,11 @@ struct State {
 /// A moment in the history of a function's faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a reset that began at a moment ends the faults before it"]
-pub struct FaultMark(u64);
+pub(crate) struct FaultMark(u64);
 
 /// The failures of one function. One lock holds what belongs together, and is held while changes are told, so that
 /// they are told in their order.
-pub struct Faults {
+pub(crate) struct Faults {
     name: String,
     counters: Counters<FailureKind, { FailureKind::COUNT }>,
     logged: AtomicU32,
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Faults {
 
 impl Faults {
     /// None so far; `name` is for logs.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             counters: Counters::default(),
@@ -78,12 +78,12 @@ impl Faults {
     }
 
     /// The device's name, for logs.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Has `observer` told of each change. The one that comes first stays.
-    pub fn observe(&self, observer: FaultObserver) {
+    pub(crate) fn observe(&self, observer: FaultObserver) {
         let _ = self.observer.set(observer);
     }
 
@@ -105,13 +105,13 @@ impl Faults {
     }
 
     /// How often the function went out of service, and why it did last.
-    pub fn history(&self) -> (u64, Option<String>) {
+    pub(crate) fn history(&self) -> (u64, Option<String>) {
         let state = self.state();
         (state.times_faulted, state.last_reason.clone())
     }
 
     /// Counts a failed register access, and takes the function out of service if it was fatal.
-    pub fn register(&self, error: &RegisterError) {
+    pub(crate) fn register(&self, error: &RegisterError) {
         self.count(error.kind(), error);
         if is_fatal(error) {
             self.fault(error.to_string());
@@ -119,7 +119,7 @@ impl Faults {
     }
 
     /// Counts a failed operation on the function.
-    pub fn function(&self, error: &dyn std::fmt::Display) {
+    pub(crate) fn function(&self, error: &dyn std::fmt::Display) {
         self.count(FailureKind::Function, error);
     }
 
@@ -133,7 +133,7 @@ impl Faults {
     }
 
     /// Takes the function out of service. The first reason stays.
-    pub fn fault(&self, reason: String) {
+    pub(crate) fn fault(&self, reason: String) {
         let mut state = self.state();
         state.faults += 1;
         if state.reason.is_some() {
@@ -148,13 +148,13 @@ impl Faults {
     }
 
     /// This moment; a reset begins.
-    pub fn mark(&self) -> FaultMark {
+    pub(crate) fn mark(&self) -> FaultMark {
         FaultMark(self.state().faults)
     }
 
     /// Back in service, after a reset that worked and began at `begun`. A fault that came since then (the PF was lost
     /// meanwhile) is not made good by that: the function stays out of service.
-    pub fn recover(&self, begun: FaultMark) {
+    pub(crate) fn recover(&self, begun: FaultMark) {
         let mut state = self.state();
         if state.reason.is_none() || state.faults != begun.0 {
             return;
@@ -170,17 +170,17 @@ impl Faults {
     }
 
     /// Whether the function is out of service.
-    pub fn is_faulted(&self) -> bool {
+    pub(crate) fn is_faulted(&self) -> bool {
         self.faulted.load(Ordering::Acquire)
     }
 
     /// Why the function is out of service, if it is.
-    pub fn reason(&self) -> Option<String> {
+    pub(crate) fn reason(&self) -> Option<String> {
         self.state().reason.clone()
     }
 
     /// Failures so far.
-    pub fn counts(&self) -> RegisterFailures {
+    pub(crate) fn counts(&self) -> RegisterFailures {
         RegisterFailures::new(self.counters.counts())
     }
 }

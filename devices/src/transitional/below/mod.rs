@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The way down to the registers of the device, and its failures.
 
-pub mod back_end;
-pub mod fault;
+pub(super) mod back_end;
+pub(super) mod fault;

@@ -33,9 +33,9 @@ mod bar0;
 mod build;
 mod consequences;
 mod life;
-pub mod mirror;
+pub(super) mod mirror;
 mod report;
-pub mod saved;
+pub(super) mod saved;
 mod traced;
 mod waits;
 

@@ -13,7 +13,7 @@ use crate::transitional::settings::{Interface, TransitionalError};
 
 /// What the guest's function shall have.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// Device type.
     pub device: DeviceType,
     /// MSI-X capability, if the guest gets one.
@@ -27,7 +27,7 @@ pub struct Shape {
 }
 
 /// A configuration space, and the offset of its MSI-X capability.
-pub struct Built {
+pub(crate) struct Built {
     /// The configuration space, BARs unplaced.
     pub space: ConfigSpace,
     /// Offset of the MSI-X capability.
@@ -35,7 +35,7 @@ pub struct Built {
 }
 
 /// What the function says it is.
-pub fn identity(device: DeviceType, interface: Interface) -> Identity {
+pub(crate) fn identity(device: DeviceType, interface: Interface) -> Identity {
     match interface {
         Interface::Legacy | Interface::Both => device.identity(),
         Interface::Modern => device.modern_identity(),
@@ -43,7 +43,7 @@ pub fn identity(device: DeviceType, interface: Interface) -> Identity {
 }
 
 /// Builds the guest's configuration space.
-pub fn build(shape: &Shape, vf: &dyn PciFunction, info: &VfInfo) -> Result<Built, TransitionalError> {
+pub(crate) fn build(shape: &Shape, vf: &dyn PciFunction, info: &VfInfo) -> Result<Built, TransitionalError> {
     let mut space = ConfigSpace::new(&identity(shape.device, shape.interface));
     if shape.interface != Interface::Modern {
         space.add_bar(0, BarKind::Io, shape.device.bar0_size().into())?;
@@ -82,7 +82,11 @@ pub fn build(shape: &Shape, vf: &dyn PciFunction, info: &VfInfo) -> Result<Built
 }
 
 /// The guest's MSI-X at the VF's place. Table and PBA must lie in memory BARs that the VF has.
-pub fn msix_layout(vf: &dyn PciFunction, at: MsixLocation, vectors: u16) -> Result<MsixLayout, TransitionalError> {
+pub(crate) fn msix_layout(
+    vf: &dyn PciFunction,
+    at: MsixLocation,
+    vectors: u16,
+) -> Result<MsixLayout, TransitionalError> {
     let place = |location: super::vf::Location| (location.bar, u64::from(location.offset));
     let layout = MsixLayout::new(vectors, place(at.table), place(at.pba))?;
     for bar in [at.table.bar, at.pba.bar] {

@@ -29,9 +29,9 @@ use crate::pci::{BarWindow, Changed, Command, ConfigSpace, ConfigSpaceState, Int
 use crate::spec::virtio::isr;
 
 /// ISR bit: some queue has used buffers.
-pub const ISR_QUEUE: u8 = isr::QUEUE;
+pub(crate) const ISR_QUEUE: u8 = isr::QUEUE;
 /// ISR bits of a configuration change. The device that old drivers were tested with sets both.
-pub const ISR_CONFIG: u8 = isr::QUEUE | isr::CONFIG;
+pub(crate) const ISR_CONFIG: u8 = isr::QUEUE | isr::CONFIG;
 
 struct State {
     space: ConfigSpace,
@@ -56,7 +56,7 @@ impl State {
 
 /// What a configuration write did, as far as others have to act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConfigWrite {
+pub(crate) struct ConfigWrite {
     /// What changed in the configuration space.
     pub changed: Changed,
     /// COMMAND after the write.
@@ -67,20 +67,20 @@ pub struct ConfigWrite {
 
 /// All that there is to save.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedConfig {
+pub(crate) struct SavedConfig {
     space: ConfigSpaceState,
     isr: u8,
     active: bool,
 }
 
 /// Configuration space, interrupt status and pin of one function.
-pub struct GuestConfig {
+pub(crate) struct GuestConfig {
     state: Mutex<State>,
 }
 
 impl GuestConfig {
     /// Nothing pending, MSI-X off. Without a `line` there is no pin to raise.
-    pub fn new(space: ConfigSpace, line: Option<Arc<dyn IrqLine>>) -> Self {
+    pub(crate) fn new(space: ConfigSpace, line: Option<Arc<dyn IrqLine>>) -> Self {
         let pin = line.map(IntxPin::new);
         Self { state: Mutex::new(State { space, pin, isr: 0, active: true }) }
     }
@@ -88,7 +88,7 @@ impl GuestConfig {
     /// Sets `bits` and raises the line if `signalled`, which is asked under the lock, says that there
     /// was an event. While the guest has MSI-X on, the event is taken and nothing is raised. The bits that were set
     /// before, if the line was raised.
-    pub fn raise_if(&self, bits: u8, signalled: impl FnOnce() -> bool) -> Option<u8> {
+    pub(crate) fn raise_if(&self, bits: u8, signalled: impl FnOnce() -> bool) -> Option<u8> {
         let mut state = self.lock();
         if !(signalled() && state.active) {
             return None;
@@ -100,21 +100,21 @@ impl GuestConfig {
     }
 
     /// The guest reads the interrupt status: the line goes low and the bits are taken.
-    pub fn take_isr(&self) -> u8 {
+    pub(crate) fn take_isr(&self) -> u8 {
         let mut state = self.lock();
         state.set_pin(false);
         std::mem::take(&mut state.isr)
     }
 
     /// Drops what is pending after `forget`, which runs under the lock, dropped its causes.
-    pub fn clear_isr(&self, forget: impl FnOnce()) {
+    pub(crate) fn clear_isr(&self, forget: impl FnOnce()) {
         let mut state = self.lock();
         forget();
         state.drop_pending();
     }
 
     /// The guest switched MSI-X off (`true`) or on. Switching it on drops what is pending.
-    pub fn set_intx_active(&self, active: bool) {
+    pub(crate) fn set_intx_active(&self, active: bool) {
         let mut state = self.lock();
         state.active = active;
         if !active {
@@ -123,12 +123,12 @@ impl GuestConfig {
     }
 
     /// Reads configuration space.
-    pub fn read(&self, offset: u16, width: Width) -> u32 {
+    pub(crate) fn read(&self, offset: u16, width: Width) -> u32 {
         self.lock().space.read(offset, width)
     }
 
     /// Writes configuration space; the pin follows COMMAND bit 10 at once.
-    pub fn write(&self, offset: u16, width: Width, value: u32) -> ConfigWrite {
+    pub(crate) fn write(&self, offset: u16, width: Width, value: u32) -> ConfigWrite {
         let mut guard = self.lock();
         let state = &mut *guard;
         let before = state.space.windows();
@@ -141,7 +141,7 @@ impl GuestConfig {
     }
 
     /// Back to power-on, but BARs keep their bases; nothing pending, MSI-X off.
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         let mut guard = self.lock();
         let state = &mut *guard;
         state.active = true;
@@ -153,13 +153,13 @@ impl GuestConfig {
     }
 
     /// All that there is to save.
-    pub fn state(&self) -> SavedConfig {
+    pub(crate) fn state(&self) -> SavedConfig {
         let state = self.lock();
         SavedConfig { space: state.space.state(), isr: state.isr, active: state.active }
     }
 
     /// Goes on from `saved`: what is read-only stays, and the line is as the interrupt status says.
-    pub fn set_state(&self, saved: &SavedConfig) {
+    pub(crate) fn set_state(&self, saved: &SavedConfig) {
         let mut state = self.lock();
         state.space.set_state(&saved.space);
         state.isr = saved.isr;
@@ -168,17 +168,17 @@ impl GuestConfig {
     }
 
     /// BARs that are decoded.
-    pub fn windows(&self) -> Vec<BarWindow> {
+    pub(crate) fn windows(&self) -> Vec<BarWindow> {
         self.lock().space.windows()
     }
 
     /// BARs, decoded or not.
-    pub fn bars(&self) -> Vec<BarWindow> {
+    pub(crate) fn bars(&self) -> Vec<BarWindow> {
         self.lock().space.bars()
     }
 
     /// Sets a BAR's base.
-    pub fn place_bar(&self, bar: u8, base: u64) {
+    pub(crate) fn place_bar(&self, bar: u8, base: u64) {
         self.lock().space.place_bar(bar, base);
     }
 

@@ -18,7 +18,7 @@ const LAST_MSIX: u8 = 0xf4;
 
 /// Where a structure lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Location {
+pub(crate) struct Location {
     /// BAR number.
     pub bar: u8,
     /// Bytes into the BAR.
@@ -34,7 +34,7 @@ impl Location {
 
 /// Where the VF has its MSI-X structures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MsixLocation {
+pub(crate) struct MsixLocation {
     /// The vector table.
     pub table: Location,
     /// The pending bits.
@@ -43,7 +43,7 @@ pub struct MsixLocation {
 
 /// One virtio vendor capability.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VirtioCapability {
+pub(crate) struct VirtioCapability {
     /// All bytes behind the 2-byte capability header.
     pub body: Vec<u8>,
     cfg_type: u8,
@@ -53,7 +53,7 @@ pub struct VirtioCapability {
 
 /// What there is to know of a VF.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VfInfo {
+pub(crate) struct VfInfo {
     /// Device type; the device id if the function is no modern virtio device with a transitional twin.
     pub device: Result<DeviceType, u16>,
     /// MSI-X, if there is any.
@@ -68,7 +68,7 @@ pub struct VfInfo {
 
 impl VfInfo {
     /// Looks at `vf`.
-    pub fn read(vf: &dyn PciFunction) -> Result<Self, FunctionError> {
+    pub(crate) fn read(vf: &dyn PciFunction) -> Result<Self, FunctionError> {
         let vendor_id = vf.config_read(0, Width::B2)? as u16;
         let device_id = vf.config_read(DEVICE_ID, Width::B2)? as u16;
         let device = DeviceType::from_modern_id(device_id).filter(|_| vendor_id == VIRTIO_VENDOR_ID).ok_or(device_id);

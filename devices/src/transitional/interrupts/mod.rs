@@ -12,7 +12,7 @@
 
 mod switch;
 mod throttle;
-pub mod vectors;
+pub(super) mod vectors;
 
 use std::io;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ enum VfMsix {
 
 /// Which vectors the guest, the device and the VF have. One access at a time changes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InterruptState {
+pub(super) struct InterruptState {
     /// MSI-X enable as the guest sees it: decides the layout of BAR0.
     guest_msix: bool,
     vf_msix: VfMsix,
@@ -55,14 +55,14 @@ pub struct InterruptState {
 
 impl InterruptState {
     /// MSI-X enable as the guest sees it.
-    pub fn guest_msix(&self) -> bool {
+    pub(super) fn guest_msix(&self) -> bool {
         self.guest_msix
     }
 }
 
 /// All that there is to save.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedInterrupts {
+pub(super) struct SavedInterrupts {
     switch: InterruptState,
     /// The hidden vector that configuration changes use.
     config_vector: u16,
@@ -72,7 +72,7 @@ pub struct SavedInterrupts {
 
 /// What of the registers a switch has to know.
 #[derive(Clone, Debug, Default)]
-pub struct Setup {
+pub(super) struct Setup {
     /// The queue that the guest selected.
     pub queue_select: u16,
     /// Queues that have an address.
@@ -84,7 +84,7 @@ pub struct Setup {
 /// Whether the device has the guest's queue selected, after others were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Selection {
+pub(super) enum Selection {
     /// As before.
     Kept,
     /// An access failed: nobody knows.
@@ -92,7 +92,7 @@ pub enum Selection {
 }
 
 /// The guest's MSI-X, and where its control word is in configuration space.
-pub struct GuestMsix {
+pub(super) struct GuestMsix {
     msix: Msix,
     /// Offset of message control.
     control: u16,
@@ -100,13 +100,13 @@ pub struct GuestMsix {
 
 impl GuestMsix {
     /// `msix` with its capability at this offset.
-    pub fn new(msix: Msix, capability: u16) -> Self {
+    pub(super) fn new(msix: Msix, capability: u16) -> Self {
         Self { msix, control: capability + MSIX_CONTROL_OFFSET }
     }
 }
 
 /// The interrupts of one function.
-pub struct Interrupts {
+pub(super) struct Interrupts {
     /// Whether INTx is offered.
     intx: bool,
     vf: Arc<dyn PciFunction>,
@@ -118,7 +118,7 @@ pub struct Interrupts {
 
 impl Interrupts {
     /// Everything off. With `intx`, hidden vectors are made for `queues` queues.
-    pub fn new(
+    pub(super) fn new(
         (vf, queues): (&Arc<dyn PciFunction>, u16),
         intx: bool,
         msix: Option<GuestMsix>,
@@ -137,34 +137,34 @@ impl Interrupts {
     }
 
     /// Whether INTx is offered.
-    pub fn offers_intx(&self) -> bool {
+    pub(super) fn offers_intx(&self) -> bool {
         self.intx
     }
 
     /// What turns the VF's signals into INTx; `None` if the guest has no INTx.
-    pub fn pump(&self) -> Option<InterruptPump> {
+    pub(super) fn pump(&self) -> Option<InterruptPump> {
         self.intx.then(|| InterruptPump::new(&self.vectors, &self.guest_config, &self.back_end))
     }
 
     /// The guest reads the interrupt status.
-    pub fn take_isr(&self) -> u8 {
+    pub(super) fn take_isr(&self) -> u8 {
         self.back_end.stats().add(DeviceCounter::IsrReads);
         self.guest_config.take_isr()
     }
 
     /// A read of the vector table or the pending bits; `None` if it is neither.
-    pub fn bar_read(&self, bar: u8, offset: u64, width: Width) -> Option<u64> {
+    pub(super) fn bar_read(&self, bar: u8, offset: u64, width: Width) -> Option<u64> {
         self.msix.as_ref()?.msix.bar_read(bar, offset, width)
     }
 
     /// A write to the vector table or the pending bits; `None` if it is neither.
-    pub fn bar_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Option<()> {
+    pub(super) fn bar_write(&self, bar: u8, offset: u64, width: Width, value: u64) -> Option<()> {
         self.msix.as_ref()?.msix.bar_write(bar, offset, width, value)
     }
 
     /// The device was reset: it has no vector, and nothing is pending. Hidden vectors are given again when the
     /// guest sets queues up again.
-    pub fn device_was_reset(&self, state: &mut InterruptState) {
+    pub(super) fn device_was_reset(&self, state: &mut InterruptState) {
         state.armed.clear();
         state.config_armed = false;
         state.config_given = false;
@@ -172,7 +172,7 @@ impl Interrupts {
     }
 
     /// The function was reset: its MSI-X is off. The guest's own vectors go back to it.
-    pub fn function_was_reset(&self, state: &mut InterruptState) {
+    pub(super) fn function_was_reset(&self, state: &mut InterruptState) {
         state.vf_msix = VfMsix::Off;
         if let (true, Some(guest)) = (state.guest_msix, &self.msix) {
             self.give_vectors_to_guest(state, &guest.msix);
@@ -180,7 +180,7 @@ impl Interrupts {
     }
 
     /// As after power-on: the guest has MSI-X off, and no vector has a message.
-    pub fn machine_was_reset(&self, state: &mut InterruptState) {
+    pub(super) fn machine_was_reset(&self, state: &mut InterruptState) {
         if let Some(guest) = &self.msix {
             guest.msix.reset();
         }
@@ -189,26 +189,26 @@ impl Interrupts {
     }
 
     /// Drops what is pending, on the line and in events that nobody took.
-    pub fn drop_pending(&self) {
+    pub(super) fn drop_pending(&self) {
         self.guest_config.clear_isr(|| self.vectors.drain());
     }
 
     /// Switches the VF's MSI-X off for good or before a reset of the function.
-    pub fn disable_vf(&self) {
+    pub(super) fn disable_vf(&self) {
         if let Err(error) = self.vf.disable_msix() {
             self.back_end.faults().function(&error);
         }
     }
 
     /// All that there is to save of `state` and what belongs to it.
-    pub fn save(&self, state: &InterruptState) -> SavedInterrupts {
+    pub(super) fn save(&self, state: &InterruptState) -> SavedInterrupts {
         let msix = self.msix.as_ref().map(|guest| guest.msix.state());
         SavedInterrupts { switch: state.clone(), config_vector: self.vectors.config(), msix }
     }
 
     /// Goes on from what was saved; a vector table of another size is left alone. The VF is not touched: the caller
     /// has brought it there.
-    pub fn set(&self, state: &mut InterruptState, saved: SavedInterrupts) {
+    pub(super) fn set(&self, state: &mut InterruptState, saved: SavedInterrupts) {
         *state = saved.switch;
         self.vectors.set_config(saved.config_vector);
         if let (Some(guest), Some(msix)) = (&self.msix, &saved.msix) {

@@ -18,7 +18,7 @@ const UNWATCHED: &str = "its interrupts cannot be watched; a guest that uses MSI
 impl Interrupts {
     /// While the guest has INTx: gives `queue`, which is selected, a hidden vector, which the device has before
     /// it has the queue's address. The first device that signals "used" finds the vector in place.
-    pub fn arm_queue(&self, state: &mut InterruptState, queue: u16) {
+    pub(crate) fn arm_queue(&self, state: &mut InterruptState, queue: u16) {
         if !self.use_hidden_vectors(state) {
             return;
         }
@@ -30,7 +30,7 @@ impl Interrupts {
 
     /// While the guest has INTx: gives configuration changes a hidden vector. There are none before
     /// DRIVER_OK, so that is early enough.
-    pub fn arm_config(&self, state: &mut InterruptState) {
+    pub(crate) fn arm_config(&self, state: &mut InterruptState) {
         if state.config_armed || !self.use_hidden_vectors(state) {
             return;
         }
@@ -42,12 +42,12 @@ impl Interrupts {
     }
 
     /// Queue address 0 may have reset the device: configuration changes may have no vector any more.
-    pub fn config_vector_in_doubt(&self, state: &mut InterruptState) {
+    pub(crate) fn config_vector_in_doubt(&self, state: &mut InterruptState) {
         state.config_armed = false;
     }
 
     /// The guest wrote message control, perhaps with the value it had.
-    pub fn control_written(&self, state: &mut InterruptState, setup: &Setup) -> Selection {
+    pub(crate) fn control_written(&self, state: &mut InterruptState, setup: &Setup) -> Selection {
         let Some(guest) = &self.msix else { return Selection::Kept };
         let control = self.guest_config.read(guest.control, Width::B2) as u16;
         let trace = self.back_end.trace();

@@ -16,7 +16,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_m
 
 /// The throttle of one function.
 #[derive(Debug)]
-pub struct Throttle {
+pub(super) struct Throttle {
     begun: Option<Instant>,
     spent: u32,
     pause: Duration,
@@ -31,7 +31,7 @@ impl Default for Throttle {
 impl Throttle {
     /// A signal was handled at `now`, which never goes back; `useful` if it told the guest something. How long not to
     /// look for the next one, if that is needed.
-    pub fn note(&mut self, now: Instant, useful: bool) -> Option<Duration> {
+    pub(super) fn note(&mut self, now: Instant, useful: bool) -> Option<Duration> {
         match self.begun {
             Some(begun) if now.saturating_duration_since(begun) < ROUND => {}
             before => {

@@ -19,11 +19,11 @@ use crate::transitional::layout::queue_set::MAX_QUEUES;
 use crate::transitional::telemetry::stats::DeviceCounter;
 
 /// The vector for configuration changes.
-pub const CONFIG_VECTOR: u16 = 0;
+pub(crate) const CONFIG_VECTOR: u16 = 0;
 
 /// Events of the hidden vectors: number 0 for configuration changes, the others for queues. With one
 /// vector, it is for both.
-pub struct HiddenVectors {
+pub(crate) struct HiddenVectors {
     events: Vec<EventFd>,
     /// The vector that configuration changes really use: the device may have refused the first.
     config: AtomicU16,
@@ -33,7 +33,7 @@ pub struct HiddenVectors {
 
 impl HiddenVectors {
     /// Vectors for `queues` queues (at least one is assumed) of a function that has `available`.
-    pub fn new(queues: u16, available: u16) -> io::Result<Self> {
+    pub(crate) fn new(queues: u16, available: u16) -> io::Result<Self> {
         let wanted = queues.clamp(1, MAX_QUEUES) + 1;
         let events =
             (0..wanted.min(available)).map(|_| EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK)).collect::<io::Result<_>>()?;
@@ -41,33 +41,33 @@ impl HiddenVectors {
     }
 
     /// What to hand to the function: vector `n` signals element `n`.
-    pub fn events(&self) -> Vec<Option<&EventFd>> {
+    pub(crate) fn events(&self) -> Vec<Option<&EventFd>> {
         self.events.iter().map(Some).collect()
     }
 
     /// Number of vectors; 0 if the function has none.
-    pub fn len(&self) -> u16 {
+    pub(crate) fn len(&self) -> u16 {
         self.events.len() as u16
     }
 
     /// Vectors to try for configuration changes, best first.
-    pub fn config_candidates(&self) -> impl Iterator<Item = u16> + use<> {
+    pub(crate) fn config_candidates(&self) -> impl Iterator<Item = u16> + use<> {
         let count = self.len();
         [CONFIG_VECTOR, CONFIG_VECTOR + 1].into_iter().filter(move |vector| *vector < count)
     }
 
     /// The device accepted `vector` for configuration changes.
-    pub fn set_config(&self, vector: u16) {
+    pub(crate) fn set_config(&self, vector: u16) {
         self.config.store(vector, Ordering::Release);
     }
 
     /// The vector that configuration changes use.
-    pub fn config(&self) -> u16 {
+    pub(crate) fn config(&self) -> u16 {
         self.config.load(Ordering::Acquire)
     }
 
     /// Whether the event loop could not watch one of them: a guest must not rely on them.
-    pub fn is_unwatched(&self) -> bool {
+    pub(crate) fn is_unwatched(&self) -> bool {
         self.unwatched.load(Ordering::Acquire)
     }
 
@@ -79,7 +79,7 @@ impl HiddenVectors {
 
     /// Vectors to try for `queue`, best first: its own or its share, then any queue's, then the one
     /// for configuration changes. A device may refuse some.
-    pub fn candidates(&self, queue: u16) -> impl Iterator<Item = u16> + use<> {
+    pub(crate) fn candidates(&self, queue: u16) -> impl Iterator<Item = u16> + use<> {
         let count = self.len();
         let own = 1 + queue % count.saturating_sub(1).max(1);
         let tried = [Some(own), (own != 1).then_some(1), Some(CONFIG_VECTOR)];
@@ -87,7 +87,7 @@ impl HiddenVectors {
     }
 
     /// Forgets signals that nobody took.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         for event in &self.events {
             eventfds::take(event);
         }

@@ -8,7 +8,7 @@ use crate::function::PciFunction;
 
 /// Where kicks are stored.
 #[derive(Clone)]
-pub struct Doorbell {
+pub(super) struct Doorbell {
     /// The function that has the BAR: the VF, or the PF.
     pub function: Arc<dyn PciFunction>,
     /// BAR number.
@@ -22,7 +22,7 @@ pub struct Doorbell {
 impl Doorbell {
     /// The doorbell at the earliest of `addresses` that this process can reach. Without one, kicks are
     /// register writes.
-    pub fn find(
+    pub(super) fn find(
         addresses: &[NotifyAddress],
         vf: &Arc<dyn PciFunction>,
         owner: Option<&Arc<dyn PciFunction>>,
@@ -42,7 +42,7 @@ impl Doorbell {
     }
 
     /// Kicks `queue`.
-    pub fn ring(&self, queue: u16) -> crate::function::Result<()> {
+    pub(super) fn ring(&self, queue: u16) -> crate::function::Result<()> {
         self.function.region_write(self.bar, self.offset, Width::B2, queue.into())
     }
 }

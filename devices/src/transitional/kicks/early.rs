@@ -9,7 +9,7 @@ use crate::transitional::settings::EarlyKicks;
 
 /// When a kick before DRIVER_OK starts the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartAt {
+pub(crate) enum StartAt {
     /// Never.
     Never,
     /// Once the driver has written its features.
@@ -20,7 +20,7 @@ pub enum StartAt {
 
 impl StartAt {
     /// What `early` means for a `device`.
-    pub fn new(early: EarlyKicks, device: DeviceType) -> Self {
+    pub(crate) fn new(early: EarlyKicks, device: DeviceType) -> Self {
         match (early, device) {
             (EarlyKicks::Pass, _) => Self::Never,
             (EarlyKicks::Auto, DeviceType::Net) => Self::Features,

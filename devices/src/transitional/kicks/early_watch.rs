@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 /// How long such a driver may wait before that is told.
-pub const LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 
 /// What is known of a function at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Kicks before DRIVER_OK so far.
     pub early_kicks: u64,
     /// Interrupts so far, as far as they are seen: those of MSI-X go past the VMM.
@@ -22,7 +22,7 @@ pub struct Seen {
 
 /// The watch over one function.
 #[derive(Debug, Default)]
-pub struct EarlyWatch {
+pub(crate) struct EarlyWatch {
     seen: Seen,
     waits_since: Option<Duration>,
     is_told: bool,
@@ -30,7 +30,7 @@ pub struct EarlyWatch {
 
 impl EarlyWatch {
     /// A look at `now`, which only ever grows. Whether to tell of it: once in the function's life.
-    pub fn look(&mut self, now: Duration, seen: Seen) -> bool {
+    pub(crate) fn look(&mut self, now: Duration, seen: Seen) -> bool {
         let before = std::mem::replace(&mut self.seen, seen);
         if seen.is_ready || seen.interrupts != before.interrupts {
             self.waits_since = None;

@@ -35,7 +35,7 @@ struct QueueIoeventfd {
 
 /// What was made through the links of one function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IoeventfdCounts {
+pub(crate) struct IoeventfdCounts {
     /// Kicks, where the function counts them.
     pub kicks: u64,
     /// Links that work now.
@@ -46,7 +46,7 @@ pub struct IoeventfdCounts {
 
 /// The links of one function.
 #[derive(Default)]
-pub struct Ioeventfds {
+pub(super) struct Ioeventfds {
     name: String,
     port_events: Option<Arc<dyn PortEvents>>,
     /// Port of queue notify, while BAR0 is decoded.
@@ -57,24 +57,24 @@ pub struct Ioeventfds {
 
 impl Ioeventfds {
     /// No links; without `port_events` there will never be one. `name` is for logs.
-    pub fn new(name: &str, port_events: Option<Arc<dyn PortEvents>>) -> Self {
+    pub(super) fn new(name: &str, port_events: Option<Arc<dyn PortEvents>>) -> Self {
         Self { name: name.to_owned(), port_events, ..Self::default() }
     }
 
     /// BAR0 is decoded at `base`, or nowhere. Links at the old place end with the next
     /// [`Self::sync`].
-    pub fn set_base(&mut self, base: Option<u16>) {
+    pub(super) fn set_base(&mut self, base: Option<u16>) {
         self.port = base.and_then(|base| base.checked_add(QUEUE_NOTIFY.into()));
     }
 
     /// Links that could not be made may be tried again: the function or its doorbell is another one.
-    pub fn forget_failures(&mut self) {
+    pub(super) fn forget_failures(&mut self) {
         self.queues.values_mut().for_each(|link| link.failed_at = None);
     }
 
     /// Ends links that are not wanted or are at the wrong port, and makes the missing ones among
     /// `candidates`. Returns the queues that had a signal pending when their link ended.
-    pub fn sync(
+    pub(super) fn sync(
         &mut self,
         doorbell: &Doorbell,
         candidates: impl Iterator<Item = u16>,
@@ -118,7 +118,7 @@ impl Ioeventfds {
     }
 
     /// What was made through links so far.
-    pub fn counts(&self) -> IoeventfdCounts {
+    pub(super) fn counts(&self) -> IoeventfdCounts {
         IoeventfdCounts {
             kicks: self.queues.values().map(QueueIoeventfd::kicks).fold(0, u64::wrapping_add),
             live: self.queues.values().filter(|link| link.live.is_some()).count(),

@@ -12,7 +12,7 @@
 
 mod doorbell;
 mod early;
-pub mod early_watch;
+pub(super) mod early_watch;
 mod ioeventfds;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,12 +30,12 @@ use crate::function::PciFunction;
 use doorbell::Doorbell;
 use ioeventfds::{IoeventfdCounts, Ioeventfds};
 
-pub use early::StartAt;
+pub(super) use early::StartAt;
 
 /// What became of a kick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Kick {
+pub(super) enum Kick {
     /// It is done with: stored, or dropped.
     Done,
     /// There is no doorbell, or it failed: the caller has to write the register.
@@ -46,7 +46,7 @@ pub enum Kick {
 
 /// All that there is to save. Ioeventfds are made anew from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KickState {
+pub(super) struct KickState {
     configured: QueueSet,
     early: QueueSet,
     started: bool,
@@ -54,7 +54,7 @@ pub struct KickState {
 }
 
 /// The functions that notify addresses may be in.
-pub struct Reach {
+pub(super) struct Reach {
     /// The VF.
     pub vf: Arc<dyn PciFunction>,
     /// The PF, if this process drives it.
@@ -62,7 +62,7 @@ pub struct Reach {
 }
 
 /// The kicks of one function.
-pub struct Kicks {
+pub(super) struct Kicks {
     reach: Reach,
     /// Moves when a PF comes back with another one; read by kicks without a lock.
     doorbell: ArcSwapOption<Doorbell>,
@@ -84,7 +84,7 @@ pub struct Kicks {
 impl Kicks {
     /// No queue is set up. Kicks go to the earliest of `addresses` in `reach`, and to a register without one; with
     /// `port_events` they need no exit. `start_at` says when a kick is [`Kick::Start`]; `id` is for logs.
-    pub fn new(
+    pub(super) fn new(
         (reach, addresses): (Reach, &[NotifyAddress]),
         (id, port_events): (&str, Option<Arc<dyn PortEvents>>),
         start_at: StartAt,
@@ -107,12 +107,12 @@ impl Kicks {
     }
 
     /// Whether there is a notify address in reach.
-    pub fn has_doorbell(&self) -> bool {
+    pub(super) fn has_doorbell(&self) -> bool {
         self.doorbell.load().is_some()
     }
 
     /// All that there is to save.
-    pub fn state(&self) -> KickState {
+    pub(super) fn state(&self) -> KickState {
         KickState {
             configured: self.configured.clone(),
             early: self.early.clone(),
@@ -122,7 +122,7 @@ impl Kicks {
     }
 
     /// Goes on from `state`.
-    pub fn set_state(&self, state: &KickState) {
+    pub(super) fn set_state(&self, state: &KickState) {
         self.configured.set(&state.configured);
         self.early.set(&state.early);
         self.has_features.store(state.has_features, Ordering::SeqCst);
@@ -131,7 +131,7 @@ impl Kicks {
     }
 
     /// A guest's kick. Lock-free.
-    pub fn kick(&self, queue: u16) -> Kick {
+    pub(super) fn kick(&self, queue: u16) -> Kick {
         if !self.configured.contains(queue) {
             self.stats.add(DeviceCounter::KicksDropped);
             return Kick::Done;
@@ -157,28 +157,28 @@ impl Kicks {
     }
 
     /// `queue` was kicked and is to be kicked again when the device is started.
-    pub fn remember(&self, queue: u16) {
+    pub(super) fn remember(&self, queue: u16) {
         self.early.insert(queue);
     }
 
     /// The driver wrote its features.
-    pub fn features_written(&self) {
+    pub(super) fn features_written(&self) {
         self.has_features.store(true, Ordering::SeqCst);
     }
 
     /// The device may have lost a DRIVER_OK that its driver did not write: the next kick starts it again.
-    pub fn start_may_be_lost(&self) {
+    pub(super) fn start_may_be_lost(&self) {
         // It is not started by this, so nothing is to be rung.
         let _ = self.set_started(false);
     }
 
     /// Whether the device has DRIVER_OK.
-    pub fn is_started(&self) -> bool {
+    pub(super) fn is_started(&self) -> bool {
         self.started.load(Ordering::SeqCst)
     }
 
     /// Rings for `queue` by whatever is cheapest.
-    pub fn ring(&self, queue: u16) -> Kick {
+    pub(super) fn ring(&self, queue: u16) -> Kick {
         let doorbell = self.doorbell.load();
         let Some(doorbell) = doorbell.as_ref() else { return Kick::Command };
         match doorbell.ring(queue) {
@@ -195,21 +195,21 @@ impl Kicks {
     }
 
     /// `queue` has an address now.
-    pub fn queue_ready(&self, queue: u16) {
+    pub(super) fn queue_ready(&self, queue: u16) {
         self.configured.insert(queue);
         self.sync_ioeventfds();
     }
 
     /// `queue` has none any more. No kick is made for it after this, but for one that a vCPU is in
     /// the middle of; the device drops that one like any for a disabled queue.
-    pub fn queue_gone(&self, queue: u16) {
+    pub(super) fn queue_gone(&self, queue: u16) {
         self.configured.remove(queue);
         self.early.remove(queue);
         self.sync_ioeventfds();
     }
 
     /// The device acted on a status with or without DRIVER_OK. Returns the queues to ring again.
-    pub fn set_started(&self, started: bool) -> impl Iterator<Item = u16> + use<> {
+    pub(super) fn set_started(&self, started: bool) -> impl Iterator<Item = u16> + use<> {
         self.started.store(started, Ordering::SeqCst);
         let early = started.then(|| self.early.take());
         self.sync_ioeventfds();
@@ -217,7 +217,7 @@ impl Kicks {
     }
 
     /// All queues are gone: before a reset begins.
-    pub fn reset(&self) {
+    pub(super) fn reset(&self) {
         self.configured.clear();
         self.started.store(false, Ordering::SeqCst);
         self.has_features.store(false, Ordering::SeqCst);
@@ -227,7 +227,7 @@ impl Kicks {
 
     /// Kicks go to the earliest of `addresses` in reach from now on, or by commands. Ioeventfds of the earlier place
     /// end.
-    pub fn move_to(&self, addresses: &[NotifyAddress]) {
+    pub(super) fn move_to(&self, addresses: &[NotifyAddress]) {
         let doorbell = Doorbell::find(addresses, &self.reach.vf, self.reach.owner.as_ref());
         {
             let mut ioeventfds = self.ioeventfds();
@@ -241,7 +241,7 @@ impl Kicks {
     }
 
     /// BAR0 is decoded at this port now, or nowhere.
-    pub fn set_base(&self, base: Option<u16>) {
+    pub(super) fn set_base(&self, base: Option<u16>) {
         self.ioeventfds().set_base(base);
         self.sync_ioeventfds();
     }
@@ -268,22 +268,22 @@ impl Kicks {
     }
 
     /// Whether `queue` is set up.
-    pub fn is_configured(&self, queue: u16) -> bool {
+    pub(super) fn is_configured(&self, queue: u16) -> bool {
         self.configured.contains(queue)
     }
 
     /// Queues that are set up.
-    pub fn configured(&self) -> Vec<u16> {
+    pub(super) fn configured(&self) -> Vec<u16> {
         self.configured.iter().collect()
     }
 
     /// What went without an exit, and queues that can be kicked so now.
-    pub fn without_exits(&self) -> IoeventfdCounts {
+    pub(super) fn without_exits(&self) -> IoeventfdCounts {
         self.ioeventfds().counts()
     }
 
     /// Where kicks go, for reports.
-    pub fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         self.doorbell.load().as_deref().map_or_else(|| "register".to_owned(), Doorbell::to_string)
     }
 }

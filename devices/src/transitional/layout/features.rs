@@ -19,7 +19,7 @@ const BALLOON: &[Need] = &[(3, 12), (4, 16)];
 
 /// The features that must be hidden from the guest of a `device` with `config_len` reachable bytes
 /// of device configuration: those with a field past its end, and the ones no legacy guest may have.
-pub const fn hidden(device: DeviceType, config_len: u8) -> u32 {
+pub(crate) const fn hidden(device: DeviceType, config_len: u8) -> u32 {
     let (needs, never) = match device {
         DeviceType::Net => (NET, UNUSED),
         DeviceType::Block => (BLOCK, UNUSED | BLOCK_ZONED),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the legacy interface looks like: device types, registers, fields, features. Pure.
 
-pub mod decode;
-pub mod features;
-pub mod fields;
-pub mod identity;
-pub mod queue_set;
+pub(super) mod decode;
+pub(super) mod features;
+pub(super) mod fields;
+pub(super) mod identity;
+pub(super) mod queue_set;

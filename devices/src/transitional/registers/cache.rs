@@ -29,19 +29,19 @@ use crate::transitional::layout::identity::DeviceType;
 use crate::transitional::layout::queue_set::MAX_QUEUES;
 
 /// Status bit: a driver is there.
-pub const STATUS_DRIVER: u8 = status::DRIVER;
+pub(crate) const STATUS_DRIVER: u8 = status::DRIVER;
 /// Status bit: the driver is ready.
-pub const STATUS_DRIVER_OK: u8 = status::DRIVER_OK;
+pub(crate) const STATUS_DRIVER_OK: u8 = status::DRIVER_OK;
 /// FEATURES_OK and DEVICE_NEEDS_RESET: not part of legacy, never forwarded. Hardware built for the
 /// modern interface might act on them.
-pub const STATUS_MODERN: u8 = status::FEATURES_OK | status::NEEDS_RESET;
+pub(crate) const STATUS_MODERN: u8 = status::FEATURES_OK | status::NEEDS_RESET;
 
 /// Status bits that legacy has: ACKNOWLEDGE, DRIVER, DRIVER_OK, FAILED. A device may drop others.
 const STATUS_LEGACY: u8 = status::LEGACY;
 
 /// One register.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cell {
+pub(crate) struct Cell {
     /// What the guest wrote last; of a read-only register, what it was told last. `None` is nothing since the
     /// last reset.
     pub written: Option<u32>,
@@ -66,7 +66,7 @@ fn meet(fate: Fate, value: &mut Option<u32>) {
 
 /// The registers of one queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueCells {
+pub(crate) struct QueueCells {
     /// Page number; 0 is "not set up".
     pub address: Cell,
     /// Entries; 0 is "no such queue". Constant for a device, so a reset keeps what the guest was told.
@@ -98,14 +98,14 @@ struct Cells {
 
 /// All that a cache holds, to be saved and set again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegisterState {
+pub(crate) struct RegisterState {
     cells: Cells,
     config: ConfigState,
 }
 
 /// The register cache of one function.
 #[derive(Debug)]
-pub struct RegisterCache {
+pub(crate) struct RegisterCache {
     /// Whether reads of the guest may be answered from here.
     answers: bool,
     /// Number of accesses to the modern interface that the cells take into account.
@@ -117,7 +117,7 @@ pub struct RegisterCache {
 
 impl RegisterCache {
     /// Nothing is known of a `device`. With `answers` off, reads of the guest always go to it.
-    pub fn new(answers: bool, device: DeviceType) -> Self {
+    pub(crate) fn new(answers: bool, device: DeviceType) -> Self {
         let cells = Cells {
             device_features: Cell::default(),
             driver_features: Cell::default(),
@@ -133,13 +133,13 @@ impl RegisterCache {
     }
 
     /// All that it holds.
-    pub fn state(&self) -> RegisterState {
+    pub(crate) fn state(&self) -> RegisterState {
         RegisterState { cells: self.cells.clone(), config: self.config.state() }
     }
 
     /// Goes on from `state`. That may come from anywhere: queues that cannot be are left out. Where the device
     /// is not the one that the state was taken with, or was used since, [`Event::AccessFailed`] has to follow.
-    pub fn set_state(&mut self, state: RegisterState) {
+    pub(crate) fn set_state(&mut self, state: RegisterState) {
         self.cells = state.cells;
         self.cells.queues.resize(usize::from(MAX_QUEUES), QueueCells::default());
         self.config.set_state(state.config);
@@ -147,7 +147,7 @@ impl RegisterCache {
 
     /// To be called before each access: `faulted` if the function is out of service, and how often the modern
     /// interface was used so far, a number that only ever grows.
-    pub fn begin_access(&mut self, faulted: bool, modern_uses: u64) {
+    pub(crate) fn begin_access(&mut self, faulted: bool, modern_uses: u64) {
         let used = std::mem::replace(&mut self.modern_uses, modern_uses) != modern_uses;
         if faulted {
             self.apply(Event::OutOfService);
@@ -157,7 +157,7 @@ impl RegisterCache {
     }
 
     /// Forgets what is not sure after `event`.
-    pub fn apply(&mut self, event: Event) {
+    pub(crate) fn apply(&mut self, event: Event) {
         let row = event.row();
         let (guest, device, queues, cells) = (row.guest, row.device, row.queues, &mut self.cells);
         cells.device_features.live(Fate::Keep, device.device_features);
@@ -183,13 +183,13 @@ impl RegisterCache {
     }
 
     /// What the device would answer, if that is known and may be told. Ends a run of device configuration.
-    pub fn answer(&mut self, register: Register) -> Option<u32> {
+    pub(crate) fn answer(&mut self, register: Register) -> Option<u32> {
         self.config.end_run();
         self.known(register)
     }
 
     /// What the device would answer, if that is known and may be told.
-    pub fn known(&self, register: Register) -> Option<u32> {
+    pub(crate) fn known(&self, register: Register) -> Option<u32> {
         // The cells of a queue are the device's only while it surely has that queue selected.
         let is_sure = self.answers && (!is_of_queue(register) || self.cells.queue_select.device.is_some());
         self.cell(register).filter(|_| is_sure)?.device
@@ -197,62 +197,62 @@ impl RegisterCache {
 
     /// What the guest wrote last, or was told last of a read-only register; 0 after a reset. Of the selected
     /// queue, for registers of queues.
-    pub fn written(&self, register: Register) -> Option<u32> {
+    pub(crate) fn written(&self, register: Register) -> Option<u32> {
         self.cell(register)?.written
     }
 
     /// The status that the guest wrote last.
-    pub fn status(&self) -> u8 {
+    pub(crate) fn status(&self) -> u8 {
         self.cells.status.written.unwrap_or(0) as u8
     }
 
     /// The queue that the guest selected last.
-    pub fn queue_select(&self) -> u16 {
+    pub(crate) fn queue_select(&self) -> u16 {
         self.cells.queue_select.written.unwrap_or(0) as u16
     }
 
     /// Whether the guest selected a queue that can be here.
-    pub fn selects_a_queue(&self) -> bool {
+    pub(crate) fn selects_a_queue(&self) -> bool {
         self.queue_select() < MAX_QUEUES
     }
 
     /// The device was reset and no driver wrote its status since: it must be 0.
-    pub fn status_must_be_zero(&self) -> bool {
+    pub(crate) fn status_must_be_zero(&self) -> bool {
         self.cells.status_is_zero
     }
 
     /// The device was given DRIVER_OK in its driver's place.
-    pub fn start_early(&mut self) {
+    pub(crate) fn start_early(&mut self) {
         self.cells.started_early = true;
     }
 
     /// Whether the device was given DRIVER_OK, and its driver did not write it yet.
-    pub fn is_started_early(&self) -> bool {
+    pub(crate) fn is_started_early(&self) -> bool {
         self.cells.started_early
     }
 
     /// Whether the device was given DRIVER_OK, by its driver or in its driver's place.
-    pub fn has_driver_ok(&self) -> bool {
+    pub(crate) fn has_driver_ok(&self) -> bool {
         self.cells.started_early || self.status() & STATUS_DRIVER_OK != 0
     }
 
     /// The status that the guest gets to see when the device's is `status`.
-    pub fn status_for_guest(&self, status: u32) -> u32 {
+    pub(crate) fn status_for_guest(&self, status: u32) -> u32 {
         if self.cells.started_early { status & !u32::from(STATUS_DRIVER_OK) } else { status }
     }
 
     /// Indices and registers of all queues.
-    pub fn queues(&self) -> impl Iterator<Item = (u16, &QueueCells)> {
+    pub(crate) fn queues(&self) -> impl Iterator<Item = (u16, &QueueCells)> {
         (0..MAX_QUEUES).zip(&self.cells.queues)
     }
 
     /// Queues that the guest gave an address.
-    pub fn configured(&self) -> impl Iterator<Item = u16> + '_ {
+    pub(crate) fn configured(&self) -> impl Iterator<Item = u16> + '_ {
         self.queues().filter(|(_, queue)| queue.address.written.unwrap_or(0) != 0).map(|(index, _)| index)
     }
 
     /// The device answered `value` for a whole register.
-    pub fn read(&mut self, register: Register, value: u32) {
+    pub(crate) fn read(&mut self, register: Register, value: u32) {
         match register {
             // The device's own business: forwarded until the guest writes them.
             Register::QueueSelect | Register::Status => return,
@@ -267,7 +267,7 @@ impl RegisterCache {
     }
 
     /// The guest wrote `value`, whether or not the device takes it.
-    pub fn guest_wrote(&mut self, register: Register, value: u32) {
+    pub(crate) fn guest_wrote(&mut self, register: Register, value: u32) {
         match register {
             Register::QueueSelect => self.cells.address_halves = [None; 2],
             Register::Status => {
@@ -282,7 +282,7 @@ impl RegisterCache {
     }
 
     /// The device took `value` for a whole register. Not for status 0: see [`Event::ResetEnded`].
-    pub fn device_took(&mut self, register: Register, value: u32) {
+    pub(crate) fn device_took(&mut self, register: Register, value: u32) {
         match register {
             Register::DeviceFeatures | Register::QueueSize => return,
             Register::QueueAddress if value == 0 => return self.apply(Event::QueueAddressZero),
@@ -302,7 +302,7 @@ impl RegisterCache {
 
     /// Takes `value`, a part of `bytes` bytes of the driver features from byte `skip` on, and returns
     /// the whole. Bytes past the register's end are dropped.
-    pub fn merge_driver_features(&mut self, skip: u8, bytes: usize, value: u32) -> u32 {
+    pub(crate) fn merge_driver_features(&mut self, skip: u8, bytes: usize, value: u32) -> u32 {
         let ones = if bytes >= 4 { u32::MAX } else { (1 << (8 * bytes)) - 1 };
         let shift = 8 * u32::from(skip.min(3));
         let before = self.cells.driver_features.written.unwrap_or(0);
@@ -312,7 +312,7 @@ impl RegisterCache {
     }
 
     /// Takes half a queue address, 0 the low one; returns the whole when both halves are there.
-    pub fn merge_address_half(&mut self, half: usize, value: u16) -> Option<u32> {
+    pub(crate) fn merge_address_half(&mut self, half: usize, value: u16) -> Option<u32> {
         *self.cells.address_halves.get_mut(half)? = Some(value);
         let [Some(low), Some(high)] = self.cells.address_halves else { return None };
         self.cells.address_halves = [None; 2];

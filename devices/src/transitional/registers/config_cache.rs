@@ -39,7 +39,7 @@ struct Run {
 
 /// All that is known of one device's configuration, to be saved and set again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConfigState {
+pub(crate) struct ConfigState {
     /// Whether only writes of the guest change the MAC address.
     mac_is_fixed: bool,
     mac: [Option<u8>; MAC_LEN],
@@ -50,7 +50,7 @@ pub struct ConfigState {
 
 /// What is known of one device's configuration.
 #[derive(Debug)]
-pub struct ConfigCache {
+pub(crate) struct ConfigCache {
     answers: bool,
     is_net: bool,
     state: ConfigState,
@@ -58,24 +58,24 @@ pub struct ConfigCache {
 
 impl ConfigCache {
     /// Nothing is known of a `device`; with `answers` off, nothing ever will be.
-    pub fn new(answers: bool, device: DeviceType) -> Self {
+    pub(crate) fn new(answers: bool, device: DeviceType) -> Self {
         let state = ConfigState { mac_is_fixed: true, mac: [None; MAC_LEN], run: None, refuses_runs: false };
         Self { answers, is_net: device == DeviceType::Net, state }
     }
 
     /// All that it holds.
-    pub fn state(&self) -> ConfigState {
+    pub(crate) fn state(&self) -> ConfigState {
         self.state.clone()
     }
 
     /// Goes on from `state`.
-    pub fn set_state(&mut self, state: ConfigState) {
+    pub(crate) fn set_state(&mut self, state: ConfigState) {
         self.state = state;
     }
 
     /// What the device would answer for `piece`, if that is known. Ends a run that it is not the next
     /// part of.
-    pub fn get(&mut self, piece: &Piece) -> Option<u32> {
+    pub(crate) fn get(&mut self, piece: &Piece) -> Option<u32> {
         let run = self.state.run.take();
         if let Some(value) = self.mac_part(piece) {
             return Some(value);
@@ -96,7 +96,7 @@ impl ConfigCache {
     }
 
     /// How much to read for `piece`, of whose field `room` bytes are left from its offset on.
-    pub fn width_to_read(&self, piece: &Piece, room: u8) -> Width {
+    pub(crate) fn width_to_read(&self, piece: &Piece, room: u8) -> Width {
         let widest = match room {
             0 | 1 => Width::B1,
             2 | 3 => Width::B2,
@@ -108,13 +108,13 @@ impl ConfigCache {
     }
 
     /// The device refused a width from [`Self::width_to_read`] that the guest did not ask for.
-    pub fn refused_run(&mut self) {
+    pub(crate) fn refused_run(&mut self) {
         self.state.refuses_runs = true;
     }
 
     /// The device answered `value` for the `width` bytes from `piece.offset` on; the guest gets those
     /// of `piece`.
-    pub fn read(&mut self, piece: &Piece, width: Width, value: u32) {
+    pub(crate) fn read(&mut self, piece: &Piece, width: Width, value: u32) {
         if !self.answers {
             return;
         }
@@ -135,17 +135,17 @@ impl ConfigCache {
     }
 
     /// Whether a driver that accepted `features` can change the MAC address through a queue.
-    pub fn may_change_by_queue(&self, features: u32) -> bool {
+    pub(crate) fn may_change_by_queue(&self, features: u32) -> bool {
         self.is_net && features & NET_CTRL_MAC_ADDR != 0
     }
 
     /// Another access came between.
-    pub fn end_run(&mut self) {
+    pub(crate) fn end_run(&mut self) {
         self.state.run = None;
     }
 
     /// An event that the table of `cache_events` lists: the run ends, and this becomes of the MAC address.
-    pub fn apply(&mut self, mac: MacFate) {
+    pub(crate) fn apply(&mut self, mac: MacFate) {
         self.state.run = None;
         if mac != MacFate::Keep {
             self.state.mac = [None; MAC_LEN];

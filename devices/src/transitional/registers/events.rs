@@ -7,7 +7,7 @@
 
 /// Something after which the device may have other values than those that were read or written last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// The guest reset the device, and its status read 0 afterwards.
     ResetEnded,
     /// The guest reset the device, and nobody saw that end.
@@ -34,7 +34,7 @@ pub enum Event {
 
 /// What becomes of a cell's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// It stays.
     Keep,
     /// It is not known any more.
@@ -45,7 +45,7 @@ pub enum Fate {
 
 /// What becomes of the MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MacFate {
+pub(crate) enum MacFate {
     /// It stays.
     Keep,
     /// It is not known, until it is read again.
@@ -58,7 +58,7 @@ pub enum MacFate {
 
 /// What an event does. Every event also ends a run of device configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     /// What the guest wrote: into all registers that it can write.
     pub guest: Fate,
     /// Whether the device's status has to be 0 until somebody writes it; `None` is as before.
@@ -73,7 +73,7 @@ pub struct Row {
 
 /// What becomes of the device's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeviceFates {
+pub(crate) struct DeviceFates {
     pub device_features: Fate,
     pub driver_features: Fate,
     pub queue_select: Fate,
@@ -83,7 +83,7 @@ pub struct DeviceFates {
 
 /// What becomes of each queue's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueFates {
+pub(crate) struct QueueFates {
     pub address: Fate,
     pub size: Fate,
     pub vector: Fate,
@@ -92,7 +92,7 @@ pub struct QueueFates {
 impl Event {
     /// The table.
     #[rustfmt::skip]
-    pub const fn row(self) -> Row {
+    pub(crate) const fn row(self) -> Row {
         use Fate::{Forget as F, Keep as K, Zero as Z};
         // Which queue a reset selects is not said. Features are constant, but a function that failed may be
         // another one when it is back. The guest's own values go with its reset alone.
@@ -124,7 +124,7 @@ impl Event {
 
 impl QueueFates {
     /// Whether each queue's cells stay as they are.
-    pub const fn keep(&self) -> bool {
+    pub(crate) const fn keep(&self) -> bool {
         matches!((self.address, self.size, self.vector), (Fate::Keep, Fate::Keep, Fate::Keep))
     }
 }

@@ -12,10 +12,10 @@
 //! | `events` | what makes the cache wrong: one table | yes |
 //! | `device_config` | accesses to device configuration | |
 
-pub mod cache;
-pub mod config_cache;
+pub(super) mod cache;
+pub(super) mod config_cache;
 mod device_config;
-pub mod events;
+pub(super) mod events;
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use cache::{RegisterCache, STATUS_DRIVER_OK, STATUS_MODERN};
 use events::Event;
 
 /// What a write of the guest means for the rest of the function, in the order of the calls.
-pub trait Consequences {
+pub(super) trait Consequences {
     /// `queue` gets an address next. It is selected, and has to have its vector and DMA before that.
     fn queue_address_comes(&mut self, queue: u16);
     /// The device has the address of `queue`.
@@ -48,7 +48,7 @@ pub trait Consequences {
 /// What is left to do after a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Wrote {
+pub(super) enum Wrote {
     /// Nothing.
     All,
     /// The guest wrote status 0: a reset, of which nothing is done yet.
@@ -57,7 +57,7 @@ pub enum Wrote {
 
 /// The device had read 0 after its reset, and now its status is this one though nobody wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResetDidNotHold(pub u32);
+pub(super) struct ResetDidNotHold(pub u32);
 
 /// A write of the guest: to how much of a register, and from which byte on.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ struct Written {
 }
 
 /// The legacy registers of one function.
-pub struct Registers {
+pub(super) struct Registers {
     layout: Layout,
     hidden_features: u32,
     back_end: Arc<BackEnd>,
@@ -76,29 +76,34 @@ pub struct Registers {
 
 impl Registers {
     /// The registers behind `back_end`; the guest never sees or accepts `hidden_features`.
-    pub fn new(layout: Layout, hidden_features: u32, back_end: Arc<BackEnd>) -> Self {
+    pub(super) fn new(layout: Layout, hidden_features: u32, back_end: Arc<BackEnd>) -> Self {
         Self { layout, hidden_features, back_end }
     }
 
     /// The shape of BAR0.
-    pub fn layout(&self) -> &Layout {
+    pub(super) fn layout(&self) -> &Layout {
         &self.layout
     }
 
     /// Which register an access is for, see [`Layout::decode`].
     #[inline]
-    pub fn decode(&self, offset: u64, width: Width, direction: Direction, guest_msix: bool) -> Target {
+    pub(super) fn decode(&self, offset: u64, width: Width, direction: Direction, guest_msix: bool) -> Target {
         self.layout.decode(offset, width, direction, guest_msix)
     }
 
     /// To be called before each access: forgets what may have become wrong since the last one, see
     /// [`RegisterCache::begin_access`].
-    pub fn begin_access(&self, cache: &mut RegisterCache, modern_uses: u64) {
+    pub(super) fn begin_access(&self, cache: &mut RegisterCache, modern_uses: u64) {
         cache.begin_access(self.back_end.faults().is_faulted(), modern_uses);
     }
 
     /// Answers a read of a header register or of device configuration; all ones where there is no answer.
-    pub fn read(&self, cache: &mut RegisterCache, target: &Target, width: Width) -> Result<u64, ResetDidNotHold> {
+    pub(super) fn read(
+        &self,
+        cache: &mut RegisterCache,
+        target: &Target,
+        width: Width,
+    ) -> Result<u64, ResetDidNotHold> {
         Ok(match *target {
             Target::Common { register, skip } => match self.answer(cache, register)? {
                 Some(value) => width.truncate(u64::from(value) >> (8 * skip)),
@@ -110,7 +115,7 @@ impl Registers {
     }
 
     /// Carries out a write to a header register or to device configuration.
-    pub fn write(
+    pub(super) fn write(
         &self,
         cache: &mut RegisterCache,
         target: &Target,
@@ -132,13 +137,13 @@ impl Registers {
     }
 
     /// Kicks `queue` by a register write.
-    pub fn kick(&self, queue: u16) {
+    pub(super) fn kick(&self, queue: u16) {
         self.back_end.stats().add(DeviceCounter::KicksCommanded);
         let _ = self.back_end.write_area(Area::Common, QUEUE_NOTIFY, Width::B2, queue.into());
     }
 
     /// Gives the device DRIVER_OK in its driver's place; returns the status that it has then.
-    pub fn start_early(&self, cache: &mut RegisterCache) -> Option<u8> {
+    pub(super) fn start_early(&self, cache: &mut RegisterCache) -> Option<u8> {
         let status = cache.status() | STATUS_DRIVER_OK;
         if !self.back_end.write(Register::Status, status.into()) {
             cache.apply(Event::AccessFailed);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The bus master policy of one function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BusMaster {
+pub(super) struct BusMaster {
     /// The bit as the guest wrote it.
     guest: bool,
     /// Whether the guest ever wrote a one: then the bit is the guest's business alone.
@@ -17,23 +17,23 @@ pub struct BusMaster {
 
 impl BusMaster {
     /// The guest wrote COMMAND with this bus master bit.
-    pub fn write(&mut self, enabled: bool) {
+    pub(super) fn write(&mut self, enabled: bool) {
         self.guest = enabled;
         self.guest_knows_it |= enabled;
     }
 
     /// The guest gave a queue an address or told of a driver.
-    pub fn expect_dma(&mut self) {
+    pub(super) fn expect_dma(&mut self) {
         self.expected = true;
     }
 
     /// The device was reset.
-    pub fn device_reset(&mut self) {
+    pub(super) fn device_reset(&mut self) {
         self.expected = false;
     }
 
     /// Whether the function below shall have the bit set.
-    pub fn is_enabled(&self) -> bool {
+    pub(super) fn is_enabled(&self) -> bool {
         self.guest || (!self.guest_knows_it && self.expected)
     }
 }

@@ -10,7 +10,7 @@
 //! | `modern` | the VF's own BARs, for guests that use them | |
 
 mod bus_master;
-pub mod modern;
+pub(super) mod modern;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +37,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 
 /// Whether the function may do DMA. All that there is to save.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DmaState {
+pub(super) struct DmaState {
     bus_master: BusMaster,
     /// Bus master bit of the VF as last written.
     vf_bus_master: bool,
@@ -47,13 +47,13 @@ pub struct DmaState {
 
 impl DmaState {
     /// Whether the policy lets the function do DMA.
-    pub fn is_allowed(&self) -> bool {
+    pub(super) fn is_allowed(&self) -> bool {
         self.bus_master.is_enabled()
     }
 }
 
 /// The service of one function.
-pub struct Service {
+pub(super) struct Service {
     vf: Arc<dyn PciFunction>,
     back_end: Arc<BackEnd>,
     reset_deadline: Duration,
@@ -63,58 +63,58 @@ pub struct Service {
 
 impl Service {
     /// In service, without DMA. A reset of the device that does not end within `reset_deadline` has failed.
-    pub fn new(vf: &Arc<dyn PciFunction>, back_end: &Arc<BackEnd>, reset_deadline: Duration) -> Self {
+    pub(super) fn new(vf: &Arc<dyn PciFunction>, back_end: &Arc<BackEnd>, reset_deadline: Duration) -> Self {
         Self { vf: Arc::clone(vf), back_end: Arc::clone(back_end), reset_deadline, gone: AtomicBool::new(false) }
     }
 
     /// Out of service until the guest resets the function, which resets the VF.
-    pub fn fail(&self, reason: String) {
+    pub(super) fn fail(&self, reason: String) {
         self.back_end.faults().fault(reason);
     }
 
     /// Out of service for good: the VF was taken away.
-    pub fn take_away(&self, reason: &str) {
+    pub(super) fn take_away(&self, reason: &str) {
         self.gone.store(true, Ordering::Release);
         self.fail(reason.to_owned());
     }
 
     /// Whether the VF was taken away.
-    pub fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }
 
     /// Switches bus mastering of the VF off, whoever holds the function's lock.
-    pub fn cut_dma(&self) {
+    pub(super) fn cut_dma(&self) {
         if let Err(error) = write_command(self.vf.as_ref(), false) {
             self.back_end.faults().function(&error);
         }
     }
 
     /// The guest wrote COMMAND.
-    pub fn guest_command(&self, state: &mut DmaState, command: Command) {
+    pub(super) fn guest_command(&self, state: &mut DmaState, command: Command) {
         state.bus_master.write(command.contains(Command::BUS_MASTER));
         self.apply(state);
     }
 
     /// The guest gave a queue an address or told of a driver: it expects DMA.
-    pub fn expect_dma(&self, state: &mut DmaState) {
+    pub(super) fn expect_dma(&self, state: &mut DmaState) {
         state.bus_master.expect_dma();
         self.apply(state);
     }
 
     /// A reset begins: no DMA, whatever the policy says and the guest writes, before [`Self::device_was_reset`].
-    pub fn begin_reset(&self, state: &mut DmaState) {
+    pub(super) fn begin_reset(&self, state: &mut DmaState) {
         state.unreset = true;
         self.stop_dma(state);
     }
 
     /// No DMA, whatever the policy says.
-    pub fn stop_dma(&self, state: &mut DmaState) {
+    pub(super) fn stop_dma(&self, state: &mut DmaState) {
         self.set_bus_master(state, false);
     }
 
     /// A reset of the device ended: DMA as the guest's bus master bit says, unless the function is out of service.
-    pub fn device_was_reset(&self, state: &mut DmaState) {
+    pub(super) fn device_was_reset(&self, state: &mut DmaState) {
         state.bus_master.device_reset();
         state.unreset = false;
         self.apply(state);
@@ -139,7 +139,7 @@ impl Service {
     ///
     /// A function out of service may have been reset below, or replaced: nothing that it was given, interrupts and
     /// bus mastering included, is sure to be there. Then this is `false`, and only [`Self::reset_function`] helps.
-    pub fn reset_device(&self) -> bool {
+    pub(super) fn reset_device(&self) -> bool {
         let reset = |wait: &Wait<'_>| {
             self.back_end.write_within(STATUS, Width::B1, 0, wait)?;
             let mut pause = FIRST_PAUSE;
@@ -153,13 +153,13 @@ impl Service {
     }
 
     /// Whether a reset of the function makes sense.
-    pub fn may_reset_function(&self) -> bool {
+    pub(super) fn may_reset_function(&self) -> bool {
         !self.back_end.is_stopping() && !self.is_gone()
     }
 
     /// A function-level reset, the one way back into service; [`Self::look_for_service`] follows, and gets to know
     /// when it began. `None` if it was not done; if it was, bus mastering is off, and memory decoding on.
-    pub fn reset_function(&self, state: &mut DmaState) -> Option<FaultMark> {
+    pub(super) fn reset_function(&self, state: &mut DmaState) -> Option<FaultMark> {
         let begun = self.back_end.faults().mark();
         self.back_end.stats().add(DeviceCounter::FunctionResets);
         self.back_end.trace().reset(ResetKind::Function);
@@ -172,7 +172,7 @@ impl Service {
     }
 
     /// In service, if the device answers and its status is 0, and nothing failed since the reset began.
-    pub fn look_for_service(&self, begun: FaultMark) {
+    pub(super) fn look_for_service(&self, begun: FaultMark) {
         let look = |wait: &Wait<'_>| self.back_end.read_within(STATUS, Width::B1, wait);
         match self.back_end.counted(look, self.back_end.deadline()).map(|status| status & 0xff) {
             Ok(0) => self.back_end.faults().recover(begun),
@@ -185,7 +185,7 @@ impl Service {
     /// The device read 0 after its reset, and now it reads `status` though nobody wrote that: it may
     /// not have been reset at all and go on with rings that the guest has freed (H6). No DMA, out of
     /// service; the guest's next reset is a function-level one.
-    pub fn reset_did_not_hold(&self, state: &mut DmaState, status: u32) {
+    pub(super) fn reset_did_not_hold(&self, state: &mut DmaState, status: u32) {
         self.stop_dma(state);
         let reason = format!("status is {status:#x} after a reset that had ended");
         self.back_end.faults().function(&reason);
@@ -193,7 +193,7 @@ impl Service {
     }
 
     /// Resets the function with the machine, or at its end: back in service if that worked.
-    pub fn machine_reset(&self, state: &mut DmaState) {
+    pub(super) fn machine_reset(&self, state: &mut DmaState) {
         let begun = self.back_end.faults().mark();
         let was_reset = self.reset_vf();
         // At the end nobody has asked the function whether it is back, and nobody will.
@@ -224,7 +224,7 @@ impl Service {
 }
 
 /// COMMAND of a VF: memory decoding always, without which the VMM cannot ring doorbells; no INTx ever.
-pub fn write_command(vf: &dyn PciFunction, bus_master: bool) -> Result<(), FunctionError> {
+pub(super) fn write_command(vf: &dyn PciFunction, bus_master: bool) -> Result<(), FunctionError> {
     let always = Command::MEMORY | Command::INTX_DISABLE;
     let command = if bus_master { always | Command::BUS_MASTER } else { always };
     vf.config_write(COMMAND, Width::B2, command.bits().into())

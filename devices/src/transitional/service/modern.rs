@@ -10,7 +10,7 @@ use crate::function::{MappableArea, PciFunction};
 use crate::transitional::below::fault::Faults;
 
 /// The modern interface of one function.
-pub struct ModernInterface {
+pub(crate) struct ModernInterface {
     vf: Arc<dyn PciFunction>,
     faults: Arc<Faults>,
     uses: AtomicU64,
@@ -20,13 +20,13 @@ pub struct ModernInterface {
 
 impl ModernInterface {
     /// Not used yet.
-    pub fn new(vf: &Arc<dyn PciFunction>, faults: &Arc<Faults>) -> Self {
+    pub(crate) fn new(vf: &Arc<dyn PciFunction>, faults: &Arc<Faults>) -> Self {
         Self { vf: Arc::clone(vf), faults: Arc::clone(faults), uses: AtomicU64::new(0), direct: AtomicBool::new(false) }
     }
 
     /// Accesses so far; to be asked before each access to the legacy interface. A mapped BAR is used without
     /// our seeing it, so each access may come after such a use.
-    pub fn uses(&self) -> u64 {
+    pub(crate) fn uses(&self) -> u64 {
         match self.direct.load(Ordering::Acquire) {
             true => self.uses.fetch_add(1, Ordering::AcqRel).wrapping_add(1),
             false => self.uses.load(Ordering::Acquire),
@@ -34,7 +34,7 @@ impl ModernInterface {
     }
 
     /// A guest's read.
-    pub fn read(&self, bar: u8, offset: u64, width: Width) -> u64 {
+    pub(crate) fn read(&self, bar: u8, offset: u64, width: Width) -> u64 {
         let value = self.vf.region_read(bar, offset, width).unwrap_or_else(|error| {
             self.faults.function(&error);
             width.all_ones()
@@ -44,7 +44,7 @@ impl ModernInterface {
     }
 
     /// A guest's write. Says whether it is the first one: the BARs are [mappable](Self::mappable) from here on.
-    pub fn write(&self, bar: u8, offset: u64, width: Width, value: u64) -> bool {
+    pub(crate) fn write(&self, bar: u8, offset: u64, width: Width, value: u64) -> bool {
         if let Err(error) = self.vf.region_write(bar, offset, width, value) {
             self.faults.function(&error);
         }
@@ -58,7 +58,7 @@ impl ModernInterface {
     /// guest with a legacy driver never makes that write and keeps its register cache; one with a modern
     /// driver makes it when the driver starts, and runs without exits from there. What is mapped is
     /// the VF's own; a doorbell in the PF's BAR is never the guest's to touch.
-    pub fn mappable(&self, bar: u8) -> Vec<MappableArea> {
+    pub(crate) fn mappable(&self, bar: u8) -> Vec<MappableArea> {
         if bar == 0 || !self.is_direct() {
             return Vec::new();
         }
@@ -69,12 +69,12 @@ impl ModernInterface {
     }
 
     /// Whether the guest wrote to the modern interface. All that there is to save.
-    pub fn is_direct(&self) -> bool {
+    pub(crate) fn is_direct(&self) -> bool {
         self.direct.load(Ordering::Acquire)
     }
 
     /// Goes on from what was saved. The caller remaps.
-    pub fn set_direct(&self, direct: bool) {
+    pub(crate) fn set_direct(&self, direct: bool) {
         self.direct.store(direct, Ordering::Release);
     }
 }

@@ -40,14 +40,14 @@ pub struct RegisterAccesses {
 
 /// Counts of one function.
 #[derive(Debug, Default)]
-pub struct AccessCounts {
+pub(crate) struct AccessCounts {
     reads: [Counter; PLACES],
     writes: [Counter; PLACES],
 }
 
 impl AccessCounts {
     /// One access.
-    pub fn count(&self, target: &Target, direction: Direction) {
+    pub(crate) fn count(&self, target: &Target, direction: Direction) {
         let counters = match direction {
             Direction::Read => &self.reads,
             Direction::Write => &self.writes,
@@ -58,7 +58,7 @@ impl AccessCounts {
     }
 
     /// All of them so far.
-    pub fn snapshot(&self) -> Vec<RegisterAccesses> {
+    pub(crate) fn snapshot(&self) -> Vec<RegisterAccesses> {
         let counts = self.reads.iter().zip(&self.writes);
         let of = |(register, (reads, writes)): (&&'static str, (&Counter, &Counter))| RegisterAccesses {
             register,

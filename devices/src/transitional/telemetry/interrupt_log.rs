@@ -50,7 +50,7 @@ pub struct InterruptUse {
 
 /// These, in order.
 #[derive(Debug)]
-pub struct InterruptLog {
+pub(crate) struct InterruptLog {
     made: Instant,
     log: Mutex<Log>,
 }
@@ -96,12 +96,12 @@ impl Log {
 
 impl InterruptLog {
     /// Empty.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { made: Instant::now(), log: Mutex::default() }
     }
 
     /// The status that the guest wrote, or its interrupts, changed; `intx` have been made for the function so far.
-    pub fn changed(&self, status: u8, interrupts: InterruptReport, intx: u64) {
+    pub(crate) fn changed(&self, status: u8, interrupts: InterruptReport, intx: u64) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = (status & DRIVER_OK != 0).then_some(interrupts);
         if log.running.map(|running| running.interrupts) == wanted {
@@ -115,7 +115,7 @@ impl InterruptLog {
     }
 
     /// The entries that are kept, and how many came after them.
-    pub fn report(&self, intx: u64) -> (Vec<InterruptUse>, u64) {
+    pub(crate) fn report(&self, intx: u64) -> (Vec<InterruptUse>, u64) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.update(intx);
         (log.first.iter().flatten().copied().collect(), log.count.saturating_sub(MOST as u64))

@@ -9,9 +9,9 @@
 //! | `feature_names` | features by name |
 //! | `trace` | a record of each legacy access, while somebody looks |
 
-pub mod access_counts;
-pub mod feature_names;
-pub mod interrupt_log;
-pub mod reports;
-pub mod stats;
-pub mod trace;
+pub(super) mod access_counts;
+pub(super) mod feature_names;
+pub(super) mod interrupt_log;
+pub(super) mod reports;
+pub(super) mod stats;
+pub(super) mod trace;

@@ -135,24 +135,24 @@ pub type DeviceCounts = Counts<DeviceCounter, { DeviceCounter::COUNT }>;
 
 /// What a function counts.
 #[derive(Debug, Default)]
-pub struct Stats {
+pub(crate) struct Stats {
     counters: Counters<DeviceCounter, { DeviceCounter::COUNT }>,
     by_register: AccessCounts,
 }
 
 impl Stats {
     /// One more.
-    pub fn add(&self, kind: DeviceCounter) {
+    pub(crate) fn add(&self, kind: DeviceCounter) {
         self.counters.add(kind);
     }
 
     /// All counters.
-    pub fn counters(&self) -> &Counters<DeviceCounter, { DeviceCounter::COUNT }> {
+    pub(crate) fn counters(&self) -> &Counters<DeviceCounter, { DeviceCounter::COUNT }> {
         &self.counters
     }
 
     /// Guest reads and writes by register.
-    pub fn by_register(&self) -> &AccessCounts {
+    pub(crate) fn by_register(&self) -> &AccessCounts {
         &self.by_register
     }
 }

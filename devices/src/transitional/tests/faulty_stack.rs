@@ -25,19 +25,19 @@ use crate::soft_pf::{Quirks, SoftPf, VfSpec};
 use crate::transitional::*;
 
 const MEMORY: usize = 4 << 20;
-pub const SECTOR: usize = 512;
+pub(crate) const SECTOR: usize = 512;
 /// Where the ring and the buffers of one request are.
-pub const RING: u64 = 0x10_0000;
-pub const HEADER: u64 = 0x20_0000;
-pub const DATA: u64 = 0x20_1000;
-pub const STATUS: u64 = 0x20_8000;
+pub(crate) const RING: u64 = 0x10_0000;
+pub(crate) const HEADER: u64 = 0x20_0000;
+pub(crate) const DATA: u64 = 0x20_1000;
+pub(crate) const STATUS: u64 = 0x20_8000;
 /// Entries of the software disk's queue.
-pub const QUEUE: u16 = 128;
+pub(crate) const QUEUE: u16 = 128;
 /// Passing tests do not wait for it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a stack is made.
-pub struct Setup {
+pub(crate) struct Setup {
     pub deadline: Duration,
     pub reset_deadline: Duration,
     pub quirks: Quirks,
@@ -64,7 +64,7 @@ impl Default for Setup {
 }
 
 /// A guest with one disk, and all that is below it.
-pub struct Stack {
+pub(crate) struct Stack {
     pub device: Arc<TransitionalDevice>,
     pub line: Arc<MockLine>,
     pub msi: MockMsi,
@@ -84,7 +84,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    pub fn new(setup: &Setup) -> Self {
+    pub(crate) fn new(setup: &Setup) -> Self {
         let soft = SoftPf::new("soft", vec![disk()]).unwrap();
         soft.set_quirks(setup.quirks.clone());
         let mut servers = Vec::new();
@@ -145,21 +145,21 @@ impl Stack {
         self.config_write(4, Width::B2, 3);
     }
 
-    pub fn config_write(&self, offset: u16, width: Width, value: u32) {
+    pub(crate) fn config_write(&self, offset: u16, width: Width, value: u32) {
         if self.device.config_write(offset, width, value) == Effect::Remap {
             self.device.placed(&self.device.windows());
         }
     }
 
-    pub fn read(&self, offset: u64, width: Width) -> u32 {
+    pub(crate) fn read(&self, offset: u64, width: Width) -> u32 {
         self.device.bar_read(0, Access { offset, width, vcpu: 0 }) as u32
     }
 
-    pub fn write(&self, offset: u64, width: Width, value: u32) {
+    pub(crate) fn write(&self, offset: u64, width: Width, value: u32) {
         let _ = self.device.bar_write(0, Access { offset, width, vcpu: 0 }, value.into());
     }
 
-    pub fn set_msix(&self, on: bool) {
+    pub(crate) fn set_msix(&self, on: bool) {
         let mut at = self.device.config_read(0x34, Width::B1) as u16;
         while self.device.config_read(at, Width::B1) != 0x11 {
             at = self.device.config_read(at + 1, Width::B1) as u16;
@@ -169,13 +169,13 @@ impl Stack {
     }
 
     /// Clears the ring; to be called before its address is written.
-    pub fn new_ring(&mut self) {
+    pub(crate) fn new_ring(&mut self) {
         self.memory.write_slice(&[0; 0x4000], GuestAddress(RING)).unwrap();
         self.offered = 0;
     }
 
     /// Offers a request that reads `sector`.
-    pub fn offer_read(&mut self, sector: u64) {
+    pub(crate) fn offer_read(&mut self, sector: u64) {
         let memory = &self.memory;
         let put16 = |at: u64, value: u16| memory.write_obj(value.to_le(), GuestAddress(at)).unwrap();
         memory.write_obj(0_u64, GuestAddress(HEADER)).unwrap();
@@ -198,13 +198,13 @@ impl Stack {
     }
 
     /// `used.idx` of the ring.
-    pub fn used(&self) -> u16 {
+    pub(crate) fn used(&self) -> u16 {
         let used = (RING + 18 * u64::from(QUEUE) + 6).next_multiple_of(4096);
         u16::from_le(self.memory.read_obj(GuestAddress(used + 2)).unwrap())
     }
 
     /// Whether the last request was carried out, and brought the sector.
-    pub fn has_read(&self, sector: u64) -> bool {
+    pub(crate) fn has_read(&self, sector: u64) -> bool {
         let mut data = [0; SECTOR];
         self.memory.read_slice(&mut data, GuestAddress(DATA)).unwrap();
         let status: u8 = self.memory.read_obj(GuestAddress(STATUS)).unwrap();
@@ -212,12 +212,12 @@ impl Stack {
     }
 
     /// Lets the event loop run for `time`.
-    pub fn pump(&mut self, time: Duration) {
+    pub(crate) fn pump(&mut self, time: Duration) {
         self.events.run_with_timeout(time.as_millis() as i32).unwrap();
     }
 
     /// A driver with INTx: probe, one sector, and its interrupt.
-    pub fn run_intx(&mut self, sector: u64) {
+    pub(crate) fn run_intx(&mut self, sector: u64) {
         self.start();
         self.offer_read(sector);
         self.write(16, Width::B2, 0);
@@ -231,7 +231,7 @@ impl Stack {
     }
 
     /// A driver's probe without MSI-X.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         for status in [0, 1, 3] {
             self.write(18, Width::B1, status);
         }
@@ -245,7 +245,7 @@ impl Stack {
     }
 
     /// Ticks the watchdog until it has nothing to do.
-    pub fn watch_until_well(&mut self) {
+    pub(crate) fn watch_until_well(&mut self) {
         let end = Instant::now() + PATIENCE;
         while self.watchdog.tick() != PfHealth::Running {
             assert!(Instant::now() < end, "the PF does not come back");

@@ -34,7 +34,7 @@ Exit codes:
 /// `heirloom ctl`
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
-pub struct CtlArgs {
+pub(crate) struct CtlArgs {
     /// The socket of a running heirloom
     #[arg(long, value_name = "PATH")]
     pub api_socket: PathBuf,
@@ -48,7 +48,7 @@ pub struct CtlArgs {
 
 /// What can be asked.
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub(crate) enum Verb {
     /// Say which heirloom answers
     Ping,
     /// Make a virtual machine of a file, as `heirloom run --config` takes it; '-' is standard input
@@ -138,7 +138,7 @@ impl From<Clock> for PauseClock {
 /// An operation on the virtual machine that takes nothing and answers nothing. Its word is the end of its path, its
 /// help the API's own: a new one in [`api::operations`] is a verb by itself.
 #[derive(Clone, Copy, Debug)]
-pub struct PlainVerb(pub &'static Route);
+pub(crate) struct PlainVerb(pub &'static Route);
 
 impl PlainVerb {
     fn all() -> impl Iterator<Item = (&'static str, &'static Route)> {
@@ -175,7 +175,7 @@ impl Subcommand for PlainVerb {
 
 /// The device that the words after `add-device` describe. Without a kind before them they are a legacy virtio
 /// function's; `vfio=`, which is none, is a function passed through.
-pub fn new_device(words: &[String]) -> Result<NewDevice, String> {
+pub(crate) fn new_device(words: &[String]) -> Result<NewDevice, String> {
     let legacy = |text: &str| key_value::legacy_virtio(text).map(NewDevice::LegacyVirtio);
     let passed = |text: &str| key_value::device(text).map(NewDevice::PassedThrough);
     match words {

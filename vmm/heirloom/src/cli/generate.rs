@@ -12,7 +12,7 @@ use super::Cli;
 /// `heirloom completions`
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  heirloom completions bash > /etc/bash_completion.d/heirloom")]
-pub struct CompletionsArgs {
+pub(crate) struct CompletionsArgs {
     /// Which shell
     #[arg(value_enum)]
     shell: Shell,
@@ -23,7 +23,7 @@ impl CompletionsArgs {
     ///
     /// # Errors
     /// When `out` takes no more.
-    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "heirloom", &mut script);
         out.write_all(&script)
@@ -33,7 +33,7 @@ impl CompletionsArgs {
 /// `heirloom man`
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  heirloom man /usr/local/share/man/man1")]
-pub struct ManArgs {
+pub(crate) struct ManArgs {
     /// Folder that exists
     #[arg(value_name = "DIR")]
     folder: PathBuf,
@@ -44,12 +44,12 @@ impl ManArgs {
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn write(&self) -> io::Result<()> {
+    pub(crate) fn write(&self) -> io::Result<()> {
         clap_mangen::generate_to(Cli::command(), &self.folder)
     }
 
     /// Where to.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 }

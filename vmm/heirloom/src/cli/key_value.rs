@@ -9,34 +9,34 @@ use api::{DeviceConfig, LegacyVirtioConfig, MemoryConfig, SmbiosConfig, SoftDevi
 use vmm::config;
 
 /// What is said once below all tables of keys.
-pub const COMMAS: &str = "A comma inside a value is written twice.";
+pub(super) const COMMAS: &str = "A comma inside a value is written twice.";
 
 /// The value of `--legacy-virtio`.
-pub fn legacy_virtio(text: &str) -> Result<LegacyVirtioConfig, String> {
+pub(super) fn legacy_virtio(text: &str) -> Result<LegacyVirtioConfig, String> {
     let device = LEGACY_VIRTIO.parse(text)?;
     config::check_legacy_virtio(&device).map_err(said)?;
     Ok(device)
 }
 
 /// The value of `--device`.
-pub fn device(text: &str) -> Result<DeviceConfig, String> {
+pub(super) fn device(text: &str) -> Result<DeviceConfig, String> {
     let device = DEVICE.parse(text)?;
     config::check_device(&device).map_err(said)?;
     Ok(device)
 }
 
 /// The value of `--memory`.
-pub fn memory(text: &str) -> Result<MemoryConfig, String> {
+pub(super) fn memory(text: &str) -> Result<MemoryConfig, String> {
     MEMORY.parse(text)
 }
 
 /// The value of `--smbios`.
-pub fn smbios(text: &str) -> Result<SmbiosConfig, String> {
+pub(super) fn smbios(text: &str) -> Result<SmbiosConfig, String> {
     SMBIOS.parse(text)
 }
 
 /// The value of `--vf` and `--pf` of the software PF.
-pub fn soft_device(text: &str) -> Result<SoftDevice, String> {
+pub(super) fn soft_device(text: &str) -> Result<SoftDevice, String> {
     SOFT_DEVICE.parse(text)
 }
 

@@ -15,15 +15,15 @@ mod trace;
 
 use clap::{Parser, Subcommand};
 
-pub use ctl::{CtlArgs, PlainVerb, Verb, new_device};
-pub use generate::{CompletionsArgs, ManArgs};
-pub use observe::ObserveArgs;
-pub use pf::{PfArgs, PfCommand};
-pub use probe::ProbeArgs;
-pub use run::RunArgs;
-pub use serve::ServeArgs;
-pub use soft_pf::{HiddenVf, SoftPfArgs, SoftQuirk};
-pub use trace::{TraceArgs, TraceCommand};
+pub(crate) use ctl::{CtlArgs, PlainVerb, Verb, new_device};
+pub(crate) use generate::{CompletionsArgs, ManArgs};
+pub(crate) use observe::ObserveArgs;
+pub(crate) use pf::{PfArgs, PfCommand};
+pub(crate) use probe::ProbeArgs;
+pub(crate) use run::RunArgs;
+pub(crate) use serve::ServeArgs;
+pub(crate) use soft_pf::{HiddenVf, SoftPfArgs, SoftQuirk};
+pub(crate) use trace::{TraceArgs, TraceCommand};
 
 /// Exit codes, in the help text because scripts depend on them.
 const EXIT_CODES: &str = "\
@@ -50,7 +50,7 @@ Examples:
 /// Heirloom: runs guests whose virtio drivers are legacy ones on modern-only virtual functions.
 #[derive(Debug, Parser)]
 #[command(name = "heirloom", version, about, after_help = EXAMPLES, max_term_width = 100)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -58,7 +58,7 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run one virtual machine until it powers off
     Run(Box<RunArgs>),
     /// Offer a software PF with an admin queue, and its virtual functions, over vfio-user

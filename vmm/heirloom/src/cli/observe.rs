@@ -20,7 +20,7 @@ fn default_limit() -> &'static str {
 
 /// Options that all commands with a virtual machine have.
 #[derive(Clone, Debug, Default, Args)]
-pub struct ObserveArgs {
+pub(crate) struct ObserveArgs {
     /// Say more on standard error (-vv: even more); HEIRLOOM_LOG=part=level says it by part
     #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Reports")]
     verbose: u8,
@@ -66,7 +66,7 @@ impl From<TraceForm> for TraceFormat {
 
 impl ObserveArgs {
     /// How messages are written.
-    pub fn log(&self) -> LogOptions<'_> {
+    pub(crate) fn log(&self) -> LogOptions<'_> {
         LogOptions {
             verbosity: self.verbose,
             format: self.log_format,
@@ -76,22 +76,22 @@ impl ObserveArgs {
     }
 
     /// Bytes at which a file that is written moves aside; 0 is never.
-    pub fn output_limit(&self) -> u64 {
+    pub(crate) fn output_limit(&self) -> u64 {
         self.output_limit
     }
 
     /// Where events go.
-    pub fn event_monitor(&self) -> Option<&MonitorTarget> {
+    pub(crate) fn event_monitor(&self) -> Option<&MonitorTarget> {
         self.event_monitor.as_ref()
     }
 
     /// Where legacy accesses are written.
-    pub fn trace(&self) -> Option<TraceTarget> {
+    pub(crate) fn trace(&self) -> Option<TraceTarget> {
         self.trace_legacy.as_deref().map(|path| TraceTarget::new(path, self.trace_format.map(Into::into)))
     }
 
     /// Files that are written, with the options that name them.
-    pub fn outputs(&self) -> Vec<(&'static str, &Path)> {
+    pub(crate) fn outputs(&self) -> Vec<(&'static str, &Path)> {
         let log = self.log_file.as_deref().map(|path| ("--log-file", path));
         let events = match &self.event_monitor {
             Some(MonitorTarget::Path(path)) => Some(("--event-monitor", path.as_path())),

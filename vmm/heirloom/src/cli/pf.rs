@@ -9,7 +9,7 @@ use crate::pf::{Owner, PrepareRequest, ReleaseRequest};
 
 /// `heirloom pf`
 #[derive(Debug, Args)]
-pub struct PfArgs {
+pub(crate) struct PfArgs {
     /// What to do.
     #[command(subcommand)]
     pub command: PfCommand,
@@ -17,7 +17,7 @@ pub struct PfArgs {
 
 /// What to do with a PF.
 #[derive(Debug, Subcommand)]
-pub enum PfCommand {
+pub(crate) enum PfCommand {
     /// Enable VFs of a PF and give them to VFIO
     Prepare(PrepareArgs),
     /// Disable the VFs of a PF and give it back to the driver that it had
@@ -27,7 +27,7 @@ pub enum PfCommand {
 /// `heirloom pf prepare`
 #[derive(Debug, Args)]
 #[command(after_long_help = PREPARE_HELP)]
-pub struct PrepareArgs {
+pub(crate) struct PrepareArgs {
     /// The PF, such as 0000:41:00.0
     #[arg(value_name = "ADDRESS")]
     pf: Bdf,
@@ -63,7 +63,7 @@ Exit codes: 0 done, or nothing to do; 2 bad usage; 3 refused or failed, nothing 
 /// `heirloom pf release`
 #[derive(Debug, Args)]
 #[command(after_long_help = RELEASE_HELP)]
-pub struct ReleaseArgs {
+pub(crate) struct ReleaseArgs {
     /// The PF, such as 0000:41:00.0
     #[arg(value_name = "ADDRESS")]
     pf: Bdf,
@@ -97,7 +97,7 @@ fn token(text: &str) -> Result<String, TokenError> {
 
 impl PrepareArgs {
     /// What is asked for.
-    pub fn request(&self) -> PrepareRequest {
+    pub(crate) fn request(&self) -> PrepareRequest {
         let owner = match self.driver {
             Driver::Heirloom => Owner::Heirloom,
             Driver::Kernel => Owner::Kernel,
@@ -106,19 +106,19 @@ impl PrepareArgs {
     }
 
     /// Whether the answer is for a program.
-    pub fn json(&self) -> bool {
+    pub(crate) fn json(&self) -> bool {
         self.json
     }
 }
 
 impl ReleaseArgs {
     /// What is asked for.
-    pub fn request(&self) -> ReleaseRequest {
+    pub(crate) fn request(&self) -> ReleaseRequest {
         ReleaseRequest { pf: self.pf, dry_run: self.dry_run }
     }
 
     /// Whether the answer is for a program.
-    pub fn json(&self) -> bool {
+    pub(crate) fn json(&self) -> bool {
         self.json
     }
 }

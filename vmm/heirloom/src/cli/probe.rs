@@ -9,7 +9,7 @@ use crate::probe::{ProbeRequest, Target};
 /// `heirloom probe`
 #[derive(Debug, Args)]
 #[command(after_long_help = LONG_HELP)]
-pub struct ProbeArgs {
+pub(crate) struct ProbeArgs {
     /// A virtual function of this host, and its PF
     #[arg(long, value_name = "ADDRESS", group = "target")]
     vf: Option<Bdf>,
@@ -51,7 +51,7 @@ Exit codes: 0 usable (nothing failed), 1 not usable, 2 bad usage";
 
 impl ProbeArgs {
     /// What is asked for.
-    pub fn request(&self) -> ProbeRequest {
+    pub(crate) fn request(&self) -> ProbeRequest {
         let target = match (self.vf, self.pf, &self.soft_pf) {
             (Some(vf), ..) => Target::Vf(vf),
             (_, Some(pf), _) => Target::Pf(pf),
@@ -64,7 +64,7 @@ impl ProbeArgs {
     }
 
     /// Whether the answer is for a program.
-    pub fn json(&self) -> bool {
+    pub(crate) fn json(&self) -> bool {
         self.json
     }
 }

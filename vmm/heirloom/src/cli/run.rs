@@ -19,7 +19,7 @@ use crate::report::{ReportFormat, ReportTarget};
 /// `heirloom run`
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES, after_long_help = long_help())]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// Take the whole machine from this file, which is exactly the body of vm.create: TOML if its name
     /// ends in .toml, else JSON
     #[arg(long, value_name = "FILE", help_heading = "Guest")]
@@ -241,7 +241,7 @@ impl RunArgs {
     ///
     /// # Errors
     /// The file of `--config` cannot be read, or is none.
-    pub fn config(&self) -> Result<VmConfig, ConfigError> {
+    pub(crate) fn config(&self) -> Result<VmConfig, ConfigError> {
         match &self.config {
             Some(path) => config::read_file(path),
             None if self.console == Terminal::Text && self.vga == Some(Switch::Off) => {
@@ -284,22 +284,22 @@ impl RunArgs {
     }
 
     /// Where reports go.
-    pub fn reports(&self) -> Vec<ReportTarget> {
+    pub(crate) fn reports(&self) -> Vec<ReportTarget> {
         self.report.iter().map(|path| ReportTarget::new(path, self.report_format)).collect()
     }
 
     /// Whether the machine is only to be shown.
-    pub fn dry_run(&self) -> bool {
+    pub(crate) fn dry_run(&self) -> bool {
         self.dry_run
     }
 
     /// Where requests come in.
-    pub fn api_socket(&self) -> Option<&Path> {
+    pub(crate) fn api_socket(&self) -> Option<&Path> {
         self.api_socket.as_deref()
     }
 
     /// Whether a guest that resets itself ends the run.
-    pub fn no_reboot(&self) -> bool {
+    pub(crate) fn no_reboot(&self) -> bool {
         self.no_reboot
     }
 }

@@ -19,7 +19,7 @@ Exit codes: 0 ended by vmm.shutdown, 1 internal error, 2 bad usage, 3 the socket
 /// `heirloom serve`
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// The socket: made with mode 0600, removed at the end
     #[arg(long, value_name = "PATH", help_heading = "API")]
     pub api_socket: PathBuf,

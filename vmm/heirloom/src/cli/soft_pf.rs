@@ -13,7 +13,7 @@ use crate::report::{ReportFormat, ReportTarget};
 /// `heirloom soft-pf`
 #[derive(Debug, Args)]
 #[command(after_long_help = long_help())]
-pub struct SoftPfArgs {
+pub(crate) struct SoftPfArgs {
     /// Folder for the sockets: pf.sock, vf0.sock, vf1.sock, ...
     #[arg(long, value_name = "DIR")]
     socket_dir: PathBuf,
@@ -65,7 +65,7 @@ Exit codes: 0 ended by a signal, 1 internal error, 2 bad usage, 3 set-up failed"
 
 /// Value of `--hidden-vf`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum HiddenVf {
+pub(crate) enum HiddenVf {
     /// What the VF will have: QEMU examines a function when it starts, and has to find one
     Readable,
     /// All ones, as on a bus
@@ -74,49 +74,49 @@ pub enum HiddenVf {
 
 /// Value of `--quirk`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SoftQuirk {
+pub(crate) enum SoftQuirk {
     /// VFs lose kicks of legacy drivers before DRIVER_OK, as hardware built for the modern interface may
     LosesEarlyKicks,
 }
 
 impl SoftPfArgs {
     /// Folder for the sockets.
-    pub fn socket_dir(&self) -> &Path {
+    pub(crate) fn socket_dir(&self) -> &Path {
         &self.socket_dir
     }
 
     /// The virtual functions, in order.
-    pub fn vfs(&self) -> &[SoftDevice] {
+    pub(crate) fn vfs(&self) -> &[SoftDevice] {
         &self.vf
     }
 
     /// The PF, where one was described.
-    pub fn pf(&self) -> Option<&SoftDevice> {
+    pub(crate) fn pf(&self) -> Option<&SoftDevice> {
         self.pf.as_ref()
     }
 
     /// Whether functions may be of different kinds.
-    pub fn mixed(&self) -> bool {
+    pub(crate) fn mixed(&self) -> bool {
         self.mixed
     }
 
     /// What is in the configuration space of a VF that does not exist.
-    pub fn hidden_vf(&self) -> HiddenVf {
+    pub(crate) fn hidden_vf(&self) -> HiddenVf {
         self.hidden_vf
     }
 
     /// What the functions do worse than they could.
-    pub fn quirks(&self) -> &[SoftQuirk] {
+    pub(crate) fn quirks(&self) -> &[SoftQuirk] {
         &self.quirk
     }
 
     /// Where reports go.
-    pub fn reports(&self) -> Vec<ReportTarget> {
+    pub(crate) fn reports(&self) -> Vec<ReportTarget> {
         self.report.iter().map(|path| ReportTarget::new(path, self.report_format)).collect()
     }
 
     /// How messages are written.
-    pub fn log(&self) -> LogOptions<'_> {
+    pub(crate) fn log(&self) -> LogOptions<'_> {
         LogOptions { verbosity: self.verbose, format: LogFormat::Text, file: None, limit: 0 }
     }
 }

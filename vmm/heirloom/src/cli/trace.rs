@@ -14,7 +14,7 @@ Exit codes: 0 summarized, 1 the file cannot be read or is not a trace, 2 bad usa
 
 /// `heirloom trace`
 #[derive(Debug, Args)]
-pub struct TraceArgs {
+pub(crate) struct TraceArgs {
     /// What to do with it.
     #[command(subcommand)]
     pub command: TraceCommand,
@@ -22,7 +22,7 @@ pub struct TraceArgs {
 
 /// What to do with a trace.
 #[derive(Debug, Subcommand)]
-pub enum TraceCommand {
+pub(crate) enum TraceCommand {
     /// Tell what each driver did: its probe, features, queues, interrupts, traffic and failures
     Summarize(SummarizeArgs),
 }
@@ -30,7 +30,7 @@ pub enum TraceCommand {
 /// `heirloom trace summarize`
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
-pub struct SummarizeArgs {
+pub(crate) struct SummarizeArgs {
     /// A trace that '--trace-legacy FILE.jsonl' wrote ('-': standard input)
     pub file: PathBuf,
     /// Draw a timeline of each device

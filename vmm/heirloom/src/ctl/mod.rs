@@ -22,7 +22,7 @@ use vmm::config::{self, ConfigError};
 
 /// Why nothing came of it.
 #[derive(Debug, Error)]
-pub enum CtlError {
+pub(crate) enum CtlError {
     /// The configuration to send cannot be read.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -36,7 +36,7 @@ pub enum CtlError {
 
 impl CtlError {
     /// The exit code that tells so. `--help` promises these.
-    pub fn code(&self) -> u8 {
+    pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Client(ClientError::Connect { .. }) => 3,
             Self::Client(ClientError::Fault(fault)) if fault.status() < 500 => 4,
@@ -86,7 +86,7 @@ enum Ask {
 ///
 /// # Errors
 /// See [`CtlError`]; nothing has been printed then, but for streams.
-pub fn run(args: &CtlArgs, out: &mut impl Write) -> Result<(), CtlError> {
+pub(crate) fn run(args: &CtlArgs, out: &mut impl Write) -> Result<(), CtlError> {
     let client = Client::new(&args.api_socket)?;
     let request = match ask(&args.verb)? {
         Ask::Stream(target) => return stream(&client, &target, out),

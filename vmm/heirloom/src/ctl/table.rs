@@ -36,16 +36,16 @@ fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
 }
 
 /// Of operations that answer nothing; another version's server may.
-pub fn nothing(reply: &Value) -> String {
+pub(super) fn nothing(reply: &Value) -> String {
     format!("{}\n", plain(reply))
 }
 
-pub fn ping(reply: &Value) -> String {
+pub(super) fn ping(reply: &Value) -> String {
     format!("heirloom {}, process {}\n", plain(&reply["version"]), plain(&reply["pid"]))
 }
 
 /// The lines of the screen as they are, without the empty ones at the end.
-pub fn screen(reply: &Value) -> String {
+pub(super) fn screen(reply: &Value) -> String {
     if reply["graphics"] == true {
         return "the guest is in a graphics mode, which is not shown\n".to_owned();
     }
@@ -56,11 +56,11 @@ pub fn screen(reply: &Value) -> String {
 }
 
 /// The reply of vm.add-device.
-pub fn device(reply: &Value) -> String {
+pub(super) fn device(reply: &Value) -> String {
     format!("{} at {}\n", plain(&reply["id"]), plain(&reply["bdf"]))
 }
 
-pub fn info(reply: &Value) -> String {
+pub(super) fn info(reply: &Value) -> String {
     let config = &reply["config"];
     let memory = reply["memory_actual_size"].as_u64().map_or("-".to_owned(), api::format_size);
     let mut text = columns(&[
@@ -119,7 +119,7 @@ fn passed_through(device: &Value) -> (&str, String) {
     }
 }
 
-pub fn counters(reply: &Value) -> String {
+pub(super) fn counters(reply: &Value) -> String {
     let mut rows = vec![row(["DEVICE", "COUNTER", "VALUE"])];
     for (device, counters) in reply.as_object().into_iter().flatten() {
         for (counter, value) in counters.as_object().into_iter().flatten() {
@@ -129,7 +129,7 @@ pub fn counters(reply: &Value) -> String {
     columns(&rows)
 }
 
-pub fn legacy(reply: &Value) -> String {
+pub(super) fn legacy(reply: &Value) -> String {
     let mut text = String::new();
     for device in reply.as_array().into_iter().flatten() {
         if !text.is_empty() {
@@ -170,7 +170,7 @@ pub fn legacy(reply: &Value) -> String {
     if text.is_empty() { "no legacy virtio functions\n".to_owned() } else { text }
 }
 
-pub fn probe(reply: &Value) -> String {
+pub(super) fn probe(reply: &Value) -> String {
     let mut rows = Vec::new();
     for check in reply["checks"].as_array().into_iter().flatten() {
         let function = check["function"].as_str().map_or(String::new(), |function| format!("{function}: "));

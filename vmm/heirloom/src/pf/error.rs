@@ -10,7 +10,7 @@ use thiserror::Error;
 
 /// A PF that could not be prepared or released.
 #[derive(Debug, Error)]
-pub enum ManageError {
+pub(crate) enum ManageError {
     /// Not the superuser.
     #[error(
         "binding drivers and enabling VFs takes root: run it with sudo (--dry-run shows without root what it would do)"

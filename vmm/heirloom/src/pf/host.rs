@@ -18,7 +18,7 @@ const MODPROBE: [&str; 2] = ["/usr/sbin/modprobe", "/sbin/modprobe"];
 
 /// This host, or a tree that looks like one.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub(crate) struct Host {
     /// sysfs, `/dev`, `/proc`.
     pub paths: HostPaths,
     /// Folder for what PFs were before.

@@ -32,11 +32,11 @@ mod tests;
 
 use devices::function::vfio::Bdf;
 
-pub use error::ManageError;
-pub use host::Host;
-pub use outcome::{Action, Outcome};
-pub use prepare::prepare;
-pub use release::release;
+pub(crate) use error::ManageError;
+pub(crate) use host::Host;
+pub(crate) use outcome::{Action, Outcome};
+pub(crate) use prepare::prepare;
+pub(crate) use release::release;
 pub(crate) use usage::users;
 
 /// Driver of a PF and of VFs whose registers this program reaches through the PF.
@@ -48,7 +48,7 @@ pub(crate) const VIRTIO_VFIO_PCI: &str = "virtio_vfio_pci";
 
 /// Who runs the administration commands later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Owner {
+pub(crate) enum Owner {
     /// `heirloom run`: PF and VFs are bound to `vfio-pci`.
     #[default]
     Heirloom,
@@ -68,7 +68,7 @@ impl Owner {
 
 /// What to prepare.
 #[derive(Clone, Debug)]
-pub struct PrepareRequest {
+pub(crate) struct PrepareRequest {
     /// The PF.
     pub pf: Bdf,
     /// VFs to enable, 1 and up.
@@ -83,7 +83,7 @@ pub struct PrepareRequest {
 
 /// What to give back.
 #[derive(Clone, Copy, Debug)]
-pub struct ReleaseRequest {
+pub(crate) struct ReleaseRequest {
     /// The PF.
     pub pf: Bdf,
     /// Say what would be done, and do nothing.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Action {
+pub(crate) struct Action {
     /// What is now.
     pub what: String,
     /// Shell command that undoes it.
@@ -16,7 +16,7 @@ pub struct Action {
 
 /// What became of a PF.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Its address.
     pub pf: String,
     /// Nothing was done, this is what would be.

@@ -14,7 +14,7 @@ use super::{Host, ManageError, Outcome, Owner, PrepareRequest};
 ///
 /// # Errors
 /// When something does not hold, or the kernel refuses.
-pub fn prepare(host: &Host, request: &PrepareRequest) -> Result<Outcome, ManageError> {
+pub(crate) fn prepare(host: &Host, request: &PrepareRequest) -> Result<Outcome, ManageError> {
     if !host.is_root && !request.dry_run {
         return Err(ManageError::NotRoot);
     }

@@ -12,7 +12,7 @@ use super::{Host, ManageError, Outcome, ReleaseRequest, VFIO_PCI};
 ///
 /// # Errors
 /// When the PF or one of its VFs is in use, or the kernel refuses.
-pub fn release(host: &Host, request: &ReleaseRequest) -> Result<Outcome, ManageError> {
+pub(crate) fn release(host: &Host, request: &ReleaseRequest) -> Result<Outcome, ManageError> {
     if !host.is_root && !request.dry_run {
         return Err(ManageError::NotRoot);
     }

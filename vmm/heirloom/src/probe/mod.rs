@@ -38,11 +38,11 @@ use devices::function::vfio::{Bdf, HostPaths, VfToken};
 use self::checks::Checks;
 
 /// Size of guest that is reckoned with: the default of `heirloom run`.
-pub const DEFAULT_MEMORY: u64 = 512 << 20;
+pub(crate) const DEFAULT_MEMORY: u64 = 512 << 20;
 
 /// What to look at beside KVM.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// The host, as far as it matters to any device.
     Host,
     /// A VF of this host and its PF.
@@ -66,7 +66,7 @@ impl Target {
 
 /// What to probe, and how far to go.
 #[derive(Clone, Debug)]
-pub struct ProbeRequest {
+pub(crate) struct ProbeRequest {
     /// What to look at.
     pub target: Target,
     /// Open PFs, which resets them, and ask their administration queue.
@@ -81,13 +81,13 @@ pub struct ProbeRequest {
 
 impl ProbeRequest {
     /// `target` on this host, by looking alone.
-    pub fn new(target: Target) -> Self {
+    pub(crate) fn new(target: Target) -> Self {
         Self { target, deep: false, memory: DEFAULT_MEMORY, token: None, paths: HostPaths::default() }
     }
 }
 
 /// Looks at all of it. That something cannot be found out is a result as well, so this does not fail.
-pub fn run(request: &ProbeRequest) -> ProbeReport {
+pub(crate) fn run(request: &ProbeRequest) -> ProbeReport {
     let mut checks = Checks::default();
     kvm::check(&mut checks);
     host::check(&mut checks, request);

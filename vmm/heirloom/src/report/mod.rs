@@ -8,12 +8,12 @@ use std::io;
 
 use vmm::report::Report;
 
-pub use self::target::{ReportFormat, ReportTarget};
+pub(crate) use self::target::{ReportFormat, ReportTarget};
 
 /// Writes what the guest's devices did where it is wanted.
 ///
 /// # Errors
 /// When that place cannot be written.
-pub fn write(report: &Report, target: &ReportTarget) -> io::Result<()> {
+pub(crate) fn write(report: &Report, target: &ReportTarget) -> io::Result<()> {
     target.write(report, text::render)
 }

@@ -11,7 +11,7 @@ use vmm::output::replace;
 
 /// Form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
+pub(crate) enum ReportFormat {
     /// For people
     Text,
     /// For programs
@@ -20,7 +20,7 @@ pub enum ReportFormat {
 
 /// Where and how to report at exit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReportTarget {
+pub(crate) struct ReportTarget {
     /// `None`: standard output.
     pub file: Option<PathBuf>,
     /// Form.
@@ -29,7 +29,7 @@ pub struct ReportTarget {
 
 impl ReportTarget {
     /// What `--report PATH` means: the form is `form` or, without one, what the name asks for.
-    pub fn new(path: &Path, form: Option<ReportFormat>) -> Self {
+    pub(crate) fn new(path: &Path, form: Option<ReportFormat>) -> Self {
         let json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
         let by_name = if json { ReportFormat::Json } else { ReportFormat::Text };
         Self { file: (path.as_os_str() != "-").then(|| path.to_owned()), format: form.unwrap_or(by_name) }
@@ -39,7 +39,7 @@ impl ReportTarget {
     ///
     /// # Errors
     /// When that place cannot be written.
-    pub fn write<R: Serialize>(&self, report: &R, text: impl FnOnce(&R) -> String) -> io::Result<()> {
+    pub(crate) fn write<R: Serialize>(&self, report: &R, text: impl FnOnce(&R) -> String) -> io::Result<()> {
         let text = match self.format {
             ReportFormat::Json => serde_json::to_string_pretty(report)? + "\n",
             ReportFormat::Text => text(report),
@@ -55,7 +55,7 @@ impl ReportTarget {
     ///
     /// # Errors
     /// The path, and why not.
-    pub fn check(&self) -> Result<(), (PathBuf, io::Error)> {
+    pub(crate) fn check(&self) -> Result<(), (PathBuf, io::Error)> {
         let Some(path) = &self.file else { return Ok(()) };
         let failed = |error| (path.clone(), error);
         if path.is_dir() {

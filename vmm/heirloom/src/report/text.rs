@@ -11,7 +11,7 @@ use vmm::machine::{DeviceSection, PassthroughSection, PfSection};
 use vmm::report::{Boot, Report};
 
 /// The whole report.
-pub fn render(report: &Report) -> String {
+pub(super) fn render(report: &Report) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write_report(&mut text, report);

@@ -23,7 +23,7 @@ use vmm::trace::{NextLine, TraceSubscription};
 ///
 /// # Errors
 /// When the socket cannot be had.
-pub fn start(path: &Path, control: Control) -> Result<Server, StartError> {
+pub(crate) fn start(path: &Path, control: Control) -> Result<Server, StartError> {
     // The engine ends by itself after vmm.shutdown, and the server is dropped then.
     Server::start(path, Arc::new(Monitor(control)), Limits::default(), || {})
 }

@@ -32,7 +32,7 @@ use crate::report::ReportTarget;
 
 /// Why a server did not come to a good end.
 #[derive(Debug, Error)]
-pub enum ServeError {
+pub(crate) enum ServeError {
     /// The words contradict each other.
     #[error("{0}")]
     Usage(String),
@@ -73,7 +73,7 @@ pub enum ServeError {
 ///
 /// # Errors
 /// When the server could not begin, or a report could not be written. In both cases no socket is left.
-pub fn run(args: &SoftPfArgs) -> Result<(), ServeError> {
+pub(crate) fn run(args: &SoftPfArgs) -> Result<(), ServeError> {
     let targets = args.reports();
     for target in &targets {
         target.check().map_err(|(path, source)| ServeError::Report { path, source })?;

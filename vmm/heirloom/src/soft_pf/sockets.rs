@@ -14,7 +14,7 @@ const MODE: u32 = 0o700;
 
 /// Why a socket cannot be had.
 #[derive(Debug, Error)]
-pub enum SocketError {
+pub(crate) enum SocketError {
     /// The folder cannot be made or opened.
     #[error("cannot use {} as the folder for sockets", path.display())]
     Folder {
@@ -33,7 +33,7 @@ pub enum SocketError {
 
 /// A claimed folder, free again when this is dropped. One that was made is removed then.
 #[derive(Debug)]
-pub struct SocketDir {
+pub(super) struct SocketDir {
     path: PathBuf,
     /// Locked for as long as it is open.
     _folder: File,
@@ -45,7 +45,7 @@ impl SocketDir {
     ///
     /// # Errors
     /// When it cannot be used, or is another server's.
-    pub fn claim(path: &Path) -> Result<Self, SocketError> {
+    pub(super) fn claim(path: &Path) -> Result<Self, SocketError> {
         let failed = |source| SocketError::Folder { path: path.to_owned(), source };
         let made = match std::fs::DirBuilder::new().mode(MODE).create(path) {
             Ok(()) => true,
@@ -64,7 +64,7 @@ impl SocketDir {
     }
 
     /// Where the socket `name` is.
-    pub fn socket(&self, name: &str) -> PathBuf {
+    pub(super) fn socket(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 }

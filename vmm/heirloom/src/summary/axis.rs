@@ -3,7 +3,7 @@
 //! room, and a pause between two happenings gets room by the logarithm of its length. Pure.
 
 /// From times to places.
-pub struct Axis {
+pub(super) struct Axis {
     /// Times, ascending, with their places: 0.0..=1.0.
     points: Vec<(u64, f64)>,
 }
@@ -18,7 +18,7 @@ fn gap(ns: u64) -> f64 {
 
 impl Axis {
     /// An axis on which `times` have room.
-    pub fn new(mut times: Vec<u64>) -> Self {
+    pub(super) fn new(mut times: Vec<u64>) -> Self {
         times.sort_unstable();
         times.dedup();
         let mut points = Vec::with_capacity(times.len());
@@ -35,12 +35,12 @@ impl Axis {
     }
 
     /// How many happenings there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.points.len()
     }
 
     /// The place of a time, 0.0 to 1.0.
-    pub fn place(&self, time: u64) -> f64 {
+    pub(super) fn place(&self, time: u64) -> f64 {
         let next = self.points.partition_point(|(at, _)| *at < time);
         let after = self.points.get(next);
         let before = next.checked_sub(1).and_then(|before| self.points.get(before));
@@ -53,7 +53,7 @@ impl Axis {
     }
 
     /// Times to write under the axis, no two nearer than `apart` (0.0 to 1.0).
-    pub fn labels(&self, apart: f64) -> Vec<(u64, f64)> {
+    pub(super) fn labels(&self, apart: f64) -> Vec<(u64, f64)> {
         let mut labels: Vec<(u64, f64)> = Vec::new();
         for (time, place) in &self.points {
             if labels.last().is_none_or(|(_, last)| place - last >= apart) {

@@ -20,7 +20,7 @@ const MOST_INCIDENTS: usize = 32;
 
 /// Accesses to one register.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct RegisterUse {
+pub(crate) struct RegisterUse {
     /// Reads.
     pub reads: u64,
     /// Writes.
@@ -31,7 +31,7 @@ pub struct RegisterUse {
 
 /// One device.
 #[derive(Debug, Serialize)]
-pub struct Device {
+pub(crate) struct Device {
     /// Its id.
     pub id: String,
     /// Its type; unknown if the trace does not say it.
@@ -89,7 +89,7 @@ pub struct Device {
 
 impl Device {
     /// A device that appears at `t`.
-    pub fn new(id: &str, t: u64) -> Self {
+    pub(crate) fn new(id: &str, t: u64) -> Self {
         Self {
             id: id.to_owned(),
             kind: None,
@@ -121,7 +121,7 @@ impl Device {
     }
 
     /// A line about it.
-    pub fn add(&mut self, line: &Line) {
+    pub(crate) fn add(&mut self, line: &Line) {
         match line {
             Line::Device { kind: name, .. } => self.kind = kind(name),
             Line::Access(access) => self.access(access),
@@ -152,13 +152,13 @@ impl Device {
     }
 
     /// Records were lost about this time.
-    pub fn lost(&mut self, t: u64) {
+    pub(crate) fn lost(&mut self, t: u64) {
         self.incident(t, "records were lost about here".to_owned());
         self.timeline.mark(Lane::Faults, t, "records lost");
     }
 
     /// The trace ends.
-    pub fn finish(&mut self, t: u64) {
+    pub(crate) fn finish(&mut self, t: u64) {
         let life = std::mem::take(&mut self.life);
         if !life.is_blank() {
             self.keep(life);
@@ -170,7 +170,7 @@ impl Device {
     }
 
     /// Which driver it looks like, by the life that came last of those that say so.
-    pub fn looks_like(&self) -> Option<&'static str> {
+    pub(crate) fn looks_like(&self) -> Option<&'static str> {
         self.lives.iter().rev().find_map(|life| life.looks_like)
     }
 

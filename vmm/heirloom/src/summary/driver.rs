@@ -10,7 +10,7 @@ use devices::transitional::DeviceType;
 /// An access of a probe, as far as a rule asks for it. Selecting queues and reading their sizes and addresses is
 /// what everybody does, and left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Token {
+pub(super) enum Token {
     /// Status 0.
     Reset,
     /// Another status.
@@ -136,7 +136,7 @@ fn is_config_vector(token: &Token) -> bool {
 
 /// What these tokens, up to DRIVER_OK, have of the orders in which old systems start a device: both make early kicks,
 /// which a device may ignore.
-pub fn old_order(tokens: &[Token]) -> Option<&'static str> {
+pub(super) fn old_order(tokens: &[Token]) -> Option<&'static str> {
     let probe = Probe::of(tokens);
     let is_system = probe.statuses == [1, 3, 7] && probe.reads_status_before_writing();
     if is_system && probe.accepts_after_queues() {
@@ -147,7 +147,7 @@ pub fn old_order(tokens: &[Token]) -> Option<&'static str> {
 }
 
 /// The driver whose probe these tokens look like, up to DRIVER_OK.
-pub fn looks_like(device: DeviceType, tokens: &[Token]) -> Option<&'static str> {
+pub(super) fn looks_like(device: DeviceType, tokens: &[Token]) -> Option<&'static str> {
     let probe = Probe::of(tokens);
     match probe.statuses.as_slice() {
         [6] => ipxe(device, &probe),

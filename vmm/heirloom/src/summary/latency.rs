@@ -10,7 +10,7 @@ const DIGITS: u8 = 2;
 
 /// Latencies of one kind of access.
 #[derive(Debug, Default)]
-pub struct Latencies {
+pub(crate) struct Latencies {
     histogram: Option<Histogram<u64>>,
     count: u64,
     max: u64,
@@ -18,7 +18,7 @@ pub struct Latencies {
 
 /// Percentiles, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Percentiles {
+pub(crate) struct Percentiles {
     /// How many there were.
     pub count: u64,
     /// Half took at most this.
@@ -33,7 +33,7 @@ pub struct Percentiles {
 
 impl Latencies {
     /// One more.
-    pub fn add(&mut self, ns: u64) {
+    pub(crate) fn add(&mut self, ns: u64) {
         if self.histogram.is_none() {
             self.histogram = Histogram::new_with_bounds(1, LONGEST, DIGITS).ok();
         }
@@ -45,7 +45,7 @@ impl Latencies {
     }
 
     /// What they come to.
-    pub fn percentiles(&self) -> Percentiles {
+    pub(crate) fn percentiles(&self) -> Percentiles {
         let at = |quantile| self.histogram.as_ref().map_or(0, |h| h.value_at_quantile(quantile)).min(self.max);
         Percentiles { count: self.count, p50: at(0.5), p90: at(0.9), p99: at(0.99), max: self.max }
     }

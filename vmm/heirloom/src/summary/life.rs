@@ -20,7 +20,7 @@ const NO_VECTOR: u64 = 0xffff;
 
 /// One thing that a driver did while it set its device up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub(crate) struct Step {
     /// When.
     pub t: u64,
     /// What.
@@ -29,7 +29,7 @@ pub struct Step {
 
 /// A queue that was set up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Queue {
+pub(crate) struct Queue {
     /// Entries, if the driver asked.
     pub size: Option<u16>,
     /// Guest address of its ring; 0 if it has none.
@@ -40,7 +40,7 @@ pub struct Queue {
 
 /// One life.
 #[derive(Debug, Default, Serialize)]
-pub struct Life {
+pub(crate) struct Life {
     /// When it began.
     pub begun: u64,
     /// Whether it began with a reset by the driver; else with the trace, or after a reset of the machine.
@@ -100,17 +100,17 @@ pub struct Life {
 
 impl Life {
     /// A life that begins now.
-    pub fn new(t: u64, msix: bool) -> Self {
+    pub(crate) fn new(t: u64, msix: bool) -> Self {
         Self { begun: t, msix, ..Self::default() }
     }
 
     /// Whether nothing but looking, resets and taking down has happened: the next reset belongs to the same probe.
-    pub fn is_blank(&self) -> bool {
+    pub(crate) fn is_blank(&self) -> bool {
         !self.has_writes
     }
 
     /// The driver resets the device to begin.
-    pub fn reset(&mut self, t: u64) {
+    pub(crate) fn reset(&mut self, t: u64) {
         if self.offered.is_none() {
             // What came before was the end of an earlier driver.
             (self.begun, self.begun_by_reset) = (t, true);
@@ -121,7 +121,7 @@ impl Life {
     }
 
     /// One access that is no reset; returns the step that it is, if it is one.
-    pub fn access(&mut self, access: &Access, device: Option<DeviceType>) -> Option<String> {
+    pub(crate) fn access(&mut self, access: &Access, device: Option<DeviceType>) -> Option<String> {
         self.accesses += 1;
         if self.driver_ok.is_none() {
             self.probe_accesses += 1;
@@ -167,7 +167,7 @@ impl Life {
     }
 
     /// The guest switched MSI-X.
-    pub fn msix(&mut self, t: u64, enabled: bool) {
+    pub(crate) fn msix(&mut self, t: u64, enabled: bool) {
         if self.driver_ok.is_none() {
             self.msix = enabled;
         }
@@ -175,7 +175,7 @@ impl Life {
     }
 
     /// It is over.
-    pub fn end(&mut self, t: u64, by: &'static str, device: Option<DeviceType>) {
+    pub(crate) fn end(&mut self, t: u64, by: &'static str, device: Option<DeviceType>) {
         self.ended.get_or_insert((t, by));
         self.name_features(device);
         self.tokens = Vec::new();
@@ -183,7 +183,7 @@ impl Life {
     }
 
     /// Names for the features, in case the trace ends here.
-    pub fn name_features(&mut self, device: Option<DeviceType>) {
+    pub(crate) fn name_features(&mut self, device: Option<DeviceType>) {
         let names = |features: Option<u32>| match (device, features) {
             (Some(device), Some(features)) => feature_names(device, features),
             _ => Vec::new(),

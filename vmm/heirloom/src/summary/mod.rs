@@ -39,7 +39,7 @@ const MOST_DEVICES: usize = 64;
 
 /// Why there is no summary.
 #[derive(Debug, Error)]
-pub enum SummaryError {
+pub(crate) enum SummaryError {
     /// A file cannot be opened, read or written.
     #[error("cannot {what} {path}")]
     File {
@@ -74,7 +74,7 @@ pub enum SummaryError {
 
 /// A whole trace.
 #[derive(Debug, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// When the trace's clock was 0.
     pub started: String,
     /// Lines read.
@@ -96,7 +96,7 @@ pub struct Summary {
 ///
 /// # Errors
 /// When a file cannot be used, or the trace is none.
-pub fn run(path: &Path, svg: Option<&Path>, json: bool) -> Result<(), SummaryError> {
+pub(crate) fn run(path: &Path, svg: Option<&Path>, json: bool) -> Result<(), SummaryError> {
     let failed = |what, path: &Path| {
         let path = path.to_owned();
         move |source| SummaryError::File { what, path, source }
@@ -124,7 +124,7 @@ pub fn run(path: &Path, svg: Option<&Path>, json: bool) -> Result<(), SummaryErr
 ///
 /// # Errors
 /// When it cannot be read, or is none.
-pub fn read(mut input: impl BufRead) -> Result<Summary, SummaryError> {
+pub(crate) fn read(mut input: impl BufRead) -> Result<Summary, SummaryError> {
     let mut summary = Summary {
         started: String::new(),
         lines: 0,

@@ -10,7 +10,7 @@ use vmm::trace::Span;
 use vmm::trace::line::{Sent, kind_name};
 
 /// The whole text. Writing into a string cannot fail, so results are not looked at.
-pub fn text(summary: &Summary) -> String {
+pub(super) fn text(summary: &Summary) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,

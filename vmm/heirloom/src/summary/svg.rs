@@ -34,7 +34,7 @@ text{font-family:Inter,'Segoe UI',Helvetica,Arial,sans-serif;font-size:11px;fill
 .phase{font-size:11px;font-weight:600;fill:#fff}";
 
 /// Draws it.
-pub fn draw(summary: &Summary) -> String {
+pub(super) fn draw(summary: &Summary) -> String {
     let axes: Vec<Axis> = summary.devices.iter().map(axis).collect();
     let most = axes.iter().map(Axis::len).max().unwrap_or(0);
     let room = (most as f64 * ROOM_EACH).clamp(NARROWEST, WIDEST);

@@ -12,7 +12,7 @@ const PAUSE_NS: u64 = 50_000_000;
 
 /// A line of the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
+pub(crate) enum Lane {
     /// Status writes.
     Status,
     /// Features read and accepted.
@@ -35,7 +35,7 @@ pub enum Lane {
 
 impl Lane {
     /// All, from top to bottom.
-    pub const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Status,
         Self::Features,
         Self::Config,
@@ -48,7 +48,7 @@ impl Lane {
     ];
 
     /// Its caption.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Status => "status",
             Self::Features => "features",
@@ -70,7 +70,7 @@ impl Lane {
 
 /// Something that happened, or happened several times.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub(crate) struct Mark {
     /// Where.
     pub lane: Lane,
     /// When it happened first.
@@ -85,7 +85,7 @@ pub struct Mark {
 
 /// A stretch of a life.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Phase {
+pub(crate) struct Phase {
     /// Its beginning.
     pub from: u64,
     /// Its end.
@@ -98,7 +98,7 @@ pub struct Phase {
 
 /// The picture of one device.
 #[derive(Debug, Default)]
-pub struct Timeline {
+pub(crate) struct Timeline {
     /// Marks in the order in which they began.
     pub marks: Vec<Mark>,
     /// Marks that are left out.
@@ -112,7 +112,7 @@ pub struct Timeline {
 
 impl Timeline {
     /// One access; `step` says what it is for the driver's probe, if it is a step of it.
-    pub fn access(&mut self, access: &Access, step: Option<&str>) {
+    pub(crate) fn access(&mut self, access: &Access, step: Option<&str>) {
         let (lane, label) = match (access.register.as_str(), access.dir) {
             ("device_status", Dir::Write) => (Lane::Status, status_label(access.value as u8)),
             ("device_features", Dir::Read) => (Lane::Features, "read".to_owned()),
@@ -135,7 +135,7 @@ impl Timeline {
     }
 
     /// Something happened.
-    pub fn mark(&mut self, lane: Lane, t: u64, label: &str) {
+    pub(crate) fn mark(&mut self, lane: Lane, t: u64, label: &str) {
         let lane_index = lane as usize;
         let is_full = self.marks.len() >= MOST_MARKS;
         if lane.is_traffic()
@@ -161,7 +161,7 @@ impl Timeline {
     }
 
     /// The trace ends at `t`: phases from the lives.
-    pub fn finish(&mut self, t: u64, lives: &[Life]) {
+    pub(crate) fn finish(&mut self, t: u64, lives: &[Life]) {
         for (number, life) in (1..).zip(lives) {
             let end = life.ended.map_or(t, |(end, _)| end);
             let ready = life.driver_ok.unwrap_or(end);

@@ -22,7 +22,8 @@ use crate::contract::FailureKind;
 use crate::transitional::layout::identity::DeviceType;
 
 pub use names::target_name;
-pub use record::{AccessRecord, Commands, DeviceTag, Record, ResetKind, Sent, SentCommand, Transfer, What};
+pub use record::{AccessRecord, Commands, DeviceTag, Record, ResetKind, SentCommand, What};
+pub(crate) use record::{Sent, Transfer};
 
 thread_local! {
     /// What the access that this thread carries out asked of the registers below.
@@ -126,13 +127,13 @@ pub(in crate::transitional) struct DeviceTrace {
 
 impl DeviceTrace {
     /// Without a tracer: off.
-    pub fn new(id: &str, device: DeviceType) -> Arc<Self> {
+    pub(crate) fn new(id: &str, device: DeviceType) -> Arc<Self> {
         let tag = Arc::new(DeviceTag { id: id.to_owned(), device });
         Arc::new(Self { on: AtomicBool::new(false), tag, tracer: OnceLock::new() })
     }
 
     /// Notes into `tracer` from now on, whenever that is on. The tracer that comes first stays.
-    pub fn attach(self: &Arc<Self>, tracer: &Arc<Tracer>) {
+    pub(crate) fn attach(self: &Arc<Self>, tracer: &Arc<Tracer>) {
         if self.tracer.set(Arc::clone(tracer)).is_ok() {
             tracer.join(self);
         }
@@ -140,12 +141,12 @@ impl DeviceTrace {
 
     /// Whether somebody looks. The one thing that an access pays when nobody does.
     #[inline]
-    pub fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
     }
 
     /// An access, or an event with commands, begins on this thread.
-    pub fn begin(&self) -> Instant {
+    pub(crate) fn begin(&self) -> Instant {
         COMMANDS.set(Commands::NONE);
         Instant::now()
     }
@@ -157,7 +158,7 @@ impl DeviceTrace {
     }
 
     /// This thread asks the registers below for something.
-    pub fn command(&self, command: SentCommand) {
+    pub(crate) fn command(&self, command: SentCommand) {
         if self.is_on() {
             let mut commands = COMMANDS.get();
             commands.push(command);
@@ -166,7 +167,7 @@ impl DeviceTrace {
     }
 
     /// What this thread asked for has failed.
-    pub fn command_failed(&self, kind: FailureKind) {
+    pub(crate) fn command_failed(&self, kind: FailureKind) {
         if self.is_on() {
             let mut commands = COMMANDS.get();
             commands.failed(kind);
@@ -175,31 +176,31 @@ impl DeviceTrace {
     }
 
     /// What this thread asked of the registers below since [`Self::begin`].
-    pub fn commands(&self) -> Commands {
+    pub(crate) fn commands(&self) -> Commands {
         COMMANDS.get()
     }
 
     /// An access that began at `begun` has ended.
-    pub fn access(&self, begun: Instant, record: AccessRecord) {
+    pub(crate) fn access(&self, begun: Instant, record: AccessRecord) {
         self.note(begun, What::Access(record));
     }
 
     /// An interrupt was raised on the line.
-    pub fn interrupt(&self, isr: u8, spurious: bool) {
+    pub(crate) fn interrupt(&self, isr: u8, spurious: bool) {
         if self.is_on() {
             self.note(Instant::now(), What::Interrupt { isr, spurious });
         }
     }
 
     /// A reset begins.
-    pub fn reset(&self, kind: ResetKind) {
+    pub(crate) fn reset(&self, kind: ResetKind) {
         if self.is_on() {
             self.note(Instant::now(), What::Reset(kind));
         }
     }
 
     /// The guest switches MSI-X: runs `act`, which moves the vectors.
-    pub fn msix(&self, enabled: bool, act: impl FnOnce()) {
+    pub(crate) fn msix(&self, enabled: bool, act: impl FnOnce()) {
         if !self.is_on() {
             return act();
         }
@@ -209,21 +210,21 @@ impl DeviceTrace {
     }
 
     /// The function went out of service.
-    pub fn faulted(&self, reason: &str) {
+    pub(crate) fn faulted(&self, reason: &str) {
         if self.is_on() {
             self.note(Instant::now(), What::Faulted(reason.into()));
         }
     }
 
     /// The function is back in service.
-    pub fn recovered(&self) {
+    pub(crate) fn recovered(&self) {
         if self.is_on() {
             self.note(Instant::now(), What::Recovered);
         }
     }
 
     /// The machine ends.
-    pub fn totals(&self, report: impl FnOnce() -> DeviceReport) {
+    pub(crate) fn totals(&self, report: impl FnOnce() -> DeviceReport) {
         if self.is_on() {
             self.note(Instant::now(), What::Totals(Box::new(report())));
         }

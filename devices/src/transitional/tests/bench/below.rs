@@ -12,7 +12,7 @@ use crate::transitional::DeviceType;
 use crate::transitional::below::back_end::BackEnd;
 
 /// A VF, its legacy registers, and the guest's interrupt line.
-pub struct Below {
+pub(crate) struct Below {
     pub vf: Arc<MockFunction>,
     pub model: Arc<Model>,
     pub line: Arc<MockLine>,
@@ -21,7 +21,7 @@ pub struct Below {
 }
 
 impl Below {
-    pub fn new(setup: &Setup) -> Self {
+    pub(crate) fn new(setup: &Setup) -> Self {
         let log = Log::default();
         let vf = Arc::new(vf(setup, &log));
         let model = Arc::new(Model::new(setup, &log, &vf));
@@ -33,7 +33,7 @@ impl Below {
     }
 
     /// The VF as what it is to its owners.
-    pub fn function(&self) -> Arc<dyn PciFunction> {
+    pub(crate) fn function(&self) -> Arc<dyn PciFunction> {
         self.vf.clone()
     }
 }

@@ -10,7 +10,7 @@ use crate::contract::mock::MockFunction;
 use crate::function::{MappableArea, Region};
 
 /// The VF: BAR 2 as 64-bit, BAR 4 with MSI-X.
-pub fn vf(setup: &Setup, log: &Log) -> MockFunction {
+pub(crate) fn vf(setup: &Setup, log: &Log) -> MockFunction {
     let big = Region { size: 1 << 20, is_io: false, is_64bit: true, prefetchable: true };
     let small = Region { size: 4096, is_io: false, is_64bit: false, prefetchable: false };
     let null = Arc::new(File::open("/dev/null").unwrap());
@@ -28,7 +28,7 @@ pub fn vf(setup: &Setup, log: &Log) -> MockFunction {
 }
 
 /// The PF: nothing but BAR 4 of 64 KiB.
-pub fn pf(setup: &Setup, log: &Log) -> MockFunction {
+pub(crate) fn pf(setup: &Setup, log: &Log) -> MockFunction {
     let region = Region { size: 0x10000, is_io: false, is_64bit: false, prefetchable: false };
     MockFunction::new("pf").with_log(log).with_bar(4, region).with_vectors(setup.vectors, 0)
 }

@@ -14,25 +14,25 @@ use std::time::Duration;
 
 use event_manager::{EventManager, SubscriberOps};
 
-pub use below::Below;
-pub use function::{pf, vf};
-pub use model::{Model, refused};
-pub use stack::{DEVICE_WRITES, Ring, Stack};
+pub(crate) use below::Below;
+pub(crate) use function::{pf, vf};
+pub(crate) use model::{Model, refused};
+pub(crate) use stack::{DEVICE_WRITES, Ring, Stack};
 
 use crate::bus::{Access, Effect, Width};
 use crate::contract::NotifyAddress;
-pub use crate::contract::mock::Log;
+pub(crate) use crate::contract::mock::Log;
 use crate::contract::mock::{MockFunction, MockLine, MockMsi, MockPorts};
 use crate::contract::platform::{IrqLine, PortEvents};
 use crate::function::PciFunction;
 use crate::pci::{Command, PciDevice};
 use crate::transitional::*;
 
-pub const NET_FEATURES: u32 = 0x3803_99a3;
-pub const BASE: u16 = 0xc040;
+pub(crate) const NET_FEATURES: u32 = 0x3803_99a3;
+pub(crate) const BASE: u16 = 0xc040;
 
 /// What a bench is made with.
-pub struct Setup {
+pub(crate) struct Setup {
     pub config: TransitionalConfig,
     pub device_id: u16,
     pub vectors: u16,
@@ -52,7 +52,7 @@ pub struct Setup {
 
 impl Setup {
     /// The network card of reference 6.1; kicks by exits unless a test says otherwise.
-    pub fn net() -> Self {
+    pub(crate) fn net() -> Self {
         let config_bytes = [0x52, 0x54, 0, 0x12, 0x34, 0x56, 1, 0, 1, 0, 0xdc, 5, 0, 0, 0, 0, 0].to_vec();
         let mut config = TransitionalConfig::new("net0");
         config.deadlines.access = Duration::from_secs(5);
@@ -77,7 +77,7 @@ impl Setup {
     }
 
     /// The disk of reference 6.1.
-    pub fn blk() -> Self {
+    pub(crate) fn blk() -> Self {
         let mut config_bytes = vec![0; 60];
         config_bytes[0..8].copy_from_slice(&0x1234_5600_u64.to_le_bytes());
         config_bytes[16..20].copy_from_slice(&[0xff, 0x3f, 0x10, 0x3f]);
@@ -85,13 +85,13 @@ impl Setup {
         Self { device_id: 0x1042, queues: 1, config_bytes, structure, ..Self::net() }
     }
 
-    pub fn build(self) -> Bench {
+    pub(crate) fn build(self) -> Bench {
         Bench::new(self).unwrap()
     }
 }
 
 /// A function on its bench.
-pub struct Bench {
+pub(crate) struct Bench {
     pub device: Arc<TransitionalDevice>,
     pub vf: Arc<MockFunction>,
     pub model: Arc<Model>,
@@ -104,11 +104,11 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn net() -> Self {
+    pub(crate) fn net() -> Self {
         Setup::net().build()
     }
 
-    pub fn new(setup: Setup) -> Result<Self, TransitionalError> {
+    pub(crate) fn new(setup: Setup) -> Result<Self, TransitionalError> {
         let Below { vf, model, line, log, .. } = Below::new(&setup);
         let pf = Arc::new(pf(&setup, &log));
         let ports = Arc::new(MockPorts::new(&log));
@@ -142,45 +142,45 @@ impl Bench {
         Ok(bench)
     }
 
-    pub fn read(&self, offset: u64, width: Width) -> u32 {
+    pub(crate) fn read(&self, offset: u64, width: Width) -> u32 {
         self.device.bar_read(0, Access { offset, width, vcpu: 0 }) as u32
     }
-    pub fn write(&self, offset: u64, width: Width, value: u32) {
+    pub(crate) fn write(&self, offset: u64, width: Width, value: u32) {
         let access = Access { offset, width, vcpu: 0 };
         assert_eq!(self.device.bar_write(0, access, width.truncate(value.into())), Effect::None);
     }
-    pub fn r8(&self, offset: u64) -> u32 {
+    pub(crate) fn r8(&self, offset: u64) -> u32 {
         self.read(offset, Width::B1)
     }
-    pub fn r16(&self, offset: u64) -> u32 {
+    pub(crate) fn r16(&self, offset: u64) -> u32 {
         self.read(offset, Width::B2)
     }
-    pub fn r32(&self, offset: u64) -> u32 {
+    pub(crate) fn r32(&self, offset: u64) -> u32 {
         self.read(offset, Width::B4)
     }
-    pub fn w8(&self, offset: u64, value: u32) {
+    pub(crate) fn w8(&self, offset: u64, value: u32) {
         self.write(offset, Width::B1, value);
     }
-    pub fn w16(&self, offset: u64, value: u32) {
+    pub(crate) fn w16(&self, offset: u64, value: u32) {
         self.write(offset, Width::B2, value);
     }
-    pub fn w32(&self, offset: u64, value: u32) {
+    pub(crate) fn w32(&self, offset: u64, value: u32) {
         self.write(offset, Width::B4, value);
     }
 
     /// A configuration write, with what the bus does after it: all windows are placed.
-    pub fn config_write(&self, offset: u16, width: Width, value: u32) {
+    pub(crate) fn config_write(&self, offset: u16, width: Width, value: u32) {
         if self.device.config_write(offset, width, value) == Effect::Remap {
             self.device.placed(&self.device.windows());
         }
     }
 
-    pub fn config_read(&self, offset: u16, width: Width) -> u32 {
+    pub(crate) fn config_read(&self, offset: u16, width: Width) -> u32 {
         self.device.config_read(offset, width)
     }
 
     /// Offset of the guest's MSI-X capability, found as a guest does.
-    pub fn msix_capability(&self) -> Option<u16> {
+    pub(crate) fn msix_capability(&self) -> Option<u16> {
         let mut at = self.config_read(0x34, Width::B1) as u16;
         while at != 0 {
             let header = self.config_read(at, Width::B2);
@@ -193,29 +193,29 @@ impl Bench {
     }
 
     /// The guest switches MSI-X on or off.
-    pub fn set_msix(&self, on: bool) {
+    pub(crate) fn set_msix(&self, on: bool) {
         let at = self.msix_capability().unwrap();
         self.config_write(at + 2, Width::B2, if on { 0x8000 } else { 0 });
     }
 
-    pub fn set_command(&self, bits: Command) {
+    pub(crate) fn set_command(&self, bits: Command) {
         self.config_write(4, Width::B2, bits.bits().into());
     }
 
     /// Lets the event loop run until it has nothing to do.
-    pub fn pump(&self) {
+    pub(crate) fn pump(&self) {
         if let Some(events) = &mut *self.events.lock().unwrap() {
             while events.run_with_timeout(0).unwrap() != 0 {}
         }
     }
 
     /// What is logged since the last call, or since the bench was made.
-    pub fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         self.log.take()
     }
 
     /// Sets queue `queue` up as drivers do.
-    pub fn set_up_queue(&self, queue: u32, pfn: u32) {
+    pub(crate) fn set_up_queue(&self, queue: u32, pfn: u32) {
         self.w16(14, queue);
         assert_eq!(self.r16(12), 256);
         assert_eq!(self.r32(8), 0);
@@ -223,7 +223,7 @@ impl Bench {
     }
 
     /// A driver without MSI-X: status, two queues, DRIVER_OK. Clears the log.
-    pub fn start_intx(&self) {
+    pub(crate) fn start_intx(&self) {
         self.w8(18, 0);
         self.w8(18, 1);
         self.w8(18, 3);
@@ -233,13 +233,13 @@ impl Bench {
         self.log();
     }
 
-    pub fn violations(&self) -> u64 {
+    pub(crate) fn violations(&self) -> u64 {
         self.model.violations.load(Ordering::SeqCst)
     }
 }
 
 /// What `device` counted, of each of `kinds`.
-pub fn counts<const N: usize>(device: &TransitionalDevice, kinds: [DeviceCounter; N]) -> [u64; N] {
+pub(crate) fn counts<const N: usize>(device: &TransitionalDevice, kinds: [DeviceCounter; N]) -> [u64; N] {
     let report = device.report();
     kinds.map(|kind| report.count(kind))
 }

@@ -12,7 +12,7 @@ use crate::contract::{Answer, Area, LegacyRegisters, NotifyAddress, RegisterErro
 
 /// Failures and delays to inject, by the start of the log line without the value.
 #[derive(Default)]
-pub struct Trouble {
+pub(crate) struct Trouble {
     rules: Mutex<Vec<(String, RegisterError)>>,
     slow: Mutex<Option<(String, Duration)>>,
     /// Accesses that take their time at the moment.
@@ -21,24 +21,24 @@ pub struct Trouble {
 
 impl Trouble {
     /// Every access that starts so fails from now on.
-    pub fn fail(&self, prefix: &str, error: RegisterError) {
+    pub(crate) fn fail(&self, prefix: &str, error: RegisterError) {
         self.rules.lock().unwrap().push((prefix.to_owned(), error));
     }
 
     /// Every access that starts so takes this long from now on.
-    pub fn slow(&self, prefix: &str, time: Duration) {
+    pub(crate) fn slow(&self, prefix: &str, time: Duration) {
         *self.slow.lock().unwrap() = Some((prefix.to_owned(), time));
     }
 
     /// Waits until an access takes its time.
-    pub fn wait_for_a_slow_one(&self) {
+    pub(crate) fn wait_for_a_slow_one(&self) {
         while self.slowed.load(Ordering::SeqCst) == 0 {
             std::thread::yield_now();
         }
     }
 
     /// No trouble any more; what takes its time is over.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.rules.lock().unwrap().clear();
         *self.slow.lock().unwrap() = None;
     }
@@ -63,7 +63,7 @@ impl Trouble {
     }
 }
 
-pub fn refused(qualifier: u16) -> RegisterError {
+pub(crate) fn refused(qualifier: u16) -> RegisterError {
     RegisterError::Refused(Answer { status: 22, qualifier })
 }
 
@@ -86,7 +86,7 @@ struct ModelState {
 
 /// A legacy device. Refuses accesses that are not within one field, and vectors while the VF's
 /// MSI-X is off.
-pub struct Model {
+pub(crate) struct Model {
     log: Log,
     pub trouble: Trouble,
     pub features: u32,
@@ -109,7 +109,7 @@ pub struct Model {
 
 impl Model {
     /// The device of `vf` in its power-on state.
-    pub fn new(setup: &Setup, log: &Log, vf: &Arc<MockFunction>) -> Self {
+    pub(crate) fn new(setup: &Setup, log: &Log, vf: &Arc<MockFunction>) -> Self {
         let sizes = setup.structure.split_whitespace().map(|size| size.parse().unwrap());
         Self {
             log: log.clone(),
@@ -171,7 +171,7 @@ impl Model {
         if u64::from(vector) < limit { vector } else { 0xffff }
     }
 
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         let mut state = self.state.lock().unwrap();
         state.driver_features = 0;
         state.select = 0;
@@ -183,20 +183,20 @@ impl Model {
     }
 
     /// Vector of a queue, as the device has it.
-    pub fn queue_vector(&self, queue: usize) -> u16 {
+    pub(crate) fn queue_vector(&self, queue: usize) -> u16 {
         self.state.lock().unwrap().queues[queue].vector
     }
 
-    pub fn pfn(&self, queue: usize) -> u32 {
+    pub(crate) fn pfn(&self, queue: usize) -> u32 {
         self.state.lock().unwrap().queues[queue].pfn
     }
 
     /// The device configuration as it is now.
-    pub fn config(&self) -> Vec<u8> {
+    pub(crate) fn config(&self) -> Vec<u8> {
         self.state.lock().unwrap().config.clone()
     }
 
-    pub fn driver_features(&self) -> u32 {
+    pub(crate) fn driver_features(&self) -> u32 {
         self.state.lock().unwrap().driver_features
     }
 

@@ -20,12 +20,12 @@ use crate::soft_pf::{Quirks, SoftPf, VfSpec};
 use crate::transitional::{InterruptPump, Parts, PlatformParts, TransitionalConfig, TransitionalDevice};
 
 /// Bytes of guest memory, from address 0.
-pub const MEMORY: usize = 4 << 20;
-pub const NEXT: u16 = 1;
-pub const DEVICE_WRITES: u16 = 2;
+pub(super) const MEMORY: usize = 4 << 20;
+pub(super) const NEXT: u16 = 1;
+pub(crate) const DEVICE_WRITES: u16 = 2;
 
 /// A guest with one function, and all that is below it.
-pub struct Stack {
+pub(crate) struct Stack {
     pub device: Arc<TransitionalDevice>,
     pub registers: Arc<AdminRegisters>,
     pub line: Arc<MockLine>,
@@ -40,16 +40,16 @@ pub struct Stack {
 
 impl Stack {
     /// The shadow is off, so that each access is seen below.
-    pub fn new(spec: VfSpec, quirks: Quirks) -> Self {
+    pub(crate) fn new(spec: VfSpec, quirks: Quirks) -> Self {
         Self::with_config(spec, quirks, |config| config.shadow = false)
     }
 
-    pub fn with_shadow(spec: VfSpec, quirks: Quirks, shadow: bool) -> Self {
+    pub(crate) fn with_shadow(spec: VfSpec, quirks: Quirks, shadow: bool) -> Self {
         Self::with_config(spec, quirks, |config| config.shadow = shadow)
     }
 
     /// `change` is applied to a configuration with deadlines that slow machines keep.
-    pub fn with_config(spec: VfSpec, quirks: Quirks, change: impl FnOnce(&mut TransitionalConfig)) -> Self {
+    pub(crate) fn with_config(spec: VfSpec, quirks: Quirks, change: impl FnOnce(&mut TransitionalConfig)) -> Self {
         let pf = SoftPf::new("soft", vec![spec]).unwrap();
         pf.set_quirks(quirks);
         let cancelled = Arc::new(AtomicBool::new(false));
@@ -91,15 +91,15 @@ impl Stack {
         Self { device, registers, line, msi, memory, events, _driver: driver, pf }
     }
 
-    pub fn read(&self, offset: u64, width: Width) -> u32 {
+    pub(crate) fn read(&self, offset: u64, width: Width) -> u32 {
         self.device.bar_read(0, Access { offset, width, vcpu: 0 }) as u32
     }
 
-    pub fn write(&self, offset: u64, width: Width, value: u32) {
+    pub(crate) fn write(&self, offset: u64, width: Width, value: u32) {
         let _ = self.device.bar_write(0, Access { offset, width, vcpu: 0 }, value.into());
     }
 
-    pub fn set_up_queue(&self, queue: u32, address: u64) -> u16 {
+    pub(crate) fn set_up_queue(&self, queue: u32, address: u64) -> u16 {
         self.write(14, Width::B2, queue);
         let size = self.read(12, Width::B2) as u16;
         assert_eq!(self.read(8, Width::B4), 0);
@@ -107,14 +107,14 @@ impl Stack {
         size
     }
 
-    pub fn set_msix(&self, on: bool) {
+    pub(crate) fn set_msix(&self, on: bool) {
         let at = self.device.config_read(0x34, Width::B1) as u16;
         assert_eq!(self.device.config_read(at, Width::B1), 0x11);
         let _ = self.device.config_write(at + 2, Width::B2, if on { 0x8000 } else { 0 });
     }
 
     /// What an old driver's interrupt handler does: waits for the line, reads the ISR.
-    pub fn wait_for_interrupt(&mut self) -> u32 {
+    pub(crate) fn wait_for_interrupt(&mut self) -> u32 {
         let end = Instant::now() + Duration::from_secs(20);
         while !self.line.is_high() {
             assert!(Instant::now() < end, "no interrupt");
@@ -123,25 +123,25 @@ impl Stack {
         self.read(19, Width::B1)
     }
 
-    pub fn commands(&self) -> u64 {
+    pub(crate) fn commands(&self) -> u64 {
         self.registers.stats().commands.iter().map(|command| command.count).sum()
     }
 }
 
 /// The legacy layout of a split ring, written by hand.
-pub struct Ring {
+pub(crate) struct Ring {
     pub base: u64,
     pub size: u16,
     pub next: u16,
 }
 
 impl Ring {
-    pub fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         (self.base + 16 * u64::from(self.size) + 6 + 2 * u64::from(self.size)).next_multiple_of(4096)
     }
 
     /// Offers one chain of (address, length, flags).
-    pub fn offer(&mut self, memory: &GuestMemoryMmap, chain: &[(u64, u32, u16)]) {
+    pub(crate) fn offer(&mut self, memory: &GuestMemoryMmap, chain: &[(u64, u32, u16)]) {
         let put16 = |at: u64, v: u16| memory.write_obj(v.to_le(), GuestAddress(at)).unwrap();
         for (index, (address, length, flags)) in (0_u16..).zip(chain) {
             let at = self.base + 16 * u64::from(index);
@@ -157,7 +157,7 @@ impl Ring {
         put16(avail + 2, self.next);
     }
 
-    pub fn used_index(&self, memory: &GuestMemoryMmap) -> u16 {
+    pub(crate) fn used_index(&self, memory: &GuestMemoryMmap) -> u16 {
         u16::from_le(memory.read_obj(GuestAddress(self.used() + 2)).unwrap())
     }
 }
