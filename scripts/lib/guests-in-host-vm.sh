@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# guests-in-host-vm.sh small_guests|linux_guests|firmware: runs that test of tests/tests inside the host VM, where
-# nested KVM runs guests at speed.
+# guests-in-host-vm.sh small_guests|linux_guests|firmware [TEST-ARGUMENTS...]: runs that test of tests/tests inside the
+# host VM, where nested KVM runs guests at speed.
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -12,6 +12,7 @@ cd "$repo"
 name=$1
 heirloom=${HEIRLOOM_BIN:-$repo/target/release/heirloom}
 
+PATH=$PATH:/usr/sbin:/sbin
 test=$(test_program "$name")
 
 files=(--file "$heirloom:heirloom")
@@ -27,9 +28,17 @@ case $name in
         # What makes the disk images of boot loaders; mtools asks the C library for DOS's character set.
         for tool in mformat mcopy mattrib mmove; do files+=(--file "$(command -v mtools):/usr/bin/$tool"); done
         for path in "$(command -v grub-mkimage)" "$(command -v syslinux)" /usr/lib/grub/i386-pc \
-            /usr/lib/syslinux/mbr/mbr.bin /usr/share/seabios/bios{,-256k}.bin /usr/lib/x86_64-linux-gnu/gconv; do
+            /usr/lib/syslinux/mbr/mbr.bin /usr/share/seabios/{bios,bios-256k,vgabios-isavga}.bin \
+            /usr/lib/x86_64-linux-gnu/gconv /usr/lib/grub/x86_64-pc/stage{1,2}; do
             files+=(--file "$path:$path")
         done
+        # What EXTLINUX is installed into is made here, where there are loop devices.
+        extlinux=$(mktemp)
+        trap 'rm -f "$extlinux"' EXIT
+        if scripts/lib/extlinux-partition.sh "$extlinux" 2>/dev/null; then
+            files+=(--file "$extlinux:extlinux.img" --env HEIRLOOM_EXTLINUX_PARTITION=/job/extlinux.img)
+            files+=(--file /usr/lib/EXTLINUX/mbr.bin:/usr/lib/EXTLINUX/mbr.bin --file "$(command -v debugfs):/sbin/debugfs")
+        fi
         files+=(--file /usr/lib/u-boot/qemu-x86/u-boot.rom:/usr/lib/u-boot/qemu-x86/u-boot.rom)
         # For a boot from the network; dnsmasq asks who root is.
         files+=(--file "$(command -v dnsmasq):/usr/bin/dnsmasq" --file /etc/passwd:/etc/passwd)
@@ -39,6 +48,6 @@ case $name in
         for guest in target/guests/*; do files+=(--file "$(readlink -f "$guest"):guests/${guest##*/}"); done
         ;;
 esac
-exec scripts/host-vm run --memory "$memory" --timeout 900 --env HEIRLOOM_KVM=hardware \
+scripts/host-vm run --memory "$memory" --timeout 900 --env HEIRLOOM_KVM=hardware \
     --env HEIRLOOM_BIN=/job/heirloom --env HEIRLOOM_SMALL_GUEST=/job/small-guest \
-    --env HEIRLOOM_GUESTS=/job/guests --env HEIRLOOM_ROOT=/job "${files[@]}" -- "$test" --test-threads=1
+    --env HEIRLOOM_GUESTS=/job/guests --env HEIRLOOM_ROOT=/job "${files[@]}" -- "$test" --test-threads=1 "${@:2}"

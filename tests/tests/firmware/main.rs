@@ -4,6 +4,7 @@
 mod disks;
 mod loaders;
 mod netboot;
+mod old_loaders;
 mod option_rom;
 mod rom;
 mod screen;
@@ -54,6 +55,8 @@ fn main() -> ExitCode {
     let no_iret = (kvm == Kvm::Emulated).then_some("the emulating /dev/kvm has no IRET in protected mode");
     let loaders = [
         trials::trial("grub_2", loaders::grub2, no_loader(loaders::grub_lack())),
+        trials::trial("grub_legacy", old_loaders::grub_legacy, no_loader(old_loaders::grub_legacy_lack())),
+        trials::trial("extlinux", old_loaders::extlinux, no_iret.or_else(|| no_loader(old_loaders::extlinux_lack()))),
         trials::trial("syslinux", loaders::syslinux, no_iret.or_else(|| no_loader(loaders::syslinux_lack()))),
         trials::trial(
             "ipxe_boots_a_kernel",
