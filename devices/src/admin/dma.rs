@@ -87,6 +87,12 @@ impl AdminMemory {
         Ok(self.region.read_slice(bytes, MemoryRegionAddress(offset))?)
     }
 
+    /// Loads a 32-bit little-endian word.
+    pub(super) fn load(&self, offset: u64) -> Result<u32, OutsideRegion> {
+        let order = std::sync::atomic::Ordering::Relaxed;
+        Ok(u32::from_le(self.region.load(MemoryRegionAddress(offset), order)?))
+    }
+
     /// Stores a 16-bit little-endian word after everything stored before.
     pub(super) fn store_release(&self, offset: u64, value: u16) -> Result<(), OutsideRegion> {
         let order = std::sync::atomic::Ordering::Release;

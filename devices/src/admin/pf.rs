@@ -282,7 +282,7 @@ impl AdminChannel for PfDriver {
     /// list again and send the command once more.
     fn execute(&self, command: &Command<'_>, result: &mut [u8], wait: &Wait<'_>) -> Result<(), AdminError> {
         let generation = self.generation.load(Ordering::Acquire);
-        let refused = match self.channel().execute(command, result, wait) {
+        let refused = match self.queue.load().execute(command, result, wait) {
             Err(error @ AdminError::Refused { status: status::EINVAL, qualifier: qualifier::INVALID_OPCODE }) => error,
             other => return other,
         };

@@ -52,6 +52,8 @@ pub(super) struct SplitRing {
     next_used: u16,
     /// Bit `n`: the device holds slot `n`.
     outstanding: u64,
+    /// Lengths of the buffers of each slot, as its descriptors say now: the rest of them never changes.
+    described: Box<[Option<(usize, usize)>]>,
 }
 
 impl SplitRing {
@@ -62,7 +64,8 @@ impl SplitRing {
             return None;
         }
         memory.store_release(AVAIL, AVAIL_F_NO_INTERRUPT).ok()?;
-        Some(Self { memory, size, next_avail: 0, next_used: 0, outstanding: 0 })
+        let described = (0..size / 2).map(|_| None).collect();
+        Some(Self { memory, size, next_avail: 0, next_used: 0, outstanding: 0, described })
     }
 
     /// Number of slots: half the descriptors.
@@ -82,10 +85,14 @@ impl SplitRing {
             return Err(RingFault::Memory);
         }
         let head = 2 * slot;
-        self.describe(head, AdminMemory::readable(slot), readable, DESC_F_NEXT)?;
-        self.describe(head + 1, AdminMemory::writable(slot), writable, DESC_F_WRITE)?;
+        let described = self.described.get(usize::from(slot)).ok_or(RingFault::Memory)?;
+        if *described != Some((readable, writable)) {
+            self.describe(head, AdminMemory::readable(slot), readable, DESC_F_NEXT)?;
+            self.describe(head + 1, AdminMemory::writable(slot), writable, DESC_F_WRITE)?;
+            self.described[usize::from(slot)] = Some((readable, writable));
+        }
         let entry = AVAIL + 4 + 2 * u64::from(self.next_avail % self.size);
-        self.memory.write(entry, &head.to_le_bytes())?;
+        self.memory.store_release(entry, head)?;
         self.next_avail = self.next_avail.wrapping_add(1);
         self.outstanding |= 1 << slot;
         // The device may read the chain as soon as it sees this index.
@@ -113,13 +120,11 @@ impl SplitRing {
             return Err(RingFault::UsedIndex);
         }
         for _ in 0..count {
-            let mut element = [0; 8];
             let at = USED + 4 + 8 * u64::from(self.next_used % self.size);
-            self.memory.read(at, &mut element)?;
+            let (id, len) = (self.memory.load(at)?, self.memory.load(at + 4)?);
             self.next_used = self.next_used.wrapping_add(1);
-            let [i0, i1, i2, i3, l0, l1, l2, l3] = element;
-            let slot = self.take_back(u32::from_le_bytes([i0, i1, i2, i3]))?;
-            returned(slot, u32::from_le_bytes([l0, l1, l2, l3]));
+            let slot = self.take_back(id)?;
+            returned(slot, len);
         }
         Ok(())
     }

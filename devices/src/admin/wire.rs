@@ -28,7 +28,11 @@ pub const NOTIFY_INFO_LEN: usize = NOTIFY_ENTRIES * NOTIFY_ENTRY_LEN;
 pub const LEGACY_WRITE_PREFIX: usize = 8;
 
 /// `N` bytes from `offset` on; those that `bytes` does not have are zero.
+#[inline]
 fn padded<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
+    if let Some(whole) = bytes.get(offset..).and_then(|rest| rest.first_chunk()) {
+        return *whole;
+    }
     let mut field = [0; N];
     for (to, from) in field.iter_mut().zip(bytes.iter().skip(offset)) {
         *to = *from;

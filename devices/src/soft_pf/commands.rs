@@ -100,7 +100,8 @@ impl Commands {
     /// changed nothing.
     pub(super) fn execute(&mut self, request: &Request<'_>, result: &mut [u8; MAX_RESULT]) -> Answer {
         let (header, data) = RequestHeader::parse(request.bytes);
-        let answer = self.carry_out(&header, data, request, result);
+        let quirks = self.quirks.load();
+        let answer = self.carry_out((&header, data), request, &quirks, result);
         if answer == Err(AGAIN) {
             self.patience = Duration::ZERO;
         }
@@ -110,45 +111,45 @@ impl Commands {
 
     fn carry_out(
         &mut self,
-        header: &RequestHeader,
-        data: &[u8],
+        (header, data): (&RequestHeader, &[u8]),
         request: &Request<'_>,
+        quirks: &Quirks,
         result: &mut [u8; MAX_RESULT],
     ) -> Answer {
-        let quirks = self.quirks.load_full();
         // The order of the checks is the standard's: group, opcode, member.
-        let (used, supported) = match header.group_type {
-            opcode::GROUP_SELF => (&mut self.used_self, CommandList::from_word(opcode::MASK_LIST)),
-            opcode::GROUP_SRIOV if self.enabled.get() > 0 || asks_list_early(&quirks, header) => {
-                (&mut self.used_sriov, supported_sriov(&quirks))
-            }
+        let is_sriov = header.group_type == opcode::GROUP_SRIOV;
+        let used = match header.group_type {
+            opcode::GROUP_SELF => &mut self.used_self,
+            _ if is_sriov && (self.enabled.get() > 0 || asks_list_early(quirks, header)) => &mut self.used_sriov,
             _ => return Err(invalid(qualifier::INVALID_GROUP)),
         };
         if !used.contains(header.opcode) {
             return Err(invalid(qualifier::INVALID_OPCODE));
         }
+        let supported = || if is_sriov { supported_sriov(quirks) } else { CommandList::from_word(opcode::MASK_LIST) };
         match header.opcode {
             opcode::LIST_QUERY => {
+                let supported = supported();
                 *result = supported.encode();
                 Ok(supported.encoded_len())
             }
             opcode::LIST_USE => {
+                let supported = supported();
                 let list = CommandList::parse(data).filter(|list| list.is_subset(&supported) && is_consistent(list));
                 *used = list.ok_or(invalid(qualifier::INVALID_FIELD))?;
                 Ok(0)
             }
-            _ => self.member_command(header, data, request, result),
+            _ => self.member_command((header, data), request, quirks, result),
         }
     }
 
     fn member_command(
         &mut self,
-        header: &RequestHeader,
-        data: &[u8],
+        (header, data): (&RequestHeader, &[u8]),
         request: &Request<'_>,
+        quirks: &Quirks,
         result: &mut [u8; MAX_RESULT],
     ) -> Answer {
-        let quirks = self.quirks.load_full();
         let index = header.member_id.checked_sub(1).filter(|index| *index < u64::from(self.enabled.get()));
         let vf = index.and_then(|index| self.vfs.get(usize::try_from(index).ok()?));
         let (Some(vf), Some(index)) = (vf, index) else { return Err(invalid(qualifier::INVALID_MEMBER)) };
@@ -181,7 +182,7 @@ impl Commands {
                 Ok(out.len())
             }
             opcode::LEGACY_NOTIFY_INFO => {
-                let info = notify_info(&quirks, index).encode();
+                let info = notify_info(quirks, index).encode();
                 result[..info.len()].copy_from_slice(&info);
                 Ok(info.len())
             }

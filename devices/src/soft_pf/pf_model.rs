@@ -7,7 +7,7 @@ use super::chain::RingError;
 use super::commands::{Commands, MAX_REQUEST, Request};
 use super::device::feature;
 use super::model::{Field, Model, Progress};
-use super::quirks::SharedQuirks;
+use super::quirks::{Quirks, SharedQuirks};
 use super::ring::Ring;
 use crate::admin::wire::{MAX_RESULT, REPLY_LEN, ReplyHeader};
 
@@ -38,21 +38,22 @@ impl PfModel {
 
     fn run_commands(&mut self, ring: &mut Ring<'_>) -> Result<Progress, RingError> {
         self.commands.begin_series();
+        let quirks = self.quirks.load();
         while ring.left.buffers > 0 {
             if !ring.pop()? {
                 return Ok(Progress::Drained);
             }
-            if self.quirks.load().hang {
+            if quirks.hang {
                 continue;
             }
-            let written = self.run_command(ring)?;
+            let written = self.run_command(ring, &quirks)?;
             ring.complete(written)?;
         }
         Ok(Progress::More)
     }
 
     /// Runs the command in the buffer; returns how many bytes were written.
-    fn run_command(&mut self, ring: &Ring<'_>) -> Result<u32, RingError> {
+    fn run_command(&mut self, ring: &Ring<'_>, quirks: &Quirks) -> Result<u32, RingError> {
         let len = ring.chain.read(ring.memory, 0, &mut self.request)?;
         let request =
             Request { bytes: self.request.get(..len).unwrap_or_default(), writable: ring.chain.writable_len() };
@@ -61,12 +62,12 @@ impl PfModel {
             Ok(len) => (ReplyHeader::OK, len),
             Err(header) => (header, 0),
         };
-        if self.quirks.load().empty_replies {
+        if quirks.empty_replies {
             return Ok(0);
         }
         let mut reply = [0; REPLY_LEN + MAX_RESULT];
         reply[..REPLY_LEN].copy_from_slice(&header.encode());
-        reply[REPLY_LEN..].copy_from_slice(&result);
+        reply[REPLY_LEN..REPLY_LEN + len].copy_from_slice(&result[..len]);
         Ok(ring.chain.write(ring.memory, 0, &reply[..REPLY_LEN + len])? as u32)
     }
 }

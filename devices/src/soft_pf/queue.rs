@@ -46,6 +46,8 @@ pub(super) struct VirtQueue {
     pub broken: bool,
     /// The ring, with its positions.
     pub ring: Queue,
+    /// The mappings in which all three parts were found, by their generation; 0 is in none.
+    mapped_in: u64,
 }
 
 impl VirtQueue {
@@ -60,6 +62,7 @@ impl VirtQueue {
             pfn: 0,
             broken: false,
             ring: Queue::new(max_size)?,
+            mapped_in: 0,
         })
     }
 
@@ -119,6 +122,7 @@ impl VirtQueue {
 
     fn start(&mut self, setup: Setup, size: u16, at: Addresses) {
         self.ring.reset();
+        self.mapped_in = 0;
         let set = self
             .ring
             .try_set_size(size)
@@ -131,7 +135,16 @@ impl VirtQueue {
     }
 
     /// Whether all three parts lie in `memory`.
-    pub(super) fn is_mapped(&self, memory: &Memory) -> bool {
+    pub(super) fn is_mapped(&mut self, memory: &Memory) -> bool {
+        if self.mapped_in == memory.generation() && self.mapped_in != 0 {
+            return true;
+        }
+        let mapped = self.parts_are_in(memory);
+        self.mapped_in = if mapped { memory.generation() } else { 0 };
+        mapped
+    }
+
+    fn parts_are_in(&self, memory: &Memory) -> bool {
         let size = usize::from(self.ring.size());
         let inside = |address: u64, len: usize| GuestMemoryBackend::check_range(memory, GuestAddress(address), len);
         inside(self.ring.desc_table(), 16 * size)

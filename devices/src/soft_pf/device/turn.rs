@@ -74,6 +74,8 @@ impl VirtioDevice {
             progress = processed?;
             let settled = match progress {
                 Progress::More | Progress::Waiting => true,
+                // Nothing was held back, and the driver needs no index to know when to kick.
+                Progress::Drained if !hold_kicks && !ring.queue.event_idx_enabled() => true,
                 Progress::Drained => !ring.queue.enable_notification(memory).map_err(|_| ring.fault())?,
             };
             if settled {
