@@ -48,10 +48,11 @@ pub struct VfConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-option" = "=ADDRESS"))]
     pub pf: Option<String>,
-    /// The UUID that PF and VFs are opened with, one for all VFs of a PF; or `@FILE`, a file that has it, which does not
-    /// show in the list of processes. Made anew for each run where it is absent.
+    /// The UUID that PF and VFs are opened with, one for all VFs of a PF; or `@FILE` or `env:NAME`, a file or a variable of
+    /// heirloom's environment that has it and, unlike these words, does not show in the list of processes. Made anew for
+    /// each run where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-option" = "=UUID|@FILE"))]
+    #[schemars(extend("x-option" = "=UUID|@FILE|env:NAME"))]
     pub token: Option<String>,
     /// Who runs the admin commands.
     #[serde(default)]
@@ -82,9 +83,10 @@ pub struct VfioConfig {
     /// Its address, such as `0000:41:00.3`.
     #[schemars(extend("x-option" = "=ADDRESS"))]
     pub address: String,
-    /// The UUID to open it with, for a VF whose PF was opened with one; or `@FILE`, a file that has it.
+    /// The UUID to open it with, for a VF whose PF was opened with one; or `@FILE` or `env:NAME`, a file or
+    /// a variable that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-option" = "=UUID|@FILE"))]
+    #[schemars(extend("x-option" = "=UUID|@FILE|env:NAME"))]
     pub token: Option<String>,
     /// By which interface it is opened.
     #[serde(default)]

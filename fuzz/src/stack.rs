@@ -50,7 +50,7 @@ impl Host {
         let file = disk.try_clone().expect("a second descriptor");
         let specs = vec![
             VfSpec::Net { backend: NetBackend::Loopback, mac: MAC },
-            VfSpec::Blk { file, read_only: false, id: "fuzz".to_owned() },
+            VfSpec::Blk { size: None, file, read_only: false, id: "fuzz".to_owned() },
         ];
         let soft = SoftPf::new("soft", specs).expect("a software PF");
         let spy = WireSpy::new(soft.pf());

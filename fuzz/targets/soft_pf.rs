@@ -35,7 +35,7 @@ impl Bench {
         let file = disk.try_clone().expect("a second descriptor");
         let specs = vec![
             VfSpec::Net { backend: NetBackend::Loopback, mac: [0x52, 0x54, 0, 1, 2, 3] },
-            VfSpec::Blk { file, read_only: false, id: "fuzz".to_owned() },
+            VfSpec::Blk { size: None, file, read_only: false, id: "fuzz".to_owned() },
         ];
         Self { soft: SoftPf::new("soft", specs).expect("a software PF"), disk }
     }

@@ -89,7 +89,7 @@ fn codec(script: &mut Script<'_>) {
 fn server(script: &mut Script<'_>) {
     let disk = tempfile::tempfile().expect("a file");
     disk.set_len(4096).expect("a length");
-    let soft = SoftPf::new("soft", vec![VfSpec::Blk { file: disk, read_only: true, id: String::new() }]);
+    let soft = SoftPf::new("soft", vec![VfSpec::Blk { size: None, file: disk, read_only: true, id: String::new() }]);
     let soft = soft.expect("a software PF");
     let pf = soft.pf();
     let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");

@@ -32,6 +32,8 @@ pub struct FuseDisk {
 struct State {
     content: Mutex<Vec<u8>>,
     hangs: AtomicBool,
+    /// A request has come that is not taken.
+    waited_for: AtomicBool,
     ends: AtomicBool,
     /// Error number of reads, writes and flushes; 0 is none.
     error: AtomicI32,
@@ -110,6 +112,12 @@ impl FuseDisk {
         // Nothing is being answered then.
         let _content = self.state.content();
         self.state.hangs.store(hangs, Ordering::Release);
+        self.state.waited_for.store(false, Ordering::Release);
+    }
+
+    /// Whether somebody waits for it, while it takes no request.
+    pub fn keeps_somebody_waiting(&self) -> bool {
+        self.state.waited_for.load(Ordering::Acquire)
     }
 
     /// Reads, writes and flushes end with this error number; 0 is none.
@@ -160,6 +168,7 @@ fn serve(mut device: File, state: &State) {
         }
         let mut content = state.content();
         if state.hangs.load(Ordering::Acquire) && !ends {
+            state.waited_for.store(true, Ordering::Release);
             drop(content);
             std::thread::sleep(std::time::Duration::from_millis(1));
             continue;

@@ -42,7 +42,7 @@ pub fn free_memory() -> u64 {
 }
 
 /// Waits until something is so; an error after `limit`, a safety net and no measure.
-pub fn wait_until(limit: Duration, done: impl Fn() -> bool) -> Result<(), String> {
+pub fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> Result<(), String> {
     let start = Instant::now();
     while !done() {
         if start.elapsed() > limit {

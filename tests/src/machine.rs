@@ -2,12 +2,12 @@
 //! One run of `heirloom`.
 
 use std::env;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,55 @@ impl Running {
     pub fn signal(&self, signal: Signal) -> Result<(), String> {
         let sent = rustix::process::kill_process(Pid::from_child(&self.0), signal);
         sent.map_err(|error| format!("cannot send {signal:?}: {error}"))
+    }
+}
+
+/// What a run says on standard error, line by line.
+pub struct Messages(mpsc::Receiver<String>);
+
+impl Messages {
+    /// Waits for a line with `text`. The limit is a safety net, not a measure.
+    pub fn wait_for(&self, text: &str, limit: Duration) -> Result<String, String> {
+        let (deadline, mut others) = (Instant::now() + limit, String::new());
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.0.recv_timeout(left) {
+                Ok(line) if line.contains(text) => return Ok(line),
+                Ok(line) => others += &line,
+                Err(error) => return Err(format!("no message '{text}' ({error}), but\n{others}")),
+            }
+        }
+    }
+
+    /// All that comes until the end of the run.
+    pub fn rest(&self) -> String {
+        self.0.iter().collect()
+    }
+}
+
+impl Running {
+    /// Its standard error, from here on.
+    pub fn messages(&mut self) -> Result<Messages, String> {
+        let stderr = self.0.stderr.take().ok_or("standard error is somebody else's")?;
+        let (send, lines) = mpsc::channel();
+        thread::spawn(move || {
+            let mut stderr = BufReader::new(stderr);
+            let mut line = String::new();
+            while stderr.read_line(&mut line).is_ok_and(|count| count > 0)
+                && send.send(std::mem::take(&mut line)).is_ok()
+            {}
+        });
+        Ok(Messages(lines))
+    }
+
+    /// Waits for its end. The limit is a safety net, not a measure.
+    pub fn end(&mut self, limit: Duration) -> Result<ExitStatus, String> {
+        let mut status = None;
+        crate::wait_until(limit, || {
+            status = self.0.try_wait().ok().flatten();
+            status.is_some()
+        })?;
+        status.ok_or_else(|| "it has not ended".to_owned())
     }
 }
 

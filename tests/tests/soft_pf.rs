@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::num::NonZeroU16;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -163,7 +164,8 @@ struct Disk {
 }
 
 impl Disk {
-    fn new(server: &Server, driver: &PfDriver, member: u16, wait: &Wait<'_>) -> Self {
+    /// Of a driver that accepts `features`.
+    fn new(server: &Server, driver: &PfDriver, member: u16, features: u32, wait: &Wait<'_>) -> Self {
         let vf = server.function(&format!("vf{}.sock", member - 1));
         let file = File::from(rustix::fs::memfd_create("ram", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
         file.set_len(1 << 20).unwrap();
@@ -173,22 +175,26 @@ impl Disk {
         vf.config_write(4, Width::B2, 6).unwrap();
         let channel: Arc<dyn AdminChannel> = driver.channel();
         let registers = AdminRegisters::new(channel, NonZeroU16::new(member).unwrap(), None);
-        for (at, width, value) in [(18, Width::B1, 3), (4, Width::B4, 0), (8, Width::B4, 1), (18, Width::B1, 7)] {
+        for (at, width, value) in [(18, Width::B1, 3), (4, Width::B4, features), (8, Width::B4, 1), (18, Width::B1, 7)]
+        {
             registers.write(Area::Common, at, width, value, wait).unwrap();
         }
         Self { vf, registers, memory, requests: 0 }
     }
 
-    /// Asks for sector 3 of the disk.
-    fn ask(&mut self) {
+    /// Asks for `operation` (0 reads, 1 writes) on sector 3 of the disk.
+    fn ask(&mut self, operation: u32) {
         let put = |address: u64, bytes: &[u8]| self.memory.write_slice(bytes, MemoryRegionAddress(address)).unwrap();
-        let chain = [(0x1_0000_u64, 16_u32, 1_u16, 1_u16), (0x1_1000, 512, 3, 2), (0x1_2000, 1, 2, 0)];
+        let data_flags = if operation == 0 { 3 } else { 1 };
+        let chain = [(0x1_0000_u64, 16_u32, 1_u16, 1_u16), (0x1_1000, 512, data_flags, 2), (0x1_2000, 1, 2, 0)];
         for (index, (address, len, flags, next)) in (0..).zip(chain) {
             put(0x1000 + 16 * index, &address.to_le_bytes());
             put(0x1008 + 16 * index, &len.to_le_bytes());
             put(0x100c + 16 * index, &[flags.to_le_bytes(), next.to_le_bytes()].concat());
         }
+        put(0x1_0000, &operation.to_le_bytes());
         put(0x1_0008, &3_u64.to_le_bytes());
+        put(0x1_2000, &[0xff]);
         put(0x1804 + 2 * u64::from(self.requests), &[0, 0]);
         self.requests += 1;
         put(0x1802, &self.requests.to_le_bytes());
@@ -201,13 +207,21 @@ impl Disk {
         u16::from_le_bytes(used) == self.requests
     }
 
-    fn works(&mut self) {
-        self.ask();
+    /// Status of a request: 0 is success.
+    fn request(&mut self, operation: u32) -> u8 {
+        self.ask(operation);
         let end = Instant::now() + PATIENCE;
         while !self.answered() {
             assert!(Instant::now() < end, "the disk does not answer");
             std::thread::sleep(Duration::from_millis(1));
         }
+        let mut status = [0];
+        self.memory.read_slice(&mut status, MemoryRegionAddress(0x1_2000)).unwrap();
+        status[0]
+    }
+
+    fn works(&mut self) {
+        assert_eq!(self.request(0), 0);
         let mut data = [0; 512];
         self.memory.read_slice(&mut data, MemoryRegionAddress(0x1_1000)).unwrap();
         assert_eq!(data, [3; 512]);
@@ -234,11 +248,11 @@ fn a1_a_disk_that_never_answers_stops_neither_the_pf_nor_other_vfs_nor_the_end()
     let cancelled = AtomicBool::new(false);
     let wait = || Wait { deadline: Instant::now() + PATIENCE, cancelled: &cancelled };
     driver.negotiate_commands(&wait()).unwrap();
-    let mut disks = [1, 2].map(|member| Disk::new(&server, &driver, member, &wait()));
+    let mut disks = [1, 2].map(|member| Disk::new(&server, &driver, member, 0, &wait()));
     disks.iter_mut().for_each(Disk::works);
 
     storage.hang(true);
-    disks[0].ask();
+    disks[0].ask(0);
     disks[1].works();
     let status = |disk: &Disk| disk.registers.read(Area::Common, 18, Width::B1, &wait()).unwrap();
     assert_eq!((status(&disks[0]), status(&disks[1])), (7, 7), "commands for both");
@@ -253,6 +267,112 @@ fn a1_a_disk_that_never_answers_stops_neither_the_pf_nor_other_vfs_nor_the_end()
     assert_eq!(code, Some(0));
     let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
     assert_eq!((&report["vfs"][0]["buffers"], &report["vfs"][1]["buffers"]), (&1.into(), &3.into()));
+}
+
+/// VIRTIO_BLK_F_FLUSH (virtio 1.3, 5.2.3).
+const FLUSH: u32 = 1 << 9;
+
+/// A driver that did not accept FLUSH cannot ask for one: its writes are stable when they are answered.
+#[test]
+fn c10_writes_of_a_driver_without_flush_are_stable_when_they_are_answered() {
+    let storage = match tests::fuse::FuseDisk::new(vec![0; 4096]) {
+        Ok(storage) => storage,
+        Err(why) => return eprintln!("SKIPPED: {why}"),
+    };
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(&folder, &["--vf", &format!("blk,file={}", storage.path().display())]);
+    let driver = PfDriver::start(Arc::new(server.function("pf.sock")), Instant::now() + PATIENCE).unwrap();
+    driver.enable_vfs(1).unwrap();
+    let cancelled = AtomicBool::new(false);
+    let wait = Wait { deadline: Instant::now() + PATIENCE, cancelled: &cancelled };
+    driver.negotiate_commands(&wait).unwrap();
+    let mut disk = Disk::new(&server, &driver, 1, 0, &wait);
+    for count in 1..=3 {
+        assert_eq!(disk.request(1), 0);
+        let (writes, syncs) = storage.counts();
+        assert!((writes, syncs) == (count, count), "{writes} writes, {syncs} syncs before the answer to write {count}");
+    }
+    drop(disk);
+    // One that can ask does so when it wants to.
+    let mut disk = Disk::new(&server, &driver, 1, FLUSH, &wait);
+    assert_eq!((disk.request(1), storage.counts()), (0, (4, 3)));
+    assert_eq!((disk.request(4), storage.counts()), (0, (4, 4)));
+    drop((disk, driver));
+    assert_eq!(server.end().0, Some(0));
+}
+
+/// A file system of the host with this much room. Its mount is taken away at once: it is there as long as the folder is
+/// open.
+fn small_file_system(kib: u32) -> Result<File, String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("mounting a small file system needs root".to_owned());
+    }
+    let folder = TempDir::new().unwrap();
+    let options = format!("size={kib}k,mode=700");
+    let mount =
+        Command::new("mount").args(["-t", "tmpfs", "-o", &options, "heirloom-test"]).arg(folder.path()).status();
+    if !mount.is_ok_and(|status| status.success()) {
+        return Err("mounting a tmpfs is not allowed here".to_owned());
+    }
+    let opened = File::open(folder.path());
+    assert!(Command::new("umount").arg("-l").arg(folder.path()).status().unwrap().success());
+    opened.map_err(|error| error.to_string())
+}
+
+/// The host's disk is full: the guest is told, so is the operator, and it goes on when there is room again.
+#[test]
+fn c12_a_full_disk_of_the_host_is_told_and_it_goes_on_when_there_is_room_again() {
+    let small = match small_file_system(64) {
+        Ok(small) => small,
+        Err(why) => return eprintln!("SKIPPED: {why}"),
+    };
+    let place = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), small.as_raw_fd()));
+    let (image, filler) = (place.join("disk.img"), place.join("filler"));
+    File::create(&image).unwrap().set_len(1 << 20).unwrap();
+    let full = std::fs::write(&filler, vec![1; 128 << 10]).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    let folder = TempDir::new().unwrap();
+    let report = folder.path().join("report.json");
+    let words = [format!("blk,file={}", image.display()), format!("--report={}", report.display())];
+    let server = Server::start(&folder, &["--vf", &words[0], &words[1]]);
+    let driver = PfDriver::start(Arc::new(server.function("pf.sock")), Instant::now() + PATIENCE).unwrap();
+    driver.enable_vfs(1).unwrap();
+    let cancelled = AtomicBool::new(false);
+    let wait = Wait { deadline: Instant::now() + PATIENCE, cancelled: &cancelled };
+    driver.negotiate_commands(&wait).unwrap();
+    let mut disk = Disk::new(&server, &driver, 1, 0, &wait);
+    assert_eq!([disk.request(1), disk.request(1), disk.request(0)], [1, 1, 0], "VIRTIO_BLK_S_IOERR for writes");
+    std::fs::remove_file(&filler).unwrap();
+    assert_eq!(disk.request(1), 0);
+    drop((disk, driver));
+    assert_eq!(server.end().0, Some(0));
+    let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    let vf = &report["vfs"][0];
+    assert_eq!(vf["host_errors"], 2, "{vf}");
+    assert!(vf["last_host_error"].as_str().unwrap().contains("No space left"), "{vf}");
+}
+
+/// The storage hangs already when its disk is looked at: the server says so, and ends when it is told to.
+#[test]
+fn a1_a_disk_that_does_not_open_is_named_and_holds_no_end_up() {
+    let storage = match tests::fuse::FuseDisk::new(vec![0; 4096]) {
+        Ok(storage) => storage,
+        Err(why) => return eprintln!("SKIPPED: {why}"),
+    };
+    storage.hang(true);
+    let folder = TempDir::new().unwrap();
+    let sockets = folder.path().join("sockets");
+    let file = storage.path().display().to_string();
+    let words = ["soft-pf", "--socket-dir", &sockets.display().to_string(), "--vf", &format!("blk,file={file}")];
+    let mut server = Heirloom::plain(&words).start().unwrap();
+    let messages = server.messages().unwrap();
+    let opening = format!("opening the disk image {file}");
+    messages.wait_for(&opening, PATIENCE).unwrap();
+    server.signal(tests::Signal::TERM).unwrap();
+    assert_eq!(server.end(PATIENCE).unwrap().code(), Some(0));
+    let said = messages.rest();
+    assert!(said.contains(&format!("ended by signal 15 while {opening}")), "{said}");
+    assert!(!sockets.exists(), "the folder was the server's own");
 }
 
 #[test]

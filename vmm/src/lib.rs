@@ -16,6 +16,7 @@
 //! | [`report`] | what the devices did |
 //! | [`timestamp`] | moments as text |
 //! | [`trace`] | legacy accesses as they happen |
+//! | [`waits`] | calls that may wait for the host's storage |
 
 pub mod config;
 pub mod console;
@@ -33,3 +34,4 @@ mod text_screen;
 pub mod timestamp;
 pub mod trace;
 pub mod vcpu;
+pub mod waits;

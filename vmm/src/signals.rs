@@ -9,7 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR2, SIGXFSZ};
+
+/// What tests make a thread panic with, which nothing else can be relied on to do. Builds without debug assertions, such as
+/// releases, do not know it.
+const PANIC: Option<i32> = if cfg!(debug_assertions) { Some(SIGUSR2) } else { None };
 
 /// Takes over the signals for the life of the process and has a thread call `on_signal` with each. A
 /// thread of its own, as the main loop may be the one that hangs, or be over.
@@ -23,7 +27,8 @@ pub fn watch(on_signal: impl Fn(i32) + Send + 'static) -> io::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let latest = Arc::new(AtomicUsize::new(0));
     let ignored = ignored_at_start(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
-    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT].into_iter().filter(|signal| ignored & bit(*signal) == 0) {
+    let signals = [SIGINT, SIGTERM, SIGHUP, SIGQUIT].into_iter().chain(PANIC);
+    for signal in signals.filter(|signal| ignored & bit(*signal) == 0) {
         // The number is stored before the byte is written: actions run in the order of registration.
         signal_hook::flag::register_usize(signal, Arc::clone(&latest), signal as usize)?;
         signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
@@ -33,6 +38,7 @@ pub fn watch(on_signal: impl Fn(i32) + Send + 'static) -> io::Result<()> {
         // The handlers hold the other end, so this does not end before the process does.
         while wait(&mut pipe, &mut bytes) {
             let signal = latest.swap(0, Ordering::Relaxed);
+            assert_ne!(Some(signal as i32), PANIC, "a test wants to see a panic");
             if signal != 0 {
                 on_signal(signal as i32);
             }

@@ -97,6 +97,11 @@ impl PfWatchdog {
         self
     }
 
+    /// The PF.
+    pub fn function(&self) -> &Arc<dyn PciFunction> {
+        self.driver.function()
+    }
+
     /// Times the PF was started again.
     pub fn restarts(&self) -> u64 {
         self.log.report().restarts

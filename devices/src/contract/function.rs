@@ -207,6 +207,9 @@ pub trait Lifetime: Named {
     fn error_event(&self) -> Option<&EventFd> {
         None
     }
+    /// Ends all waiting for whoever has the function, on whatever thread: it is gone from then on. Does nothing for a
+    /// function whose accesses do not wait for another process.
+    fn give_up(&self) {}
 }
 
 /// One PCI function as its driver sees it.

@@ -154,6 +154,13 @@ impl Lifetime for Detachable {
     fn reset(&self) -> Result<()> {
         self.with(|function| function.reset())
     }
+    fn give_up(&self) {
+        // One that is detached has nobody waiting.
+        let _ = self.with(|function| {
+            function.give_up();
+            Ok(())
+        });
+    }
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ fn spec(sectors: u64, read_only: bool) -> (Vec<VfSpec>, File) {
     // Reopened, so that the test does not move the position that is the VF's.
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
     let own = File::options().read(true).write(!read_only).open(path).unwrap();
-    (vec![VfSpec::Blk { file: own, read_only, id: "serial-0123456789abcdef".to_owned() }], file)
+    (vec![VfSpec::Blk { size: None, file: own, read_only, id: "serial-0123456789abcdef".to_owned() }], file)
 }
 
 impl Disk {

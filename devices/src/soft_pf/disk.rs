@@ -81,9 +81,15 @@ impl From<RingError> for Stop {
 }
 
 impl Disk {
-    /// All whole sectors of `file`; `id` is cut to 20 bytes.
-    pub(super) fn new(file: File, read_only: bool, id: &str, errors: HostErrors) -> io::Result<Self> {
-        let sectors = io::Seek::seek(&mut &file, io::SeekFrom::End(0))? / SECTOR;
+    /// All whole sectors of a file with its size, if that is known; `id` is cut to 20 bytes.
+    pub(super) fn new(
+        (file, size): (File, Option<u64>),
+        read_only: bool,
+        id: &str,
+        errors: HostErrors,
+    ) -> io::Result<Self> {
+        let size = size.map_or_else(|| io::Seek::seek(&mut &file, io::SeekFrom::End(0)), Ok)?;
+        let sectors = size / SECTOR;
         let mut padded = [0; ID_LEN];
         padded.iter_mut().zip(id.bytes()).for_each(|(to, from)| *to = from);
         let yes = || AtomicBool::new(true);

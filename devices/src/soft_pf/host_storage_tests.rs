@@ -88,7 +88,7 @@ impl Pair {
             }
         };
         let own = storage.file.try_clone().unwrap();
-        let blk = |file, id: &str| VfSpec::Blk { file, read_only: false, id: id.to_owned() };
+        let blk = |file, id: &str| VfSpec::Blk { size: None, file, read_only: false, id: id.to_owned() };
         let mut bench = Bench::ready(vec![blk(own, "fuse"), blk(disk(SECTORS as u64), "file")]);
         let disks = [1, 2].map(|member| Driver::new(&mut bench, member, features));
         Some(Self { bench, storage, disks })

@@ -57,7 +57,7 @@ fn scribble(random: &mut Random, ram: &Ram) {
 
 fn bench() -> Bench {
     let mut specs = Bench::nets(1);
-    specs.push(VfSpec::Blk { file: disk(64), read_only: false, id: "x".to_owned() });
+    specs.push(VfSpec::Blk { size: None, file: disk(64), read_only: false, id: "x".to_owned() });
     Bench::ready(specs)
 }
 

@@ -92,6 +92,8 @@ const PF_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0xca, 0xfe, 0x00];
 pub enum VfSpec {
     /// A disk.
     Blk {
+        /// Bytes of `file` if they are known: storage that does not answer is not asked for them then.
+        size: Option<u64>,
         /// Its content, all whole 512-byte sectors.
         file: File,
         /// Refuses writes, and says so to the driver. The file need not be writable.
@@ -169,7 +171,7 @@ impl SoftPf {
             let memory = rustix::fs::memfd_create("soft-pf-disk", rustix::fs::MemfdFlags::CLOEXEC);
             let file = File::from(memory.map_err(|error| SoftPfError::PfDisk(error.into()))?);
             file.set_len(PF_DISK_SIZE).map_err(SoftPfError::PfDisk)?;
-            VfSpec::Blk { file, read_only: false, id: PF_DISK_ID.to_owned() }
+            VfSpec::Blk { size: None, file, read_only: false, id: PF_DISK_ID.to_owned() }
         } else {
             VfSpec::Net { backend: NetBackend::Loopback, mac: PF_MAC }
         };
@@ -280,8 +282,8 @@ impl Drop for SoftPf {
 
 fn model(spec: VfSpec, member: usize, figures: &Arc<Figures>) -> Result<Box<dyn model::Model>, SoftPfError> {
     Ok(match spec {
-        VfSpec::Blk { file, read_only, id } => {
-            let disk = disk::Disk::new(file, read_only, &id, HostErrors::new(figures.clone()));
+        VfSpec::Blk { size, file, read_only, id } => {
+            let disk = disk::Disk::new((file, size), read_only, &id, HostErrors::new(figures.clone()));
             Box::new(blk::Blk::new(disk.map_err(|source| SoftPfError::Disk { member, source })?))
         }
         VfSpec::Net { backend, mac } => Box::new(net::Net::new(backend, mac)),

@@ -14,7 +14,7 @@ use crate::function::{FunctionError, PciFunction};
 
 fn mixed() -> Vec<VfSpec> {
     let mut specs = Bench::nets(1);
-    specs.push(VfSpec::Blk { file: disk(8), read_only: false, id: String::new() });
+    specs.push(VfSpec::Blk { size: None, file: disk(8), read_only: false, id: String::new() });
     specs
 }
 
@@ -113,7 +113,7 @@ fn vf_bars_have_whole_pages_of_the_size_that_the_host_chose() {
 
 #[test]
 fn the_pf_has_the_type_of_its_vfs_and_is_such_a_device() {
-    let blk = |sectors| VfSpec::Blk { file: disk(sectors), read_only: false, id: String::new() };
+    let blk = |sectors| VfSpec::Blk { size: None, file: disk(sectors), read_only: false, id: String::new() };
     let class = |bench: &Bench| bench.pf.config_read(8, Width::B4).unwrap() >> 24;
     let nets = Bench::new(Bench::nets(2));
     assert_eq!((nets.pf.config_read(0, Width::B4).unwrap(), class(&nets)), (0x1041_1af4, 2));
@@ -139,7 +139,7 @@ fn the_pf_has_the_type_of_its_vfs_and_is_such_a_device() {
 
 #[test]
 fn a_pf_can_be_told_what_it_is_and_the_report_says_what_it_did() {
-    let pf = VfSpec::Blk { file: disk(4), read_only: true, id: "pf".into() };
+    let pf = VfSpec::Blk { size: None, file: disk(4), read_only: true, id: "pf".into() };
     let mut bench = Bench::of(SoftPf::with_pf("soft", pf, Bench::nets(1)).unwrap());
     bench.soft.enable_vfs(1).unwrap();
     assert_eq!(bench.command("01000100 Z12 0000000000000000 7f00000000000000", 8), "0000000000000000");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `heirloom serve`, `run --api-socket` and `ctl` as processes, with the bare-metal guest on `/dev/kvm`.
 
+mod hung_disk;
 mod killed_clients;
 mod pf_down;
 mod trace;
@@ -274,6 +275,8 @@ const TESTS: &[(&str, Test, bool)] = &[
     ("killed_clients_leave_nothing", killed_clients::leave_nothing, true),
     ("a_pf_that_goes_down", pf_down::goes_down, true),
     ("a_pf_that_hangs", pf_down::hangs, true),
+    ("a1_a_disk_that_never_answers_holds_no_request_up", hung_disk::holds_no_request_up, true),
+    ("a3_a_stopped_server_holds_neither_requests_nor_interrupts_up", pf_down::stops, true),
     ("devices_of_all_kinds", pf_down::devices_of_all_kinds, false),
     ("a_live_trace", trace::is_live, true),
 ];

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Heirloom, Running, Signal};
+use tests::{Heirloom, Running, Signal, TestDisk};
 
 use super::{Bench, LIMIT, expect, wait_until};
 
@@ -25,14 +25,22 @@ fn soft_pf(bench: &Bench) -> Result<Running, String> {
 
 /// The second VF as a legacy function, the other as it is.
 fn create(bench: &Bench, cmdline: &str) -> Result<(), String> {
+    create_with(bench, cmdline, &json!([])).map(drop)
+}
+
+/// Behind `others`. Returns the configuration's path.
+fn create_with(bench: &Bench, cmdline: &str, others: &Value) -> Result<String, String> {
     let socket = |name: &str| bench.path(&format!("pf/{name}.sock"));
     let vf = json!({"socket": socket("vf1"), "pf_socket": socket("pf"), "member": 2});
-    let path = bench.config(cmdline, &json!([{"id": "lan", "vfio_user": vf, "deadline_ms": 200}]))?;
+    let mut devices = others.as_array().cloned().unwrap_or_default();
+    devices.push(json!({"id": "lan", "vfio_user": vf, "deadline_ms": 200}));
+    let path = bench.config(cmdline, &devices.into())?;
     let text = fs::read_to_string(&path).map_err(|e| e.to_string())?;
     let mut config: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
     config["devices"] = json!([{"id": "raw", "vfio_user": socket("vf0")}]);
     fs::write(&path, config.to_string()).map_err(|e| e.to_string())?;
-    bench.ctl(&["create", &path])?.expect_code(0).map(drop)
+    bench.ctl(&["create", &path])?.expect_code(0)?;
+    Ok(path)
 }
 
 /// The fault of a request that fails: its code, and `ctl`'s exit code.
@@ -111,6 +119,36 @@ pub(crate) fn hangs() -> Result<(), String> {
     expect("state", bench.state()?, "Created".to_owned())?;
     server.signal(Signal::CONT)?;
     wait_until("the guest starts", || Ok(bench.ctl(&["boot"])?.code == Some(0)))?;
+    bench.end()
+}
+
+/// Stopped under a guest that runs, with a legacy function and one passed through: everybody else goes on, the machine
+/// ends while the server stands still, and the next one has its functions once it goes on.
+pub fn stops() -> Result<(), String> {
+    let bench = Bench::serve()?;
+    let server = soft_pf(&bench)?;
+    let disk = TestDisk::new(64 << 10, 7)?;
+    let own = json!([{"id": "disk", "soft": {"blk": {"file": disk.path()}}, "irq": "intx"}]);
+    let path = create_with(&bench, "test=reload irq=pic count=1000000000", &own)?;
+    bench.ctl(&["boot"])?.expect_code(0)?;
+    let of_disk = || Ok::<_, String>(bench.json(&["counters"])?["disk"].clone());
+    let interrupts = || Ok::<_, String>(of_disk()?["intx_queue"].as_u64().ok_or("no such counter")?);
+    wait_until("the guest works", || Ok(interrupts()? > 10))?;
+    server.signal(Signal::STOP)?;
+    // Longer than a request to the server may take: the PF is lost meanwhile.
+    let pf = bench.path("pf/pf.sock");
+    wait_until("the PF is lost", || {
+        let before = interrupts()?;
+        bench.json(&["info"])?;
+        bench.ctl(&["pause"])?.expect_code(0)?;
+        bench.ctl(&["resume"])?.expect_code(0)?;
+        wait_until("interrupts of the other device", || Ok(interrupts()? > before))?;
+        metric(&bench, &format!("heirloom_pf_up{{pf=\"{pf}\"}} 0"))
+    })?;
+    bench.ctl(&["delete"])?.expect_code(0)?;
+    server.signal(Signal::CONT)?;
+    bench.ctl(&["create", &path])?.expect_code(0)?;
+    wait_until("the next guest starts", || Ok(bench.ctl(&["boot"])?.code == Some(0)))?;
     bench.end()
 }
 

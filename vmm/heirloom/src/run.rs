@@ -82,7 +82,12 @@ pub(crate) fn run(args: &RunArgs, config: VmConfig) -> Result<Finished, RunError
     let events = EventBus::new();
     let mut engine = Engine::new(options, Arc::clone(&events))?;
     let has_terminal = config.serial.mode == ConsoleMode::Tty || config.screen.mode == ScreenMode::Tty;
-    engine.prepare(config)?;
+    if let Err(error) = engine.prepare(config) {
+        return match engine.asked_to_end() {
+            Some(ended) => Ok(given_up(ended, &error)),
+            None => Err(error.into()),
+        };
+    }
     for target in &targets {
         target.check().map_err(|(path, source)| RunError::Report { path: path.display().to_string(), source })?;
     }
@@ -100,6 +105,12 @@ pub(crate) fn run(args: &RunArgs, config: VmConfig) -> Result<Finished, RunError
     let targets = if report.boot_count > 0 { targets } else { Vec::new() };
     let written = targets.iter().map(|target| write(report, target)).fold(Ok(()), Result::and);
     Ok(Finished { ended: ended?, report: written })
+}
+
+/// The operator did not want to wait any longer.
+fn given_up(ended: Ended, error: &ConfigError) -> Finished {
+    tracing::warn!("{error}");
+    Finished { ended, report: Ok(()) }
 }
 
 fn run_to_its_end(engine: &mut Engine) -> Result<Ended, RunError> {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::range_locks::{self, Kind};
+use crate::waits;
 
 /// Bytes of a sector; virtio counts in these.
 const SECTOR: u64 = 512;
@@ -130,6 +131,10 @@ fn hint(source: &io::Error, readonly: bool) -> &'static str {
 impl Disk {
     /// Opens and locks an image. A block device that is to be written is opened for nobody else.
     pub fn open(path: &Path, readonly: bool) -> Result<Self, DiskError> {
+        waits::during(&format!("opening the disk image {}", path.display()), || Self::open_now(path, readonly))
+    }
+
+    fn open_now(path: &Path, readonly: bool) -> Result<Self, DiskError> {
         let failed = |source| DiskError::Open { path: path.to_owned(), readonly, source };
         // Looked at before it is opened: opening a FIFO would wait, a directory says something odd.
         let kind = std::fs::metadata(path).map_err(failed)?.file_type();

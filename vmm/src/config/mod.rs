@@ -93,6 +93,14 @@ pub enum ConfigError {
         /// Its path.
         path: PathBuf,
     },
+    /// The host's storage does not answer.
+    #[error("gave up {what}")]
+    Unanswered {
+        /// What it was asked for.
+        what: String,
+        /// Why no longer.
+        source: std::io::Error,
+    },
     /// A disk image cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -115,7 +123,7 @@ impl ConfigError {
             Self::Firmware(_) => Some("payload.firmware".to_owned()),
             Self::Rom(_) => Some("legacy_virtio.rom".to_owned()),
             Self::Disk(_) => Some("legacy_virtio.soft.blk.file".to_owned()),
-            Self::Usage(_) => None,
+            Self::Usage(_) | Self::Unanswered { .. } => None,
         }
     }
 }

@@ -13,6 +13,7 @@ use arch::flash;
 use thiserror::Error;
 
 use super::ConfigError;
+use crate::waits;
 
 /// What messages call the images.
 const KERNEL: &str = "the kernel";
@@ -192,6 +193,10 @@ impl FirmwareImage {
 
 /// The first bytes of a regular file.
 pub(super) fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    waits::during(&format!("reading {}", path.display()), || read_now(path, limit))
+}
+
+fn read_now(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
@@ -208,11 +213,13 @@ fn open(path: &Path) -> io::Result<File> {
 
 fn open_file(what: &'static str, path: &Path) -> Result<File, ConfigError> {
     let failed = |source| ConfigError::Open { what, path: path.to_owned(), source };
-    let file = open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_file() {
-        Ok(file)
-    } else {
-        Err(ConfigError::NotAFile { what, path: path.to_owned() })
+    let opened = || {
+        let file = open(path)?;
+        Ok((file.metadata()?.is_file(), file))
+    };
+    match waits::during(&format!("opening {what} {}", path.display()), opened).map_err(failed)? {
+        (true, file) => Ok(file),
+        (false, _) => Err(ConfigError::NotAFile { what, path: path.to_owned() }),
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! VF tokens as they are configured: a UUID, or `@FILE`, which has it. A token is a secret of PF and VFs, and everybody on
-//! the host can read the words that a process was started with.
+//! VF tokens as they are configured: a UUID; `@FILE`, which has it; or `env:NAME`, a variable of the environment that has
+//! it. A token is a secret of PF and VFs, and everybody on the host can read the words that a process was started with.
+//! Its files and environment are its user's.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ const MOST: u64 = 64;
 pub enum TokenError {
     /// The text is none.
     #[error(
-        "token={text}: not a UUID, such as bd8d9d2b-5a5f-4f5a-a211-f591514ba1f3, nor @FILE; make one with: uuidgen"
+        "token={text}: not a UUID, such as bd8d9d2b-5a5f-4f5a-a211-f591514ba1f3, nor @FILE or env:NAME; make one with: \
+         uuidgen"
     )]
     Text {
         /// As it was given.
@@ -31,6 +33,12 @@ pub enum TokenError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The variable is not there, or has something else. What, is not told.
+    #[error("token=env:{name}: the environment of heirloom has no variable {name} with a UUID: export it")]
+    Variable {
+        /// Its name.
+        name: String,
     },
     /// The file has something else. What, is not told: it may be a secret.
     #[error("token=@{}: the file has no UUID on its first line; make one with: uuidgen", path.display())]
@@ -45,6 +53,9 @@ pub enum TokenError {
 /// # Errors
 /// When it is none.
 pub fn read_token(text: &str) -> Result<VfToken, TokenError> {
+    if let Some(name) = text.strip_prefix("env:") {
+        return of_variable(name, std::env::var(name).ok());
+    }
     let Some(path) = text.strip_prefix('@').map(Path::new) else {
         return text.parse().map_err(|_| TokenError::Text { text: text.to_owned() });
     };
@@ -57,6 +68,11 @@ pub fn read_token(text: &str) -> Result<VfToken, TokenError> {
         }
         Err(source) => Err(TokenError::Read { path, source }),
     }
+}
+
+fn of_variable(name: &str, value: Option<String>) -> Result<VfToken, TokenError> {
+    let token = value.and_then(|value| value.trim().parse().ok());
+    token.ok_or_else(|| TokenError::Variable { name: name.to_owned() })
 }
 
 #[cfg(test)]
@@ -85,5 +101,16 @@ mod tests {
         assert!(said().contains("it is not a regular file"));
         assert_eq!(read_token(uuid).unwrap().to_string(), uuid);
         assert!(read_token("abc").unwrap_err().to_string().starts_with("token=abc: not a UUID"));
+    }
+
+    #[test]
+    fn f23_a_token_may_be_in_a_variable() {
+        let uuid = "bd8d9d2b-5a5f-4f5a-a211-f591514ba1f3";
+        assert_eq!(of_variable("T", Some(format!(" {uuid}\n"))).unwrap().to_string(), uuid);
+        for value in [None, Some(String::new()), Some("a password".to_owned())] {
+            let said = of_variable("T", value).unwrap_err().to_string();
+            assert_eq!(said, "token=env:T: the environment of heirloom has no variable T with a UUID: export it");
+        }
+        assert!(matches!(read_token("env:HEIRLOOM_NO_SUCH_VARIABLE"), Err(TokenError::Variable { .. })));
     }
 }

@@ -23,6 +23,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::control::{Control, Request, Worker};
 use super::counters::{EngineCounter, EngineCounters};
+use super::opening::Opener;
 use super::operator::Operator;
 use super::options::EngineOptions;
 use super::pace::ResetPace;
@@ -45,6 +46,7 @@ pub struct Engine {
     options: EngineOptions,
     main_loop: Loop,
     stop_request: Arc<StopRequest>,
+    opener: Opener,
     control: Control<Self>,
     /// Gone when the engine ends: who asks then is told at once.
     requests: Option<Receiver<Job<Self>>>,
@@ -91,7 +93,10 @@ impl Engine {
         let (pace, ring) = ResetPace::new().map_err(system("make a timer"))?;
         main_loop.add_subscriber(ring);
         let (control, requests) = Control::new(wake, events);
+        let (outputs, name) = (options.outputs.clone(), options.name.clone());
+        let opener = Opener { outputs, name, stop: Arc::clone(&stop_request) };
         Ok(Self {
+            opener,
             options,
             main_loop,
             stop_request,
@@ -116,16 +121,27 @@ impl Engine {
         &self.report
     }
 
-    /// Takes a configuration before [`Self::run`], and opens its files. [`Self::created`] says that it is to stay.
+    /// How the run ends, if somebody asked for that: what fails then may have failed for that reason.
+    pub fn asked_to_end(&self) -> Option<Ended> {
+        self.stop_request.ended()
+    }
+
+    /// Takes a configuration before [`Self::run`], and opens its files: it waits for them until the operator asks for
+    /// the end. [`Self::created`] says that it is to stay.
     ///
     /// # Errors
     /// What is wrong with the configuration.
     pub fn prepare(&mut self, config: VmConfig) -> Result<(), ConfigError> {
-        self.prepare_with(config, Vec::new())
+        self.prepare_with(config, Vec::new(), None)
     }
 
-    fn prepare_with(&mut self, config: VmConfig, descriptors: Vec<OwnedFd>) -> Result<(), ConfigError> {
-        self.vm = Some(VirtualMachine::new(config, descriptors, &self.options)?);
+    fn prepare_with(
+        &mut self,
+        config: VmConfig,
+        descriptors: Vec<OwnedFd>,
+        limit: Option<Duration>,
+    ) -> Result<(), ConfigError> {
+        self.vm = Some(VirtualMachine::new(config, descriptors, &self.options, &self.opener, limit)?);
         Ok(())
     }
 
@@ -247,10 +263,10 @@ impl Engine {
             counters: Arc::clone(&self.counters),
             traces: Arc::clone(self.control.traces()),
         });
-        let outputs = self.options.outputs.clone();
+        let opener = self.opener.clone();
         let stop_request = Arc::clone(&self.stop_request);
         let vm = self.vm()?;
-        vm.build(observer, &outputs)?;
+        vm.build(observer, &opener)?;
         let (serial, screen) = (vm.config.serial.mode, vm.config.screen.mode);
         self.operator.take((serial, screen), &stop_request)?;
         let Some(machine) = self.vm.as_mut().and_then(|vm| vm.machine.as_mut()) else {

@@ -23,6 +23,7 @@ impl From<&ConfigError> for Fault {
             ConfigError::DuplicateId { .. } => Code::DuplicateId,
             ConfigError::Open { .. }
             | ConfigError::NotAFile { .. }
+            | ConfigError::Unanswered { .. }
             | ConfigError::Disk(_)
             | ConfigError::Firmware(_)
             | ConfigError::Rom(_) => Code::FileUnusable,

@@ -11,6 +11,7 @@
 //! | `vm` | configuration, open files, machine | |
 //! | `operator`, `stop_request` | serial port and terminal; signals and Ctrl-A X | |
 //! | `events`, `monitor` | what happened, as a stream; the stream as a file | |
+//! | `opening` | configurations are checked and files opened on a thread of its own | |
 //! | `options` | how an engine behaves | yes |
 //! | `pace` | how soon a guest that resets itself starts again | but for its timer |
 //! | `publisher`, `counters`, `metrics` | what a machine tells, as events and counts; Prometheus text | |
@@ -27,6 +28,7 @@ mod events;
 mod legacy_view;
 mod metrics;
 mod monitor;
+mod opening;
 mod operator;
 mod options;
 mod pace;
@@ -39,7 +41,7 @@ mod stop_request;
 #[cfg(test)]
 pub(crate) mod test_engine;
 #[cfg(test)]
-mod test_pf;
+pub(crate) mod test_pf;
 mod view;
 mod vm;
 

@@ -2,7 +2,7 @@
 //! The operator asks the process to stop, by a signal or from the console; and a watch that it stops in time.
 
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{process, thread};
 
@@ -11,6 +11,7 @@ use vmm_sys_util::eventfd::EventFd;
 use super::Ended;
 use crate::last_words::last_words;
 use crate::terminal;
+use crate::waits;
 
 /// How long the process may take to stop. Longer than a machine needs; what still holds it up then is this program, or
 /// a reader that does not take the report.
@@ -23,6 +24,8 @@ pub(super) struct StopRequest {
     /// The reason of the first panic.
     panicked: OnceLock<String>,
     event: Arc<EventFd>,
+    /// Whoever waits for something else meanwhile.
+    told: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 /// Ctrl-A X.
@@ -33,7 +36,7 @@ const PANICKED: i32 = -2;
 impl StopRequest {
     /// No request; the first one signals `event`.
     pub(super) fn new(event: Arc<EventFd>) -> Arc<Self> {
-        Arc::new(Self { what: AtomicI32::new(0), panicked: OnceLock::new(), event })
+        Arc::new(Self { what: AtomicI32::new(0), panicked: OnceLock::new(), event, told: Mutex::default() })
     }
 
     /// Asks to stop: `what` is a signal's number or [`FROM_CONSOLE`]. Only the first request counts.
@@ -47,6 +50,18 @@ impl StopRequest {
         if let Err(error) = self.event.write(1) {
             tracing::error!("cannot wake the main loop: {error}");
         }
+        if let Some(told) = &*self.told.lock().unwrap_or_else(PoisonError::into_inner) {
+            told();
+        }
+    }
+
+    /// Has `told` called at the first request, also if it was made before. There is one who is told; the last one counts.
+    pub(super) fn on_request(&self, told: impl Fn() + Send + 'static) {
+        let mut slot = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.ended().is_some() {
+            told();
+        }
+        *slot = Some(Box::new(told));
     }
 
     /// Asks to stop because a thread panicked, which has a reason.
@@ -72,7 +87,8 @@ fn end_in_time(ended: Ended) {
     let watch = move || {
         thread::sleep(END_LIMIT);
         terminal::restore();
-        last_words(format!("heirloom: it did not stop within {END_LIMIT:?}: giving up on the rest"));
+        let rest = waits::current().unwrap_or_else(|| "the rest".to_owned());
+        last_words(format!("heirloom: it did not stop within {END_LIMIT:?}: giving up on {rest}"));
         process::exit(ended.code().into())
     };
     if let Err(error) = thread::Builder::new().name("end-in-time".to_owned()).spawn(watch) {

@@ -3,8 +3,8 @@
 //! when; this knows how.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::{Code, Fault, LegacyVirtioConfig, NetBackend, NewDevice, SoftDevice, VfOrigin, VmConfig};
 use devices::chipset::Cmos;
@@ -12,18 +12,17 @@ use devices::chipset::Cmos;
 use devices::chipset::vga::Screen;
 
 use super::error::no_device;
+use super::opening::{self, Opener};
 use super::operator::SerialFile;
 use super::options::EngineOptions;
-use crate::config::{self, ConfigError, Descriptors, Plan, check_outputs};
+use crate::config::{ConfigError, Descriptors, Plan};
 use crate::machine::{Kept, Machine, Observer, SetupError};
 
-/// Files that are written, with the options that name them.
-type Outputs<'a> = &'a [(&'static str, PathBuf)];
+/// How long files may take to open.
+const LIMIT: Option<Duration> = Some(opening::LIMIT);
 
 /// A virtual machine.
 pub(super) struct VirtualMachine {
-    /// Tells it from others.
-    name: Option<PathBuf>,
     /// With the ids and addresses that were given out.
     pub(super) config: VmConfig,
     /// What `config` refers to by number.
@@ -80,13 +79,17 @@ impl From<Failure> for Fault {
 }
 
 impl VirtualMachine {
-    /// Checks a configuration and opens its files, which may not be among the outputs of `options`.
-    pub(super) fn new(config: VmConfig, given: Vec<OwnedFd>, options: &EngineOptions) -> Result<Self, ConfigError> {
-        let config = config::complete(config, options.name.as_deref())?;
+    /// Checks a configuration and opens its files, for which it waits `limit`.
+    pub(super) fn new(
+        config: VmConfig,
+        given: Vec<OwnedFd>,
+        options: &EngineOptions,
+        opener: &Opener,
+        limit: Option<Duration>,
+    ) -> Result<Self, ConfigError> {
         let descriptors: Descriptors = (0..).zip(given.into_iter().map(Arc::new)).collect();
-        let plan = checked(&config, &descriptors, &options.outputs)?;
+        let (config, plan) = opener.check(config, &descriptors, limit)?;
         Ok(Self {
-            name: options.name.clone(),
             config,
             descriptors,
             plan: Some(plan),
@@ -99,10 +102,10 @@ impl VirtualMachine {
     }
 
     /// Puts the machine together. It does not run yet. On an error there is none, and no file was created.
-    pub(super) fn build(&mut self, observer: Arc<dyn Observer>, outputs: Outputs<'_>) -> Result<(), Failure> {
+    pub(super) fn build(&mut self, observer: Arc<dyn Observer>, opener: &Opener) -> Result<(), Failure> {
         let plan = match self.plan.take() {
             Some(plan) => plan,
-            None => checked(&self.config, &self.descriptors, outputs)?,
+            None => opener.check(self.config.clone(), &self.descriptors, LIMIT)?.1,
         };
         let plan = self.plan.insert(plan);
         let clock = match self.clock.take() {
@@ -130,7 +133,7 @@ impl VirtualMachine {
         &mut self,
         device: NewDevice,
         given: Vec<OwnedFd>,
-        outputs: Outputs<'_>,
+        opener: &Opener,
     ) -> Result<String, Failure> {
         let mut descriptors = self.descriptors.clone();
         let mut config = self.config.clone();
@@ -138,21 +141,19 @@ impl VirtualMachine {
             NewDevice::LegacyVirtio(mut device) => {
                 give_descriptor(&mut device, given, &mut descriptors);
                 config.legacy_virtio.push(device);
-                let config = config::complete(config, self.name.as_deref())?;
-                self.change(config, descriptors, outputs)?;
+                self.change(config, descriptors, opener)?;
                 Ok(self.config.legacy_virtio.last().and_then(|device| device.id.clone()).unwrap_or_default())
             }
             NewDevice::PassedThrough(device) => {
                 config.devices.push(device);
-                let config = config::complete(config, self.name.as_deref())?;
-                self.change(config, descriptors, outputs)?;
+                self.change(config, descriptors, opener)?;
                 Ok(self.config.devices.last().and_then(|device| device.id.clone()).unwrap_or_default())
             }
         }
     }
 
     /// Removes the device `id`, and closes its descriptor.
-    pub(super) fn remove_device(&mut self, id: &str, outputs: Outputs<'_>) -> Result<(), Failure> {
+    pub(super) fn remove_device(&mut self, id: &str, opener: &Opener) -> Result<(), Failure> {
         let mut config = self.config.clone();
         config.legacy_virtio.retain(|device| device.id.as_deref() != Some(id));
         config.devices.retain(|device| device.id.as_deref() != Some(id));
@@ -165,19 +166,20 @@ impl VirtualMachine {
         };
         let mut descriptors = self.descriptors.clone();
         descriptors.retain(|number, _| is_used(*number));
-        self.change(config, descriptors, outputs)
+        self.change(config, descriptors, opener)
     }
 
     /// Checks the new configuration before the old one is given up.
-    fn change(&mut self, config: VmConfig, descriptors: Descriptors, outputs: Outputs<'_>) -> Result<(), Failure> {
+    fn change(&mut self, config: VmConfig, descriptors: Descriptors, opener: &Opener) -> Result<(), Failure> {
         // The old plan's locks would keep the new one from the same disks.
         let had_plan = self.plan.take().is_some();
-        let plan = match checked(&config, &descriptors, outputs) {
-            Ok(plan) => plan,
+        let (config, plan) = match opener.check(config, &descriptors, LIMIT) {
+            Ok(checked) => checked,
             Err(error) => {
                 if had_plan {
                     // If another process was quicker, booting says so.
-                    self.plan = checked(&self.config, &self.descriptors, outputs).ok();
+                    let before = opener.check(self.config.clone(), &self.descriptors, LIMIT);
+                    self.plan = before.ok().map(|(_, plan)| plan);
                 }
                 return Err(error.into());
             }
@@ -203,10 +205,4 @@ fn give_descriptor(device: &mut LegacyVirtioConfig, given: Vec<OwnedFd>, descrip
         *index = (0..).find(|number| !descriptors.contains_key(number)).unwrap_or(u32::MAX);
         descriptors.insert(*index, Arc::new(descriptor));
     }
-}
-
-fn checked(config: &VmConfig, descriptors: &Descriptors, outputs: Outputs<'_>) -> Result<Plan, ConfigError> {
-    let plan = Plan::check_with(config, descriptors)?;
-    check_outputs(&plan, outputs)?;
-    Ok(plan)
 }

@@ -125,6 +125,16 @@ pub enum SetupError {
         /// Why.
         source: io::Error,
     },
+    /// An event that the machine cannot do without is not noticed.
+    #[error(
+        "cannot watch for {what}: {source:?}; the limit of watched descriptors (fs.epoll.max_user_watches) may be too low"
+    )]
+    Unwatched {
+        /// The event.
+        what: String,
+        /// Why.
+        source: event_manager::Error,
+    },
     /// There is no main loop to be had.
     #[error("cannot make the main loop: {0:?}; the limit of open files may be too low")]
     NoMainLoop(event_manager::Error),

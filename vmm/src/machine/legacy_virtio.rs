@@ -148,20 +148,23 @@ impl LegacyVirtio {
     }
 
     /// What to do when VFs or PFs are wanted back or fail.
-    pub(super) fn watched(&self, remap: &RemapBars) -> Vec<Watched> {
+    ///
+    /// # Errors
+    /// When one cannot be watched.
+    pub(super) fn watched(&self, remap: &RemapBars) -> Result<Vec<Watched>, SetupError> {
         let of_vfs = self.functions.iter().flat_map(|f| f.watched(remap));
         let of_pfs = self.pfs.iter().filter_map(|pf| {
             let handle = Arc::clone(pf.handle()?);
             let clients = self.functions.iter().filter(|f| f.attachment.member_of(pf).is_some());
             let clients: Vec<_> = clients.map(|f| Arc::clone(&f.device)).collect();
-            let event = handle.removal_event()?.try_clone().ok()?;
-            let name = handle.name().to_owned();
-            Watched::new(&event, &name, move || {
+            let wanted_back = Arc::clone(&handle);
+            let removed = move || {
                 for client in &clients {
                     client.pf_lost("the system wants it back, or its server is gone");
                 }
-                handle.detach();
-            })
+                wanted_back.detach();
+            };
+            Some(Watched::new(handle.removal_event()?, handle.name(), removed))
         });
         of_vfs.chain(of_pfs).collect()
     }
@@ -220,7 +223,7 @@ impl LegacyVirtio {
 }
 
 impl Function {
-    fn watched(&self, remap: &RemapBars) -> Vec<Watched> {
+    fn watched(&self, remap: &RemapBars) -> impl Iterator<Item = Result<Watched, SetupError>> + use<> {
         let (device, vf, remap) = (Arc::clone(&self.device), Arc::clone(&self.vf), Arc::clone(remap));
         let release = self.attachment.release();
         let removed = move || {
@@ -231,9 +234,9 @@ impl Function {
         };
         let device = Arc::clone(&self.device);
         let failed = move || device.failed("the VF reports an error that it cannot recover from");
-        let removal = self.vf.removal_event().and_then(|event| Watched::new(event, self.vf.name(), removed));
-        let error = self.vf.error_event().and_then(|event| Watched::new(event, self.vf.name(), failed));
-        removal.into_iter().chain(error).collect()
+        let removal = self.vf.removal_event().map(|event| Watched::new(event, self.vf.name(), removed));
+        let error = self.vf.error_event().map(|event| Watched::new(event, self.vf.name(), failed));
+        removal.into_iter().chain(error)
     }
 }
 

@@ -44,7 +44,7 @@ use chipset::Chipset;
 use hardware::Hardware;
 use legacy_virtio::LegacyVirtio;
 use passthrough::Passthrough;
-use removal::RemovalWatch;
+use removal::{RemovalWatch, Unwatched};
 use watchdog::PfWatch;
 
 /// How long the vCPUs may take to stop. Their device accesses end at once when the machine stops.
@@ -171,13 +171,15 @@ impl Machine {
     /// # Errors
     /// When that cannot be had, or the guest has ended. Call [`Self::stop`] then.
     pub fn start(&mut self, events: &mut Loop) -> Result<(), SetupError> {
-        let ended: Subscriber = Box::new(processors::EndWatch::new(&self.vcpus)?);
+        let unwatched = Unwatched::default();
+        let ended: Subscriber = Box::new(processors::EndWatch::new(&self.vcpus, &unwatched)?);
         self.helpers.pf_watches = self.legacy.watch_pfs(&self.observer)?;
-        let mut watched = self.legacy.watched(&self.remap);
-        watched.extend(self.passthrough.watched(&self.remap, &self.observer));
-        let removal: Subscriber = Box::new(RemovalWatch::new(watched));
+        let mut watched = self.legacy.watched(&self.remap)?;
+        watched.extend(self.passthrough.watched(&self.remap, &self.observer)?);
+        let removal: Subscriber = Box::new(RemovalWatch::new(watched, &unwatched));
         let subscribers = self.legacy.pumps().into_iter().chain([removal, ended]);
         self.helpers.subscribers = subscribers.map(|subscriber| events.add_subscriber(subscriber)).collect();
+        unwatched.check()?;
         Ok(self.vcpus.resume()?)
     }
 
@@ -187,6 +189,7 @@ impl Machine {
     /// When a processor does not stop in 10 s.
     pub fn stop(&mut self, events: &mut Loop) -> Result<ExitReason, SetupError> {
         let stopped = self.vcpus.stop(STOP_LIMIT);
+        self.helpers.pf_watches.iter_mut().for_each(PfWatch::stop);
         self.helpers.pf_watches.clear();
         for id in self.helpers.subscribers.drain(..) {
             // An id that was given out cannot be unknown.

@@ -70,7 +70,10 @@ impl Passthrough {
     }
 
     /// What to do when functions are wanted back or fail.
-    pub(super) fn watched(&self, remap: &RemapBars, observer: &Arc<dyn Observer>) -> Vec<Watched> {
+    ///
+    /// # Errors
+    /// When one cannot be watched.
+    pub(super) fn watched(&self, remap: &RemapBars, observer: &Arc<dyn Observer>) -> Result<Vec<Watched>, SetupError> {
         let mut watched = Vec::new();
         for f in &self.functions {
             let take_away = f.take_away(remap, observer);
@@ -79,12 +82,13 @@ impl Passthrough {
                 take_away("the system wants the function back, or its server is gone");
                 handle.detach();
             };
-            watched.extend(f.handle.removal_event().and_then(|event| Watched::new(event, f.handle.name(), removed)));
+            let removal = f.handle.removal_event().map(|event| Watched::new(event, f.handle.name(), removed));
             let take_away = f.take_away(remap, observer);
             let failed = move || take_away("the function reports an error that it cannot recover from");
-            watched.extend(f.handle.error_event().and_then(|event| Watched::new(event, f.handle.name(), failed)));
+            let error = f.handle.error_event().map(|event| Watched::new(event, f.handle.name(), failed));
+            watched.extend(removal.transpose()?.into_iter().chain(error.transpose()?));
         }
-        watched
+        Ok(watched)
     }
 
     /// What each function did so far.

@@ -15,10 +15,12 @@ use kvm_bindings::{CpuId, Msrs};
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::EventFd;
 
+use super::removal::Unwatched;
 use super::{SetupError, firmware};
 use crate::config::{KernelPlan, PayloadPlan, Plan};
 use crate::kvm::{FirstRegisters, KvmVcpu, VcpuSetup, Vm};
 use crate::vcpu::Vcpus;
+use crate::waits;
 
 /// Loads the kernel, if there is one, and creates the processors, the first one about to enter it or the firmware; says
 /// by which protocol a kernel is entered.
@@ -64,7 +66,8 @@ fn load(
         told: Told { rsdp: Some(rsdp), has_vga: plan.board.screen.is_some() },
     };
     let name = || kernel.path.display().to_string();
-    let entry = boot::load(memory, source).map_err(|source| SetupError::Boot { kernel: name(), source })?;
+    let loaded = waits::during(&format!("reading the kernel {}", name()), || boot::load(memory, source));
+    let entry = loaded.map_err(|source| SetupError::Boot { kernel: name(), source })?;
     if entry.protocol() == Protocol::Linux64 && plan.cpus.profile == CpuProfile::I686Of2001 {
         return Err(SetupError::NoLongMode { kernel: name() });
     }
@@ -122,12 +125,15 @@ fn configure(vm: &Vm, plan: &Plan, vcpu: &KvmVcpu, index: u8, entry: Option<&Ent
 /// Wakes the main loop when the guest has ended.
 pub(super) struct EndWatch {
     event: EventFd,
+    unwatched: Unwatched,
 }
 
 impl EndWatch {
-    pub(super) fn new(vcpus: &Vcpus) -> Result<Self, SetupError> {
+    /// `unwatched` is told if it cannot.
+    pub(super) fn new(vcpus: &Vcpus, unwatched: &Unwatched) -> Result<Self, SetupError> {
         let event = vcpus.exit_event().try_clone();
-        Ok(Self { event: event.map_err(|source| SetupError::System { what: "watch the processors", source })? })
+        let event = event.map_err(|source| SetupError::System { what: "watch the processors", source })?;
+        Ok(Self { event, unwatched: unwatched.clone() })
     }
 }
 
@@ -141,7 +147,7 @@ impl MutEventSubscriber for EndWatch {
 
     fn init(&mut self, ops: &mut EventOps) {
         if let Err(error) = ops.add(Events::new(&self.event, EventSet::IN)) {
-            tracing::error!("cannot watch for the end of the guest: {error:?}");
+            self.unwatched.tell("the end of the guest", error);
         }
     }
 }

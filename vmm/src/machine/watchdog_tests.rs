@@ -7,9 +7,11 @@ use std::time::Instant;
 
 use devices::admin::{PfClient, PfDriver, WatchedVf};
 use devices::contract::{NotifyAddress, Wait};
+use devices::function::vfio_user::VfioUserFunction;
 use devices::soft_pf::{NetBackend, SoftPf, VfSpec};
 
 use super::*;
+use crate::lifecycle::test_pf::ServedPf;
 
 #[derive(Default)]
 struct Client {
@@ -62,4 +64,31 @@ fn h27_a_pf_reset_is_noticed_and_made_good_while_nobody_waits() {
     soft.pf().reset().unwrap();
     thread::sleep(Duration::from_millis(50));
     assert_eq!(client.lost.lock().unwrap().len(), 1, "nobody looks any more");
+}
+
+/// The server stops answering while the watch looks at its PF: the end of the machine does not wait for it.
+#[test]
+fn a3_the_end_does_not_wait_for_a_pf_that_does_not_answer() {
+    /// Much longer than this test waits.
+    const DEADLINE: Duration = Duration::from_secs(3600);
+    let served = ServedPf::start();
+    let end = Instant::now() + Duration::from_secs(60);
+    let pf = VfioUserFunction::connect(served.name().as_ref(), DEADLINE).unwrap();
+    let driver = Arc::new(PfDriver::start(Arc::new(pf), end).unwrap());
+    let watchdog = PfWatchdog::new(driver.clone(), Vec::new());
+    let watch = PfWatch::with_interval(watchdog, Vec::new(), Duration::from_millis(1)).unwrap();
+    served.stall();
+    while !served.keeps_somebody_waiting() {
+        assert!(Instant::now() < end, "nobody looks at the PF");
+        thread::sleep(Duration::from_millis(1));
+    }
+    let (told, ended) = mpsc::channel();
+    thread::spawn(move || {
+        drop(watch);
+        told.send(()).unwrap();
+    });
+    let ended = ended.recv_timeout(Duration::from_secs(60));
+    served.go_on();
+    assert!(ended.is_ok(), "the end waits for the server");
+    assert!(driver.check().is_err(), "the PF was given up");
 }

@@ -21,6 +21,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::waits;
 pub use bounded::Output;
 pub use whole::replace;
 
@@ -41,7 +42,8 @@ const NO_READER: &str = "it is a FIFO that nobody reads: start its reader first"
 pub fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.append(true).create(true).mode(MODE).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = options.open(path).map_err(|error| explained(path, error))?;
+    let opened = waits::during(&format!("opening {}", path.display()), || options.open(path));
+    let file = opened.map_err(|error| explained(path, error))?;
     if file.metadata()?.file_type().is_block_device() {
         return Err(invalid("it is a block device, and this is no disk: name a file"));
     }

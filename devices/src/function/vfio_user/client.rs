@@ -352,6 +352,9 @@ impl Lifetime for VfioUserFunction {
         *vectors = Vectors::default();
         Ok(())
     }
+    fn give_up(&self) {
+        self.connection.lose();
+    }
 }
 
 #[cfg(test)]

@@ -188,7 +188,8 @@ fn memory_outlives_its_unmap_as_long_as_somebody_has_it() {
 fn pages_one_by_one_are_fast() {
     let disk = tempfile::tempfile().unwrap();
     disk.set_len(512).unwrap();
-    let soft = SoftPf::new("soft", vec![VfSpec::Blk { file: disk, read_only: true, id: String::new() }]).unwrap();
+    let soft =
+        SoftPf::new("soft", vec![VfSpec::Blk { size: None, file: disk, read_only: true, id: String::new() }]).unwrap();
     let vf = soft.vf(0).unwrap();
     let file = shared_region(0, 0x1000_0000).unwrap();
     let mut table = DmaTable::default();

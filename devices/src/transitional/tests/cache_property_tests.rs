@@ -172,7 +172,7 @@ fn stack(is_disk: bool, quirks: &Quirks, shadow: bool) -> Stack {
     let spec = if is_disk {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[0x5a; 64 * SECTOR as usize]).unwrap();
-        VfSpec::Blk { file, read_only: false, id: "disk".into() }
+        VfSpec::Blk { size: None, file, read_only: false, id: "disk".into() }
     } else {
         VfSpec::Net { backend: NetBackend::Loopback, mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56] }
     };

@@ -266,5 +266,5 @@ fn over_socket(function: Arc<dyn PciFunction>, servers: &mut Vec<Server>) -> Arc
 fn disk() -> VfSpec {
     let mut file = tempfile::tempfile().unwrap();
     (0..64_u8).for_each(|sector| file.write_all(&[sector; SECTOR]).unwrap());
-    VfSpec::Blk { file, read_only: false, id: "disk".into() }
+    VfSpec::Blk { size: None, file, read_only: false, id: "disk".into() }
 }

@@ -35,7 +35,7 @@ fn disk() -> (std::fs::File, VfSpec) {
     for sector in 0..64_u8 {
         file.write_all(&[sector; SECTOR]).unwrap();
     }
-    let spec = VfSpec::Blk { file: file.try_clone().unwrap(), read_only: false, id: "disk".into() };
+    let spec = VfSpec::Blk { size: None, file: file.try_clone().unwrap(), read_only: false, id: "disk".into() };
     (file, spec)
 }
 

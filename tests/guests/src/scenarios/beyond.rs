@@ -69,3 +69,16 @@ pub fn run() -> Result<(), Reason> {
     disk.transport.reset();
     Ok(())
 }
+
+/// As a guest does that wants to keep the host busy with messages: each reset is followed by a fault.
+pub fn fault_at_each_reset(count: u32) -> Result<(), Reason> {
+    for _ in 0..count {
+        let mut ring = Ring::new(0);
+        let transport = running(&mut ring, None)?;
+        let status = request(&transport, &mut ring, Operation::Write, NOWHERE as *mut u8);
+        expect("status of a write from nowhere", status, IO_ERROR)?;
+        transport.reset();
+    }
+    println!("GUEST had {} faults", count);
+    Ok(())
+}

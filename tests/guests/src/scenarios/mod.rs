@@ -12,6 +12,7 @@
 //! | `smp` | all processors hammer the registers at once |
 //! | `abuse` | broken rings, BARs on top of everything, MSI-X and chip garbage; the disk works after each |
 //! | `beyond` | a buffer, then a ring where the guest has no memory; the disk works after a reset |
+//! | `faults` | a DMA fault, a reset, and again, `count=` times |
 //! | `quarrel` | processors switch, move and reset a device that another one uses |
 //! | `reload` | the driver comes and goes many times |
 //! | `bench` | reads of a register and notifications, timed: load for `scripts/bench` |
@@ -96,6 +97,7 @@ pub fn run(name: &str, cmdline: &Cmdline) -> Result<(), Reason> {
         "sweep" => sweep::run(),
         "abuse" => abuse::run(cmdline.number("bytes", 0x4000)),
         "beyond" => beyond::run(),
+        "faults" => beyond::fault_at_each_reset(cmdline.number("count", 100)),
         "quarrel" => quarrel::run(cmdline.number("cpus", 2), cmdline.number("count", 100)),
         "smp" => smp::run(cmdline.number("cpus", 1), cmdline.number("count", 200)),
         "reload" => disk::reload(irq, cmdline.number("count", 100)),

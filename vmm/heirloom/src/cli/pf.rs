@@ -34,8 +34,8 @@ pub(crate) struct PrepareArgs {
     /// Number of VFs to enable
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     vfs: u16,
-    /// A VF token to print with each VF, such as uuidgen makes; or a file that has it, whose name is printed
-    #[arg(long, value_name = "UUID|@FILE", value_parser = token)]
+    /// A VF token to print with each VF, such as uuidgen makes; or a file or variable that has it, whose name is printed
+    #[arg(long, value_name = "UUID|@FILE|env:NAME", value_parser = token)]
     token: Option<String>,
     /// Who runs the administration commands of the guests' VFs
     #[arg(long, value_enum, value_name = "WHO", default_value_t = Driver::Heirloom)]

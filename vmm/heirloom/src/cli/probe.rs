@@ -28,8 +28,8 @@ pub(crate) struct ProbeArgs {
     /// Size of guest to reckon with
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = api::parse_size)]
     memory: u64,
-    /// VF token to open PFs with, or a file that has it
-    #[arg(long, value_name = "UUID|@FILE", value_parser = vmm::config::read_token)]
+    /// VF token to open PFs with, or a file or a variable of the environment that has it
+    #[arg(long, value_name = "UUID|@FILE|env:NAME", value_parser = vmm::config::read_token)]
     token: Option<VfToken>,
     /// Say it in JSON
     #[arg(long)]

@@ -11,7 +11,7 @@ use crate::log::{LogFormat, LogOptions};
 use crate::report::{ReportFormat, ReportTarget};
 
 /// `heirloom soft-pf`
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_long_help = long_help())]
 pub(crate) struct SoftPfArgs {
     /// Folder for the sockets: pf.sock, vf0.sock, vf1.sock, ...

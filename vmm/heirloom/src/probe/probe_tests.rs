@@ -277,7 +277,7 @@ fn ask_soft_of(spec: Spec, quirks: Quirks) -> ProbeReport {
         Spec::Disk => {
             let file = tempfile::tempfile().unwrap();
             file.set_len(1 << 20).unwrap();
-            VfSpec::Blk { file, read_only: true, id: "disk".to_owned() }
+            VfSpec::Blk { size: None, file, read_only: true, id: "disk".to_owned() }
         }
     };
     let soft = SoftPf::new("soft", vec![vf]).unwrap();

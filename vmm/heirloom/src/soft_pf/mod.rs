@@ -17,13 +17,14 @@ mod sockets;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
 
 use devices::function::PciFunction;
 use devices::function::vfio_user::{Server, ServerError};
 use devices::soft_pf::{HiddenConfig, SoftPf};
 use thiserror::Error;
-use vmm::{panics, signals};
+use vmm::{panics, signals, waits};
 
 use self::report::Report;
 use self::sockets::{SocketDir, SocketError};
@@ -80,7 +81,7 @@ pub(crate) fn run(args: &SoftPfArgs) -> Result<(), ServeError> {
     }
     // Before anything is visible, so that a signal never leaves a socket behind.
     let (end, ends) = mpsc::channel();
-    let panicked = end.clone();
+    let (panicked, opened) = (end.clone(), end.clone());
     let watch = signals::watch(move |number| {
         // The other end is gone when the end has begun, and then there is nothing to tell.
         let _ = end.send(End::Signal(number));
@@ -89,13 +90,13 @@ pub(crate) fn run(args: &SoftPfArgs) -> Result<(), ServeError> {
     watch.map_err(|source| ServeError::System { what: "watch for signals", source })?;
 
     let folder = SocketDir::claim(args.socket_dir())?;
-    let soft = plan::build(args)?;
+    let Some(soft) = open(args, opened, &ends)? else { return Ok(()) };
     let servers = serve(args, &soft, &folder)?;
     let mut outcome = Ok(());
     match ends.recv() {
         Ok(End::Signal(number)) => tracing::info!("ended by signal {number}"),
         Ok(End::Panic(reason)) => outcome = Err(ServeError::Panicked(reason)),
-        Err(_) => {}
+        Ok(End::NotBegun(_)) | Err(_) => {}
     }
     // Clients go before what they did is told, and functions stay until then.
     let functions = soft.report();
@@ -104,10 +105,41 @@ pub(crate) fn run(args: &SoftPfArgs) -> Result<(), ServeError> {
     outcome.and(targets.iter().try_for_each(|target| write(&report, target)))
 }
 
-/// Why a server ends.
+/// Why a server ends, or does not begin.
 enum End {
     Signal(i32),
     Panic(String),
+    /// Its disks are open, or not.
+    NotBegun(Box<Result<SoftPf, ServeError>>),
+}
+
+/// After this time it is said what is waited for.
+const SAID_AFTER: Duration = Duration::from_secs(1);
+
+/// Opens disks and taps on a thread of its own: storage that does not answer keeps nobody from ending this. `None` if a
+/// signal did.
+fn open(args: &SoftPfArgs, opened: Sender<End>, ends: &Receiver<End>) -> Result<Option<SoftPf>, ServeError> {
+    let plan = args.clone();
+    let done = move |result: Result<_, String>| {
+        let end = result.map_or_else(End::Panic, |built| End::NotBegun(Box::new(built)));
+        drop(opened.send(end));
+    };
+    let started = waits::apart(move || plan::build(&plan), done);
+    started.map_err(|source| ServeError::System { what: "open the disks", source })?;
+    let waits_for = || waits::current().unwrap_or_else(|| "opening".to_owned());
+    let end = ends.recv_timeout(SAID_AFTER).or_else(|_| {
+        tracing::warn!("still {}: the storage does not answer", waits_for());
+        ends.recv()
+    });
+    match end {
+        Ok(End::NotBegun(built)) => (*built).map(Some),
+        Ok(End::Panic(reason)) => Err(ServeError::Panicked(reason)),
+        Ok(End::Signal(number)) => {
+            tracing::warn!("ended by signal {number} while {}", waits_for());
+            Ok(None)
+        }
+        Err(_) => Err(ServeError::Internal),
+    }
 }
 
 /// Offers PF and VFs, and says so when all are there.

@@ -79,7 +79,7 @@ fn spec(device: &SoftDevice, id: String, mac: MacAddress, devices: &mut BlockDev
         SoftDevice::Blk { file, readonly } => {
             let disk = Disk::open(file, *readonly).map_err(|error| ServeError::Device(error.into()))?;
             devices.add(&disk).map_err(|error| ServeError::Device(error.into()))?;
-            VfSpec::Blk { file: disk.file, read_only: *readonly, id }
+            VfSpec::Blk { size: Some(disk.size), file: disk.file, read_only: *readonly, id }
         }
         SoftDevice::Net { backend: NetBackend::Loopback, .. } => {
             VfSpec::Net { backend: soft_pf::NetBackend::Loopback, mac: mac.0 }

@@ -11,6 +11,7 @@ use api::operations::{
 use api::types::{LegacyDevice, VmCounters, VmInfo, VmScreen};
 
 use super::super::control::Request;
+use super::super::opening;
 use super::super::vm::Failure;
 use super::super::{Ended, EventKind, view};
 use super::Engine;
@@ -29,7 +30,7 @@ const START: Duration = Duration::from_secs(60);
 impl Request<Engine> for Create {
     const LIMIT: Duration = CHECK;
     fn carry_out(self, engine: &mut Engine) -> Result<(), Failure> {
-        engine.prepare_with(self.config, self.descriptors)?;
+        engine.prepare_with(self.config, self.descriptors, Some(opening::LIMIT))?;
         engine.created();
         Ok(())
     }
@@ -88,8 +89,8 @@ impl Request<Engine> for Delete {
 impl Request<Engine> for AddDevice {
     const LIMIT: Duration = CHECK;
     fn carry_out(self, engine: &mut Engine) -> Result<AddedDevice, Failure> {
-        let outputs = engine.options.outputs.clone();
-        let id = engine.vm()?.add_device(self.device, self.descriptors, &outputs)?;
+        let opener = engine.opener.clone();
+        let id = engine.vm()?.add_device(self.device, self.descriptors, &opener)?;
         engine.control.events().publish(EventKind::DeviceAdded { id: id.clone() });
         Ok(AddedDevice { id, bdf: None })
     }
@@ -98,8 +99,8 @@ impl Request<Engine> for AddDevice {
 impl Request<Engine> for RemoveDevice {
     const LIMIT: Duration = CHECK;
     fn carry_out(self, engine: &mut Engine) -> Result<(), Failure> {
-        let outputs = engine.options.outputs.clone();
-        engine.vm()?.remove_device(&self.id, &outputs)?;
+        let opener = engine.opener.clone();
+        engine.vm()?.remove_device(&self.id, &opener)?;
         engine.control.events().publish(EventKind::DeviceRemoved { id: self.id });
         Ok(())
     }

@@ -35,6 +35,8 @@ pub(super) fn open(wanted: &[Wanted<'_, SoftPlan>], context: Context<'_>) -> Res
 fn spec(id: &str, soft: &SoftPlan) -> Result<VfSpec, Failure> {
     Ok(match soft {
         SoftPlan::Blk(disk) => VfSpec::Blk {
+            // Not asked again: the main loop is here when a guest starts over.
+            size: Some(disk.size),
             // Shares the lock, which is the open file's; a reboot comes here again.
             file: disk.file.try_clone()?,
             read_only: disk.readonly,

@@ -93,7 +93,7 @@ impl Guest {
         for sector in 0..SECTORS {
             file.write_all(&[sector; SECTOR]).unwrap();
         }
-        let spec = VfSpec::Blk { file: file.try_clone().unwrap(), read_only: false, id: "disk".into() };
+        let spec = VfSpec::Blk { size: None, file: file.try_clone().unwrap(), read_only: false, id: "disk".into() };
         Self::new(spec, Quirks::default(), Some(file), shadow)
     }
 
