@@ -122,7 +122,8 @@ impl Board {
         let guest: DmaRegion = Arc::new(GuestRegionMmap::from_range(GuestAddress(0), MEMORY, None)?);
         let file = std::fs::File::from(memfd_create("disk", MemfdFlags::CLOEXEC)?);
         file.set_len(1 << 20)?;
-        let soft = SoftPf::new("soft", vec![VfSpec::Blk { file, read_only: false, id: "counts".to_owned() }])?;
+        let soft =
+            SoftPf::new("soft", vec![VfSpec::Blk { size: None, file, read_only: false, id: "counts".to_owned() }])?;
         let pf = Detachable::new(soft.pf())?;
         let vf: Arc<dyn PciFunction> = Detachable::new(soft.vf(0).ok_or("no VF")?)?;
 
