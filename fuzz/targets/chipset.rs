@@ -13,6 +13,7 @@ use devices::chipset::keyboard::terminal::TerminalKeys;
 use devices::chipset::{
     AcpiPm, Cmos, I8042, SerialPort, SystemControl, Vga, acpi_pm, cmos, i8042, serial, system_control, vga,
 };
+use devices::contract::Saved;
 use devices::contract::mock::MockLine;
 use fuzz::script::{MAX_OPERATIONS, Script};
 use libfuzzer_sys::fuzz_target;
@@ -92,16 +93,18 @@ impl Board {
     /// Each chip goes on from what it was.
     fn save_and_restore(&self) {
         let keyboard = self.keyboard.state();
-        self.keyboard.set_state(again(&keyboard));
+        self.keyboard.set_state(again(&keyboard)).expect("a state of its own");
         assert_eq!(self.keyboard.state(), keyboard);
         let clock = self.clock.state();
-        self.clock.set_state(again(&clock));
+        self.clock.set_state(again(&clock)).expect("a state of its own");
         let serial = self.serial.state();
-        self.serial.set_state(&again(&serial));
+        self.serial.set_state(again(&serial)).expect("a state of its own");
         assert_eq!(self.serial.state(), serial);
         let power = self.power.state();
-        self.power.set_state(again(&power));
+        self.power.set_state(again(&power)).expect("a state of its own");
         assert_eq!(self.power.state(), power);
+        self.control.set_state(again(&self.control.state())).expect("a state of its own");
+        self.vga.set_state(again(&self.vga.state())).expect("a state of its own");
     }
 
     fn check(&self) {

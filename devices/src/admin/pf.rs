@@ -49,8 +49,10 @@ pub struct PfDriver {
     pub(super) device: Mutex<Option<PfDevice>>,
     /// The queue of the latest start.
     pub(super) queue: ArcSwap<PfQueue>,
-    /// Opcodes 0 to 63 in use for the SR-IOV group.
+    /// Opcodes 0 to 63 that were agreed on for the SR-IOV group.
     pub(super) used: AtomicU64,
+    /// Opcodes that are put to use where the device has them.
+    pub(super) wanted: AtomicU64,
     /// Counts negotiations, so that of several threads that miss an opcode one negotiates.
     generation: AtomicU64,
     /// Held while the list is chosen; when a refused command last caused that.
@@ -68,6 +70,7 @@ impl PfDriver {
             device: Mutex::new(Some(device)),
             queue: ArcSwap::new(queue),
             used: AtomicU64::new(opcode::MASK_LIST),
+            wanted: AtomicU64::new(WANTED),
             generation: AtomicU64::new(0),
             negotiating: Mutex::new(None),
             enabled_vfs: AtomicU16::new(0),
@@ -106,14 +109,19 @@ impl PfDriver {
         Ok(())
     }
 
+    /// Opcodes 0 to 63 that this driver uses.
+    pub(super) fn in_use(&self) -> u64 {
+        self.used.load(Ordering::Acquire) & self.wanted.load(Ordering::Acquire)
+    }
+
     /// Whether `opcode` is in the list in use.
     pub fn supports(&self, opcode: u16) -> bool {
-        CommandList::from_word(self.used.load(Ordering::Acquire)).contains(opcode)
+        CommandList::from_word(self.in_use()).contains(opcode)
     }
 
     /// Whether all four legacy access commands are in use.
     pub fn supports_legacy(&self) -> bool {
-        self.used.load(Ordering::Acquire) & opcode::MASK_LEGACY_ACCESS == opcode::MASK_LEGACY_ACCESS
+        self.in_use() & opcode::MASK_LEGACY_ACCESS == opcode::MASK_LEGACY_ACCESS
     }
 
     /// Chooses the command list of the SR-IOV group: LIST_QUERY, then LIST_USE with what both sides
@@ -150,7 +158,7 @@ impl PfDriver {
             Ok(()) | Err(AdminError::Short { got: 8.., .. }) => {}
             Err(error) => return self.list_refused(error, "LIST_QUERY"),
         }
-        let list = CommandList::from_word(choose(u64::from_le_bytes(bytes)));
+        let list = CommandList::from_word(choose(u64::from_le_bytes(bytes) & self.wanted.load(Ordering::Acquire)));
         let data = list.encode();
         let data = data.get(..list.encoded_len()).unwrap_or_default();
         if let Err(error) = queue.execute(&list_command(opcode::LIST_USE, data), &mut [], wait) {
@@ -270,9 +278,9 @@ const fn list_command(opcode: u16, data: &[u8]) -> Command<'_> {
     Command { opcode, group_type: opcode::GROUP_SRIOV, member_id: 0, data }
 }
 
-/// What to use of what the device supports. Legacy commands come all four or not at all, and the
+/// What to use of what the device supports and the driver wants. Legacy commands come all four or not at all, and the
 /// notify addresses are of no use without them.
-fn choose(supported: u64) -> u64 {
+pub(super) fn choose(supported: u64) -> u64 {
     let chosen = supported & WANTED;
     if chosen & opcode::MASK_LEGACY_ACCESS == opcode::MASK_LEGACY_ACCESS { chosen } else { chosen & opcode::MASK_LIST }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Clock, bytewise};
 use crate::bus::{Access, Effect, IoDevice};
 use crate::contract::platform::IrqLine;
+use crate::contract::{Saved, StateError};
 
 /// First port and number of ports.
 pub const PORTS: (u64, u64) = (0x600, offset::END);
@@ -109,20 +110,6 @@ impl AcpiPm {
         }
     }
 
-    /// The registers and the timer.
-    pub fn state(&self) -> AcpiPmState {
-        let state = self.lock();
-        AcpiPmState { timer: self.timer_of(&state), ..state.registers.clone() }
-    }
-
-    /// Goes on from `state`.
-    pub fn set_state(&self, registers: AcpiPmState) {
-        let mut state = self.lock();
-        state.registers = registers;
-        state.since = state.since.map(|_| (self.clock)());
-        self.update_sci(&mut state);
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,6 +133,30 @@ impl AcpiPm {
     fn timer(&self, state: &State) -> u32 {
         let nanos = self.timer_of(state).as_nanos();
         (nanos * u128::from(TIMER_HZ) / Duration::from_secs(1).as_nanos()) as u32
+    }
+}
+
+/// The registers and the timer.
+impl Saved for AcpiPm {
+    type State = AcpiPmState;
+
+    fn state(&self) -> AcpiPmState {
+        let state = self.lock();
+        AcpiPmState { timer: self.timer_of(&state), ..state.registers.clone() }
+    }
+
+    fn set_state(&self, registers: AcpiPmState) -> Result<(), StateError> {
+        let AcpiPmState { status, enable, control, timer } = registers;
+        let mut state = self.lock();
+        state.registers = AcpiPmState {
+            status: status & POWER_BUTTON,
+            enable: enable & ENABLE_BITS,
+            control: control & CONTROL_BITS,
+            timer,
+        };
+        state.since = state.since.map(|_| (self.clock)());
+        self.update_sci(&mut state);
+        Ok(())
     }
 }
 

@@ -73,7 +73,7 @@ fn e17_state_is_one_plain_value() {
     rig.nanos.store(3_000_000_000, Ordering::Relaxed);
     let saved = serde_json::to_string(&rig.pm.state()).unwrap();
     let other = Rig::new();
-    other.pm.set_state(serde_json::from_str(&saved).unwrap());
+    other.pm.set_state(serde_json::from_str(&saved).unwrap()).unwrap();
     assert_eq!(other.pm.state(), rig.pm.state());
     assert_eq!(other.levels(), [true]);
     other.nanos.store(1_000_000_000, Ordering::Relaxed);

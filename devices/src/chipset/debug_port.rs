@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::bytewise;
 use crate::bus::{Access, Effect, IoDevice};
+use crate::contract::{Saved, StateError};
 
 /// First port and number of ports.
 pub const PORTS: (u64, u64) = (0x80, 1);
@@ -17,6 +18,20 @@ impl DebugPort {
     /// The last code written; 0 before.
     pub fn code(&self) -> u8 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The last code.
+impl Saved for DebugPort {
+    type State = u8;
+
+    fn state(&self) -> u8 {
+        self.code()
+    }
+
+    fn set_state(&self, code: u8) -> Result<(), StateError> {
+        self.0.store(code, Ordering::Relaxed);
+        Ok(())
     }
 }
 

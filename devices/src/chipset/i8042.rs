@@ -26,6 +26,7 @@ use super::keyboard::keys::{BREAK, released, translate};
 use super::keyboard::terminal::Stroke;
 use crate::bus::{Access, Effect, IoDevice};
 use crate::contract::platform::IrqLine;
+use crate::contract::{Saved, StateError};
 
 /// First port and number of ports. Of the ones between 0x60 and 0x64, 0x61 is answered by KVM before
 /// it gets here; all read as ones.
@@ -149,18 +150,6 @@ impl I8042 {
         has_room
     }
 
-    /// Controller and keyboard.
-    pub fn state(&self) -> I8042State {
-        self.lock().clone()
-    }
-
-    /// Goes on from `state`.
-    pub fn set_state(&self, state: I8042State) {
-        let mut own = self.lock();
-        *own = state;
-        self.settle(&mut own);
-    }
-
     fn lock(&self) -> MutexGuard<'_, I8042State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -170,6 +159,26 @@ impl I8042 {
     fn settle(&self, state: &mut I8042State) {
         state.fill_output();
         self.keyboard_irq.set(state.wants_interrupt());
+    }
+}
+
+/// Controller and keyboard.
+impl Saved for I8042 {
+    type State = I8042State;
+
+    fn state(&self) -> I8042State {
+        self.lock().clone()
+    }
+
+    fn set_state(&self, state: I8042State) -> Result<(), StateError> {
+        if !state.keyboard.fits() {
+            return Err(StateError("the keyboard has more bytes than it has room for"));
+        }
+        let mut own = self.lock();
+        *own = state;
+        own.memory[0] = own.memory[0] & !control::AUX_INTERRUPT | control::AUX_DISABLED;
+        self.settle(&mut own);
+        Ok(())
     }
 }
 

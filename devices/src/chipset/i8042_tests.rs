@@ -165,7 +165,7 @@ fn p7_state_is_one_plain_value() {
     let _ = (rig.input(0x60), rig.out(0x64, 0xd1));
     let saved = serde_json::to_string(&rig.device.state()).unwrap();
     let other = Rig::new();
-    other.device.set_state(serde_json::from_str(&saved).unwrap());
+    other.device.set_state(serde_json::from_str(&saved).unwrap()).unwrap();
     assert_eq!(other.device.state(), rig.device.state());
     assert!(other.line.is_high(), "a byte waits");
     assert_eq!(other.out(0x60, 0xfe), Effect::Reset, "the parameter of 0xd1");

@@ -42,6 +42,9 @@ pub use serial::SerialPort;
 pub use system_control::SystemControl;
 pub use vga::Vga;
 
+#[cfg(test)]
+mod saved_tests;
+
 use std::time::Duration;
 
 /// A clock that tests can turn by hand: time since some fixed moment.

@@ -19,6 +19,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::{LossyOutput, bytewise};
 use crate::bus::{Access, Effect, IoDevice};
+use crate::contract::{Saved, StateError};
 
 /// First port and number of ports.
 pub const PORTS: (u64, u64) = (0x3f8, 8);
@@ -171,55 +172,6 @@ impl SerialPort {
         has_room
     }
 
-    /// Registers and input.
-    pub fn state(&self) -> SerialPortState {
-        let port = self.lock();
-        let uart = port.uart.state();
-        SerialPortState {
-            divisor: [uart.baud_divisor_low, uart.baud_divisor_high],
-            interrupt_enable: port.enabled,
-            line_control: uart.line_control,
-            modem_control: uart.modem_control,
-            scratch: uart.scratch,
-            received: uart.in_buffer,
-            transmitted: port.transmitted,
-            fifos: port.fifos,
-            break_: port.break_,
-        }
-    }
-
-    /// Goes on from `state`; of more input than there is room for the rest is lost.
-    pub fn set_state(&self, state: &SerialPortState) {
-        let mut port = self.lock();
-        port.clear_received();
-        let [low, high] = state.divisor;
-        // Interrupts last, so that what waits interrupts.
-        for (register, value) in [
-            (register::LCR, LCR_DIVISOR),
-            (register::DATA, low),
-            (register::IER, high),
-            (register::LCR, LCR_DEFAULT),
-            (register::MCR, MCR_DEFAULT),
-            (register::SCRATCH, state.scratch),
-        ] {
-            port.write(register, value);
-        }
-        let taken = state.received.len().min(port.room());
-        let _ = port.uart.enqueue_raw_bytes(&state.received[..taken]);
-        (port.break_, port.fifos, port.refused) = (state.break_, state.fifos, false);
-        for (register, value) in [
-            (register::MCR, state.modem_control),
-            (register::IER, state.interrupt_enable),
-            (register::LCR, state.line_control),
-        ] {
-            port.write(register, value);
-        }
-        port.transmitted = state.transmitted;
-        if state.transmitted {
-            port.interrupt();
-        }
-    }
-
     /// Signalled when the guest has taken all input, if [`Self::enqueue`] refused some before.
     pub const fn room_event(&self) -> &EventFd {
         &self.room_event
@@ -360,6 +312,60 @@ impl Port {
             self.clear_received();
         }
         self.fifos = on;
+    }
+}
+
+/// Registers and input.
+impl Saved for SerialPort {
+    type State = SerialPortState;
+
+    fn state(&self) -> SerialPortState {
+        let port = self.lock();
+        let uart = port.uart.state();
+        SerialPortState {
+            divisor: [uart.baud_divisor_low, uart.baud_divisor_high],
+            interrupt_enable: port.enabled,
+            line_control: uart.line_control,
+            modem_control: uart.modem_control,
+            scratch: uart.scratch,
+            received: uart.in_buffer,
+            transmitted: port.transmitted,
+            fifos: port.fifos,
+            break_: port.break_,
+        }
+    }
+
+    /// Of more input than there is room for the rest is lost.
+    fn set_state(&self, state: SerialPortState) -> Result<(), StateError> {
+        let mut port = self.lock();
+        port.clear_received();
+        let [low, high] = state.divisor;
+        // Interrupts last, so that what waits interrupts.
+        for (register, value) in [
+            (register::LCR, LCR_DIVISOR),
+            (register::DATA, low),
+            (register::IER, high),
+            (register::LCR, LCR_DEFAULT),
+            (register::MCR, MCR_DEFAULT),
+            (register::SCRATCH, state.scratch),
+        ] {
+            port.write(register, value);
+        }
+        let taken = state.received.len().min(port.room());
+        let _ = port.uart.enqueue_raw_bytes(&state.received[..taken]);
+        (port.break_, port.fifos, port.refused) = (state.break_, state.fifos, false);
+        for (register, value) in [
+            (register::MCR, state.modem_control),
+            (register::IER, state.interrupt_enable),
+            (register::LCR, state.line_control),
+        ] {
+            port.write(register, value);
+        }
+        port.transmitted = state.transmitted;
+        if state.transmitted {
+            port.interrupt();
+        }
+        Ok(())
     }
 }
 

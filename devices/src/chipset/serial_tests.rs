@@ -308,7 +308,7 @@ fn e16_state_is_one_plain_value() {
     let saved = serde_json::to_string(&rig.port.state()).unwrap();
     let other = Rig::new();
     other.port.enqueue(b"dropped");
-    other.port.set_state(&serde_json::from_str(&saved).unwrap());
+    other.port.set_state(serde_json::from_str(&saved).unwrap()).unwrap();
     assert_eq!(other.port.state(), rig.port.state());
     assert!(other.has_interrupt(), "input waits");
     assert_eq!((other.read(2), other.read(7)), (0xc4, 0x5a));

@@ -10,6 +10,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::bus::{Access, Effect, IoDevice};
+use crate::contract::{Saved, StateError};
 
 /// First port and number of ports.
 pub const PORTS: (u64, u64) = (0x92, 1);
@@ -27,6 +28,20 @@ impl Default for SystemControl {
     /// As firmware leaves it.
     fn default() -> Self {
         Self(AtomicU8::new(A20))
+    }
+}
+
+/// The byte that was written last.
+impl Saved for SystemControl {
+    type State = u8;
+
+    fn state(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set_state(&self, written: u8) -> Result<(), StateError> {
+        self.0.store(written, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `registers`, `area`, `register_names` | [`LegacyRegisters`]: the legacy registers of one device, whoever keeps them |
 //! | `register_error` | [`RegisterError`]: why an access to them has no result |
 //! | `failure` | [`FailureKind`]: kinds of failure, as counters and traces name them |
+//! | `saved` | [`Saved`]: a device whose state can be saved and set |
 //! | `counters` | [`Counters`]: counters that a table defines |
 //! | `wait` | [`Wait`]: a deadline, and what ends a wait before it |
 #![forbid(unsafe_code)]
@@ -28,6 +29,7 @@ pub mod platform;
 mod register_error;
 mod register_names;
 mod registers;
+pub(crate) mod saved;
 mod wait;
 
 pub use access::{Access, Effect, IoDevice, Width};
@@ -37,4 +39,5 @@ pub use failure::{CommandFailures, FailureCounts, FailureKind, RegisterFailures}
 pub use register_error::{Answer, RegisterError};
 pub use register_names::{REGISTER_NAMES, register_index};
 pub use registers::{LegacyRegisters, NotifyAddress};
+pub use saved::{Saved, StateError};
 pub use wait::{Wait, WaitOver};

@@ -8,6 +8,8 @@
 //! the vector table has its own. `windows`, `mappable` and the report wait for `State` shortly, and no
 //! operation on the function under it waits for a guest.
 
+mod saved;
+
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +26,7 @@ use crate::contract::platform::{IrqLine, MsiSource};
 use crate::function::{MappableArea, PciFunction};
 use crate::pci::{BarWindow, Changed, Command, ConfigSpace, MSIX_CONTROL_OFFSET, Msix, PciDevice};
 use crate::spec::pci::COMMAND;
+pub use saved::PassthroughState;
 
 /// Bytes that configuration mechanism 1 reaches.
 const SPACE: u16 = 256;

@@ -11,6 +11,7 @@
 //! | `interrupts` | which of INTx, MSI and MSI-X the function uses | |
 //! | `faults` | failures, and why the guest has the function no more | |
 //! | `device` | the function as a whole; locks | |
+//! | `device/saved` | the state as one value | |
 //! | `report` | counters | |
 #![forbid(unsafe_code)]
 
@@ -24,5 +25,5 @@ mod view;
 #[cfg(test)]
 mod testing;
 
-pub use device::{PassthroughDevice, PassthroughError, PassthroughParts};
+pub use device::{PassthroughDevice, PassthroughError, PassthroughParts, PassthroughState};
 pub use report::{InterruptUse, PassthroughReport};

@@ -14,8 +14,9 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{ConfigSpace, Identity, PciDevice, Subsystem};
+use super::{ConfigSpace, ConfigSpaceState, Identity, PciDevice, Subsystem};
 use crate::bus::{Effect, Width};
+use crate::contract::{Saved, StateError};
 
 const IDENTITY: Identity = Identity {
     vendor_id: 0x8086,
@@ -46,6 +47,20 @@ impl Default for HostBridge {
 impl HostBridge {
     fn config(&self) -> MutexGuard<'_, ConfigSpace> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Shadow RAM, SMRAM and COMMAND as the guest wrote them.
+impl Saved for HostBridge {
+    type State = ConfigSpaceState;
+
+    fn state(&self) -> ConfigSpaceState {
+        self.config().state()
+    }
+
+    fn set_state(&self, state: ConfigSpaceState) -> Result<(), StateError> {
+        self.config().set_state(&state);
+        Ok(())
     }
 }
 

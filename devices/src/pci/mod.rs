@@ -43,4 +43,7 @@ pub use msix::{MSIX_CONTROL_OFFSET, Msix, MsixChange, MsixState};
 pub use msix_layout::{MSIX_MAX_VECTORS, MsixLayout, MsixLayoutError};
 pub use option_rom::{OptionRom, OptionRomError};
 pub use resources::AssignError;
-pub use root::{CONFIG_PORTS, PciRoot, SlotError};
+pub use root::{CONFIG_PORTS, PciRoot, PciRootState, SlotError};
+
+#[cfg(test)]
+mod saved_tests;

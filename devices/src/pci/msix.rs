@@ -16,6 +16,7 @@ use vmm_sys_util::eventfd::EventFd;
 use super::msix_layout::{MsixLayout, MsixPart};
 use crate::bus::Width;
 use crate::contract::platform::{MsiInterrupt, MsiMessage, MsiSource};
+use crate::contract::{Saved, StateError};
 
 /// Message control: MSI-X enable.
 const CONTROL_ENABLE: u16 = 1 << 15;
@@ -157,24 +158,10 @@ impl Msix {
         }
     }
 
-    /// What the guest made of the vectors. Pending signals are in the eventfds and not in it.
-    pub fn state(&self) -> MsixState {
-        let state = self.lock();
-        let of = |entry: &Entry| (entry.message.address, entry.message.data, entry.masked);
-        let vectors = state.entries.iter().map(of).collect();
-        MsixState { enabled: state.enabled, function_masked: state.function_masked, vectors }
-    }
-
-    /// Goes on from `saved`. Vectors that this function has not are left out, and those that it has more stay.
-    pub fn set_state(&self, saved: &MsixState) {
-        let mut state = self.lock();
-        state.enabled = saved.enabled;
-        state.function_masked = saved.function_masked;
-        for (entry, (address, data, masked)) in state.entries.iter_mut().zip(&saved.vectors) {
-            entry.message = MsiMessage { address: address & !3, data: *data };
-            entry.masked = *masked;
-        }
-        self.apply_all(&mut state);
+    /// Whether [`Saved::set_state`] takes it.
+    pub fn fits(&self, saved: &MsixState) -> Result<(), StateError> {
+        let fits = saved.vectors.len() == self.interrupts.len();
+        fits.then_some(()).ok_or(StateError("the function has another number of MSI-X vectors"))
     }
 
     /// Reset: disabled, every vector masked with an empty message. Signals stay in the eventfds.
@@ -300,6 +287,31 @@ impl Msix {
         let signalled = self.looker.wait(0, &mut ready).is_ok_and(|count| count != 0);
         let _ = self.looker.ctl(ControlOperation::Delete, fd, EpollEvent::default());
         signalled
+    }
+}
+
+/// What the guest made of the vectors. Signals that wait are in the eventfds and not in it.
+impl Saved for Msix {
+    type State = MsixState;
+
+    fn state(&self) -> MsixState {
+        let state = self.lock();
+        let of = |entry: &Entry| (entry.message.address, entry.message.data, entry.masked);
+        let vectors = state.entries.iter().map(of).collect();
+        MsixState { enabled: state.enabled, function_masked: state.function_masked, vectors }
+    }
+
+    fn set_state(&self, saved: MsixState) -> Result<(), StateError> {
+        self.fits(&saved)?;
+        let mut state = self.lock();
+        state.enabled = saved.enabled;
+        state.function_masked = saved.function_masked;
+        for (entry, (address, data, masked)) in state.entries.iter_mut().zip(saved.vectors) {
+            entry.message = MsiMessage { address: address & !3, data };
+            entry.masked = masked;
+        }
+        self.apply_all(&mut state);
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::host_bridge::HostBridge;
@@ -15,6 +16,7 @@ use super::mapped::{MappedBars, Wanted};
 use super::{BarWindow, PciDevice};
 use crate::bus::{Access, Bus, Claim, Effect, IoDevice, Range, Width};
 use crate::contract::platform::GuestMapper;
+use crate::contract::{Saved, StateError};
 
 /// Slots (device numbers) of a bus.
 const SLOTS: usize = 32;
@@ -51,6 +53,14 @@ pub enum SlotError {
         /// Name of the function in it.
         by: String,
     },
+}
+
+/// What the guest wrote to the ports, as one plain value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PciRootState {
+    /// CONFIG_ADDRESS.
+    address: u32,
+    reset_control: u8,
 }
 
 type Slots = [Option<Arc<dyn PciDevice>>; SLOTS];
@@ -197,6 +207,22 @@ impl PciRoot {
     fn write_reset_control(&self, value: u8) -> Effect {
         self.reset_control.store(value & RESET_KIND, Ordering::Relaxed);
         if value & RESET_START != 0 { Effect::Reset } else { Effect::None }
+    }
+}
+
+/// The ports. The functions have states of their own.
+impl Saved for PciRoot {
+    type State = PciRootState;
+
+    fn state(&self) -> PciRootState {
+        let (address, reset_control) = (&self.address, &self.reset_control);
+        PciRootState { address: address.load(Ordering::Relaxed), reset_control: reset_control.load(Ordering::Relaxed) }
+    }
+
+    fn set_state(&self, state: PciRootState) -> Result<(), StateError> {
+        self.address.store(state.address & ADDRESS_BITS, Ordering::Relaxed);
+        self.reset_control.store(state.reset_control & RESET_KIND, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -27,6 +27,7 @@ pub mod state;
 use super::{Clock, bytewise};
 use crate::bus::{Access, Effect, IoDevice};
 use crate::contract::platform::IrqLine;
+use crate::contract::{Saved, StateError};
 use state::CmosState;
 
 /// First port and number of ports.
@@ -89,17 +90,24 @@ impl Cmos {
     pub fn power_off(&self) {
         self.shared.lock().line = None;
     }
+}
 
-    /// Clock and memory.
-    pub fn state(&self) -> CmosState {
+/// Clock and memory.
+impl Saved for Cmos {
+    type State = CmosState;
+
+    fn state(&self) -> CmosState {
         self.shared.lock().state.clone()
     }
 
-    /// Goes on from `state`.
-    pub fn set_state(&self, state: CmosState) {
+    fn set_state(&self, state: CmosState) -> Result<(), StateError> {
+        if !state.fits() {
+            return Err(StateError("the clock shows a year that its registers cannot hold"));
+        }
         let mut chip = self.shared.lock();
         chip.state = state;
         self.shared.settle(&mut chip);
+        Ok(())
     }
 }
 

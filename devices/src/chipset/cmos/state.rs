@@ -14,6 +14,9 @@ use crate::chipset::calendar::DateTime;
 /// bit's falling edge by polling, and have to get a chance to see it even with slow port accesses.
 const UPDATE: Duration = Duration::from_micros(2228);
 
+/// What a guest can compose of two registers, whatever they mean.
+const MOST_YEARS: u16 = 255 * 100 + 255;
+
 /// Clock and memory, as one plain value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CmosState {
@@ -47,6 +50,11 @@ impl CmosState {
         memory.copy_from_slice(self.memory.as_flattened());
         contents::write(&mut memory, below_4g, above_4g);
         self.memory.as_flattened_mut().copy_from_slice(&memory);
+    }
+
+    /// Whether a guest can have brought it about.
+    pub(super) fn fits(&self) -> bool {
+        self.frozen.is_none_or(|time| time.year <= MOST_YEARS)
     }
 
     fn byte(&self, index: u8) -> u8 {

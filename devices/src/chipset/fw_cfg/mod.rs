@@ -23,9 +23,11 @@ pub mod items;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 use crate::bus::{Access, Effect, IoDevice, Width};
+use crate::contract::{Saved, StateError};
 use dma::{Descriptor, Operation};
 pub use items::{FileError, Items, key};
 
@@ -41,15 +43,16 @@ const DMA_SIGNATURE: [u8; 8] = *b"QEMU CFG";
 /// Bytes that are copied or cleared at once.
 const PIECE: usize = 4096;
 
-#[derive(Debug, Default)]
-struct State {
+/// Where a guest is in the items, as one plain value. The items are the configuration's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FwCfgState {
     selector: u16,
     /// Bytes of the item that were read or skipped.
     offset: usize,
     dma_high: u32,
 }
 
-impl State {
+impl FwCfgState {
     fn select(&mut self, selector: u16) {
         (self.selector, self.offset) = (selector, 0);
     }
@@ -59,7 +62,7 @@ impl State {
 pub struct FwCfg {
     items: Items,
     memory: GuestMemoryMmap<()>,
-    state: Mutex<State>,
+    state: Mutex<FwCfgState>,
 }
 
 impl FwCfg {
@@ -68,12 +71,12 @@ impl FwCfg {
         Self { items, memory, state: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, FwCfgState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next_byte(&self) -> u8 {
-        let mut state = self.state();
+        let mut state = self.lock();
         let byte = self.items.get(state.selector).get(state.offset).copied();
         state.offset = state.offset.saturating_add(1);
         byte.unwrap_or(0)
@@ -92,7 +95,7 @@ impl FwCfg {
 
     /// Whether it succeeded.
     fn transfer(&self, descriptor: &Descriptor) -> bool {
-        let mut state = self.state();
+        let mut state = self.lock();
         if let Some(selector) = descriptor.select {
             state.select(selector);
         }
@@ -134,6 +137,19 @@ impl FwCfg {
     }
 }
 
+impl Saved for FwCfg {
+    type State = FwCfgState;
+
+    fn state(&self) -> FwCfgState {
+        self.lock().clone()
+    }
+
+    fn set_state(&self, state: FwCfgState) -> Result<(), StateError> {
+        *self.lock() = state;
+        Ok(())
+    }
+}
+
 impl IoDevice for FwCfg {
     fn name(&self) -> &str {
         "fw-cfg"
@@ -154,11 +170,11 @@ impl IoDevice for FwCfg {
 
     fn write(&self, access: Access, value: u64) -> Effect {
         match (access.offset, access.width) {
-            (SELECTOR, Width::B2) => self.state().select(value as u16),
-            (DMA_HIGH, Width::B4) => self.state().dma_high = (value as u32).swap_bytes(),
+            (SELECTOR, Width::B2) => self.lock().select(value as u16),
+            (DMA_HIGH, Width::B4) => self.lock().dma_high = (value as u32).swap_bytes(),
             (DMA_LOW, Width::B4) => {
                 // The register is 0 for the next descriptor, whatever becomes of this one.
-                let high = std::mem::take(&mut self.state().dma_high);
+                let high = std::mem::take(&mut self.lock().dma_high);
                 self.dma(u64::from(high) << 32 | u64::from((value as u32).swap_bytes()));
             }
             _ => {}

@@ -124,6 +124,11 @@ impl Keyboard {
         has_room
     }
 
+    /// Whether it can have come about: bytes wait in a buffer of some size.
+    pub fn fits(&self) -> bool {
+        self.codes.len() <= BUFFER && self.answers.len() <= BUFFER
+    }
+
     /// The next byte for the controller.
     pub fn send(&mut self) -> Option<u8> {
         let byte = self.answers.pop_front().or_else(|| self.codes.pop_front())?;

@@ -21,10 +21,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
-use self::registers::Registers;
+pub use self::registers::Registers;
 pub use self::screen::{Cell, Cursor, Screen};
 use super::bytewise;
 use crate::bus::{Access, Effect, IoDevice};
+use crate::contract::{Saved, StateError};
 
 /// First port and number of ports: both places of the registers that move, and all between.
 pub const PORTS: (u64, u64) = (registers::FIRST_PORT as u64, 0x30);
@@ -62,6 +63,23 @@ impl Vga {
 /// The port of an offset in [`PORTS`].
 fn port(offset: u64) -> u16 {
     registers::FIRST_PORT.wrapping_add(offset as u16)
+}
+
+/// The registers. What is on the screen is in the machine's memory.
+impl Saved for Vga {
+    type State = Registers;
+
+    fn state(&self) -> Registers {
+        self.registers().clone()
+    }
+
+    fn set_state(&self, state: Registers) -> Result<(), StateError> {
+        if !state.fit() {
+            return Err(StateError("a colour has three components"));
+        }
+        *self.registers() = state;
+        Ok(())
+    }
 }
 
 impl IoDevice for Vga {

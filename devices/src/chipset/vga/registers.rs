@@ -3,13 +3,20 @@
 //! and puts them back; few of them mean anything here. Numbers are those of the IBM VGA (FreeVGA; Linux'
 //! `include/video/vga.h`). Pure.
 
+use serde::{Deserialize, Serialize};
+
+use crate::contract::saved::array;
+
 /// First port of the range that [`Registers`] answers in.
 pub(super) const FIRST_PORT: u16 = 0x3b0;
+/// Components of a colour.
+const COMPONENTS: u8 = 3;
 
 /// Registers behind an index.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct File<const N: usize> {
     index: u8,
+    #[serde(with = "array")]
     values: [u8; N],
 }
 
@@ -30,7 +37,7 @@ impl<const N: usize> File<N> {
 }
 
 /// The palette: 256 colours of three times six bits, read and written one component after the other.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Palette {
     mask: u8,
     read_index: u8,
@@ -39,6 +46,7 @@ struct Palette {
     component: u8,
     /// What port 0x3c7 reads: 3 after a read index was written, else 0.
     state: u8,
+    #[serde(with = "array")]
     colours: [[u8; 3]; 256],
 }
 
@@ -81,7 +89,7 @@ impl Palette {
 
     /// To the next component; whether that is the next colour's first.
     fn advance(&mut self) -> bool {
-        self.component = (self.component + 1) % 3;
+        self.component = (self.component + 1) % COMPONENTS;
         self.component == 0
     }
 }
@@ -99,8 +107,8 @@ const PALETTE_SOURCE: u8 = 1 << 5;
 
 /// All registers. Behind power-on they stand for mode 3, 80 by 25 in colour, as a VGA BIOS leaves them: a kernel that
 /// is started directly takes that for granted.
-#[derive(Clone, Debug)]
-pub(super) struct Registers {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registers {
     misc: u8,
     feature: u8,
     enable: u8,
@@ -142,6 +150,11 @@ impl Default for Registers {
 }
 
 impl Registers {
+    /// Whether writes can have brought them about.
+    pub(super) fn fit(&self) -> bool {
+        self.palette.component < COMPONENTS
+    }
+
     /// Reads the register at `port`. Ports without one, and those of the other of the colour and monochrome places,
     /// read all ones.
     pub(super) fn read(&mut self, port: u16) -> u8 {

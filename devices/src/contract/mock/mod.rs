@@ -19,6 +19,7 @@ mod mapper;
 mod msi;
 mod ports;
 mod proxy;
+mod saved;
 
 use std::sync::{Arc, Mutex};
 
@@ -28,6 +29,7 @@ pub use mapper::MockMapper;
 pub use msi::{MockInterrupt, MockMsi};
 pub use ports::MockPorts;
 pub use proxy::{Between, Proxy};
+pub use saved::{make_up_states, move_state};
 
 /// What mocks that share it were told, in order.
 #[derive(Clone, Debug, Default)]

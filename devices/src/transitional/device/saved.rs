@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::TransitionalDevice;
+use crate::contract::{Saved, StateError};
 use crate::transitional::guest_config::space::SavedConfig;
 use crate::transitional::interrupts::SavedInterrupts;
 use crate::transitional::kicks::KickState;
@@ -24,9 +25,12 @@ pub struct TransitionalState {
     faulted: Option<String>,
 }
 
-impl TransitionalDevice {
-    /// The function's state, while vCPUs stand still.
-    pub fn state(&self) -> TransitionalState {
+/// [`Saved::set_state`] sends nothing to the VF: the caller has brought the device, its MSI-X and its COMMAND there.
+/// The caller remaps.
+impl Saved for TransitionalDevice {
+    type State = TransitionalState;
+
+    fn state(&self) -> TransitionalState {
         let core = self.lock();
         TransitionalState {
             registers: core.registers.state(),
@@ -39,13 +43,12 @@ impl TransitionalDevice {
         }
     }
 
-    /// Goes on from `state` while vCPUs stand still. Sends nothing to the VF: the caller has brought the device, its
-    /// MSI-X and its COMMAND there. The caller remaps.
-    pub fn set_state(&self, state: TransitionalState) {
+    fn set_state(&self, state: TransitionalState) -> Result<(), StateError> {
         let mut core = self.lock();
+        // Alone in what it refuses, so it is first.
+        self.interrupts.set(&mut core.interrupts, state.interrupts)?;
         core.registers.set_state(state.registers);
         self.guest_config.set_state(&state.config);
-        self.interrupts.set(&mut core.interrupts, state.interrupts);
         core.dma = state.dma;
         self.modern.set_direct(state.direct);
         self.kicks.set_state(&state.kicks);
@@ -53,6 +56,7 @@ impl TransitionalDevice {
             self.service.fail(reason);
         }
         self.publish(&core);
+        Ok(())
     }
 }
 

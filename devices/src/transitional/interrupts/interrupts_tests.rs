@@ -119,7 +119,7 @@ fn what_is_saved_goes_on_in_another() {
     desk.interrupts.bar_write(4, 16, table, 0xfee0_1000).unwrap();
     let saved = serde_json::to_string(&desk.interrupts.save(&desk.state)).unwrap();
     let mut other = self::desk();
-    other.interrupts.set(&mut other.state, serde_json::from_str(&saved).unwrap());
+    other.interrupts.set(&mut other.state, serde_json::from_str(&saved).unwrap()).unwrap();
     assert_eq!(serde_json::to_string(&other.interrupts.save(&other.state)).unwrap(), saved);
     assert_eq!((other.state.guest_msix(), other.interrupts.bar_read(4, 16, table)), (true, Some(0xfee0_1000)));
 }

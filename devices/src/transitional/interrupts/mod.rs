@@ -23,6 +23,7 @@ use super::below::back_end::BackEnd;
 use super::guest_config::space::GuestConfig;
 use super::layout::queue_set::QueueSet;
 use crate::bus::Width;
+use crate::contract::{Saved, StateError};
 use crate::function::PciFunction;
 use crate::pci::{MSIX_CONTROL_OFFSET, Msix, MsixState};
 use crate::transitional::telemetry::stats::DeviceCounter;
@@ -206,14 +207,16 @@ impl Interrupts {
         SavedInterrupts { switch: state.clone(), config_vector: self.vectors.config(), msix }
     }
 
-    /// Goes on from what was saved; a vector table of another size is left alone. The VF is not touched: the caller
-    /// has brought it there.
-    pub(super) fn set(&self, state: &mut InterruptState, saved: SavedInterrupts) {
+    /// Goes on from what was saved, or changes nothing. The VF is not touched: the caller has brought it there.
+    pub(super) fn set(&self, state: &mut InterruptState, saved: SavedInterrupts) -> Result<(), StateError> {
+        match (&self.msix, saved.msix) {
+            (Some(guest), Some(msix)) => guest.msix.set_state(msix)?,
+            (None, None) => {}
+            _ => return Err(StateError("one of the two functions has no MSI-X")),
+        }
         *state = saved.switch;
         self.vectors.set_config(saved.config_vector);
-        if let (Some(guest), Some(msix)) = (&self.msix, &saved.msix) {
-            guest.msix.set_state(msix);
-        }
+        Ok(())
     }
 }
 
