@@ -23,6 +23,8 @@ struct Table {
     running: Vec<Running>,
     /// Requests with lower tickets were waited for in vain.
     given_up: u64,
+    /// How many wait. To wake nobody is a system call, too.
+    waiting: u32,
 }
 
 struct Running {
@@ -92,7 +94,9 @@ impl InFlight {
             if given_up || left.is_zero() {
                 return false;
             }
+            table.waiting += 1;
             table = self.ended.wait_timeout(table, left).unwrap_or_else(PoisonError::into_inner).0;
+            table.waiting -= 1;
         }
     }
 
@@ -109,7 +113,10 @@ impl Drop for Token {
         if let Some(at) = table.running.iter().position(|running| running.ticket == self.ticket) {
             table.running.swap_remove(at);
         }
+        let somebody_waits = table.waiting != 0;
         drop(table);
-        self.all.ended.notify_all();
+        if somebody_waits {
+            self.all.ended.notify_all();
+        }
     }
 }

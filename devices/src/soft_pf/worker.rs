@@ -12,9 +12,9 @@ use event_manager::{EventOps, EventSet, Events, MutEventSubscriber, SubscriberId
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::SoftPfError;
-use super::event_loop::{Endpoint, Loop, Subscriber};
+use super::event_loop::{Loop, Subscriber};
 use super::threaded::Threaded;
-use crate::function::{FunctionError, KickLink, Result as FunctionResult};
+use crate::function::{FunctionError, KickLink, Result as FunctionResult, eventfds};
 
 /// Event data: queue indices, and these.
 const SOURCE: u32 = 0x1_0000;
@@ -133,7 +133,8 @@ impl MutEventSubscriber for Server {
     }
 }
 
-/// Turns signals of an ioeventfd into kicks.
+/// Turns signals of an ioeventfd into kicks. Each signal wakes the thread (the eventfd is watched for edges), so that a
+/// kick costs no read: the eventfd keeps them all, and [`Link::count`] takes them when somebody wants to know.
 struct Forwarder {
     owner: Arc<Threaded>,
     queue: u16,
@@ -141,24 +142,20 @@ struct Forwarder {
     /// source has also decides whether that is watched.
     direct: bool,
     event: EventFd,
-    count: Arc<AtomicU64>,
     watched: Arc<AtomicBool>,
 }
 
 impl MutEventSubscriber for Forwarder {
     fn process(&mut self, _events: Events, _ops: &mut EventOps<'_>) {
-        if let Ok(writes) = self.event.read() {
-            self.count.fetch_add(writes, Ordering::AcqRel);
-            if !self.direct {
-                self.owner.kick(self.queue);
-            } else if self.owner.hears_kicks() {
-                self.owner.serve(self.queue.into());
-            }
+        if !self.direct {
+            self.owner.kick(self.queue);
+        } else if self.owner.hears_kicks() {
+            self.owner.serve(self.queue.into());
         }
     }
 
     fn init(&mut self, ops: &mut EventOps<'_>) {
-        let added = ops.add(Events::new(&self.event, EventSet::IN)).is_ok();
+        let added = ops.add(Events::new(&self.event, EventSet::IN | EventSet::EDGE_TRIGGERED)).is_ok();
         self.watched.store(added, Ordering::Release);
     }
 }
@@ -167,36 +164,50 @@ impl MutEventSubscriber for Forwarder {
 pub(super) fn link(owner: &Arc<Threaded>, value: u16, event: &EventFd) -> FunctionResult<Box<dyn KickLink>> {
     let io = |source| FunctionError::Io { name: owner.function.name().to_owned(), what: "link an ioeventfd", source };
     let event = event.try_clone().map_err(io)?;
-    let link = Link::new(&owner.endpoint, owner.clone(), value, event).map_err(io)?;
+    let link = Link::new(owner.clone(), value, event).map_err(io)?;
     Ok(Box::new(link))
 }
 
 /// An ioeventfd that kicks a queue for as long as this lives.
 struct Link {
-    endpoint: Endpoint,
+    owner: Arc<Threaded>,
+    queue: u16,
     id: SubscriberId,
-    count: Arc<AtomicU64>,
+    event: EventFd,
+    /// Signals that were taken out of the eventfd.
+    taken: AtomicU64,
 }
 
 impl Link {
     /// Adds `event` to the event loop; each signal kicks the queue with index `value`.
-    fn new(endpoint: &Endpoint, owner: Arc<Threaded>, value: u16, event: EventFd) -> io::Result<Self> {
-        let (count, watched) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let direct = value != 0 || owner.function.device().model.source().is_none();
-        let forwarder =
-            Forwarder { owner, queue: value, direct, event, count: count.clone(), watched: watched.clone() };
+    fn new(owner: Arc<Threaded>, queue: u16, event: EventFd) -> io::Result<Self> {
+        let watched = Arc::new(AtomicBool::new(false));
+        let direct = queue != 0 || owner.function.device().model.source().is_none();
+        let forwarder = Forwarder {
+            owner: Arc::clone(&owner),
+            queue,
+            direct,
+            event: event.try_clone()?,
+            watched: Arc::clone(&watched),
+        };
         let forwarder: Subscriber = Arc::new(Mutex::new(forwarder));
-        let id = endpoint
+        let id = owner
+            .endpoint
             .call_blocking(move |events| Ok::<_, event_manager::Error>(events.add_subscriber(forwarder)))
             .map_err(|error| io::Error::other(format!("the function's thread is gone: {error:?}")))?;
-        let link = Self { endpoint: endpoint.clone(), id, count };
+        let link = Self { owner, queue, id, event, taken: AtomicU64::new(0) };
         if watched.load(Ordering::Acquire) { Ok(link) } else { Err(io::Error::other("epoll did not take the eventfd")) }
     }
 }
 
 impl KickLink for Link {
     fn count(&self) -> Option<u64> {
-        Some(self.count.load(Ordering::Acquire))
+        let taken = eventfds::take(&self.event).unwrap_or(0);
+        if taken != 0 {
+            // The thread may not have seen the last of them, and sees nothing in an eventfd that was emptied.
+            self.owner.kick(self.queue);
+        }
+        Some(self.taken.fetch_add(taken, Ordering::AcqRel).wrapping_add(taken))
     }
 }
 
@@ -204,8 +215,10 @@ impl Drop for Link {
     fn drop(&mut self) {
         let id = self.id;
         // Fails only if the thread has ended, and the link with it.
-        if let Err(error) = self.endpoint.call_blocking(move |events| events.remove_subscriber(id).map(drop)) {
+        if let Err(error) = self.owner.endpoint.call_blocking(move |events| events.remove_subscriber(id).map(drop)) {
             tracing::debug!(?error, "ioeventfd link outlived the function's thread");
         }
+        // Nobody watches it any more: what is left in it is a kick that may not have been seen.
+        self.count();
     }
 }

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::bus::Width;
 use crate::contract::platform::IrqLine;
 use crate::pci::{BarWindow, Changed, Command, ConfigSpace, ConfigSpaceState, IntxPin};
-use crate::spec::virtio::isr;
+use crate::spec::{pci as spec, virtio::isr};
 
 /// ISR bit: some queue has used buffers.
 pub(crate) const ISR_QUEUE: u8 = isr::QUEUE;
@@ -131,12 +131,14 @@ impl GuestConfig {
     pub(crate) fn write(&self, offset: u16, width: Width, value: u32) -> ConfigWrite {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let before = state.space.windows();
+        let decodes = |space: &ConfigSpace| space.command() & (Command::IO | Command::MEMORY);
+        let (before, bars) = (decodes(&state.space), (offset >= spec::BAR0).then(|| state.space.windows()));
         let changed = state.space.write(offset, width, value);
         if let Some(pin) = &mut state.pin {
             pin.refresh(&mut state.space);
         }
-        let windows_moved = changed.intersects(Changed::COMMAND | Changed::BARS) && state.space.windows() != before;
+        let bars_moved = || bars.is_some_and(|before| before != state.space.windows());
+        let windows_moved = decodes(&state.space) != before || changed.contains(Changed::BARS) && bars_moved();
         ConfigWrite { changed, command: state.space.command(), windows_moved }
     }
 

@@ -117,23 +117,25 @@ pub struct Board {
 }
 
 impl Board {
-    /// A machine whose driver has set queue 0 up and DRIVER_OK.
-    pub fn new(shadow: bool) -> Result<Self> {
+    /// A machine whose driver has set queue 0 up and DRIVER_OK. Its function is the last of `vfs` VFs.
+    pub fn new(shadow: bool, vfs: u16) -> Result<Self> {
         let guest: DmaRegion = Arc::new(GuestRegionMmap::from_range(GuestAddress(0), MEMORY, None)?);
-        let file = std::fs::File::from(memfd_create("disk", MemfdFlags::CLOEXEC)?);
-        file.set_len(1 << 20)?;
-        let soft =
-            SoftPf::new("soft", vec![VfSpec::Blk { size: None, file, read_only: false, id: "counts".to_owned() }])?;
+        let disk = |_| {
+            let file = std::fs::File::from(memfd_create("disk", MemfdFlags::CLOEXEC)?);
+            file.set_len(1 << 20)?;
+            Ok::<_, io::Error>(VfSpec::Blk { size: None, file, read_only: false, id: "counts".to_owned() })
+        };
+        let soft = SoftPf::new("soft", (0..vfs).map(disk).collect::<io::Result<_>>()?)?;
         let pf = Detachable::new(soft.pf())?;
-        let vf: Arc<dyn PciFunction> = Detachable::new(soft.vf(0).ok_or("no VF")?)?;
+        let vf: Arc<dyn PciFunction> = Detachable::new(soft.vf(usize::from(vfs) - 1).ok_or("no VF")?)?;
 
         let never = AtomicBool::new(false);
         let wait = Wait { deadline: Instant::now() + PATIENCE, cancelled: &never };
         let driver = Arc::new(PfDriver::start(pf, wait.deadline)?);
-        driver.enable_vfs(1)?;
+        driver.enable_vfs(vfs)?;
         driver.negotiate_commands(&wait)?;
         vf.dma_map(&guest)?;
-        let member = NonZeroU16::MIN;
+        let member = NonZeroU16::new(vfs).ok_or("no VF")?;
         let notify = driver.notify_info(member, vf.as_ref(), &wait)?;
         let registers = Arc::new(AdminRegisters::new(Arc::clone(&driver) as Arc<dyn AdminChannel>, member, notify));
         let config = TransitionalConfig {

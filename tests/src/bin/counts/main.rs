@@ -17,10 +17,21 @@ const ROUNDS: usize = 200;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// Which board a case is for.
+#[derive(Clone, Copy)]
+enum On {
+    /// Each read is a command.
+    Commands,
+    /// What is known is answered.
+    Shadow,
+    /// As `Commands`, the last of 64 VFs of the PF.
+    Many,
+}
+
 /// One kind of exit.
 struct Case {
     name: &'static str,
-    shadow: bool,
+    on: On,
     /// The exit that is counted; `None` for an interrupt.
     exit: Option<fn(&Board) -> Io>,
     /// Exits before each of them, which are not.
@@ -32,23 +43,29 @@ fn nothing(_: &Board) -> Vec<Io> {
     Vec::new()
 }
 
-const CASES: [Case; 9] = [
-    Case { name: "nobody", shadow: false, exit: Some(|_| Io::read(0x80, 2)), before: nothing },
-    Case { name: "status_command", shadow: false, exit: Some(|board| board.register_read(18, 1)), before: nothing },
-    Case { name: "select_command", shadow: false, exit: Some(|board| board.register_write(14, 2, 0)), before: nothing },
-    Case { name: "capacity_command", shadow: true, exit: Some(|board| board.register_read(20, 4)), before: nothing },
-    Case { name: "status_shadow", shadow: true, exit: Some(|board| board.register_read(18, 1)), before: nothing },
-    Case { name: "isr_read", shadow: true, exit: Some(|board| board.register_read(19, 1)), before: nothing },
-    Case { name: "kick_exit", shadow: true, exit: Some(|board| board.register_write(16, 2, 0)), before: nothing },
+const CASES: [Case; 10] = [
+    Case { name: "nobody", on: On::Commands, exit: Some(|_| Io::read(0x80, 2)), before: nothing },
+    Case { name: "status_command", on: On::Commands, exit: Some(|board| board.register_read(18, 1)), before: nothing },
+    Case { name: "status_of_64", on: On::Many, exit: Some(|board| board.register_read(18, 1)), before: nothing },
+    Case {
+        name: "select_command",
+        on: On::Commands,
+        exit: Some(|board| board.register_write(14, 2, 0)),
+        before: nothing,
+    },
+    Case { name: "capacity_command", on: On::Shadow, exit: Some(|board| board.register_read(20, 4)), before: nothing },
+    Case { name: "status_shadow", on: On::Shadow, exit: Some(|board| board.register_read(18, 1)), before: nothing },
+    Case { name: "isr_read", on: On::Shadow, exit: Some(|board| board.register_read(19, 1)), before: nothing },
+    Case { name: "kick_exit", on: On::Shadow, exit: Some(|board| board.register_write(16, 2, 0)), before: nothing },
     Case {
         name: "command_write",
-        shadow: true,
+        on: On::Shadow,
         exit: Some(|board| board.config_data_write(board.command())),
         before: |board| vec![board.config_address(4)],
     },
     Case {
         name: "interrupt",
-        shadow: true,
+        on: On::Shadow,
         exit: None,
         before: |board| vec![board.register_read(19, 1), board.request()],
     },
@@ -93,9 +110,13 @@ fn run(board: &mut Board, case: &Case, rounds: usize) -> Result<()> {
 }
 
 fn main() -> Result<()> {
-    let (mut with, mut without) = (Board::new(true)?, Board::new(false)?);
+    let (mut commands, mut shadow, mut many) = (Board::new(false, 1)?, Board::new(true, 1)?, Board::new(false, 64)?);
     for case in &CASES {
-        let board = if case.shadow { &mut with } else { &mut without };
+        let board = match case.on {
+            On::Commands => &mut commands,
+            On::Shadow => &mut shadow,
+            On::Many => &mut many,
+        };
         run(board, case, 10)?;
         case_ends("warm-up");
         say(&format!("begin {}", case.name));
