@@ -16,10 +16,9 @@ impl TransitionalDevice {
     pub(super) fn bar0_read(&self, offset: u64, width: Width, seen: impl FnOnce(&Target)) -> u64 {
         let stats = self.back_end.stats();
         stats.add(DeviceCounter::Reads);
-        // Below the device configuration MSI-X decides nothing, so what needs no register access
-        // is answered without the lock.
-        if offset < CONFIG_START {
-            let target = self.registers.decode(offset, width, Direction::Read, false);
+        // What needs no register access is answered without the lock.
+        let decoded = self.decoded_without_lock(offset, width, Direction::Read);
+        if let Some(target) = decoded {
             let answer = match target {
                 Target::Isr => Some(self.interrupts.take_isr().into()),
                 Target::Notify | Target::Nothing => Some(width.all_ones()),
@@ -32,7 +31,8 @@ impl TransitionalDevice {
             }
         }
         let mut core = self.lock_for_access();
-        let target = self.registers.decode(offset, width, Direction::Read, core.interrupts.guest_msix());
+        let decode = || self.registers.decode(offset, width, Direction::Read, core.interrupts.guest_msix());
+        let target = decoded.unwrap_or_else(decode);
         stats.by_register().count(&target, Direction::Read);
         seen(&target);
         match self.registers.read(&mut core.registers, &target, width) {
@@ -51,19 +51,20 @@ impl TransitionalDevice {
     pub(super) fn bar0_write(&self, offset: u64, width: Width, value: u64, seen: impl FnOnce(&Target)) {
         let stats = self.back_end.stats();
         stats.add(DeviceCounter::Writes);
-        if offset < CONFIG_START {
-            let target = self.registers.decode(offset, width, Direction::Write, false);
-            if matches!(target, Target::Notify | Target::Isr | Target::Nothing) {
-                stats.by_register().count(&target, Direction::Write);
-                seen(&target);
-                if target == Target::Notify {
-                    self.kick(value as u16);
-                }
-                return;
+        let decoded = self.decoded_without_lock(offset, width, Direction::Write);
+        if let Some(target) = decoded
+            && matches!(target, Target::Notify | Target::Isr | Target::Nothing)
+        {
+            stats.by_register().count(&target, Direction::Write);
+            seen(&target);
+            if target == Target::Notify {
+                self.kick(value as u16);
             }
+            return;
         }
         let mut core = self.lock_for_access();
-        let target = self.registers.decode(offset, width, Direction::Write, core.interrupts.guest_msix());
+        let decode = || self.registers.decode(offset, width, Direction::Write, core.interrupts.guest_msix());
+        let target = decoded.unwrap_or_else(decode);
         stats.by_register().count(&target, Direction::Write);
         seen(&target);
         let (cache, mut others) = Others::of(self, &mut core);
@@ -72,6 +73,12 @@ impl TransitionalDevice {
             Wrote::Reset => self.reset_device(&mut core),
         }
         self.publish(&core);
+    }
+
+    /// Below the device configuration MSI-X decides nothing.
+    #[inline]
+    fn decoded_without_lock(&self, offset: u64, width: Width, direction: Direction) -> Option<Target> {
+        (offset < CONFIG_START).then(|| self.registers.decode(offset, width, direction, false))
     }
 
     fn kick(&self, queue: u16) {

@@ -76,7 +76,7 @@ impl Ioeventfds {
     /// `candidates`. Returns the queues that had a signal pending when their link ended.
     pub(super) fn sync(
         &mut self,
-        doorbell: &Doorbell,
+        doorbell: &Doorbell<'_>,
         candidates: impl Iterator<Item = u16>,
         wanted: impl Fn(u16) -> bool,
     ) -> QueueSet {
@@ -99,7 +99,7 @@ impl Ioeventfds {
     }
 
     /// Makes a queue's link if it has none and was not refused one here.
-    fn make(&mut self, queue: u16, port: u16, doorbell: &Doorbell, ports: &dyn PortEvents) -> Result<(), String> {
+    fn make(&mut self, queue: u16, port: u16, doorbell: &Doorbell<'_>, ports: &dyn PortEvents) -> Result<(), String> {
         let link = match self.queues.entry(queue) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => entry.insert(QueueIoeventfd::new()?),
@@ -134,7 +134,7 @@ impl QueueIoeventfd {
     }
 
     /// The function's side first: from the moment the port signals the event, somebody must listen.
-    fn begin(&mut self, queue: u16, port: u16, doorbell: &Doorbell, ports: &dyn PortEvents) -> Result<(), String> {
+    fn begin(&mut self, queue: u16, port: u16, doorbell: &Doorbell<'_>, ports: &dyn PortEvents) -> Result<(), String> {
         let link = doorbell
             .function
             .link_ioeventfd(doorbell.bar, doorbell.offset, queue, &self.event)

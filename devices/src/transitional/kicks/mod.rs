@@ -18,7 +18,6 @@ mod ioeventfds;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 
 use super::below::fault::Faults;
@@ -26,10 +25,10 @@ use super::layout::queue_set::QueueSet;
 use super::telemetry::stats::{DeviceCounter, Stats};
 use crate::contract::NotifyAddress;
 use crate::contract::platform::PortEvents;
-use crate::function::PciFunction;
-use doorbell::Doorbell;
+use doorbell::{Doorbell, InUse};
 use ioeventfds::{IoeventfdCounts, Ioeventfds};
 
+pub(super) use doorbell::Reach;
 pub(super) use early::StartAt;
 
 /// What became of a kick.
@@ -53,19 +52,11 @@ pub(super) struct KickState {
     has_features: bool,
 }
 
-/// The functions that notify addresses may be in.
-pub(super) struct Reach {
-    /// The VF.
-    pub vf: Arc<dyn PciFunction>,
-    /// The PF, if this process drives it.
-    pub owner: Option<Arc<dyn PciFunction>>,
-}
-
 /// The kicks of one function.
 pub(super) struct Kicks {
     reach: Reach,
     /// Moves when a PF comes back with another one; read by kicks without a lock.
-    doorbell: ArcSwapOption<Doorbell>,
+    doorbell: InUse,
     /// Queues with a non-zero address: the others' kicks are dropped (hazard H13).
     configured: QueueSet,
     /// Queues kicked before the device was started, to be kicked again then: a device made for the
@@ -91,10 +82,11 @@ impl Kicks {
         faults: Arc<Faults>,
         stats: Arc<Stats>,
     ) -> Self {
-        let doorbell = Doorbell::find(addresses, &reach.vf, reach.owner.as_ref());
+        let doorbell = InUse::default();
+        doorbell.set(Doorbell::find(addresses, &reach));
         Self {
             reach,
-            doorbell: ArcSwapOption::new(doorbell.map(Arc::new)),
+            doorbell,
             configured: QueueSet::default(),
             early: QueueSet::default(),
             started: AtomicBool::new(false),
@@ -108,7 +100,7 @@ impl Kicks {
 
     /// Whether there is a notify address in reach.
     pub(super) fn has_doorbell(&self) -> bool {
-        self.doorbell.load().is_some()
+        self.doorbell().is_some()
     }
 
     /// All that there is to save.
@@ -179,8 +171,7 @@ impl Kicks {
 
     /// Rings for `queue` by whatever is cheapest.
     pub(super) fn ring(&self, queue: u16) -> Kick {
-        let doorbell = self.doorbell.load();
-        let Some(doorbell) = doorbell.as_ref() else { return Kick::Command };
+        let Some(doorbell) = self.doorbell() else { return Kick::Command };
         match doorbell.ring(queue) {
             Ok(()) => {
                 self.stats.add(DeviceCounter::KicksStored);
@@ -228,10 +219,12 @@ impl Kicks {
     /// Kicks go to the earliest of `addresses` in reach from now on, or by commands. Ioeventfds of the earlier place
     /// end.
     pub(super) fn move_to(&self, addresses: &[NotifyAddress]) {
-        let doorbell = Doorbell::find(addresses, &self.reach.vf, self.reach.owner.as_ref());
+        let doorbell = Doorbell::find(addresses, &self.reach);
         {
             let mut ioeventfds = self.ioeventfds();
-            if let Some(old) = self.doorbell.swap(doorbell.map(Arc::new)) {
+            let old = self.doorbell();
+            self.doorbell.set(doorbell);
+            if let Some(old) = old {
                 // A signal left behind was for a device that is not there any more.
                 let _ = ioeventfds.sync(&old, std::iter::empty(), |_| false);
             }
@@ -252,10 +245,9 @@ impl Kicks {
     fn sync_ioeventfds(&self) {
         let late = {
             let mut ioeventfds = self.ioeventfds();
-            let doorbell = self.doorbell.load();
-            let Some(doorbell) = doorbell.as_ref() else { return };
+            let Some(doorbell) = self.doorbell() else { return };
             let wanted = |queue| self.is_started() && self.configured.contains(queue);
-            ioeventfds.sync(doorbell, self.configured.iter(), wanted)
+            ioeventfds.sync(&doorbell, self.configured.iter(), wanted)
         };
         // A signal that nobody took before the ioeventfd ended is a kick that nobody made.
         for queue in late.iter().filter(|queue| self.configured.contains(*queue)) {
@@ -284,7 +276,11 @@ impl Kicks {
 
     /// Where kicks go, for reports.
     pub(super) fn describe(&self) -> String {
-        self.doorbell.load().as_deref().map_or_else(|| "register".to_owned(), Doorbell::to_string)
+        self.doorbell().map_or_else(|| "register".to_owned(), |doorbell| doorbell.to_string())
+    }
+
+    fn doorbell(&self) -> Option<Doorbell<'_>> {
+        self.doorbell.get(&self.reach)
     }
 }
 
