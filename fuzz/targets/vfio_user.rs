@@ -12,7 +12,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use devices::bus::Width;
 use devices::function::shared::shared_region;
@@ -145,7 +145,6 @@ fn client(script: &mut Script<'_>) {
             }
         }
     });
-    let begin = Instant::now();
     if let Ok(function) = VfioUserFunction::from_stream("fuzz", ours, DEADLINE) {
         answers.push(function.config_read(0, Width::B4).map(u64::from));
         answers.push(function.region_read(2, 0, Width::B2));
@@ -155,7 +154,6 @@ fn client(script: &mut Script<'_>) {
         let _ = (function.mappable(2), function.reset(), function.dma_unmap(0));
         drop(function);
     }
-    assert!(begin.elapsed() < PATIENCE, "the client took {:?}", begin.elapsed());
     for value in answers.into_iter().flatten() {
         assert!(value <= u32::MAX.into(), "wider than what was asked for");
     }

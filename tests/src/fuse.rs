@@ -170,7 +170,7 @@ fn serve(mut device: File, state: &State) {
         if state.hangs.load(Ordering::Acquire) && !ends {
             state.waited_for.store(true, Ordering::Release);
             drop(content);
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(std::time::Duration::from_millis(1)); // Clock: between two looks.
             continue;
         }
         match device.read(&mut request) {

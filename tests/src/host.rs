@@ -43,12 +43,12 @@ pub fn free_memory() -> u64 {
 
 /// Waits until something is so; an error after `limit`, a safety net and no measure.
 pub fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> Result<(), String> {
-    let start = Instant::now();
+    let end = Instant::now() + limit;
     while !done() {
-        if start.elapsed() > limit {
+        if Instant::now() > end {
             return Err(format!("not within {limit:?}"));
         }
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5)); // Clock: between two looks.
     }
     Ok(())
 }

@@ -230,7 +230,7 @@ impl Heirloom {
                     let (out, err) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
                     return Err(format!("still running after {limit:?}\nstdout:\n{out}\nstderr:\n{err}"));
                 }
-                None => thread::sleep(Duration::from_millis(20)),
+                None => thread::sleep(Duration::from_millis(20)), // Clock: between two looks.
             }
         };
         Ok(Finished {

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::sync::{LazyLock, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api::operations::{Boot, Counters, Create, Delete, Pause, PauseClock, PowerButton, Resume, Shutdown, VmmShutdown};
 use api::{Fault, VmConfig, VmState};
@@ -101,7 +101,7 @@ fn power_button(irq: &str) -> Result<(), String> {
     let bench = Bench::start()?;
     bench.boot(&format!("test=button irq={irq}"), 1)?;
     bench.wait_for_output("GUEST waits for the power button")?;
-    thread::sleep(Duration::from_millis(200));
+    thread::sleep(Duration::from_millis(200)); // Clock: for what must not happen.
     if bench.control.state() != VmState::Running {
         return Err(format!("it did not wait\n{}", bench.output()));
     }
@@ -120,7 +120,7 @@ fn pause_with_clocks(clock: PauseClock) -> Result<(), String> {
     bench.wait_for_output("GUEST goes by its clocks")?;
     bench.control.ask(Pause { clock }).map_err(told)?;
     // As long as the guest takes for a pause.
-    thread::sleep(Duration::from_secs(6));
+    thread::sleep(Duration::from_secs(6)); // Clock: the pause itself.
     bench.control.ask(Resume).map_err(told)?;
     bench.wait_for(VmState::Shutdown)?;
     bench.wait_for_output("GUEST-OK paused")?;
@@ -136,17 +136,12 @@ fn pause_under_load() -> Result<(), String> {
     for _ in 0..5 {
         let before = (reads()?, kicks()?);
         wait_until(LIMIT, || reads().is_ok_and(|now| now > before.0 + 50) && kicks().is_ok_and(|now| now > before.1))?;
-        let start = Instant::now();
         bench.control.ask(Pause::default()).map_err(told)?;
-        let took = start.elapsed();
         let paused = bench.control.ask(Counters).map_err(told)?.0;
-        thread::sleep(Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(200)); // Clock: for what must not happen.
         let later = bench.control.ask(Counters).map_err(told)?.0;
         if paused != later {
             return Err(format!("counters move while paused\n{paused:?}\n{later:?}"));
-        }
-        if took > Duration::from_secs(2) {
-            return Err(format!("a pause took {took:?}"));
         }
         bench.control.ask(Resume).map_err(told)?;
     }
@@ -162,10 +157,10 @@ fn pauses_while_a_driver_works() -> Result<(), String> {
         // The guest may end at any moment: then there is nothing to pause.
         if bench.control.ask(Pause::default()).is_ok() {
             pauses += 1;
-            thread::sleep(Duration::from_millis(2));
+            thread::sleep(Duration::from_millis(2)); // Clock: any moment will do.
             let _ = bench.control.ask(Resume);
         }
-        thread::sleep(Duration::from_millis(7));
+        thread::sleep(Duration::from_millis(7)); // Clock: any moment will do.
     }
     let output = bench.output();
     if !output.contains("GUEST-OK reload") || pauses < 5 {

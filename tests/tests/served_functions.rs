@@ -6,12 +6,14 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tests::report::{all_commands, check, device, last_boot, number};
-use tests::{Heirloom, Kvm, Running, Signal, TestDisk, small_guest, trials};
+use tests::{Heirloom, Kvm, Running, Signal, TestDisk, small_guest, trials, wait_until};
+
+/// Longer than anything takes that works.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 static GUEST: LazyLock<Result<PathBuf, String>> = LazyLock::new(small_guest);
 
@@ -143,22 +145,23 @@ fn a_server_that_dies() -> Result<(), String> {
     let mut bench = Bench::new()?;
     let devices =
         [bench.vf(1, "disk"), "--legacy-virtio=soft=net,loopback,id=own".to_owned(), "--serial=none".to_owned()];
-    let mut machine = bench.heirloom("test=spin", &devices)?.start()?;
-    thread::sleep(Duration::from_secs(3));
+    let events = bench.disk.dir().join("events");
+    let happened = |event: &str| {
+        let name = format!("\"event\":\"{event}\"");
+        wait_until(PATIENCE, || std::fs::read_to_string(&events).is_ok_and(|text| text.contains(&name)))
+            .map_err(|error| format!("no event {event}: {error}"))
+    };
+    let monitor = format!("--event-monitor=path={}", events.display());
+    let mut machine = bench.heirloom("test=spin", &devices)?.arg(monitor).start()?;
+    happened("booted")?;
     bench.server.kill().map_err(|e| e.to_string())?;
-    thread::sleep(Duration::from_secs(1));
+    happened("faulted")?;
     if let Some(status) = machine.try_wait().map_err(|e| e.to_string())? {
         return Err(format!("the machine ended with its server: {status}"));
     }
     machine.signal(Signal::TERM)?;
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let status = loop {
-        match machine.try_wait().map_err(|e| e.to_string())? {
-            Some(status) => break status,
-            None if Instant::now() > deadline => return Err("the machine does not end".to_owned()),
-            None => thread::sleep(Duration::from_millis(20)),
-        }
-    };
+    wait_until(PATIENCE, || !matches!(machine.try_wait(), Ok(None))).map_err(|_| "the machine does not end")?;
+    let status = machine.wait().map_err(|e| e.to_string())?;
     let report = last_boot(&bench.report())?;
     check(status.code() == Some(143), "the exit code", &report)?;
     let reason = device(&report, "disk")?["faulted"].as_str().unwrap_or_default().to_owned();

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tests::Heirloom;
 use vm_memory::{Bytes, FileOffset, GuestAddress, GuestRegionMmap, MemoryRegionAddress};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Server {
     child: Child,
@@ -210,11 +210,7 @@ impl Disk {
     /// Status of a request: 0 is success.
     fn request(&mut self, operation: u32) -> u8 {
         self.ask(operation);
-        let end = Instant::now() + PATIENCE;
-        while !self.answered() {
-            assert!(Instant::now() < end, "the disk does not answer");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        tests::wait_until(PATIENCE, || self.answered()).expect("the disk answers");
         let mut status = [0];
         self.memory.read_slice(&mut status, MemoryRegionAddress(0x1_2000)).unwrap();
         status[0]

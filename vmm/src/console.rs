@@ -217,10 +217,9 @@ mod tests {
     fn ctrl_a_x_gets_through_what_a_stuck_guest_did_not_take() {
         let mut input = Input::new(Arc::default(), true);
         let left = std::cell::Cell::new(false);
-        let start = std::time::Instant::now();
         [b'y'; 100].iter().chain(b"\x01x").for_each(|byte| input.take(*byte, &|| left.set(true)));
         assert!(left.get());
-        assert!(start.elapsed() < 20 * PATIENCE, "each byte waited for itself: {:?}", start.elapsed());
+        assert!(input.waited <= PATIENCE + RETRY, "each byte waited for itself: {:?}", input.waited);
     }
 
     /// Keys of a terminal reach the controller as scan codes; Ctrl-A B makes the next one a SysRq.

@@ -5,7 +5,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use super::testing::{Bench, quick};
+use super::testing::{Bench, patient};
 use crate::VmState;
 
 /// Status, and the body if the reply has a length.
@@ -50,7 +50,7 @@ fn ch_remote(stream: &mut UnixStream, method: &str, command: &str, body: Option<
 
 #[test]
 fn every_command_of_the_common_subset() {
-    let bench = Bench::new(quick());
+    let bench = Bench::new(patient());
     let config = crate::operations::CONFIG_EXAMPLES[3].1;
     let run = |method: &str, command: &str, body: Option<&str>| {
         // A connection for each command, as the program makes it.

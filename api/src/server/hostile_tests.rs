@@ -8,21 +8,18 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use super::testing::{Bench, quick, read_answer, try_read_answer};
+use super::testing::{Bench, PATIENCE, patient, quick, read_answer, try_read_answer, wait_until};
 use super::{Limits, Times};
 use crate::{Code, VmState};
 
 /// Tests that count descriptors and threads of this process run one at a time.
 static COUNTS: Mutex<()> = Mutex::new(());
-
-/// How long anything may take on a busy machine: a safety net, not a measure.
-const SAFETY: Duration = Duration::from_secs(60);
 
 const PING: &[u8] = b"GET /api/v1/vmm.ping HTTP/1.1\r\nHost: l\r\n\r\n";
 
@@ -65,23 +62,13 @@ fn half_a_request_holds_nobody_up_and_is_cut_off() {
 fn a_byte_at_a_time_is_cut_off_too() {
     let bench = Bench::new(quick());
     let mut stream = bench.connect();
-    let started = Instant::now();
-    let cut = loop {
-        if stream.write_all(b"x").is_err() {
-            break true;
-        }
-        if started.elapsed() > SAFETY {
-            break false;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    assert!(cut, "still connected after {:?}", started.elapsed());
+    wait_until("it is cut off", || stream.write_all(b"x").is_err());
     a_ping_is_answered(&bench);
 }
 
 #[test]
 fn a_client_that_closes_its_sending_half_gets_its_reply() {
-    let bench = Bench::new(quick());
+    let bench = Bench::new(patient());
     let mut stream = bench.connect();
     stream.write_all(PING).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
@@ -91,7 +78,7 @@ fn a_client_that_closes_its_sending_half_gets_its_reply() {
 
 #[test]
 fn limits_of_size() {
-    let bench = Bench::new(quick());
+    let bench = Bench::new(patient());
     let large = "x".repeat((1 << 20) + 1);
     let announced = {
         let mut stream = bench.connect();
@@ -129,7 +116,7 @@ fn limits_of_size() {
 
 #[test]
 fn what_is_not_http_is_answered_by_an_error_object() {
-    let bench = Bench::new(quick());
+    let bench = Bench::new(patient());
     for text in [
         "\r\n\r\nHELLO\r\n\r\n",
         "GET\r\n\r\n",
@@ -165,11 +152,7 @@ fn too_many_clients_are_turned_away() {
     let answer = read_answer(&mut fifth);
     assert_eq!((answer.status, answer.fault().code), (429, Code::Busy));
     drop(clients);
-    let started = Instant::now();
-    while !is_served(&bench) {
-        assert!(started.elapsed() < Duration::from_secs(60), "nobody is here any more");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until("nobody is here any more", || is_served(&bench));
 }
 
 #[test]
@@ -180,7 +163,7 @@ fn a_client_that_never_reads_is_cut_off() {
     a_ping_is_answered(&bench);
     // The other end is closed while nothing is read.
     let mut hung_up = [PollFd::new(&stream, PollFlags::empty())];
-    let safety = Timespec::try_from(SAFETY).unwrap();
+    let safety = Timespec::try_from(PATIENCE).unwrap();
     assert_eq!(poll(&mut hung_up, Some(&safety)).unwrap(), 1, "still connected");
     // What was sent by then is there, and then the end.
     let mut all = Vec::new();
@@ -207,7 +190,7 @@ fn create_with(bench: &Bench, body: &str, count: usize) -> super::testing::Answe
 #[test]
 fn descriptors_arrive_with_the_request() {
     let _alone = COUNTS.lock().unwrap_or_else(|e| e.into_inner());
-    let bench = Bench::new(quick());
+    let bench = Bench::new(patient());
     let net = |index: u32| format!(r#"{{"soft": {{"net": {{"backend": {{"fd": {index}}}}}}}}}"#);
     let config =
         |devices: &[String]| format!(r#"{{"payload": {{"kernel": "k"}}, "legacy_virtio": [{}]}}"#, devices.join(","));
@@ -224,11 +207,7 @@ fn descriptors_arrive_with_the_request() {
     for _ in 0..50 {
         create_with(&bench, "{}", 16);
     }
-    let started = Instant::now();
-    while open_descriptors() > before {
-        assert!(started.elapsed() < SAFETY, "descriptors of refused requests are closed");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_until("descriptors of refused requests are closed", || open_descriptors() <= before);
     let mut stream = bench.connect();
     send_with(&stream, PING, &[stream.as_fd()]);
     assert_eq!(read_answer(&mut stream).fault().code, Code::InvalidDescriptors, "a ping takes none");
@@ -287,29 +266,20 @@ fn a_thousand_killed_clients_leave_nothing_behind() {
         }
         // Dropped: the kernel closes the socket as it does when the process is killed.
     };
-    let settled = || {
-        // Streams notice within a moment that nobody is there.
-        std::thread::sleep(Duration::from_millis(1500));
-        (open_descriptors(), threads())
-    };
     // Worker threads are kept for the next operation for some seconds; there are five at most.
-    (0..100).for_each(kill);
-    settled();
     assert_eq!(bench.ask("GET", "/api/v1/vm.info", "").status, 200);
-    let before = settled();
+    let before = (open_descriptors(), threads());
     for round in 0..1000 {
         kill(round);
         if round % 50 == 0 {
             // Others are served all the while; a burst of more than 64 is turned away for a moment.
-            let started = Instant::now();
-            while !is_served(&bench) {
-                assert!(started.elapsed() < SAFETY);
-            }
+            wait_until("others are served", || is_served(&bench));
         }
     }
-    let after = settled();
-    println!("descriptors and threads: {before:?} before, {after:?} after 1000 killed clients");
-    assert!(after.0 <= before.0 && after.1 <= before.1 + 4, "{before:?} {after:?}");
+    // Streams notice within a moment that nobody is there.
+    wait_until("descriptors and threads of 1000 killed clients are gone", || {
+        open_descriptors() <= before.0 && threads() <= before.1 + 5
+    });
     a_ping_is_answered(&bench);
 }
 
@@ -320,7 +290,7 @@ proptest! {
     #[test]
     fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..600), as_body in any::<bool>()) {
         static BENCH: std::sync::OnceLock<Bench> = std::sync::OnceLock::new();
-        let bench = BENCH.get_or_init(|| Bench::new(quick()));
+        let bench = BENCH.get_or_init(|| Bench::new(patient()));
         let mut stream = bench.connect();
         if as_body {
             let head = format!("PUT /api/v1/vm.create HTTP/1.1\r\nHost: l\r\nContent-Length: {}\r\n\r\n", bytes.len());
@@ -347,11 +317,7 @@ fn a_client_that_passes_its_own_end() {
         let stream = bench.connect();
         send_with(&stream, b"GET /", &[stream.as_fd()]);
     }
-    let started = Instant::now();
-    while !is_served(&bench) {
-        assert!(started.elapsed() < SAFETY);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until("the server's patience ends", || is_served(&bench));
 }
 
 /// The same during a stream, which nobody's patience ends as long as there is nothing to send.
@@ -371,11 +337,7 @@ fn a_client_of_a_stream_that_passes_its_own_end() {
     assert!(opened);
     send_with(&stream, b"G", &[stream.as_fd()]);
     drop(stream);
-    let started = Instant::now();
-    while !open().1 {
-        assert!(started.elapsed() < SAFETY, "the stream goes on");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until("the stream ends", || open().1);
 }
 
 /// Whatever they have sent of a request, as long as it is not whole. Nobody waits for the server's patience with them.
@@ -410,7 +372,7 @@ fn f23_idle_clients_lock_nobody_out() {
 
 #[test]
 fn f23_a_key_twice_is_refused() {
-    let bench = Bench::new(quick());
+    let bench = Bench::new(patient());
     let body = r#"{"payload": {"kernel": "a", "kernel": "b"}}"#;
     let fault = bench.ask("PUT", "/api/v1/vm.create", body).fault();
     assert_eq!(fault.code, Code::MalformedJson);

@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::testing::{Bench, Model, quick, read_answer};
+use super::testing::{Bench, Model, PATIENCE, patient, read_answer, wait_until};
 use super::{Limits, Server, Times};
 use crate::client::{Client, ClientError};
 use crate::routes::{Lane, Method};
@@ -25,7 +25,7 @@ fn body_of(route: &crate::routes::Route) -> &'static str {
 
 #[test]
 fn every_route_in_every_state() {
-    let bench = Bench::new(quick());
+    let bench = Bench::new(patient());
     let (mut cells, mut refused) = (0, 0);
     for route in routes().filter(|route| !matches!(route.name(), "vmm.shutdown" | "vmm.events" | "vm.trace")) {
         for state in VmState::ALL {
@@ -56,7 +56,7 @@ fn every_route_in_every_state() {
 
 #[test]
 fn other_methods_and_paths() {
-    let bench = Bench::new(quick());
+    let bench = Bench::new(patient());
     let paths: BTreeSet<_> = routes().map(|route| route.path).collect();
     for path in paths {
         let known: Vec<_> = routes().filter(|route| route.path == path).map(|route| route.method.name()).collect();
@@ -78,7 +78,7 @@ fn other_methods_and_paths() {
 
 #[test]
 fn faults_name_the_field() {
-    let bench = Bench::new(quick());
+    let bench = Bench::new(patient());
     for (body, code, field) in [
         ("", Code::MalformedJson, None),
         ("{\"payload\": ", Code::MalformedJson, None),
@@ -122,7 +122,7 @@ fn faults_name_the_field() {
 
 #[test]
 fn faults_of_the_monitor_go_out_as_they_are() {
-    let bench = Bench::new(quick());
+    let bench = Bench::new(patient());
     bench.model.put(VmState::Created);
     for code in [Code::SetupFailed, Code::PfUnavailable, Code::DeadlineExceeded, Code::FileUnusable, Code::Busy] {
         let mut fault = Fault::new(code, "the guest did not start").at("payload.kernel");
@@ -140,29 +140,40 @@ fn faults_of_the_monitor_go_out_as_they_are() {
 
 #[test]
 fn operations_take_turns_and_nobody_else_waits() {
-    let limits =
-        Limits { waiting: 3, times: Times { operation: Duration::from_millis(700), ..quick().times }, ..quick() };
-    let bench = Arc::new(Bench::new(limits));
+    let bench = Arc::new(Bench::new(Limits { waiting: 3, ..patient() }));
     bench.model.put(VmState::Running);
-    *bench.model.delay.lock().unwrap() = Duration::from_millis(500);
+    bench.model.held.store(true, Ordering::SeqCst);
     let (send, answers) = mpsc::channel();
     for _ in 0..8 {
         let (bench, send) = (Arc::clone(&bench), send.clone());
         thread::spawn(move || send.send(bench.ask("PUT", "/api/v1/vm.power-button", "").status).unwrap());
     }
     drop(send);
-    thread::sleep(Duration::from_millis(100));
-    let started = Instant::now();
+    // One at once; three wait; the rest is turned away.
+    let next = || answers.recv_timeout(PATIENCE).unwrap();
+    assert_eq!([next(), next(), next(), next()], [429; 4]);
     for target in ["/api/v1/vmm.ping", "/api/v1/vm.info", "/metrics"] {
         assert_eq!(bench.ask("GET", target, "").status, 200);
     }
-    assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
-    let mut statuses: Vec<_> = answers.iter().collect();
-    statuses.sort_unstable();
-    // One at once; of the three that may wait one or none gets its turn in time; the rest is turned away.
-    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 4, "{statuses:?}");
-    assert_eq!(statuses[0], 204, "{statuses:?}");
-    assert!(statuses.iter().filter(|status| **status == 504).count() >= 2, "{statuses:?}");
+    wait_until("the first is carried out", || bench.model.busy.load(Ordering::SeqCst) == 1);
+    assert!(answers.try_recv().is_err(), "and has not ended");
+    bench.model.held.store(false, Ordering::SeqCst);
+    assert_eq!(answers.iter().collect::<Vec<_>>(), [204; 4]);
+}
+
+#[test]
+fn a_client_whose_time_is_over_is_told_and_what_was_not_begun_is_never_done() {
+    let times = Times { operation: Duration::from_millis(200), ..patient().times };
+    let bench = Bench::new(Limits { times, ..patient() });
+    bench.model.put(VmState::Running);
+    bench.model.held.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        let answer = bench.ask("PUT", "/api/v1/vm.power-button", "");
+        assert_eq!((answer.status, answer.fault().code), (504, Code::DeadlineExceeded));
+    }
+    bench.model.held.store(false, Ordering::SeqCst);
+    wait_until("the first ends", || !bench.model.inner.lock().unwrap().calls.is_empty());
+    assert_eq!(bench.model.calls(), ["power-button"]);
 }
 
 #[test]
@@ -170,11 +181,11 @@ fn shutdown_answers_and_then_ends() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let (send, ended) = mpsc::channel();
-    let server = Server::start(&path, Model::new(), quick(), move || send.send(()).unwrap()).unwrap();
+    let server = Server::start(&path, Model::new(), patient(), move || send.send(()).unwrap()).unwrap();
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
     let client = Client::new(&path).unwrap();
     assert_eq!(client.request("PUT", "/api/v1/vmm.shutdown", None).unwrap(), b"");
-    ended.recv_timeout(Duration::from_secs(10)).unwrap();
+    ended.recv_timeout(PATIENCE).unwrap();
     assert!(!path.exists());
     assert!(matches!(client.request("GET", "/api/v1/vmm.ping", None), Err(ClientError::Connect { .. })));
     drop(server);
@@ -182,7 +193,7 @@ fn shutdown_answers_and_then_ends() {
 
 #[test]
 fn a_dropped_server_is_gone() {
-    let mut bench = Bench::new(quick());
+    let mut bench = Bench::new(patient());
     let mut idle = bench.connect();
     let mut stream = bench.connect();
     stream.write_all(b"GET /api/v1/vmm.events HTTP/1.1\r\nHost: l\r\n\r\n").unwrap();
@@ -194,7 +205,7 @@ fn a_dropped_server_is_gone() {
 
 #[test]
 fn keep_alive_and_pipelining() {
-    let bench = Bench::new(quick());
+    let bench = Bench::new(patient());
     bench.model.put(VmState::Running);
     let mut stream = bench.connect();
     let requests = "PUT /api/v1/vm.pause HTTP/1.1\r\nHost: l\r\n\r\n\
@@ -213,7 +224,7 @@ fn keep_alive_and_pipelining() {
 
 #[test]
 fn streams_send_lines_until_the_client_leaves() {
-    let bench = Bench::new(Limits { streams: 2, ..quick() });
+    let bench = Bench::new(Limits { streams: 2, ..patient() });
     let client = Client::new(&bench.path).unwrap();
     let mut text = String::new();
     client
@@ -232,25 +243,22 @@ fn streams_send_lines_until_the_client_leaves() {
         stream.write_all(b"GET /api/v1/vm.trace HTTP/1.1\r\nHost: l\r\n\r\n").unwrap();
         stream
     };
-    let status_within = |limit: Duration, wanted: u16| {
-        let started = Instant::now();
-        loop {
+    let opened_with = |wanted: u16| {
+        let mut opened = None;
+        wait_until("a stream is opened, or refused", || {
             let mut stream = open();
             let mut status = [0; 12];
             stream.read_exact(&mut status).unwrap();
-            let status: u16 = String::from_utf8_lossy(&status[9..]).parse().unwrap();
-            if status == wanted || started.elapsed() > limit {
-                assert_eq!(status, wanted);
-                return stream;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
+            opened = (String::from_utf8_lossy(&status[9..]) == wanted.to_string()).then_some(stream);
+            opened.is_some()
+        });
+        opened
     };
-    let one = status_within(Duration::from_secs(5), 200);
-    let _two = status_within(Duration::from_secs(5), 200);
-    let three = status_within(Duration::from_secs(5), 429);
+    let one = opened_with(200);
+    let _two = opened_with(200);
+    let three = opened_with(429);
     drop((one, three));
-    let _four = status_within(Duration::from_secs(5), 200);
+    let _four = opened_with(200);
 }
 
 #[test]
@@ -266,7 +274,7 @@ fn methods_of_the_table_are_http_methods() {
 #[test]
 fn what_is_probed() {
     use crate::service::ProbeWhat;
-    let bench = Bench::new(quick());
+    let bench = Bench::new(patient());
     for (query, what) in [
         ("", ProbeWhat::Host),
         ("?vf=", ProbeWhat::Host),
@@ -287,7 +295,7 @@ fn what_is_probed() {
 /// Devices of both kinds go to the monitor as what they are.
 #[test]
 fn both_kinds_of_device() {
-    let bench = Bench::new(quick());
+    let bench = Bench::new(patient());
     let config = r#"{"payload": {"kernel": "k"}, "devices": [{"path": "/sys/bus/pci/devices/0000:41:00.3"}]}"#;
     assert_eq!(bench.ask("PUT", "/api/v1/vm.create", config).status, 204);
     for body in [

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -25,8 +25,8 @@ use crate::{Code, Fault, NewDevice, Operation, Serve, VmConfig, VmState};
 /// A monitor that keeps a configuration and a state, and moves between states as a real one does.
 pub(super) struct Model {
     pub inner: Mutex<Inner>,
-    /// How long each operation that changes something takes.
-    pub delay: Mutex<Duration>,
+    /// Operations that change something do not end as long as this is set.
+    pub held: AtomicBool,
     /// Operations that are being carried out at this moment.
     pub busy: AtomicUsize,
     /// The next operation ends like this.
@@ -53,7 +53,7 @@ impl Model {
         };
         Arc::new(Self {
             inner: Mutex::new(inner),
-            delay: Mutex::default(),
+            held: AtomicBool::new(false),
             busy: AtomicUsize::new(0),
             next_fault: Mutex::default(),
             panics: AtomicBool::new(false),
@@ -76,8 +76,7 @@ impl Model {
 
     fn go(&self, call: &str, to: Option<VmState>) -> Result<(), Fault> {
         assert_eq!(self.busy.fetch_add(1, Ordering::SeqCst), 0, "two operations at a time");
-        let delay = *self.delay.lock().unwrap();
-        thread::sleep(delay);
+        wait_until("it is let go", || !self.held.load(Ordering::SeqCst));
         let outcome = {
             let mut inner = self.inner.lock().unwrap();
             inner.calls.push(call.strip_prefix("vm.").unwrap_or(call).replace('.', "-"));
@@ -243,7 +242,7 @@ struct Silence;
 
 impl Lines for Silence {
     fn next(&mut self, limit: Duration) -> Line {
-        thread::sleep(limit);
+        thread::sleep(limit); // Clock: silence takes that long.
         Line::Nothing
     }
 }
@@ -256,11 +255,25 @@ pub(super) struct Bench {
     _folder: TempDir,
 }
 
-/// Limits that tests need not wait for.
+/// For tests that wait for the end of the server's patience with a client.
 pub(super) fn quick() -> Limits {
-    Limits {
-        times: Times { patience: Duration::from_millis(400), operation: Duration::from_secs(20) },
-        ..Limits::default()
+    Limits { times: Times { patience: Duration::from_secs(1), operation: PATIENCE }, ..Limits::default() }
+}
+
+/// For all others: no time of the server's ends in a test that passes.
+pub(super) fn patient() -> Limits {
+    Limits { times: Times { patience: PATIENCE, operation: PATIENCE }, ..Limits::default() }
+}
+
+/// Longer than anything takes that works, on a machine however busy.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits until `done`.
+pub(super) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(5)); // Clock: between two looks.
     }
 }
 
@@ -275,7 +288,7 @@ impl Bench {
 
     pub(super) fn connect(&self) -> UnixStream {
         let stream = UnixStream::connect(&self.path).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
 

@@ -296,7 +296,7 @@ fn segment_of_pure_bss_counts_for_the_initrd() {
 }
 
 #[test]
-fn bss_may_have_an_offset_beyond_the_end_of_the_file() {
+fn e16_bss_may_have_an_offset_beyond_the_end_of_the_file() {
     let mem = memory(MEM);
     mem.write_slice(&[0xaa; 0x1000], GuestAddress(0x30_0000)).unwrap();
     let mut image = elf64(0x20_0000, &[load_segment(0x20_0000, b"x", 1), load_segment(0x30_0000, b"", 0x1000)]);
@@ -308,7 +308,7 @@ fn bss_may_have_an_offset_beyond_the_end_of_the_file() {
 }
 
 #[test]
-fn initrd_stays_in_what_the_command_line_leaves_of_memory() {
+fn e16_initrd_stays_in_what_the_command_line_leaves_of_memory() {
     for (cmdline, end) in [
         ("mem=32M quiet", 32 << 20),
         ("quiet mem=0x1800000", 24 << 20),
@@ -324,7 +324,7 @@ fn initrd_stays_in_what_the_command_line_leaves_of_memory() {
 
 /// Disassembled by hand: `ljmp F000:FFE0`, and there `mov dx, 0xcf9; mov al, 6; out dx, al; hlt; jmp -3`.
 #[test]
-fn real_mode_finds_a_way_to_reset_where_a_bios_would_be() {
+fn e16_real_mode_finds_a_way_to_reset_where_a_bios_would_be() {
     let mem = memory(MEM);
     boot(&mem, BzImageSpec::v2_04().build(), None, "").unwrap();
     assert_eq!(read(&mem, 0xf_fff0, 16), b"\xea\xe0\xff\x00\xf004/01/14\x00\xfc\x00");

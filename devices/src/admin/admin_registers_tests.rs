@@ -17,7 +17,7 @@ fn registers(delay: Duration) -> (Arc<MockChannel>, AdminRegisters) {
 }
 
 fn wait() -> Wait<'static> {
-    Wait { deadline: Instant::now() + Duration::from_secs(1), cancelled: &NEVER }
+    Wait { deadline: Instant::now() + Duration::from_secs(120), cancelled: &NEVER }
 }
 
 #[test]
@@ -87,6 +87,7 @@ fn errors_are_passed_on_and_counted_by_kind() {
 #[test]
 fn latencies_are_those_of_the_channel() {
     let (_, device) = registers(Duration::from_millis(5));
+    let begun = Instant::now();
     for _ in 0..4 {
         device.write(Area::Device, 0, Width::B1, 1, &wait()).unwrap();
     }
@@ -96,7 +97,9 @@ fn latencies_are_those_of_the_channel() {
     assert_eq!(writes.count, 4);
     let Latency { p50, p90, p99, max } = writes.latency_ns;
     assert!(p50 >= 4_900_000 && p50 <= p90 && p90 <= p99 && p99 <= max, "{writes:?}");
-    assert!(max < 5_000_000_000, "{writes:?}");
+    // Kept with three digits.
+    let all = begun.elapsed().as_nanos() as u64; // Clock: the measure of what is measured.
+    assert!(max <= all + all / 100, "{writes:?} of {all}");
 }
 
 proptest! {

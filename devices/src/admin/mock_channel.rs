@@ -47,7 +47,7 @@ impl AdminChannel for MockChannel {
     fn execute(&self, command: &Command<'_>, result: &mut [u8], _: &Wait<'_>) -> Result<(), AdminError> {
         let request = Request::encode(command).unwrap().as_bytes().to_vec();
         self.sent.lock().unwrap().push(Sent { request, room: result.len() });
-        std::thread::sleep(self.delay);
+        std::thread::sleep(self.delay); // Clock: the time that is measured.
         let Some(answer) = self.script.lock().unwrap().pop_front() else { return Ok(()) };
         answer.map(|bytes| result.copy_from_slice(&bytes))
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::admin::scripted_pf::{BAR, Quirks, ScriptedPf};
 use crate::admin::scripts::{Answer, Script, Seen, legacy_device, reply};
 use crate::bus::Width;
-use crate::contract::mock::MockFunction;
+use crate::contract::mock::{MockFunction, PATIENCE};
 use crate::function::{Bars, Configuration, Region};
 use std::sync::atomic::AtomicBool;
 
@@ -15,6 +15,11 @@ fn within(milliseconds: u64) -> Wait<'static> {
 }
 
 fn start(device: &Arc<ScriptedPf>) -> Result<PfDriver, PfError> {
+    PfDriver::start(device.clone(), Instant::now() + PATIENCE)
+}
+
+/// One that fails, perhaps by its deadline.
+fn start_soon(device: &Arc<ScriptedPf>) -> Result<PfDriver, PfError> {
     PfDriver::start(device.clone(), Instant::now() + Duration::from_millis(200))
 }
 
@@ -30,7 +35,7 @@ fn member(id: u16) -> NonZeroU16 {
 
 fn read_status(channel: &dyn AdminChannel) -> Result<(), AdminError> {
     let command = Command { opcode: 3, group_type: 1, member_id: 3, data: &[18] };
-    channel.execute(&command, &mut [0], &within(1000))
+    channel.execute(&command, &mut [0], &within(120_000))
 }
 
 #[test]
@@ -82,7 +87,7 @@ fn every_failing_step_names_function_value_and_fix() {
     ];
     for (quirks, expected) in cases {
         let device = ScriptedPf::new(quirks, legacy_device());
-        let error = start(&device).unwrap_err().to_string();
+        let error = start_soon(&device).unwrap_err().to_string();
         assert!(error.starts_with("scripted: ") && error.contains(expected), "{error}");
         assert_eq!(device.status(), 0, "{error}: the device is reset again");
         assert!(device.mapped().is_empty(), "{error}: no DMA mapping is left");
@@ -93,7 +98,7 @@ fn every_failing_step_names_function_value_and_fix() {
 fn last_doorbell_of_the_notification_structure_is_accepted() {
     let device = ScriptedPf::new(Quirks { notify_off: 3, notify_len: 14, ..Quirks::default() }, legacy_device());
     let driver = start(&device).unwrap();
-    assert!(matches!(driver.negotiate_commands(&within(1000)), Ok(Negotiation::Using(_))));
+    assert!(matches!(driver.negotiate_commands(&within(120_000)), Ok(Negotiation::Using(_))));
 }
 
 #[test]
@@ -101,7 +106,7 @@ fn a_device_that_never_resets_is_given_up() {
     let device = ScriptedPf::new(Quirks::default(), legacy_device());
     device.set_status(0x0f);
     device.reset_stuck.store(true, Ordering::Relaxed);
-    let error = start(&device).unwrap_err().to_string();
+    let error = start_soon(&device).unwrap_err().to_string();
     assert!(error.contains("device_status still reads 0x0f"), "{error}");
 }
 
@@ -117,7 +122,7 @@ fn a_function_that_is_gone_is_an_error() {
 fn a01_a04_list_is_queried_and_used() {
     let (device, driver) = running(legacy_device());
     assert!(!driver.supports(opcode::LEGACY_COMMON_CFG_READ) && !driver.supports_legacy());
-    let negotiated = driver.negotiate_commands(&within(1000)).unwrap();
+    let negotiated = driver.negotiate_commands(&within(120_000)).unwrap();
     // The device offers 0x3007f; the driver uses what it knows and keeps bits 0 and 1.
     assert_eq!(negotiated, Negotiation::Using(CommandList::from_word(0x7f)));
     assert!(driver.supports_legacy() && driver.supports(opcode::LEGACY_NOTIFY_INFO));
@@ -137,7 +142,7 @@ fn legacy_commands_are_used_all_or_not_at_all() {
             0 => Answer::Reply(reply(0, 0, &u64::to_le_bytes(offered))),
             _ => Answer::Reply(reply(0, 0, &[])),
         }));
-        let negotiated = driver.negotiate_commands(&within(1000)).unwrap();
+        let negotiated = driver.negotiate_commands(&within(120_000)).unwrap();
         assert_eq!(negotiated, Negotiation::Using(CommandList::from_word(used)), "{offered:#x}");
     }
 }
@@ -148,7 +153,7 @@ fn a03_short_list_is_padded_with_zeros() {
         0 => Answer::Reply(reply(0, 0, &[0x7f])),
         _ => Answer::Reply(reply(0, 0, &[])),
     }));
-    assert!(matches!(driver.negotiate_commands(&within(1000)), Ok(Negotiation::Using(_))));
+    assert!(matches!(driver.negotiate_commands(&within(120_000)), Ok(Negotiation::Using(_))));
     assert!(driver.supports_legacy());
 }
 
@@ -156,9 +161,9 @@ fn a03_short_list_is_padded_with_zeros() {
 fn a06_locked_list_stays_in_use() {
     let (device, driver) = running(legacy_device());
     driver.enable_vfs(8).unwrap();
-    driver.negotiate_commands(&within(1000)).unwrap();
+    driver.negotiate_commands(&within(120_000)).unwrap();
     device.set_script(Box::new(|_| Answer::Reply(reply(22, 2, &[]))));
-    let kept = driver.negotiate_commands(&within(1000)).unwrap();
+    let kept = driver.negotiate_commands(&within(120_000)).unwrap();
     assert_eq!(kept, Negotiation::Kept(CommandList::from_word(0x7f)));
     assert!(driver.supports_legacy());
 }
@@ -168,10 +173,10 @@ fn a14_early_refusal_is_put_off() {
     // INVALID_GROUP at any time, any refusal while no VF is enabled.
     for qualifier in [4, 5, 1] {
         let (device, driver) = running(Box::new(move |_| Answer::Reply(reply(22, qualifier, &[]))));
-        assert_eq!(driver.negotiate_commands(&within(1000)).unwrap(), Negotiation::Deferred);
+        assert_eq!(driver.negotiate_commands(&within(120_000)).unwrap(), Negotiation::Deferred);
         driver.enable_vfs(8).unwrap();
         device.set_script(legacy_device());
-        assert!(matches!(driver.negotiate_commands(&within(1000)), Ok(Negotiation::Using(_))));
+        assert!(matches!(driver.negotiate_commands(&within(120_000)), Ok(Negotiation::Using(_))));
     }
 }
 
@@ -180,7 +185,7 @@ fn a14_no_group_is_put_off_whatever_the_capability_says() {
     let (device, driver) = running(legacy_device());
     driver.enable_vfs(8).unwrap();
     device.set_script(Box::new(|_| Answer::Reply(reply(22, 4, &[]))));
-    assert_eq!(driver.negotiate_commands(&within(1000)).unwrap(), Negotiation::Deferred);
+    assert_eq!(driver.negotiate_commands(&within(120_000)).unwrap(), Negotiation::Deferred);
 }
 
 #[test]
@@ -191,7 +196,7 @@ fn a07_refused_list_is_an_error_once_vfs_exist() {
         0 => Answer::Reply(reply(0, 0, &u64::to_le_bytes(0x7f))),
         _ => Answer::Reply(reply(22, 3, &[])),
     }));
-    let error = driver.negotiate_commands(&within(1000)).unwrap_err().to_string();
+    let error = driver.negotiate_commands(&within(120_000)).unwrap_err().to_string();
     assert!(error.contains("LIST_USE") && error.contains("status 0x16, qualifier 0x3"), "{error}");
     assert!(!driver.supports_legacy(), "the list is unchanged");
 }
@@ -199,7 +204,7 @@ fn a07_refused_list_is_an_error_once_vfs_exist() {
 #[test]
 fn a08_lost_list_is_chosen_again_and_the_command_repeated() {
     let (device, driver) = running(legacy_device());
-    driver.negotiate_commands(&within(1000)).unwrap();
+    driver.negotiate_commands(&within(120_000)).unwrap();
     // As after a reset that the driver did not see: the list is {0, 1} again.
     device.set_script(legacy_device());
     assert!(matches!(read_status(&*driver.channel()), Err(AdminError::Refused { status: 22, qualifier: 2 })));
@@ -212,7 +217,7 @@ fn a08_lost_list_is_chosen_again_and_the_command_repeated() {
 #[test]
 fn a08_one_negotiation_serves_all_threads() {
     let (device, driver) = running(legacy_device());
-    driver.negotiate_commands(&within(1000)).unwrap();
+    driver.negotiate_commands(&within(120_000)).unwrap();
     device.set_script(Box::new(|_| Answer::Hold(reply(22, 2, &[]))));
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| read_status(&driver))).collect();
@@ -234,7 +239,7 @@ fn a08_one_negotiation_serves_all_threads() {
 #[test]
 fn refusals_cannot_make_the_driver_negotiate_all_the_time() {
     let (device, driver) = running(legacy_device());
-    driver.negotiate_commands(&within(1000)).unwrap();
+    driver.negotiate_commands(&within(120_000)).unwrap();
     device.set_script(Box::new(|seen| match seen.header().opcode {
         0 => Answer::Reply(reply(0, 0, &u64::to_le_bytes(0x7f))),
         1 => Answer::Reply(reply(0, 0, &[])),
@@ -268,8 +273,8 @@ fn c01_c05_notify_info() {
     whole.resize(64, 0);
     for result in [whole, good.to_vec()] {
         let (device, driver) = running(notify_script(reply(0, 0, &result)));
-        driver.negotiate_commands(&within(1000)).unwrap();
-        let found = driver.notify_info(member(3), &vf(), &within(1000)).unwrap();
+        driver.negotiate_commands(&within(120_000)).unwrap();
+        let found = driver.notify_info(member(3), &vf(), &within(120_000)).unwrap();
         assert_eq!(found, [NotifyAddress::Member { bar: 2, offset: 0x1000 }]);
         let seen = device.seen().pop().unwrap();
         assert_eq!((seen.readable.len(), seen.writable, seen.header().member_id), (24, 72, 3));
@@ -279,16 +284,16 @@ fn c01_c05_notify_info() {
 #[test]
 fn c07_no_notify_info_is_no_error() {
     let (_, driver) = running(notify_script(reply(22, 2, &[])));
-    driver.negotiate_commands(&within(1000)).unwrap();
-    assert_eq!(driver.notify_info(member(3), &vf(), &within(1000)).unwrap(), []);
+    driver.negotiate_commands(&within(120_000)).unwrap();
+    assert_eq!(driver.notify_info(member(3), &vf(), &within(120_000)).unwrap(), []);
     // Not in the list: not even asked for.
     let (device, driver) = running(legacy_device());
-    assert_eq!(driver.notify_info(member(3), &vf(), &within(1000)).unwrap(), []);
+    assert_eq!(driver.notify_info(member(3), &vf(), &within(120_000)).unwrap(), []);
     assert!(device.seen().is_empty());
     // Other refusals are errors.
     let (_, driver) = running(notify_script(reply(22, 5, &[])));
-    driver.negotiate_commands(&within(1000)).unwrap();
-    let error = driver.notify_info(member(9), &vf(), &within(1000)).unwrap_err();
+    driver.negotiate_commands(&within(120_000)).unwrap();
+    let error = driver.notify_info(member(9), &vf(), &within(120_000)).unwrap_err();
     assert!(error.to_string().contains("LEGACY_NOTIFY_INFO"), "{error}");
 }
 

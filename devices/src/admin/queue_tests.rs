@@ -4,6 +4,7 @@ use super::*;
 use crate::admin::PfDriver;
 use crate::admin::scripted_pf::{Quirks, ScriptedPf};
 use crate::admin::scripts::{Answer, Script, Seen, legacy_device, reply};
+use crate::contract::mock::{give_it_time, wait_until};
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread;
@@ -23,7 +24,7 @@ struct Bench {
 
 fn bench_with(quirks: Quirks, script: Script) -> Bench {
     let device = ScriptedPf::new(quirks, script);
-    let driver = PfDriver::start(device.clone(), Instant::now() + Duration::from_secs(5)).unwrap();
+    let driver = PfDriver::start(device.clone(), Instant::now() + Duration::from_secs(120)).unwrap();
     let queue = driver.channel();
     Bench { device, driver, queue }
 }
@@ -47,10 +48,10 @@ fn ok(result: &[u8]) -> Answer {
 #[test]
 fn b12_bytes_lengths_and_doorbell_are_exact() {
     let bench = bench(|_| ok(&[7]));
-    assert_eq!(read_status(&bench.queue, &within(1000)), Ok(7));
+    assert_eq!(read_status(&bench.queue, &within(120_000)), Ok(7));
     let write = [0x12, 0, 0, 0, 0, 0, 0, 0, 0];
     let command = Command { opcode: 2, group_type: 1, member_id: 3, data: &write };
-    assert_eq!(bench.queue.execute(&command, &mut [], &within(1000)), Ok(()));
+    assert_eq!(bench.queue.execute(&command, &mut [], &within(120_000)), Ok(()));
     let seen = bench.device.seen();
     let header = [1u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(seen[0].readable, [&[3, 0][..], &header, &[0x12]].concat());
@@ -67,7 +68,7 @@ fn many_commands_wrap_the_ring_of_any_size() {
         let slots = [1, 2, 32, 64][[2, 4, 100, 256].iter().position(|size| *size == queue_size).unwrap()];
         assert_eq!(bench.queue.slots(), slots);
         for _ in 0..1000 {
-            assert_eq!(read_status(&bench.queue, &within(1000)), Ok(9));
+            assert_eq!(read_status(&bench.queue, &within(120_000)), Ok(9));
         }
     }
 }
@@ -79,7 +80,7 @@ fn a15_eagain_and_enomem_are_sent_again_unchanged() {
         Some((status, qualifier)) => Answer::Reply(reply(status, qualifier, &[])),
         None => ok(&[7]),
     });
-    assert_eq!(read_status(&bench.queue, &within(2000)), Ok(7));
+    assert_eq!(read_status(&bench.queue, &within(120_000)), Ok(7));
     let seen = bench.device.seen();
     assert_eq!(seen.len(), 4);
     assert!(seen.iter().all(|other| *other == seen[0]));
@@ -88,22 +89,29 @@ fn a15_eagain_and_enomem_are_sent_again_unchanged() {
 
 #[test]
 fn a15_retries_end_with_the_deadline_and_on_cancel() {
-    let bench = bench(|_| Answer::Reply(reply(11, 7, &[])));
-    let begun = Instant::now();
+    let busy_bench = bench(|_| Answer::Reply(reply(11, 7, &[])));
+    let wait = within(60);
     let busy = AdminError::Refused { status: 11, qualifier: 7 };
-    assert_eq!(read_status(&bench.queue, &within(60)), Err(busy));
-    assert!(begun.elapsed() >= Duration::from_millis(60));
-    // 100 us doubled up to 10 ms: the device is not flooded.
-    assert!((2..=15).contains(&bench.device.seen().len()), "{}", bench.device.seen().len());
-    let cancelled = AtomicBool::new(false);
-    let outcome = thread::scope(|scope| {
-        let wait = Wait { deadline: Instant::now() + Duration::from_secs(60), cancelled: &cancelled };
-        let waiting = scope.spawn(move || read_status(&bench.queue, &wait));
-        thread::sleep(Duration::from_millis(20));
-        cancelled.store(true, Ordering::Relaxed);
-        waiting.join().unwrap()
+    assert_eq!(read_status(&busy_bench.queue, &wait), Err(busy));
+    assert!(Instant::now() >= wait.deadline);
+    // Cancelled by the device as it answers the twelfth time, an hour before the deadline.
+    let (cancelled, times) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+    let (cancel, sent) = (Arc::clone(&cancelled), Arc::clone(&times));
+    let bench = bench(move |_| {
+        let mut sent = sent.lock().unwrap();
+        sent.push(Instant::now());
+        cancel.store(sent.len() == 12, Ordering::Relaxed);
+        Answer::Reply(reply(11, 7, &[]))
     });
-    assert_eq!(outcome, Err(AdminError::Cancelled));
+    let wait = Wait { deadline: Instant::now() + Duration::from_secs(3600), cancelled: &cancelled };
+    assert_eq!(read_status(&bench.queue, &wait), Err(AdminError::Cancelled));
+    let times = times.lock().unwrap();
+    assert_eq!((times.len(), bench.queue.stats().retries), (12, 11));
+    // 100 us doubled up to 10 ms at least: the device is not flooded.
+    for (pair, shift) in times.windows(2).zip(0..) {
+        let pause = Duration::from_micros(100 << shift).min(Duration::from_millis(10));
+        assert!(pair[1] - pair[0] >= pause, "{:?} after answer {}", pair[1] - pair[0], shift + 1);
+    }
 }
 
 #[test]
@@ -111,7 +119,7 @@ fn a08_a16_refusals_are_reported_once_and_normalised() {
     for (sent, expected) in [((22, 2), (22, 2)), ((0x63, 0x30), (22, 1)), ((16, 0), (16, 0)), ((22, 5), (22, 5))] {
         let bench = bench(move |_| Answer::Reply(reply(sent.0, sent.1, &[])));
         let (status, qualifier) = expected;
-        assert_eq!(read_status(&bench.queue, &within(1000)), Err(AdminError::Refused { status, qualifier }));
+        assert_eq!(read_status(&bench.queue, &within(120_000)), Err(AdminError::Refused { status, qualifier }));
         assert_eq!(bench.device.seen().len(), 1);
     }
 }
@@ -121,11 +129,11 @@ fn a17_no_status_is_never_ok() {
     for used in 0..4 {
         let bench = bench(move |_| Answer::Lie(reply(0, 0, &[7]), used));
         let short = AdminError::Short { got: used as usize, wanted: 9 };
-        assert_eq!(read_status(&bench.queue, &within(1000)), Err(short));
+        assert_eq!(read_status(&bench.queue, &within(120_000)), Err(short));
         // A write has no result that could be missed: only the length tells.
         let write = Command { opcode: 2, group_type: 1, member_id: 3, data: &[18, 0, 0, 0, 0, 0, 0, 0, 1] };
         let short = AdminError::Short { got: used as usize, wanted: 8 };
-        assert_eq!(bench.queue.execute(&write, &mut [], &within(1000)), Err(short));
+        assert_eq!(bench.queue.execute(&write, &mut [], &within(120_000)), Err(short));
         assert_eq!(bench.queue.dead(), None);
     }
 }
@@ -135,14 +143,14 @@ fn used_length_rules_what_counts() {
     // A value that the device wrote but did not report is not there.
     let unreported = bench(|_| Answer::Lie(reply(0, 0, &[7]), 8));
     let short = AdminError::Short { got: 8, wanted: 9 };
-    assert_eq!(read_status(&unreported.queue, &within(1000)), Err(short));
+    assert_eq!(read_status(&unreported.queue, &within(120_000)), Err(short));
     // A command without result needs no more than a status.
     let brief = bench(|_| Answer::Reply(vec![0, 0, 0, 0]));
     let write = Command { opcode: 2, group_type: 1, member_id: 3, data: &[18, 0, 0, 0, 0, 0, 0, 0, 1] };
-    assert_eq!(brief.queue.execute(&write, &mut [], &within(1000)), Ok(()));
+    assert_eq!(brief.queue.execute(&write, &mut [], &within(120_000)), Ok(()));
     // A device that claims more than the buffer has is believed as far as the buffer goes.
     let boastful = bench(|_| Answer::Lie(reply(0, 0, &[7]), u32::MAX));
-    assert_eq!(read_status(&boastful.queue, &within(1000)), Ok(7));
+    assert_eq!(read_status(&boastful.queue, &within(120_000)), Ok(7));
 }
 
 #[test]
@@ -150,10 +158,10 @@ fn replies_never_show_older_ones() {
     let bench = bench_with(Quirks { queue_size: 2, ..Quirks::default() }, Box::new(|_| ok(&[0x55; 4])));
     let read = Command { opcode: 5, group_type: 1, member_id: 3, data: &[0] };
     let mut value = [0; 4];
-    bench.queue.execute(&read, &mut value, &within(1000)).unwrap();
+    bench.queue.execute(&read, &mut value, &within(120_000)).unwrap();
     // The next answer claims four bytes and writes none.
     bench.device.set_script(Box::new(|_| Answer::Lie(reply(0, 0, &[]), 12)));
-    bench.queue.execute(&read, &mut value, &within(1000)).unwrap();
+    bench.queue.execute(&read, &mut value, &within(120_000)).unwrap();
     assert_eq!(value, [0; 4]);
 }
 
@@ -171,7 +179,7 @@ fn silence_ends_at_the_deadline_and_quarantines() {
     // A late answer frees its slot and is nobody's result.
     bench.device.release();
     bench.device.set_script(Box::new(|_| ok(&[2])));
-    assert_eq!(read_status(&bench.queue, &within(1000)), Ok(2));
+    assert_eq!(read_status(&bench.queue, &within(120_000)), Ok(2));
     assert_eq!(bench.queue.stats().quarantined, 1);
 }
 
@@ -198,11 +206,11 @@ fn a_waiting_command_leaves_on_cancel() {
 fn a_late_answer_in_time_is_an_answer() {
     let bench = bench(|_| Answer::Hold(reply(0, 0, &[5])));
     let outcome = thread::scope(|scope| {
-        let waiting = scope.spawn(|| read_status(&bench.queue, &within(5000)));
+        let waiting = scope.spawn(|| read_status(&bench.queue, &within(120_000)));
         while bench.device.held() == 0 {
             thread::yield_now();
         }
-        thread::sleep(Duration::from_millis(40));
+        give_it_time(Duration::from_millis(40));
         bench.device.release();
         waiting.join().unwrap()
     });
@@ -220,7 +228,7 @@ fn broken_rings_kill_the_channel() {
         // Dead at once: the deadline is an hour from now.
         let outcome = read_status(&bench.queue, &within(3_600_000));
         assert!(matches!(outcome, Err(AdminError::Dead(_))), "{answer:?}: {outcome:?}");
-        let again = read_status(&bench.queue, &within(2000));
+        let again = read_status(&bench.queue, &within(120_000));
         assert!(matches!(again, Err(AdminError::Dead(_))), "{answer:?}: {again:?}");
         assert_eq!(bench.device.seen().len(), 1, "a dead channel sends nothing");
     }
@@ -263,10 +271,10 @@ fn oversized_commands_are_not_sent() {
     let bench = bench(|_| ok(&[]));
     let command = Command { opcode: 2, group_type: 1, member_id: 3, data: &[0; 65] };
     let too_long = AdminError::TooLong { data: 65, result: 0 };
-    assert_eq!(bench.queue.execute(&command, &mut [], &within(1000)), Err(too_long));
+    assert_eq!(bench.queue.execute(&command, &mut [], &within(120_000)), Err(too_long));
     let command = Command { data: &[], ..command };
     let too_long = AdminError::TooLong { data: 0, result: 129 };
-    assert_eq!(bench.queue.execute(&command, &mut [0; 129], &within(1000)), Err(too_long));
+    assert_eq!(bench.queue.execute(&command, &mut [0; 129], &within(120_000)), Err(too_long));
     assert!(bench.device.seen().is_empty());
 }
 
@@ -302,7 +310,7 @@ fn run_members(queue: &PfQueue) {
 fn parallel_members_do_not_mix() {
     for queue_size in [2, 8, 128] {
         let bench = bench_with(Quirks { queue_size, ..Quirks::default() }, legacy_device());
-        bench.driver.negotiate_commands(&within(1000)).unwrap();
+        bench.driver.negotiate_commands(&within(120_000)).unwrap();
         run_members(&bench.queue);
         assert_eq!(bench.device.seen().len(), 2 + 8 * 400);
     }
@@ -313,7 +321,7 @@ fn parallel_members_do_not_mix() {
 #[test]
 fn parallel_members_of_an_asynchronous_device_do_not_mix() {
     let bench = bench_with(Quirks::default(), legacy_device());
-    bench.driver.negotiate_commands(&within(1000)).unwrap();
+    bench.driver.negotiate_commands(&within(120_000)).unwrap();
     let mut registers = legacy_device();
     // A fresh register file accepts legacy commands after a LIST_USE only.
     let list = Seen { readable: [&[1, 0, 1, 0][..], &[0; 20], &0x7fu64.to_le_bytes()].concat(), writable: 8 };
@@ -352,16 +360,16 @@ fn list_use_runs_alone() {
     let (queue, device) = (&bench.queue, &bench.device);
     let order = AtomicUsize::new(0);
     thread::scope(|scope| {
-        let reading = scope.spawn(|| read_status(queue, &within(10_000)));
+        let reading = scope.spawn(|| read_status(queue, &within(120_000)));
         while device.held() == 0 {
             thread::yield_now();
         }
         let listing = scope.spawn(|| {
-            let outcome = use_list(queue, &within(10_000));
+            let outcome = use_list(queue, &within(120_000));
             order.fetch_add(1, Ordering::Relaxed);
             outcome
         });
-        thread::sleep(Duration::from_millis(30));
+        wait_until("the gate is closed", || queue.lock().gate == Gate::Closed);
         assert_eq!(device.seen().len(), 1, "LIST_USE waits for the outstanding command");
         // A command that comes later waits behind LIST_USE.
         let blocked = read_status(queue, &within(20));
@@ -374,7 +382,7 @@ fn list_use_runs_alone() {
     let opcodes: Vec<_> = device.seen().iter().map(|seen| seen.header().opcode).collect();
     assert_eq!(opcodes, [3, 1]);
     device.set_script(Box::new(|_| ok(&[6])));
-    assert_eq!(read_status(queue, &within(1000)), Ok(6), "the gate is open again");
+    assert_eq!(read_status(queue, &within(120_000)), Ok(6), "the gate is open again");
 }
 
 #[test]
@@ -385,7 +393,7 @@ fn a_lost_list_use_keeps_the_gate_closed_until_it_returns() {
     assert_eq!(read_status(&bench.queue, &within(20)), Err(AdminError::Full));
     assert_eq!(use_list(&bench.queue, &within(20)), Err(AdminError::Full));
     bench.device.release();
-    assert_eq!(read_status(&bench.queue, &within(1000)), Ok(6));
+    assert_eq!(read_status(&bench.queue, &within(120_000)), Ok(6));
 }
 
 #[test]
@@ -394,7 +402,7 @@ fn list_use_gives_up_when_the_queue_does_not_drain() {
     assert_eq!(read_status(&bench.queue, &within(10)), Err(AdminError::Timeout));
     assert_eq!(use_list(&bench.queue, &within(20)), Err(AdminError::Full));
     bench.device.set_script(Box::new(|_| ok(&[6])));
-    assert_eq!(read_status(&bench.queue, &within(1000)), Ok(6), "the gate is open for others");
+    assert_eq!(read_status(&bench.queue, &within(120_000)), Ok(6), "the gate is open for others");
 }
 
 proptest! {

@@ -7,6 +7,7 @@ use crate::admin::faulty::{Fault, FaultyPf, Rule};
 use crate::admin::scripted_pf::{Quirks, ScriptedPf};
 use crate::admin::scripts::legacy_device;
 use crate::admin::{AdminChannel, Command};
+use crate::contract::mock::{PATIENCE, wait_until};
 use crate::soft_pf::{NetBackend, SoftPf, VfSpec};
 
 static NEVER: AtomicBool = AtomicBool::new(false);
@@ -44,9 +45,9 @@ fn bench() -> Bench {
     let soft = SoftPf::new("soft", vec![spec(1), spec(2)]).unwrap();
     let pf = FaultyPf::new(soft.pf()).unwrap();
     let now = Instant::now();
-    let driver = Arc::new(PfDriver::start(pf.clone(), now + 20 * SECOND).unwrap());
+    let driver = Arc::new(PfDriver::start(pf.clone(), now + PATIENCE).unwrap());
     driver.enable_vfs(2).unwrap();
-    driver.negotiate_commands(&Wait { deadline: now + 20 * SECOND, cancelled: &NEVER }).unwrap();
+    driver.negotiate_commands(&Wait { deadline: now + PATIENCE, cancelled: &NEVER }).unwrap();
     pf.seen();
     let clients: [Arc<Client>; 2] = Default::default();
     let watched = |(index, client): (usize, &Arc<Client>)| WatchedVf {
@@ -66,9 +67,8 @@ impl Bench {
 
     /// Waits for the end of an attempt, without letting the clock go on.
     fn wait(&mut self) -> PfHealth {
-        while self.watchdog.attempt.as_ref().is_some_and(|attempt| !attempt.is_finished()) {
-            thread::sleep(Duration::from_millis(1));
-        }
+        let attempt = &self.watchdog.attempt;
+        wait_until("the end of the attempt", || attempt.as_ref().is_none_or(|attempt| attempt.is_finished()));
         self.tick_after(Duration::ZERO)
     }
 
@@ -100,7 +100,7 @@ fn f13_everybody_is_told_of_loss_and_return_once() {
             assert!(told[0].contains("all ones"), "{told:?}");
             assert_eq!(told[1..], ["[Member { bar: 2, offset: 12288 }]"]);
         }
-        assert_eq!((bench.watchdog.restarts(), bench.command(20 * SECOND)), (round, Ok(())));
+        assert_eq!((bench.watchdog.restarts(), bench.command(PATIENCE)), (round, Ok(())));
     }
 }
 
@@ -122,7 +122,7 @@ fn h27_a_pf_that_stays_away_is_tried_less_and_less_often() {
     bench.pf.put_back();
     bench.tick_after(60 * SECOND);
     assert_eq!(bench.wait(), PfHealth::Running);
-    assert_eq!(bench.command(20 * SECOND), Ok(()));
+    assert_eq!(bench.command(PATIENCE), Ok(()));
     let log = bench.watchdog.log.report();
     assert_eq!((log.losses, log.restarts, log.failed_restarts), (1, 1, 9));
     let loss = log.last_loss.unwrap();
@@ -154,26 +154,33 @@ fn f12_silence_is_a_loss_after_10_s_and_an_answer_ends_it() {
         assert_eq!(bench.tick_after(SECOND), PfHealth::Running);
     }
     // Another command is answered: one lost command is no lost PF.
-    assert_eq!(bench.command(20 * SECOND), Ok(()));
+    assert_eq!(bench.command(PATIENCE), Ok(()));
     for _ in 0..10 {
         assert_eq!(bench.tick_after(SECOND), PfHealth::Running);
     }
     assert_eq!(bench.tick_after(SECOND), PfHealth::Lost);
     assert_eq!(bench.wait(), PfHealth::Running);
     assert!(bench.clients[0].told()[0].contains(SILENT));
-    assert_eq!((bench.command(20 * SECOND), bench.pf.violations()), (Ok(()), 0));
+    assert_eq!((bench.command(PATIENCE), bench.pf.violations()), (Ok(()), 0));
     assert_eq!(bench.driver.channel().stats().quarantined, 0);
 }
 
 #[test]
 fn the_end_of_the_watchdog_ends_an_attempt() {
     let device = ScriptedPf::new(Quirks::default(), legacy_device());
-    let driver = Arc::new(PfDriver::start(device.clone(), Instant::now() + 20 * SECOND).unwrap());
-    let mut watchdog = PfWatchdog::new(driver, Vec::new());
+    let driver = Arc::new(PfDriver::start(device.clone(), Instant::now() + PATIENCE).unwrap());
     device.set_status(0x4f);
     device.reset_stuck.store(true, Ordering::Relaxed);
-    assert_eq!(watchdog.tick(), PfHealth::Lost);
-    let begun = Instant::now();
+    let begin = || {
+        let mut watchdog = PfWatchdog::new(driver.clone(), Vec::new());
+        assert_eq!(watchdog.tick(), PfHealth::Lost);
+        watchdog
+    };
+    drop(begin());
+    assert_eq!(Arc::strong_count(&driver), 1, "its thread has ended");
+    let mut watchdog = begin();
+    let attempt = watchdog.attempt.take().unwrap();
     drop(watchdog);
-    assert!(begun.elapsed() < RESTART_LIMIT / 2, "did not wait for its deadline");
+    let error = attempt.join().unwrap().unwrap_err();
+    assert!(error.to_string().contains(&AdminError::Cancelled.to_string()), "not its deadline: {error}");
 }

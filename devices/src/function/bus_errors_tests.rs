@@ -127,7 +127,7 @@ fn other_bus_errors_end_the_process() {
             // Rust's own handler, which was there before, takes one and gives way for the next.
             _ => (0..1000).for_each(|_| {
                 rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::BUS).unwrap();
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                std::thread::sleep(std::time::Duration::from_millis(1)); // Clock: between two signals.
             }),
         }
         return;

@@ -13,6 +13,7 @@ use super::super::testing::{
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::bus::Width;
+use crate::contract::mock::give_it_time;
 use crate::function::PciFunction;
 
 const RAM: usize = 0x40_0000;
@@ -310,12 +311,12 @@ fn no_dma_after_a_reset_returned() {
             disk.ring.add(&[(HEADER, 16, false), (DATA, 4096, true), (STATUS, 1, true)]);
         }
         kick(disk.vf.as_ref(), 0);
-        std::thread::sleep(std::time::Duration::from_micros(u64::from(round) * 20));
+        give_it_time(std::time::Duration::from_micros(u64::from(round) * 20));
         disk.bench.legacy_write(1, 18, 1, 0);
         disk.ram.put(DATA, &[0xc3; 4096]);
         disk.ram.put(disk.ring.used, &[0xc3; 1030]);
         kick(disk.vf.as_ref(), 0);
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        give_it_time(std::time::Duration::from_millis(1));
         assert_eq!(disk.ram.get(DATA, 4096), [0xc3; 4096]);
         assert_eq!(disk.ram.get(disk.ring.used, 1030), [0xc3; 1030]);
         disk.recover();
@@ -331,10 +332,10 @@ fn no_dma_after_unmap_returned() {
             disk.ring.add(&[(HEADER, 16, false), (DATA, 4096, true), (STATUS, 1, true)]);
         }
         kick(disk.vf.as_ref(), 0);
-        std::thread::sleep(std::time::Duration::from_micros(u64::from(round) * 20));
+        give_it_time(std::time::Duration::from_micros(u64::from(round) * 20));
         disk.vf.dma_unmap(0).unwrap();
         disk.ram.put(DATA, &[0xc3; 4096]);
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        give_it_time(std::time::Duration::from_millis(1));
         assert_eq!(disk.ram.get(DATA, 4096), [0xc3; 4096]);
         disk.vf.dma_map(&disk.ram.region).unwrap();
         disk.recover();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::testing::{Bench, Ram, disk, enable_function, kick, negotiate, settle};
 use super::{Quirks, VfSpec};
 use crate::bus::Width;
+use crate::contract::mock::give_it_time;
 use crate::function::PciFunction;
 
 const RAM: usize = 0x10_0000;
@@ -96,7 +97,7 @@ fn rubbish_in_the_rings_of_vfs() {
             }
             bench.legacy_write(member, 18, 1, 7);
             (0..4).for_each(|queue| kick(vf.as_ref(), queue));
-            std::thread::sleep(std::time::Duration::from_micros(300));
+            give_it_time(std::time::Duration::from_micros(300));
             bench.legacy_write(member, 18, 1, 0);
         }
         still_works(&mut bench, index, &vf, &ram);

@@ -18,6 +18,7 @@ use super::super::wire::MAX_WAITING;
 use super::super::{Quirks, VfSpec};
 use super::*;
 use crate::bus::Width;
+use crate::contract::mock::give_it_time;
 use crate::function::PciFunction;
 use crate::function::tap::Tap;
 
@@ -380,7 +381,7 @@ fn a_tap_with_frames_that_nobody_takes_costs_no_time() {
     peer.send(&ping(10)).unwrap();
     settle();
     let before = ticks("idle/vf0");
-    std::thread::sleep(std::time::Duration::from_millis(400));
+    give_it_time(std::time::Duration::from_millis(400));
     assert!(ticks("idle/vf0") - before < 10, "the thread spins");
 }
 
@@ -438,7 +439,7 @@ fn b9_a_back_end_at_its_end_costs_no_time() {
         // The card goes on, and sends into the void.
         nic.transmit(&ping(10));
         let before = ticks(&format!("{name}/vf0"));
-        std::thread::sleep(std::time::Duration::from_millis(400));
+        give_it_time(std::time::Duration::from_millis(400));
         assert!(ticks(&format!("{name}/vf0")) - before < 10, "{kind:?} {how}: the thread spins");
         assert_eq!(nic.rx.poll(), None);
     }

@@ -4,20 +4,21 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use vm_memory::{Bytes, GuestAddress, GuestRegionMmap};
 
 use super::memory::Memory;
 use super::{NetBackend, SoftPf, VfSpec};
 use crate::bus::Width;
+use crate::contract::mock::give_it_time;
+pub(super) use crate::contract::mock::{PATIENCE, eventually};
 use crate::function::{DmaRegion, PciFunction};
 
 pub(super) const BAR: u8 = 2;
 pub(super) const NOTIFY: u64 = 0x3000;
 const DEVICE_CONFIG: u64 = 0x2000;
 /// Enough for any device under load on a busy machine; passing tests do not wait for it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Memory mapped for one function.
 #[derive(Clone)]
@@ -125,21 +126,9 @@ impl Vring {
     }
 }
 
-/// Waits until `probe` has something.
-pub(super) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = probe() {
-            return value;
-        }
-        assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_micros(200));
-    }
-}
-
 /// Time in which a device that was going to do something would have done it.
 pub(super) fn settle() {
-    std::thread::sleep(Duration::from_millis(60));
+    give_it_time(Duration::from_millis(60));
 }
 
 pub(super) fn read(function: &dyn PciFunction, offset: u64, width: Width) -> u64 {

@@ -64,7 +64,7 @@ fn finished_screen(socket: &str) -> Result<Value, String> {
         if Instant::now() > deadline {
             return Err(format!("the boot sector did not come to its end: {answer}"));
         }
-        thread::sleep(Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(200)); // Clock: between two looks.
     }
 }
 

@@ -128,7 +128,7 @@ pub(crate) fn killed() -> Outcome {
     let before = Snapshot::take()?;
     for wait in [2, 10, 30, 60, 120, 250] {
         let run = Heirloom::plain(&["pf", "prepare", &pf, "--vfs", "2"]).start()?;
-        thread::sleep(Duration::from_millis(wait));
+        thread::sleep(Duration::from_millis(wait)); // Clock: moments to kill it at, whatever it does then.
         drop(run);
         println!(
             "killed after {wait} ms: bound to {:?}, {} VFs",

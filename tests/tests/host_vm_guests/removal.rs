@@ -44,7 +44,7 @@ pub(crate) fn numvfs() -> Outcome {
     // interrupt waits for ever if the VF goes between kick and answer, as it would on hardware.
     let machine = small("test=reload irq=poll count=1000000", &[&disk, STAYS])?;
     let taker = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_secs(3));
+        std::thread::sleep(Duration::from_secs(3)); // Clock: any moment will do.
         write_soon(&numvfs, "0")
     });
     let finished = machine.finish()?.expect_code(0)?.expect_output("GUEST-FAIL reload")?;

@@ -53,7 +53,7 @@ fn below(address: &str, class: &str) -> Outcome<PathBuf> {
             }
         }
         check(Instant::now() < end, format!("{address} has no virtio device of class {class}: {}", kernel_log()))?;
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50)); // Clock: between two looks.
     }
 }
 

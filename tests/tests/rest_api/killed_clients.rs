@@ -32,9 +32,10 @@ fn possessions(pid: u32) -> Result<(Vec<String>, Vec<String>), String> {
     Ok((files, threads))
 }
 
-/// The same, once nothing changes any more: threads that work for clients are kept for ten seconds.
+/// The same, once no thread works for a client: those are kept for ten seconds.
 fn at_rest(pid: u32) -> Result<(Vec<String>, Vec<String>), String> {
-    thread::sleep(Duration::from_secs(12));
+    let works = |name: &String| name.starts_with("tokio");
+    wait_until("no client is served", || Ok(!possessions(pid)?.1.iter().any(works)))?;
     possessions(pid)
 }
 
@@ -68,7 +69,7 @@ fn kill(bench: &Bench, round: usize) -> Result<(), String> {
     // Dropped: the kernel closes the socket as it does when a process is killed. Some are processes.
     if round.is_multiple_of(100) {
         let mut client = Heirloom::plain(&["ctl", "--api-socket", &bench.socket(), "events"]).start()?;
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(50)); // Clock: any moment will do.
         client.kill().and_then(|()| client.wait()).map_err(io)?;
     }
     Ok(())
@@ -89,10 +90,13 @@ pub(crate) fn leave_nothing() -> Result<(), String> {
             wait_until("others are served", || Ok(bench.ctl(&["info"])?.code == Some(0)))?;
         }
     }
-    let after = at_rest(pid)?;
+    let mut after = possessions(pid)?;
+    let all = wait_until("it has what it had before", || {
+        after = possessions(pid)?;
+        Ok(after == before)
+    });
     println!("descriptors {} and {}, threads {} and {}", before.0.len(), after.0.len(), before.1.len(), after.1.len());
-    expect("descriptors", after.0, before.0)?;
-    expect("threads", after.1, before.1)?;
+    all.map_err(|error| format!("{error}: {before:?}, {after:?}"))?;
     expect("state", bench.state()?, "Running".to_owned())?;
     bench.ctl(&["delete"])?.expect_code(0)?;
     bench.end()

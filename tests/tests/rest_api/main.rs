@@ -25,15 +25,15 @@ use tests::{Finished, Heirloom, Kvm, Running, TestDisk, small_guest, trials};
 static GUEST: LazyLock<Result<PathBuf, String>> = LazyLock::new(small_guest);
 
 /// Longest anything may take here. A safety net.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool, String>) -> Result<(), String> {
-    let started = Instant::now();
+    let end = Instant::now() + LIMIT;
     while !condition()? {
-        if started.elapsed() > LIMIT {
+        if Instant::now() > end {
             return Err(format!("after {LIMIT:?} still not: {what}"));
         }
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20)); // Clock: between two looks.
     }
     Ok(())
 }
@@ -92,6 +92,16 @@ impl Bench {
         Ok(path)
     }
 
+    /// Waits until so many clients read a reply without an end: each has a thread of its own.
+    fn wait_for_streams(&self, count: usize) -> Result<(), String> {
+        let tasks = format!("/proc/{}/task", self.server.id());
+        let streams = || {
+            let tasks = fs::read_dir(&tasks).into_iter().flatten().flatten();
+            tasks.filter(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name == "api-stream\n"))
+        };
+        wait_until("streams are open", || Ok(streams().count() == count))
+    }
+
     fn end(mut self) -> Result<(), String> {
         self.ctl(&["shutdown-vmm"])?.expect_code(0)?;
         let status = self.server.wait().map_err(|e| e.to_string())?;
@@ -131,7 +141,7 @@ fn a_whole_life() -> Result<(), String> {
 
     bench.ctl(&["pause"])?.expect_code(0)?;
     let still = reads()?;
-    thread::sleep(Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(300)); // Clock: for what must not happen.
     expect("reads of a paused guest", reads()?, still)?;
     bench.ctl(&["resume"])?.expect_code(0)?;
     wait_until("the driver goes on", || Ok(reads()? > still))?;
@@ -175,9 +185,8 @@ fn run_with_a_socket() -> Result<(), String> {
     let mut bench = Bench::new(|socket| Heirloom::run(&["--config", &config, "--api-socket", socket]).start())?;
     wait_until("the guest waits for the button", || {
         let serial = fs::read_to_string(folder.path().join("serial")).unwrap_or_default();
-        Ok(bench.state()? == "Running" && !serial.is_empty())
+        Ok(bench.state()? == "Running" && serial.contains("waits for the power button"))
     })?;
-    thread::sleep(Duration::from_millis(500));
     bench.ctl(&["power-button"])?.expect_code(0)?;
     let status = bench.server.wait().map_err(|e| e.to_string())?;
     expect("exit code of a guest that powers itself off", status.code(), Some(0))?;
@@ -222,7 +231,7 @@ fn events() -> Result<(), String> {
     let bench = Bench::serve()?;
     let listener = Heirloom::plain(&["ctl", "--api-socket", &bench.socket(), "events"]).limit(LIMIT);
     let listener = thread::spawn(move || listener.finish());
-    thread::sleep(Duration::from_millis(500));
+    bench.wait_for_streams(1)?;
     let config = bench.config("test=halt", &json!([]))?;
     for words in [&["create", &config][..], &["boot"], &["pause"], &["resume"], &["shutdown"], &["delete"]] {
         bench.ctl(words)?.expect_code(0)?;

@@ -5,8 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tests::{Heirloom, Running, Signal, TestDisk};
@@ -80,17 +79,17 @@ pub(crate) fn goes_down() -> Result<(), String> {
 
     let mut listener = Heirloom::plain(&["ctl", "--api-socket", &bench.socket(), "events"]).start()?;
     let events = listener.stdout.take().ok_or("no output")?;
-    thread::sleep(Duration::from_millis(500));
+    bench.wait_for_streams(1)?;
     server.kill().and_then(|()| server.wait()).map_err(|e| e.to_string())?;
     let mut wanted = vec![("faulted", "id", "raw"), ("faulted", "id", "lan"), ("lost", "pf", &pf)];
-    let started = Instant::now();
+    let end = Instant::now() + LIMIT;
     for line in BufReader::new(events).lines() {
         let event: Value = serde_json::from_str(&line.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
         wanted.retain(|(name, key, value)| event["event"] != *name || event["properties"][key] != *value);
         if wanted.is_empty() {
             break;
         }
-        if started.elapsed() > LIMIT {
+        if Instant::now() > end {
             return Err(format!("no event {wanted:?}"));
         }
     }

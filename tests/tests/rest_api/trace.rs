@@ -3,7 +3,6 @@
 
 use std::io::{BufRead, BufReader};
 use std::thread;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::{Heirloom, TestDisk};
@@ -35,8 +34,10 @@ pub(crate) fn is_live() -> Result<(), String> {
         expect("the stream goes on", out.read_line(&mut line).map_err(|e| e.to_string())? > 0, true)?;
     }
     drop(early);
-    thread::sleep(Duration::from_millis(500));
-    wait_until("the guest still runs", || Ok(bench.state()? == "Running"))?;
+    let reads = || Ok::<_, String>(bench.json(&["counters"])?["disk"]["reads"].as_u64().unwrap_or(0));
+    let before = reads()?;
+    wait_until("the guest goes on", || Ok(reads()? > before + 1000))?;
+    expect("state", bench.state()?, "Running".to_owned())?;
     bench.ctl(&["shutdown"])?.expect_code(0)?;
     let ended = |listener: thread::JoinHandle<Result<tests::Finished, String>>| {
         let text = listener.join().map_err(|_| "the listener panicked")??.expect_code(0)?.stdout;

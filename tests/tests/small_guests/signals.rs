@@ -1,18 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Signals to the program: it ends, whatever the guest and its disk do, unless it was started to ignore them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tests::report::{check, device, last_boot};
-use tests::{Heirloom, Signal, signal_mask};
+use tests::{Heirloom, Running, Signal, signal_mask, wait_until};
 
 use crate::bench::{Bench, GUEST};
+
+/// Waits until a processor of the guest has a thread, and the program listens to SIGTERM.
+fn guest_runs(program: &Running) -> Result<(), String> {
+    const TERM: u64 = 1 << 14;
+    let names = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", program.id())).into_iter().flatten().flatten();
+        tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
+    };
+    let runs = || names().any(|name| name.starts_with("vcpu"));
+    let listens = || signal_mask(program.id(), "SigCgt").is_ok_and(|mask| mask & TERM != 0);
+    wait_until(Duration::from_secs(120), || runs() && listens()).map_err(|error| format!("no guest runs: {error}"))
+}
 
 pub(crate) fn sigterm_ends_a_running_guest() -> Result<(), String> {
     let bench = Bench::new("test=smp cpus=1 count=100000000")?;
     let mut child = bench.start()?.start()?;
-    std::thread::sleep(Duration::from_millis(1500));
+    guest_runs(&child)?;
     child.signal(Signal::TERM)?;
     let status = child.wait().map_err(|e| e.to_string())?;
     if status.code() != Some(128 + 15) {
@@ -43,7 +55,7 @@ pub(crate) fn a1_a_disk_that_never_answers_holds_no_end_up() -> Result<(), Strin
         if let Some(status) = child.try_wait().map_err(|e| e.to_string())? {
             return Err(format!("it ended before it read the disk: {status:?}"));
         }
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(1)); // Clock: between two looks.
     }
     storage.hang(true);
     child.signal(Signal::TERM)?;
@@ -60,7 +72,7 @@ pub(crate) fn signals_end_a_guest_that_does_not_listen() -> Result<(), String> {
     {
         let bench = Bench::new(&format!("test={scenario}"))?;
         let mut child = bench.start()?.start()?;
-        std::thread::sleep(Duration::from_millis(1000));
+        guest_runs(&child)?;
         child.signal(signal)?;
         child.signal(signal)?;
         let status = child.wait().map_err(|e| e.to_string())?;
@@ -75,16 +87,9 @@ pub(crate) fn signals_end_a_guest_that_does_not_listen() -> Result<(), String> {
 /// As `nohup heirloom run`: HUP does not end it, TERM does.
 pub(crate) fn f19_a_signal_that_was_ignored_at_start_stays_ignored() -> Result<(), String> {
     const HUP: u64 = 1;
-    const TERM: u64 = 1 << 14;
     let bench = Bench::new("test=spin")?;
     let mut child = bench.start()?.ignoring("HUP").start()?;
-    let start = Instant::now();
-    while signal_mask(child.id(), "SigCgt")? & TERM == 0 {
-        if start.elapsed() > Duration::from_secs(60) {
-            return Err("no handler for TERM".to_owned());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    guest_runs(&child)?;
     let (caught, ignored) = (signal_mask(child.id(), "SigCgt")?, signal_mask(child.id(), "SigIgn")?);
     if caught & HUP != 0 || ignored & HUP == 0 {
         return Err(format!("HUP is not ignored: SigCgt {caught:x}, SigIgn {ignored:x}"));

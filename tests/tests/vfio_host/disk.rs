@@ -253,7 +253,7 @@ pub(crate) fn signalled(event: &EventFd, limit: Duration) -> bool {
         if Instant::now() >= end {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(1)); // Clock: between two looks.
     }
 }
 

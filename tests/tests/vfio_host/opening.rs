@@ -127,7 +127,7 @@ pub(crate) fn hold(cdev: bool) -> ExitCode {
     match mapped {
         Ok(()) => {
             println!("{HOLDS}");
-            std::thread::sleep(Duration::from_secs(3600));
+            std::thread::sleep(Duration::from_secs(3600)); // Clock: until it is killed.
         }
         Err(error) => println!("{error}"),
     }

@@ -170,7 +170,7 @@ pub(crate) fn reset() -> Outcome {
     check(told(function.config_read(4, Width::B2))? & 7 == 2, "COMMAND after a reset is not memory decoding alone")?;
     check(disk.status()? == 0, "the device's status survives a reset")?;
     disk.kick()?;
-    std::thread::sleep(SILENCE);
+    std::thread::sleep(SILENCE); // Clock: for what must not happen.
     check(disk.used()? == 1 && disk.data()? == [0xee; 512], "DMA after a reset")?;
     // DMA mappings do survive.
     told(function.set_msix(&[Some(&event)]))?;
@@ -259,7 +259,7 @@ pub(crate) fn progress() -> Outcome {
     let ram = GuestRegionMmap::<()>::from_range(GuestAddress(1 << 32), 768 << 20, None).map_err(crate::disk::text)?;
     let begun = std::time::Instant::now();
     told(function.dma_map(&Arc::new(ram)))?;
-    let took = begun.elapsed();
+    let took = begun.elapsed(); // Clock: messages go by it.
     println!("768 MiB mapped in {took:?}, {} messages", calls.load(Ordering::Relaxed));
     let shown = shown.lock().map_err(crate::disk::text)?;
     let slow = took > Duration::from_secs(3);

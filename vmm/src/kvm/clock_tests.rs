@@ -32,7 +32,7 @@ fn e17_time_stamp_counter_and_kvm_clock_stand_still() {
     let started = Instant::now();
     let ticks = vm.start_clock(&stopped).unwrap();
     let clock = vm.fd().get_clock().unwrap().clock;
-    let around = started.elapsed().as_nanos() as u64;
+    let around = started.elapsed().as_nanos() as u64; // Clock: the host's, with which the guest's is compared.
     assert!(ticks >= PAUSE);
     // KVM's clock is in nanoseconds by the host's, whose rounding may differ by a little.
     let passed = clock.saturating_sub(stopped.clock.clock);

@@ -2,6 +2,7 @@
 use super::*;
 use crate::kvm::test_guest::vm;
 use crate::kvm::test_irqchip::raised;
+use devices::contract::mock::wait_until;
 
 #[test]
 fn line_is_high_while_any_share_is() {
@@ -85,11 +86,7 @@ fn a_level_triggered_eventfd_raises_the_line_beside_its_shares_and_lets_go() {
         Err(error) => return println!("SKIPPED: a_level_triggered_eventfd_raises_the_line: {error}"),
     };
     let high = |expected: bool| {
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
-        while (raised(&vm) != (0, 0)) != expected {
-            assert!(std::time::Instant::now() < end, "the line is not {expected}");
-            std::thread::yield_now();
-        }
+        wait_until("the line is so", || (raised(&vm) != (0, 0)) == expected);
     };
     high(false);
     trigger.write(1).unwrap();

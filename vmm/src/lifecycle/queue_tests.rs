@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A worker that is busy, full or gone, played by hand. It counts what it was asked to do.
 use std::thread;
-use std::time::Instant;
 
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK};
 
 use super::*;
+use devices::contract::mock::{PATIENCE, wait_until};
 
 type Worker = u32;
 
@@ -23,7 +23,7 @@ fn once(worker: &mut Worker) -> Result<Worker, Fault> {
 fn a_request_wakes_the_worker_and_gets_its_answer() {
     let (queue, arrivals) = queue();
     let wake = Arc::clone(&queue.wake);
-    let client = thread::spawn(move || queue.ask(Duration::from_secs(20), |w| once(w).map(|n| format!("net{n}"))));
+    let client = thread::spawn(move || queue.ask(PATIENCE, |w| once(w).map(|n| format!("net{n}"))));
     let job = arrivals.recv().unwrap();
     while wake.read().is_err() {
         thread::yield_now();
@@ -35,9 +35,7 @@ fn a_request_wakes_the_worker_and_gets_its_answer() {
 #[test]
 fn a_request_that_nobody_takes_is_given_up_and_never_carried_out() {
     let (queue, arrivals) = queue();
-    let start = Instant::now();
     let error = queue.ask(Duration::from_millis(30), once).unwrap_err();
-    assert!(start.elapsed() < Duration::from_secs(2));
     assert_eq!(error.code, Code::DeadlineExceeded);
     assert!(error.message.contains("was not begun"), "{error}");
     let mut worker = 0;
@@ -76,10 +74,7 @@ fn more_requests_than_there_is_room_for_are_refused_at_once() {
             thread::spawn(move || queue.ask(Duration::from_secs(3), once).unwrap_err().code)
         })
         .collect();
-    let start = Instant::now();
-    while queue.ask(Duration::from_millis(1), once).unwrap_err().code != Code::Busy {
-        assert!(start.elapsed() < Duration::from_secs(3));
-    }
+    wait_until("there is no room", || queue.ask(Duration::from_millis(1), once).unwrap_err().code == Code::Busy);
     let refused = |code| matches!(code, Code::DeadlineExceeded | Code::Busy);
     assert!(clients.into_iter().all(|client| refused(client.join().unwrap())));
 }
@@ -88,10 +83,10 @@ fn more_requests_than_there_is_room_for_are_refused_at_once() {
 fn a_worker_that_is_gone_answers_with_that() {
     let (queue, arrivals) = queue();
     let other = queue.clone();
-    let client = thread::spawn(move || other.ask(Duration::from_secs(20), once));
+    let client = thread::spawn(move || other.ask(PATIENCE, once));
     // Taken, and lost with the worker.
     let job = arrivals.recv().unwrap();
     drop((job, arrivals));
     assert_eq!(client.join().unwrap().unwrap_err().code, Code::Unavailable);
-    assert_eq!(queue.ask(Duration::from_secs(20), once).unwrap_err().code, Code::Unavailable);
+    assert_eq!(queue.ask(PATIENCE, once).unwrap_err().code, Code::Unavailable);
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api::operations::{Boot, Counters, Create, VmmShutdown};
 use api::{
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::machine::SetupError;
 
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = devices::contract::mock::PATIENCE;
 
 /// jmp $
 pub(crate) const SPIN: &[u8] = &[0xeb, 0xfe];
@@ -119,11 +119,7 @@ impl Drop for TestEngine {
 
 /// Fails if `done` does not come true.
 pub(crate) fn wait_until(done: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < LIMIT, "it did not come about");
-        thread::sleep(Duration::from_millis(2));
-    }
+    devices::contract::mock::wait_until("it comes about", done);
 }
 
 /// A network card; `keys` such as `"deadline_ms":50`.
@@ -144,15 +140,10 @@ pub(crate) fn names(subscription: &mut Subscription) -> Vec<&'static str> {
 
 /// Waits for an event of this name.
 pub(crate) fn wait_for_event(subscription: &mut Subscription, name: &str) -> EventKind {
-    let start = Instant::now();
-    while start.elapsed() < LIMIT {
-        if let Next::Event(event) = subscription.next(Duration::from_millis(100))
-            && event.kind.name() == name
-        {
-            return event.kind.clone();
-        }
-    }
-    panic!("no event {name}");
+    devices::contract::mock::eventually(name, || match subscription.next(Duration::from_millis(100)) {
+        Next::Event(event) if event.kind.name() == name => Some(event.kind.clone()),
+        _ => None,
+    })
 }
 
 /// A 32-bit ELF kernel with `code` at its protected-mode entry, 1 MiB.

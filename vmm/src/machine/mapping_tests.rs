@@ -5,10 +5,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use devices::bus::{Access, Bus, Effect, IoDevice, Range, Width};
-use devices::contract::mock::MockFunction;
+use devices::contract::mock::{MockFunction, PATIENCE, wait_until};
 use devices::function::{MappableArea, Region};
 use devices::passthrough::{PassthroughDevice, PassthroughParts};
 use devices::pci::{CONFIG_PORTS, PciDevice, PciRoot};
@@ -173,14 +172,8 @@ fn run(program: Program) -> Option<Ran> {
     let vcpu = guest.vcpu(0);
     vcpu.configure(&guest.protected_mode(&vcpu)).unwrap();
     let vcpus = Vcpus::start(vec![vcpu], &board, VcpuState::Running).unwrap();
-    for _ in 0..500 {
-        if vcpus.exit_reason().is_some() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(vcpus.exit_reason().is_some(), "the guest does not end");
-    vcpus.stop(Duration::from_secs(4)).unwrap();
+    wait_until("the guest ends", || vcpus.exit_reason().is_some());
+    vcpus.stop(PATIENCE).unwrap();
     let counts = vcpus.vcpu(0).unwrap().stats().counts();
     let mut notes = notebook.words.lock().unwrap().clone();
     assert_eq!(notes.pop(), Some(END));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Threads with real vCPUs, and guests of a few hand-assembled instructions.
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use devices::bus::Effect;
 use devices::bus::Width::{B1, B2, B4};
@@ -12,8 +11,9 @@ use crate::kvm::{IrqLines, VcpuSetup};
 use crate::vcpu::CrashCause;
 use crate::vcpu::test_board::Seen::{self, Read, Write};
 use crate::vcpu::test_board::{Recorder, TestBoard};
+use devices::contract::mock::{PATIENCE, give_it_time, wait_until};
 
-const LIMIT: Duration = Duration::from_secs(4);
+const LIMIT: Duration = PATIENCE;
 /// mov dx, 0x604; out dx, al; jmp $
 const POWER_OFF: [u8; 6] = [0xba, 0x04, 0x06, 0xee, 0xeb, 0xfe];
 /// mov dx, 0xc00
@@ -27,11 +27,7 @@ fn start(vcpus: Vec<KvmVcpu>, test: &TestBoard) -> Vcpus {
 
 /// Waits for the end of the VM by its eventfd, as the main loop does.
 fn wait_for_end(vcpus: &Vcpus) -> ExitReason {
-    let start = Instant::now();
-    while vcpus.exit_event().read().is_err() {
-        assert!(start.elapsed() < LIMIT, "the guest did not end");
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("the guest ends", || vcpus.exit_event().read().is_ok());
     vcpus.exit_reason().expect("an end has a reason")
 }
 
@@ -129,10 +125,8 @@ fn stops_in_time(code: &[u8]) {
     let test = TestBoard::new();
     let vcpus = start(vec![guest.boot_vcpu()], &test);
     test.ports.wait_for(1);
-    thread::sleep(Duration::from_millis(20));
-    let kicked = Instant::now();
+    give_it_time(Duration::from_millis(20));
     assert_eq!(vcpus.stop(LIMIT).unwrap().len(), 1);
-    assert!(kicked.elapsed() < Duration::from_secs(1), "took {:?}", kicked.elapsed());
     assert!(matches!(vcpus.exit_reason(), Some(ExitReason::Stopped)));
     assert!(test.board.cancelled.load(Ordering::SeqCst), "waiting devices are told");
 }
@@ -182,7 +176,7 @@ fn kicks_reach_threads_that_were_started_with_signals_blocked() {
     let test = TestBoard::new();
     let vcpus = start(vec![guest.boot_vcpu()], &test);
     test.ports.wait_for(1);
-    thread::sleep(Duration::from_millis(10));
+    give_it_time(Duration::from_millis(10));
     vcpus.pause(LIMIT).unwrap();
     vmm_sys_util::signal::unblock_signal(kick).unwrap();
 }
@@ -203,17 +197,15 @@ fn paused_guest_makes_no_progress_and_goes_on_after_resume() {
     let vcpus = start(vec![guest.boot_vcpu()], &test);
     let counter = || u16::from_le_bytes(guest.read(0x2000));
     let moves = || {
-        let (before, start) = (counter(), Instant::now());
-        while counter() == before {
-            assert!(start.elapsed() < LIMIT, "the guest does not run");
-        }
+        let before = counter();
+        wait_until("the guest runs", || counter() != before);
     };
     for _ in 0..20 {
         moves();
         vcpus.pause(LIMIT).unwrap();
         assert_eq!(vcpus.vcpu(0).unwrap().state(), VcpuState::Paused);
         let at_pause = counter();
-        thread::sleep(Duration::from_millis(5));
+        give_it_time(Duration::from_millis(5));
         assert_eq!(counter(), at_pause);
         vcpus.resume().unwrap();
     }
@@ -229,7 +221,7 @@ fn guest_started_paused_waits_for_resume() {
     let test = TestBoard::new();
     let vcpus = Vcpus::start(vec![guest.boot_vcpu()], &test.board, VcpuState::Paused).unwrap();
     vcpus.pause(LIMIT).unwrap();
-    thread::sleep(Duration::from_millis(20));
+    give_it_time(Duration::from_millis(20));
     assert_eq!(test.ports.seen(), []);
     vcpus.resume().unwrap();
     assert!(matches!(wait_for_end(&vcpus), ExitReason::PowerOff));
@@ -239,15 +231,20 @@ fn guest_started_paused_waits_for_resume() {
 #[test]
 fn pause_during_a_read_lets_the_answer_reach_the_register() {
     let Some(guest) = guest(&[&MOV_DX_PORT, &[0xec], &LOOP]) else { return }; // in al, dx
-    let slow = |_| {
-        thread::sleep(Duration::from_millis(100));
-        0x5a
+    let answers = Arc::new(AtomicBool::new(false));
+    let slow = {
+        let answers = answers.clone();
+        move |_| {
+            wait_until("it may answer", || answers.load(Ordering::SeqCst));
+            0x5a
+        }
     };
     let test = TestBoard::with_ports(Recorder::new(slow, |_, _| Effect::None));
     let vcpus = start(vec![guest.boot_vcpu()], &test);
     test.ports.wait_for(1);
     let too_short = vcpus.pause(Duration::from_millis(1)).unwrap_err().to_string();
     assert!(too_short.contains("cannot pause in 1ms: vCPUs [0]"), "{too_short}");
+    answers.store(true, Ordering::SeqCst);
     vcpus.pause(LIMIT).unwrap();
     let vcpu = vcpus.stop(LIMIT).unwrap().remove(0);
     let regs = vcpu.registers().unwrap().regs;
@@ -380,7 +377,7 @@ fn edge_interrupt_reaches_a_halted_guest() {
         serial.write(1).unwrap();
         test.ports.wait_for(interrupts + 1);
     }
-    thread::sleep(Duration::from_millis(20));
+    give_it_time(Duration::from_millis(20));
     assert_eq!(test.ports.seen()[1..], [Write(0, B1, 0x77); 3], "one interrupt for each signal");
     vcpus.stop(LIMIT).unwrap();
 }
@@ -392,9 +389,7 @@ fn device_that_waits_is_cancelled_by_stop() {
     let waits = {
         let cancelled = cancelled.clone();
         move |_| {
-            while !cancelled.load(Ordering::SeqCst) {
-                thread::sleep(Duration::from_millis(1));
-            }
+            wait_until("it is cancelled", || cancelled.load(Ordering::SeqCst));
             0xff
         }
     };

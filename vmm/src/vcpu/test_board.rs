@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use devices::bus::{Access, Bus, Effect, IoDevice, Range, Width};
 
@@ -62,7 +62,7 @@ impl Recorder {
 
     /// Waits until `count` accesses were made.
     pub(crate) fn wait_for(&self, count: usize) -> Vec<Seen> {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + devices::contract::mock::PATIENCE;
         let mut seen = self.seen.lock().unwrap();
         while seen.len() < count {
             let left = deadline.checked_duration_since(Instant::now()).expect("the guest made fewer accesses");

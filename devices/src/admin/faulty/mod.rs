@@ -299,7 +299,7 @@ impl FaultyPf {
     fn deliver_later(&self, completion: Completion, time: Duration) {
         let itself = self.itself.clone();
         thread::spawn(move || {
-            thread::sleep(time);
+            thread::sleep(time); // Clock: the fault itself.
             if let Some(pf) = itself.upgrade() {
                 pf.lock().middle.deliver(&completion);
             }

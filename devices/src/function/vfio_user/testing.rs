@@ -6,7 +6,6 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -17,8 +16,8 @@ use super::wire::{HEADER_LEN, Header, Request};
 use crate::contract::mock::MockFunction;
 use crate::function::Region;
 
-/// Passing tests do not wait for it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) use crate::contract::mock::{PATIENCE, wait_until as eventually};
+
 pub(super) const VECTORS: u16 = 40;
 
 /// A function. BAR 2 has 16 KiB, there are [`VECTORS`] vectors of MSI-X, 4 of MSI, and INTx.
@@ -38,15 +37,6 @@ pub(super) fn sealed(len: u64) -> File {
     file.set_len(len).unwrap();
     fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
     file
-}
-
-/// Waits until `done`.
-pub(super) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// A peer that is driven by hand. Reads give up after [`PATIENCE`].

@@ -37,9 +37,7 @@ fn the_mirror_shows_what_the_guest_did_without_a_command() {
 fn a_register_access_under_way_does_not_hold_up_who_looks() {
     let bench = Bench::net();
     let _access = bench.device.lock();
-    let start = Instant::now();
     assert_eq!(bench.device.mirror(PATIENCE), None);
-    assert!(start.elapsed() >= PATIENCE && start.elapsed() < Duration::from_secs(2));
 }
 
 #[test]

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Resets, slow and dead devices, and the end: hazards H6 to H18 and their sequence vectors.
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::bus::Width;
 use crate::contract::RegisterError;
-use crate::contract::mock::Call;
+use crate::contract::mock::{Call, wait_until};
 use crate::pci::{Command, PciDevice};
 use crate::transitional::DeviceCounter;
 use crate::transitional::tests::bench::{Bench, Setup, refused};
@@ -69,16 +69,18 @@ fn f11_a_slow_reset_holds_up_its_own_vcpu_only() {
 
 #[test]
 fn f11_a_stopping_vm_ends_the_wait() {
-    let bench = Bench::net();
+    let bench = patient();
     bench.start_intx();
-    bench.model.reset_reads.store(u64::MAX, Ordering::SeqCst);
-    let start = Instant::now();
+    const READS: u64 = u64::MAX - 1;
+    bench.model.reset_reads.store(READS, Ordering::SeqCst);
     std::thread::scope(|scope| {
         scope.spawn(|| bench.w8(18, 0));
-        std::thread::sleep(Duration::from_millis(30));
+        wait_until("the reset is waited for", || {
+            (1..READS).contains(&bench.model.pending_reset.load(Ordering::SeqCst))
+        });
         bench.cancelled.store(true, Ordering::SeqCst);
     });
-    assert!(start.elapsed() < Duration::from_secs(5));
+    // At its deadline it would have been a function-level reset.
     let report = bench.device.report();
     assert_eq!((report.faulted.as_deref(), report.count(DeviceCounter::FunctionResets)), (None, 0));
 }
@@ -91,16 +93,14 @@ fn f12_a_dead_pf_costs_one_deadline() {
     let bench = setup.build();
     bench.start_intx();
     bench.model.trouble.slow("", Duration::from_secs(60));
-    let start = Instant::now();
     assert_eq!(bench.r8(20), 0xff);
     bench.log();
     assert_eq!(bench.r8(18), 7, "the last status the guest wrote");
     assert_eq!((bench.r32(0), bench.r16(14)), (0xffff_ffff, 0xffff));
     bench.w32(4, 1);
-    assert!(start.elapsed() < Duration::from_secs(5), "not once for each access");
     assert!(bench.log().is_empty(), "nothing more is sent");
     let report = bench.device.report();
-    assert_eq!(report.errors.get(crate::contract::FailureKind::Timeout), 1);
+    assert_eq!(report.errors.get(crate::contract::FailureKind::Timeout), 1, "not once for each access");
     assert!(report.faulted.unwrap().contains("deadline"));
     bench.device.shutdown();
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The fault matrix: each legacy command of each step of an old driver's life, from probe to teardown,
 //! meets each fault. The driver goes on, as old drivers do. What it sees is what reference section 2.7
-//! says, no access takes much longer than the deadline, the function says why it is out of service if
+//! says, no access waits for more than its deadline, the function says why it is out of service if
 //! it is, no buffer is used that the device holds, and after the fault a reset brings everything back.
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 use crate::admin::faulty::{Fault, Rule};
 use crate::admin::opcode;
 use crate::bus::Width;
+use crate::contract::mock::{PATIENCE, wait_until};
 use crate::soft_pf::Quirks;
 use crate::transitional::DeviceCounter;
-use crate::transitional::tests::faulty_stack::{PATIENCE, QUEUE, RING, Setup, Stack};
+use crate::transitional::tests::faulty_stack::{LONGEST, QUEUE, RING, Setup, Stack};
 
 const DEADLINE: Duration = Duration::from_millis(100);
-/// More than any access may take, by far: machines that run tests can be slow.
-const BOUND: Duration = Duration::from_secs(2);
 /// Cases that run at once; they mostly wait.
 const THREADS: usize = 8;
 
@@ -97,7 +96,7 @@ impl Outcome {
     /// Long where nothing waits for its end, so that a slow machine is not taken for a slow PF.
     fn deadline(self) -> Duration {
         match self {
-            Unharmed | AccessFails | Believed | Faulted("refused") => PATIENCE,
+            Unharmed | AccessFails | Believed | Faulted("refused") => LONGEST,
             Faulted(_) | PfLost(_) => DEADLINE,
         }
     }
@@ -130,10 +129,9 @@ impl<'a> Guest<'a> {
 
     fn run(&mut self, step: &Step) {
         for access in step.accesses {
-            let (begun, before) = (Instant::now(), self.waits());
+            let before = self.waits();
             self.access(*access);
-            let (took, waits) = (begun.elapsed(), self.waits() - before);
-            assert!(took < BOUND, "{}: {access:?} took {took:?}", step.name);
+            let waits = self.waits() - before;
             // What is promised, whatever the machine's speed: one deadline, and for a reset that of the
             // look at the status after the function-level reset as well.
             let allowed = if matches!(access, Write(18, _, 0)) { 2 } else { 1 };
@@ -179,7 +177,7 @@ impl<'a> Guest<'a> {
 
 /// What a run without faults reads, and the commands of each step.
 fn healthy(trace: &[Step], shadow: bool) -> (Vec<u32>, Vec<u32>) {
-    let mut stack = stack_within(PATIENCE, shadow);
+    let mut stack = stack_within(LONGEST, shadow);
     let mut guest = Guest::new(&mut stack);
     let (mut commands, mut opcodes) = (Vec::new(), BTreeSet::new());
     for step in trace {
@@ -289,20 +287,19 @@ impl Case<'_> {
         }
         stack.run_intx(9);
         assert_eq!((stack.device.report().faulted, stack.pf.violations()), (None, 0));
-        self.check_quarantine(stack, end);
+        self.check_quarantine(stack);
     }
 
     /// A slot that the device gave back late is free again; one that it kept stays away for good.
-    fn check_quarantine(&self, stack: &Stack, end: Instant) {
+    fn check_quarantine(&self, stack: &Stack) {
         let kept = match self.rule.fault {
             Fault::Lose | Fault::NeverReply => stack.driver.channel().stats().abandoned,
             _ => 0,
         };
-        while stack.driver.channel().stats().quarantined != kept {
-            assert!(Instant::now() < end, "{:?}", stack.driver.channel().stats());
-            std::thread::sleep(Duration::from_millis(5));
+        wait_until("late answers are back", || {
             stack.read(20, Width::B1);
-        }
+            stack.driver.channel().stats().quarantined == kept
+        });
         assert_eq!(stack.pf.violations(), 0);
     }
 }

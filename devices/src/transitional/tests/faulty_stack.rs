@@ -15,7 +15,7 @@ use crate::admin::faulty::FaultyPf;
 use crate::admin::{AdminChannel, AdminRegisters, PfDriver, PfHealth, PfWatchdog, WatchedVf};
 use crate::bus::{Access, Effect, Width};
 use crate::contract::Wait;
-use crate::contract::mock::{Log, MockLine, MockMsi, MockPorts};
+use crate::contract::mock::{Log, MockLine, MockMsi, MockPorts, PATIENCE, wait_until};
 use crate::contract::platform::PortEvents;
 use crate::function::PciFunction;
 use crate::function::shared::shared_region;
@@ -33,9 +33,8 @@ pub(crate) const DATA: u64 = 0x20_1000;
 pub(crate) const STATUS: u64 = 0x20_8000;
 /// Entries of the software disk's queue.
 pub(crate) const QUEUE: u16 = 128;
-/// Passing tests do not wait for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
+/// The longest deadline that a function may have: ends nothing in a test that passes.
+pub(crate) const LONGEST: Duration = Duration::from_secs(60);
 /// How a stack is made.
 pub(crate) struct Setup {
     pub deadline: Duration,
@@ -246,11 +245,7 @@ impl Stack {
 
     /// Ticks the watchdog until it has nothing to do.
     pub(crate) fn watch_until_well(&mut self) {
-        let end = Instant::now() + PATIENCE;
-        while self.watchdog.tick() != PfHealth::Running {
-            assert!(Instant::now() < end, "the PF does not come back");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait_until("the PF comes back", || self.watchdog.tick() == PfHealth::Running);
     }
 }
 

@@ -4,20 +4,21 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use crate::admin::faulty::{Fault, Rule};
 use crate::bus::Width;
+use crate::contract::mock::wait_until;
 use crate::soft_pf::Quirks;
 use crate::transitional::DeviceCounter;
-use crate::transitional::tests::faulty_stack::{DATA, PATIENCE, QUEUE, RING, STATUS, Setup, Stack};
+use crate::transitional::tests::faulty_stack::{DATA, QUEUE, RING, STATUS, Setup, Stack};
 
 const DOORBELL: u64 = 0x3000;
 const ROUNDS: u64 = 40;
-/// A VF that was going to write would have done so.
-const WATCH: Duration = Duration::from_millis(15);
+/// Kicks after which a VF that was going to write would have done so.
+const WATCH: u64 = 200;
 const AVAIL: u64 = RING + 16 * QUEUE as u64;
 
 /// Offers the same buffer again and again and kicks the VF itself, without end.
@@ -38,7 +39,7 @@ impl Storm {
                 memory.write_obj(next.wrapping_add(1), GuestAddress(AVAIL + 2)).unwrap();
                 vf.region_write(2, DOORBELL, Width::B2, 0).unwrap();
                 count.fetch_add(1, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_micros(20));
+                std::thread::sleep(Duration::from_micros(20)); // Clock: the pace of the storm.
             }
         };
         Self { stop, kicks, thread: Some(std::thread::spawn(run)) }
@@ -65,11 +66,7 @@ fn written(memory: &GuestMemoryMmap) -> Vec<u8> {
 
 /// Waits until the VF has written something since `before`: the storm does reach it.
 fn wait_for_dma(stack: &Stack, before: &[u8]) {
-    let end = Instant::now() + PATIENCE;
-    while written(&stack.memory) == before {
-        assert!(Instant::now() < end, "the VF does not answer the storm");
-        std::thread::yield_now();
-    }
+    wait_until("the VF answers the storm", || written(&stack.memory) != before);
 }
 
 fn nothing_is_written_after(stack: &mut Stack, end_it: impl Fn(&Stack)) {
@@ -85,10 +82,7 @@ fn nothing_is_written_after(stack: &mut Stack, end_it: impl Fn(&Stack)) {
     stack.memory.write_slice(&[0x5a; 512], GuestAddress(DATA)).unwrap();
     let poisoned = written(&stack.memory);
     let kicks = storm.kicks.load(Ordering::Relaxed);
-    std::thread::sleep(WATCH);
-    while storm.kicks.load(Ordering::Relaxed) < kicks + 20 {
-        std::thread::yield_now();
-    }
+    wait_until("the storm goes on", || storm.kicks.load(Ordering::Relaxed) >= kicks + WATCH);
     assert_eq!(written(&stack.memory), poisoned, "the VF wrote after the reset");
     assert_eq!(at_end[..4096], poisoned[..4096]);
 }

