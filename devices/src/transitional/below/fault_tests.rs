@@ -55,7 +55,11 @@ fn b8_faults_and_recoveries_cross_in_whole_steps() {
     let faults = Arc::new(Faults::new("t"));
     let told = Arc::new(Mutex::new(Vec::new()));
     let tells = Arc::clone(&told);
-    faults.observe(Box::new(move |change| tells.lock().unwrap().push(matches!(change, FaultChange::Faulted(_)))));
+    faults.observe(Box::new(move |change| {
+        // Others have their chance to come in between.
+        std::thread::yield_now();
+        tells.lock().unwrap().push(matches!(change, FaultChange::Faulted(_)));
+    }));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| (0..20_000).for_each(|_| faults.fault("one".into())));
