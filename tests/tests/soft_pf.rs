@@ -210,7 +210,7 @@ impl Disk {
     /// Status of a request: 0 is success.
     fn request(&mut self, operation: u32) -> u8 {
         self.ask(operation);
-        tests::wait_until(PATIENCE, || self.answered()).expect("the disk answers");
+        tests::wait_until(PATIENCE, || self.answered()).unwrap();
         let mut status = [0];
         self.memory.read_slice(&mut status, MemoryRegionAddress(0x1_2000)).unwrap();
         status[0]
