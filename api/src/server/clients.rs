@@ -126,9 +126,17 @@ mod tests {
         drop(second);
         let busy_too = fourth.busy();
         assert!(enter().is_none(), "all are busy");
-        drop((busy, busy_too));
+        drop(busy);
+        drop(busy_too);
         assert_eq!(counts(), (3, 3));
-        drop((first, third, fourth));
+        // All are idle, the first for the longest time.
+        let is_idle = |client: &Arc<Client>| {
+            let number = client.number().unwrap();
+            clients.state().idle.contains_key(&number)
+        };
+        let fifth = enter().unwrap();
+        assert_eq!([&first, &third, &fourth, &fifth].map(is_idle), [false, true, true, true]);
+        drop((first, third, fourth, fifth));
         assert_eq!(counts(), (0, 0));
     }
 }

@@ -18,7 +18,6 @@ use crate::function::{DmaRegion, PciFunction};
 pub(super) const BAR: u8 = 2;
 pub(super) const NOTIFY: u64 = 0x3000;
 const DEVICE_CONFIG: u64 = 0x2000;
-/// Enough for any device under load on a busy machine; passing tests do not wait for it.
 
 /// Memory mapped for one function.
 #[derive(Clone)]

@@ -87,6 +87,11 @@ impl KvmVcpu {
             self.tsc_offset(KVM_GET_DEVICE_ATTR(), &mut offset)?;
             return if offset == wanted { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) };
         }
+        self.set_back_tsc_register(ticks)
+    }
+
+    /// As Linux before 5.16 wants it.
+    fn set_back_tsc_register(&self, ticks: u64) -> io::Result<()> {
         let entry = kvm_msr_entry { index: MSR_TSC, ..Default::default() };
         let mut msrs = Msrs::from_entries(&[entry]).map_err(io::Error::other)?;
         let read = self.fd().get_msrs(&mut msrs)?;

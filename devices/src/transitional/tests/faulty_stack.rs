@@ -35,6 +35,7 @@ pub(crate) const STATUS: u64 = 0x20_8000;
 pub(crate) const QUEUE: u16 = 128;
 /// The longest deadline that a function may have: ends nothing in a test that passes.
 pub(crate) const LONGEST: Duration = Duration::from_secs(60);
+
 /// How a stack is made.
 pub(crate) struct Setup {
     pub deadline: Duration,
