@@ -359,16 +359,22 @@ fn a1_a_disk_that_does_not_open_is_named_and_holds_no_end_up() {
     let folder = TempDir::new().unwrap();
     let sockets = folder.path().join("sockets");
     let file = storage.path().display().to_string();
+    // Nor is its folder waited for.
+    let words = ["soft-pf", "--socket-dir", &file, "--vf", "net,loopback"];
+    assert!(ends_while_it_waits(&words, &format!("opening the folder {file}")));
     let words = ["soft-pf", "--socket-dir", &sockets.display().to_string(), "--vf", &format!("blk,file={file}")];
-    let mut server = Heirloom::plain(&words).start().unwrap();
+    assert!(ends_while_it_waits(&words, &format!("opening the disk image {file}")));
+    assert!(!sockets.exists(), "the folder was the server's own");
+}
+
+/// Whether a server that waits for this ends by SIGTERM, and names it.
+fn ends_while_it_waits(words: &[&str], opening: &str) -> bool {
+    let mut server = Heirloom::plain(words).start().unwrap();
     let messages = server.messages().unwrap();
-    let opening = format!("opening the disk image {file}");
-    messages.wait_for(&opening, PATIENCE).unwrap();
+    messages.wait_for(opening, PATIENCE).unwrap();
     server.signal(tests::Signal::TERM).unwrap();
     assert_eq!(server.end(PATIENCE).unwrap().code(), Some(0));
-    let said = messages.rest();
-    assert!(said.contains(&format!("ended by signal 15 while {opening}")), "{said}");
-    assert!(!sockets.exists(), "the folder was the server's own");
+    messages.rest().contains(&format!("ended by signal 15 while {opening}"))
 }
 
 #[test]

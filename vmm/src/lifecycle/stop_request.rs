@@ -3,19 +3,11 @@
 
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
-use std::{process, thread};
 
 use vmm_sys_util::eventfd::EventFd;
 
 use super::Ended;
-use crate::last_words::last_words;
-use crate::terminal;
-use crate::waits;
-
-/// How long the process may take to stop. Longer than a machine needs; what still holds it up then is this program, or
-/// a reader that does not take the report.
-const END_LIMIT: Duration = Duration::from_secs(15);
+use crate::last_words::end_in_time;
 
 /// A request to stop. Signal handlers and the console make it, the main loop looks for it.
 pub(super) struct StopRequest {
@@ -45,7 +37,7 @@ impl StopRequest {
             return;
         }
         if let Some(ended) = self.ended() {
-            end_in_time(ended);
+            end_in_time(ended.code());
         }
         if let Err(error) = self.event.write(1) {
             tracing::error!("cannot wake the main loop: {error}");
@@ -78,20 +70,5 @@ impl StopRequest {
             PANICKED => Some(Ended::Panicked(self.panicked.get().cloned().unwrap_or_default())),
             signal => Some(Ended::Signal(signal)),
         }
-    }
-}
-
-/// Ends the process if it does not end by itself, for example because nobody reads the pipe that takes the report. The
-/// operator does not have to repeat the request with SIGKILL.
-fn end_in_time(ended: Ended) {
-    let watch = move || {
-        thread::sleep(END_LIMIT);
-        terminal::restore();
-        let rest = waits::current().unwrap_or_else(|| "the rest".to_owned());
-        last_words(format!("heirloom: it did not stop within {END_LIMIT:?}: giving up on {rest}"));
-        process::exit(ended.code().into())
-    };
-    if let Err(error) = thread::Builder::new().name("end-in-time".to_owned()).spawn(watch) {
-        tracing::warn!("cannot start the thread that limits how long stopping takes: {error}");
     }
 }

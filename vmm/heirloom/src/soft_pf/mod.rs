@@ -16,14 +16,15 @@ mod sockets;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use devices::function::PciFunction;
 use devices::function::vfio_user::{Server, ServerError};
 use devices::soft_pf::{HiddenConfig, SoftPf};
 use thiserror::Error;
+use vmm::last_words::end_in_time;
 use vmm::{panics, signals, waits};
 
 use self::report::Report;
@@ -82,21 +83,26 @@ pub(crate) fn run(args: &SoftPfArgs) -> Result<(), ServeError> {
     // Before anything is visible, so that a signal never leaves a socket behind.
     let (end, ends) = mpsc::channel();
     let (panicked, opened) = (end.clone(), end.clone());
+    let first = Once::new();
     let watch = signals::watch(move |number| {
+        first.call_once(|| end_in_time(LATE));
         // The other end is gone when the end has begun, and then there is nothing to tell.
         let _ = end.send(End::Signal(number));
     });
     panics::tell(move |reason| drop(panicked.send(End::Panic(reason))));
     watch.map_err(|source| ServeError::System { what: "watch for signals", source })?;
 
-    let folder = SocketDir::claim(args.socket_dir())?;
-    let Some(soft) = open(args, opened, &ends)? else { return Ok(()) };
+    let path = args.socket_dir().to_owned();
+    let claim = move || Ok(SocketDir::claim(&path)?);
+    let Some(folder) = open(claim, &opened, &ends)? else { return Ok(()) };
+    let plan = args.clone();
+    let Some(soft) = open(move || plan::build(&plan), &opened, &ends)? else { return Ok(()) };
     let servers = serve(args, &soft, &folder)?;
     let mut outcome = Ok(());
     match ends.recv() {
         Ok(End::Signal(number)) => tracing::info!("ended by signal {number}"),
         Ok(End::Panic(reason)) => outcome = Err(ServeError::Panicked(reason)),
-        Ok(End::NotBegun(_)) | Err(_) => {}
+        Ok(End::Opened) | Err(_) => {}
     }
     // Clients go before what they did is told, and functions stay until then.
     let functions = soft.report();
@@ -105,34 +111,43 @@ pub(crate) fn run(args: &SoftPfArgs) -> Result<(), ServeError> {
     outcome.and(targets.iter().try_for_each(|target| write(&report, target)))
 }
 
-/// Why a server ends, or does not begin.
+/// What happens to a server.
 enum End {
     Signal(i32),
     Panic(String),
-    /// Its disks are open, or not.
-    NotBegun(Box<Result<SoftPf, ServeError>>),
+    /// What [`open`] opens is open, or cannot be.
+    Opened,
 }
 
+/// Exit code of a server that does not come to its end in time.
+const LATE: u8 = 1;
 /// After this time it is said what is waited for.
 const SAID_AFTER: Duration = Duration::from_secs(1);
 
-/// Opens disks and taps on a thread of its own: storage that does not answer keeps nobody from ending this. `None` if a
-/// signal did.
-fn open(args: &SoftPfArgs, opened: Sender<End>, ends: &Receiver<End>) -> Result<Option<SoftPf>, ServeError> {
-    let plan = args.clone();
+/// Opens what the server needs on a thread of its own: storage that does not answer keeps nobody from ending this. `None`
+/// if a signal did.
+fn open<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ServeError> + Send + 'static,
+    opened: &Sender<End>,
+    ends: &Receiver<End>,
+) -> Result<Option<T>, ServeError> {
+    let (opened, (give, take)) = (opened.clone(), mpsc::channel());
+    // What nobody takes is closed again.
     let done = move |result: Result<_, String>| {
-        let end = result.map_or_else(End::Panic, |built| End::NotBegun(Box::new(built)));
+        let end = result.map_or_else(End::Panic, |built| {
+            drop(give.send(built));
+            End::Opened
+        });
         drop(opened.send(end));
     };
-    let started = waits::apart(move || plan::build(&plan), done);
-    started.map_err(|source| ServeError::System { what: "open the disks", source })?;
+    waits::apart(work, done).map_err(|source| ServeError::System { what: "open the disks", source })?;
     let waits_for = || waits::current().unwrap_or_else(|| "opening".to_owned());
     let end = ends.recv_timeout(SAID_AFTER).or_else(|_| {
         tracing::warn!("still {}: the storage does not answer", waits_for());
         ends.recv()
     });
     match end {
-        Ok(End::NotBegun(built)) => (*built).map(Some),
+        Ok(End::Opened) => take.recv().map_err(|_| ServeError::Internal)?.map(Some),
         Ok(End::Panic(reason)) => Err(ServeError::Panicked(reason)),
         Ok(End::Signal(number)) => {
             tracing::warn!("ended by signal {number} while {}", waits_for());

@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use vmm::waits;
 
 /// Mode of a folder that is made: whoever can connect to a function can do DMA with what it maps.
 const MODE: u32 = 0o700;
@@ -52,10 +53,11 @@ impl SocketDir {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
             Err(error) => return Err(failed(error)),
         };
-        let folder = File::open(path).map_err(failed)?;
-        if !folder.metadata().map_err(failed)?.is_dir() {
-            return Err(failed(io::ErrorKind::NotADirectory.into()));
-        }
+        let opened = || {
+            let folder = File::open(path)?;
+            if folder.metadata()?.is_dir() { Ok(folder) } else { Err(io::ErrorKind::NotADirectory.into()) }
+        };
+        let folder = waits::during(&format!("opening the folder {}", path.display()), opened).map_err(failed)?;
         match folder.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _folder: folder, made }),
             Err(TryLockError::WouldBlock) => Err(SocketError::InUse { path: path.to_owned() }),
