@@ -10,7 +10,7 @@
 //! | [`kvm`] | the kernel's objects: VM, memory, vCPUs, interrupts |
 //! | [`vcpu`] | the threads that run guest code, and what its exits mean |
 //! | [`console`], [`terminal`], [`signals`] | the operator |
-//! | [`panics`], [`last_words`] | faults of this program; messages at its end |
+//! | [`panics`], [`last_words`], [`end_in_time`] | faults of this program; messages at its end; a limit for that |
 //! | [`output`] | files that a run writes |
 //! | `range_locks` | locks on ranges of files |
 //! | [`report`] | what the devices did |
@@ -20,6 +20,7 @@
 
 pub mod config;
 pub mod console;
+pub mod end_in_time;
 pub mod kvm;
 pub mod last_words;
 pub mod lifecycle;

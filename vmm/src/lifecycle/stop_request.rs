@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::Ended;
-use crate::last_words::end_in_time;
+use crate::end_in_time::end_in_time;
 
 /// A request to stop. Signal handlers and the console make it, the main loop looks for it.
 pub(super) struct StopRequest {

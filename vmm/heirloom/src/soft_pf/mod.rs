@@ -24,7 +24,7 @@ use devices::function::PciFunction;
 use devices::function::vfio_user::{Server, ServerError};
 use devices::soft_pf::{HiddenConfig, SoftPf};
 use thiserror::Error;
-use vmm::last_words::end_in_time;
+use vmm::end_in_time::end_in_time;
 use vmm::{panics, signals, waits};
 
 use self::report::Report;
