@@ -3,7 +3,7 @@
 #
 # distributions.sh [amd64|i386]...: runs the test distributions, a whole Debian 12 from its boot sector: on /dev/kvm if
 # that runs guests at speed, else in the host VM, one VM for each architecture; the disk goes in as a virtio disk of the
-# VM. Default: amd64.
+# VM. Default: both.
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -14,7 +14,7 @@ host_vm=${HEIRLOOM_HOST_VM:-$repo/scripts/host-vm}
 heirloom=${HEIRLOOM_BIN:-${CARGO_TARGET_DIR:-$repo/target}/release/heirloom}
 kvm=${HEIRLOOM_KVM:-$(scripts/kvm-speed | cut -d' ' -f1)}
 architectures=("$@")
-((${#architectures[@]})) || architectures=(amd64)
+((${#architectures[@]})) || architectures=(amd64 i386)
 
 test=$(test_program distributions)
 PATH=$PATH:/usr/sbin:/sbin
@@ -30,10 +30,7 @@ for architecture in "${architectures[@]}"; do
         env "$variable=$work/disk.img" HEIRLOOM_KVM=hardware HEIRLOOM_BIN="$heirloom" "$test" || failed=1
         continue
     fi
-    options=()
-    # 686-pae: QEMU gets the page directory pointers of such a guest wrong with nested paging.
-    [[ $architecture != i386 ]] || options+=(--shadow-paging)
-    "$host_vm" run --kernel vfio-6.12 --timeout 1600 "${options[@]}" --device "disk=$work/disk.img" \
+    "$host_vm" run --kernel vfio-6.12 --timeout 1600 --device "disk=$work/disk.img" \
         --env HEIRLOOM_KVM=hardware --env HEIRLOOM_BIN=/job/heirloom --env HEIRLOOM_ROOT=/job \
         --env "$variable=/dev/vda" --file "$heirloom:heirloom" --file "$(command -v e2fsck):/sbin/e2fsck" \
         --file /usr/share/seabios/bios-256k.bin:/usr/share/seabios/bios-256k.bin -- "$test" || failed=1

@@ -76,10 +76,16 @@ exec ./host_vm_guests "$@"
 END
 chmod +x "$work/job.sh"
 
+# QEMU as Debian has it, for the rigs where it takes Heirloom's place.
+qemu=(--file "$(command -v qemu-system-x86_64):/usr/bin/qemu-system-x86_64"
+    --file /usr/share/seabios/bios-256k.bin:/usr/share/qemu/bios-256k.bin)
+for rom in kvmvapic linuxboot_dma pvh; do qemu+=(--file "/usr/share/qemu/$rom.bin:/usr/share/qemu/$rom.bin"); done
+
 # vm RIG OPTIONS...: the tests of a rig, in a VM.
 vm() {
     local rig=$1
     shift
+    [[ $rig != disks && $rig != cards ]] || set -- "$@" "${qemu[@]}"
     "$host_vm" run --kernel vfio-6.12 --memory 2G --timeout 400 --env "HEIRLOOM_E2E=$rig" "$@" \
         --file "$heirloom:heirloom" --file "$guest:small-guest" --file "$test:host_vm_guests" \
         --file "$kernel/vmlinux:guests/vmlinux" --file "$tiny:guests/tiny.vmlinux" --file "$initramfs:guests/initramfs.cpio" \

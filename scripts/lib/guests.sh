@@ -20,6 +20,9 @@ put stock.bzImage "$("$kernel" stock --print bzimage)"
 put initramfs-stock.cpio "$("$initramfs" --modules "$("$kernel" stock --print modules)")"
 [[ $kvm != stock-only ]] || exit 0
 
+# 32 bits with PAE, as most distributions had them.
+put stock-i386.bzImage "$("$kernel" stock --arch i386 --print bzimage)"
+put initramfs-stock-i386.cpio "$("$initramfs" --arch i386 --modules "$("$kernel" stock --arch i386 --print modules)")"
 put initramfs-x86_64.cpio "$("$initramfs" --arch x86_64)"
 put initramfs-i386.cpio "$("$initramfs" --arch i386)"
 put tiny-x86_64.vmlinux "$("$kernel" tiny --arch x86_64 --print vmlinux)"

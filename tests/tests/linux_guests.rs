@@ -69,6 +69,9 @@ const TINY_I386: Guest = Guest { initrd: "initramfs-i386.cpio", ..TINY };
 const STOCK: Guest =
     Guest { kernel: "stock.bzImage", initrd: "initramfs-stock.cpio", words: &["--memory=256M"], ..TINY };
 
+/// 32 bits with PAE. In the host VM such a guest needs a KVM without nested paging.
+const STOCK_PAE: Guest = Guest { kernel: "stock-i386.bzImage", initrd: "initramfs-stock-i386.cpio", ..STOCK };
+
 /// Runs wherever there is a KVM at all.
 const TINY_GUESTS: &[Guest] = &[
     Guest { name: "tiny_msix_acpi", ..TINY },
@@ -122,6 +125,8 @@ const TINY_32_BIT_GUESTS: &[Guest] = &[
 const STOCK_GUESTS: &[Guest] = &[
     Guest { name: "stock_bzimage_msix", ..STOCK },
     Guest { name: "stock_vmlinux_intx", kernel: "stock.vmlinux", cmdline: "pci=nomsi", interrupts: "intx", ..STOCK },
+    Guest { name: "stock_pae_msix", ..STOCK_PAE },
+    Guest { name: "stock_pae_intx", cmdline: "pci=nomsi", interrupts: "intx", ..STOCK_PAE },
     Guest { name: "stock_4_cpus", words: &["--memory=256M", "--cpus=4"], cpus: 4, ..STOCK },
 ];
 

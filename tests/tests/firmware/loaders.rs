@@ -13,9 +13,9 @@ use tests::{Console, real_mode_kernel};
 
 use super::seabios::Bench;
 
-pub const SECTOR: usize = 512;
+pub(crate) const SECTOR: usize = 512;
 /// First sector of the only partition.
-pub const PARTITION: usize = 2048;
+pub(crate) const PARTITION: usize = 2048;
 const SECTORS: usize = 16 << 11;
 /// For one that hangs: an emulating KVM on a busy machine needs minutes to unpack GRUB 2.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -24,7 +24,7 @@ const INITRD: &[u8] = b"what the loader read\0";
 /// By LBA.
 const FAT16: u8 = 0x0e;
 /// For SYSLINUX and its relatives.
-pub const SYSLINUX_MENU: &str = "PROMPT 1\nTIMEOUT 0\nSAY choose first or second\n\
+pub(crate) const SYSLINUX_MENU: &str = "PROMPT 1\nTIMEOUT 0\nSAY choose first or second\n\
     LABEL first\n KERNEL /none\n\
     LABEL second\n KERNEL /kernel\n INITRD /initrd\n APPEND chosen=second\n";
 
@@ -45,7 +45,7 @@ pub(crate) fn syslinux_lack() -> Option<&'static str> {
     lack(&["mformat", "syslinux"])
 }
 
-pub fn lack(tools: &[&str]) -> Option<&'static str> {
+pub(crate) fn lack(tools: &[&str]) -> Option<&'static str> {
     let missing = |tool: &&&str| Command::new(tool).arg("--version").output().is_err();
     tools.iter().find(missing).map(|tool| match *tool {
         "mformat" => "mformat is not installed (Debian: apt install mtools)",
@@ -55,7 +55,7 @@ pub fn lack(tools: &[&str]) -> Option<&'static str> {
     })
 }
 
-pub fn tool(words: &[&str], folder: &Path) -> Result<(), String> {
+pub(crate) fn tool(words: &[&str], folder: &Path) -> Result<(), String> {
     let output = Command::new(words[0]).args(&words[1..]).current_dir(folder).output();
     let output = output.map_err(|e| format!("{words:?}: {e}"))?;
     if output.status.success() {
@@ -66,7 +66,7 @@ pub fn tool(words: &[&str], folder: &Path) -> Result<(), String> {
 }
 
 /// Sector 0 of an empty disk: `code`, and one partition of this type.
-pub fn partitioned(bench: &Bench, code: &[u8], kind: u8) -> Result<(), String> {
+pub(crate) fn partitioned(bench: &Bench, code: &[u8], kind: u8) -> Result<(), String> {
     let mut bytes = vec![0; SECTORS * SECTOR];
     bytes[..code.len()].copy_from_slice(code);
     // No signature and one partition: GRUB's boot.img has code for floppies where the other three would be.
@@ -81,7 +81,7 @@ pub fn partitioned(bench: &Bench, code: &[u8], kind: u8) -> Result<(), String> {
 }
 
 /// Kernel, initial RAM disk and `files`, beside the disk; their names.
-pub fn files<'a>(bench: &Bench, files: &[(&'a str, &str)]) -> Result<Vec<&'a str>, String> {
+pub(crate) fn files<'a>(bench: &Bench, files: &[(&'a str, &str)]) -> Result<Vec<&'a str>, String> {
     // Large enough to be read in several requests.
     let mut initrd = INITRD.to_vec();
     initrd.resize(200 << 10, 0x5a);
@@ -92,7 +92,7 @@ pub fn files<'a>(bench: &Bench, files: &[(&'a str, &str)]) -> Result<Vec<&'a str
 }
 
 /// Writes `bytes` to the disk at this offset.
-pub fn patch(bench: &Bench, offset: usize, bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn patch(bench: &Bench, offset: usize, bytes: &[u8]) -> Result<(), String> {
     let limit = if offset < PARTITION * SECTOR { PARTITION } else { SECTORS } * SECTOR;
     if bytes.len() > limit - offset {
         return Err(format!("{} bytes do not fit at {offset}", bytes.len()));
@@ -102,7 +102,7 @@ pub fn patch(bench: &Bench, offset: usize, bytes: &[u8]) -> Result<(), String> {
 }
 
 /// A disk with one FAT partition that has kernel, initial RAM disk and `files`; sector 0 has `code`.
-pub fn disk(bench: &Bench, code: &[u8], texts: &[(&str, &str)]) -> Result<(), String> {
+pub(crate) fn disk(bench: &Bench, code: &[u8], texts: &[(&str, &str)]) -> Result<(), String> {
     partitioned(bench, code, FAT16)?;
     let at = format!("disk.img@@{}", PARTITION * SECTOR);
     let folder = bench.path("");
@@ -113,7 +113,7 @@ pub fn disk(bench: &Bench, code: &[u8], texts: &[(&str, &str)]) -> Result<(), St
 }
 
 /// Runs until the text of the menu, then types `keys`, and expects the kernel's lines.
-pub fn choose(bench: &Bench, menu: &str, keys: &[u8]) -> Result<(), String> {
+pub(crate) fn choose(bench: &Bench, menu: &str, keys: &[u8]) -> Result<(), String> {
     let (status, text) = Console::talk(bench.run("", &[]), &[(menu, keys)], LIMIT)?;
     if !status.success() || !text.contains("KERNEL") || !text.contains("chosen=second") {
         return Err(format!("{status}\n{text}"));

@@ -63,6 +63,7 @@ fn main() -> ExitCode {
             netboot::ipxe_boots_a_kernel,
             no_iret.or_else(|| no_loader(netboot::lack())),
         ),
+        trials::trial("ipxe_boots_debian", netboot::ipxe_boots_debian, no_loader(netboot::lack_of_debian(kvm))),
     ];
     let u_boot =
         trials::trial("u_boot_uses_disk_and_card", u_boot::shell_uses_disk_and_card, lack.or_else(u_boot::lack));

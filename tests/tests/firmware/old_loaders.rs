@@ -22,7 +22,7 @@ const LINUX: u8 = 0x83;
 const EXTLINUX_PARTITION: &str = "HEIRLOOM_EXTLINUX_PARTITION";
 
 /// Why the test of GRUB legacy cannot run.
-pub fn grub_legacy_lack() -> Option<&'static str> {
+pub(crate) fn grub_legacy_lack() -> Option<&'static str> {
     if !Path::new(GRUB_LEGACY).join("stage1").is_file() {
         return Some("GRUB legacy is not installed (Debian: apt install grub-legacy)");
     }
@@ -30,7 +30,7 @@ pub fn grub_legacy_lack() -> Option<&'static str> {
 }
 
 /// Why the test of EXTLINUX cannot run.
-pub fn extlinux_lack() -> Option<&'static str> {
+pub(crate) fn extlinux_lack() -> Option<&'static str> {
     if !Path::new(EXTLINUX_MBR).is_file() {
         return Some("EXTLINUX is not installed (Debian: apt install extlinux)");
     }
@@ -42,7 +42,7 @@ pub fn extlinux_lack() -> Option<&'static str> {
 
 /// `stage1` in the first sector, `stage2` from the next one on: where `stage1` as it is expects it, as stage2's first
 /// sector expects the rest of itself. What the installer changes besides is where the menu is.
-pub fn grub_legacy() -> Result<(), String> {
+pub(crate) fn grub_legacy() -> Result<(), String> {
     let bench = Bench::new(&[0; SECTOR], "")?;
     let menu = "default 0\n\
                 title first\n root (hd0,0)\n kernel /none\n\
@@ -69,7 +69,7 @@ fn made_partition(at: &Path) -> Result<(), String> {
 }
 
 /// EXTLINUX in its partition, found by an MBR of its own. The files are put in by `debugfs`, which mounts nothing.
-pub fn extlinux() -> Result<(), String> {
+pub(crate) fn extlinux() -> Result<(), String> {
     let bench = Bench::new(&[0; SECTOR], "")?;
     let partition = bench.path("partition.img");
     match env::var_os(EXTLINUX_PARTITION) {

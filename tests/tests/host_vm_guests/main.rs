@@ -7,6 +7,7 @@ mod faults;
 mod linux_guests;
 mod passed_through;
 mod probed;
+mod qemu;
 mod reach;
 mod removal;
 mod report;
@@ -33,6 +34,7 @@ const TESTS: &[Test] = &[
     Test("legacy_linux_disk_by_cdev_msix", "disks", || linux_guests::disk("cdev", "msix")),
     Test("probe_deep_finds_that_early_kicks_are_served", "disks", || probed::early_kicks("a sector was read before")),
     Test("disk_is_refused_by_the_kernels_back_end", "disks", probed::disk_by_the_kernel),
+    Test("qemu_shows_a_disk_of_the_kernel_as_a_card", "disks", qemu::disk),
     Test("modern_linux_disk_on_the_transitional_function", "disks", linux_guests::modern),
     Test("plain_passthrough_of_another_vendors_disk_msix", "disks", || passed_through::qemu_disk("msix")),
     Test("plain_passthrough_of_another_vendors_disk_intx", "disks", || passed_through::qemu_disk("intx")),
@@ -62,6 +64,8 @@ const TESTS: &[Test] = &[
     Test("legacy_linux_card_by_kernel_group_msix", "cards", || linux_guests::kernel_card("group", "msix")),
     Test("legacy_linux_card_by_kernel_cdev_intx", "cards", || linux_guests::kernel_card("cdev", "intx")),
     Test("legacy_linux_card_by_kernel_cdev_msix", "cards", || linux_guests::kernel_card("cdev", "msix")),
+    Test("qemu_on_a_card_of_the_kernel_msix", "cards", qemu::card_msix),
+    Test("qemu_on_a_card_of_the_kernel_has_no_intx", "cards", qemu::card_intx),
     Test("vf_unbound_from_the_kernels_driver", "cards", removal::unbound),
     Test("legacy_linux_card_by_group_intx", "cards", || linux_guests::card("group", "intx")),
     Test("legacy_linux_card_by_group_msix", "cards", || linux_guests::card("group", "msix")),
