@@ -7,6 +7,7 @@ use super::device::{VirtioDevice, status};
 use super::model::{Field, find_field};
 use super::queue::NO_VECTOR;
 use super::quirks::Quirks;
+use crate::contract::{Area, REGISTER_NAMES, register_index};
 use crate::spec::virtio::legacy as at;
 
 /// Registers of the common part. The last two are there while MSI-X is enabled.
@@ -23,6 +24,7 @@ const COMMON: [Field; 10] = [
     Field::at(at::QUEUE_VECTOR, 2),
 ];
 const WITHOUT_MSIX: usize = 8;
+const _: () = assert!(COMMON.len() + 1 == REGISTER_NAMES.len());
 
 /// The access does not lie inside one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,9 @@ pub(super) struct LegacyWrite {
 impl VirtioDevice {
     fn legacy_field(&self, offset: u8, len: u64) -> Result<Field, NoSuchField> {
         let known = if self.msix_enabled() { COMMON.len() } else { WITHOUT_MSIX };
-        find_field(&COMMON[..known], offset, len).ok_or(NoSuchField)
+        // Registers are in the order in which they are named: one of them can be it.
+        let at = register_index(Area::Common, offset);
+        find_field(COMMON[..known].get(at..=at).unwrap_or_default(), offset, len).ok_or(NoSuchField)
     }
 
     /// Reads `out.len()` bytes of the common part. Reading the ISR clears it.

@@ -65,12 +65,12 @@ impl VirtioDevice {
                 ring.queue.disable_notification(memory).map_err(|_| ring.fault())?;
             }
             let processed = self.model.process(index, &mut ring, features);
-            // Also those before one that breaks the queue.
-            let taken = ring.requests.drain(..).map(|request| Job { queue: index, epoch: self.epoch, request });
-            let before = self.jobs.len();
-            self.jobs.extend(taken);
-            // At most the size of the queue.
-            self.pending = self.pending.saturating_add((self.jobs.len() - before) as u16);
+            if !ring.requests.is_empty() {
+                // Also those before one that breaks the queue; at most the size of the queue.
+                self.pending = self.pending.saturating_add(ring.requests.len() as u16);
+                let taken = ring.requests.drain(..).map(|request| Job { queue: index, epoch: self.epoch, request });
+                self.jobs.extend(taken);
+            }
             progress = processed?;
             let settled = match progress {
                 Progress::More | Progress::Waiting => true,
