@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::layout::{NOTIFY, OWNER_DOORBELLS, REGISTER_BAR};
-use super::quirks::{Quirks, SharedQuirks};
+use super::quirks::Quirks;
 use super::report::CommandCounts;
 use super::sriov::EnabledVfs;
 use super::vf::{MemberError, Vf};
@@ -53,7 +53,6 @@ impl From<MemberError> for ReplyHeader {
 pub(super) struct Commands {
     vfs: Vec<Arc<Vf>>,
     enabled: Arc<EnabledVfs>,
-    quirks: SharedQuirks,
     used_self: CommandList,
     used_sriov: CommandList,
     counts: Arc<CommandCounts>,
@@ -65,19 +64,10 @@ pub(super) struct Commands {
 
 impl Commands {
     /// The owner of `vfs`; member 1 is the first.
-    pub(super) fn new(vfs: Vec<Arc<Vf>>, enabled: Arc<EnabledVfs>, quirks: SharedQuirks) -> Self {
+    pub(super) fn new(vfs: Vec<Arc<Vf>>, enabled: Arc<EnabledVfs>) -> Self {
         let counts = Arc::default();
         let initial = CommandList::from_word(opcode::MASK_LIST);
-        Self {
-            vfs,
-            enabled,
-            quirks,
-            used_self: initial,
-            used_sriov: initial,
-            counts,
-            count: 0,
-            patience: MEMBER_PATIENCE,
-        }
+        Self { vfs, enabled, used_self: initial, used_sriov: initial, counts, count: 0, patience: MEMBER_PATIENCE }
     }
 
     /// Before a series of commands, which waits for busy members once.
@@ -98,10 +88,9 @@ impl Commands {
 
     /// Carries out one command. `result` takes the command-specific result. Whatever is refused has
     /// changed nothing.
-    pub(super) fn execute(&mut self, request: &Request<'_>, result: &mut [u8; MAX_RESULT]) -> Answer {
+    pub(super) fn execute(&mut self, request: &Request<'_>, quirks: &Quirks, result: &mut [u8; MAX_RESULT]) -> Answer {
         let (header, data) = RequestHeader::parse(request.bytes);
-        let quirks = self.quirks.load();
-        let answer = self.carry_out((&header, data), request, &quirks, result);
+        let answer = self.carry_out((&header, data), request, quirks, result);
         if answer == Err(AGAIN) {
             self.patience = Duration::ZERO;
         }

@@ -50,7 +50,7 @@ impl Pf {
         endpoint: Endpoint,
     ) -> std::result::Result<Self, SoftPfError> {
         let enabled = Arc::new(EnabledVfs::default());
-        let commands = Commands::new(vfs.clone(), enabled.clone(), quirks.clone());
+        let commands = Commands::new(vfs.clone(), enabled.clone());
         let counts = commands.counts();
         let admin_queue = model.queue_sizes().len() as u16;
         let vf_type = vfs.first().map_or(model.device_type(), |vf| vf.threaded.function.device_type());

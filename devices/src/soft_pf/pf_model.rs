@@ -58,7 +58,7 @@ impl PfModel {
         let request =
             Request { bytes: self.request.get(..len).unwrap_or_default(), writable: ring.chain.writable_len() };
         let mut result = [0; MAX_RESULT];
-        let (header, len) = match self.commands.execute(&request, &mut result) {
+        let (header, len) = match self.commands.execute(&request, quirks, &mut result) {
             Ok(len) => (ReplyHeader::OK, len),
             Err(header) => (header, 0),
         };
