@@ -358,12 +358,6 @@ impl Route {
         })
     }
 
-    /// Whether it takes nothing and answers nothing.
-    pub fn is_plain(&self) -> bool {
-        let takes_nothing = self.input.body.is_none() && self.input.parameters.is_empty() && !self.input.descriptors;
-        takes_nothing && self.output.successes.iter().all(|success| matches!(success.content, Content::Empty))
-    }
-
     /// The last part of the path: `vm.boot`.
     pub fn name(&self) -> &'static str {
         self.path.rsplit('/').next().unwrap_or(self.path)

@@ -127,8 +127,7 @@ static SIGNALS_ARE_NOT_IGNORED: LazyLock<()> = LazyLock::new(|| {
 /// A mask of signals in the status of a process (proc(5)).
 pub fn signal_mask(pid: u32, name: &str) -> Result<u64, String> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|e| e.to_string())?;
-    let mask = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such mask")?;
-    u64::from_str_radix(mask.trim_start_matches(':').trim(), 16).map_err(|e| e.to_string())
+    vmm::signals::mask(&status, name).ok_or_else(|| format!("/proc/{pid}/status has no {name}"))
 }
 
 /// `HEIRLOOM_BIN`, else built now: a test of an old binary says nothing.

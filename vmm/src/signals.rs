@@ -26,7 +26,7 @@ pub fn watch(on_signal: impl Fn(i32) + Send + 'static) -> io::Result<()> {
     // gets for its disk, and not the end of the process.
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let latest = Arc::new(AtomicUsize::new(0));
-    let ignored = ignored_at_start(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+    let ignored = mask(&std::fs::read_to_string("/proc/self/status").unwrap_or_default(), "SigIgn").unwrap_or(0);
     let signals = [SIGINT, SIGTERM, SIGHUP, SIGQUIT].into_iter().chain(PANIC);
     for signal in signals.filter(|signal| ignored & bit(*signal) == 0) {
         // The number is stored before the byte is written: actions run in the order of registration.
@@ -52,10 +52,10 @@ fn bit(signal: i32) -> u64 {
     1 << (signal - 1)
 }
 
-/// The signals that this process ignores (proc(5), `SigIgn`); none where that cannot be told.
-fn ignored_at_start(status: &str) -> u64 {
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+/// A mask of signals in the `status` of a process, such as `SigIgn` (proc(5)). Bit `n` is signal `n + 1`.
+pub fn mask(status: &str, name: &str) -> Option<u64> {
+    let mask = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    u64::from_str_radix(mask?.trim(), 16).ok()
 }
 
 /// Waits for a handler to write.
@@ -77,10 +77,10 @@ mod tests {
     fn the_mask_of_ignored_signals_is_read() {
         let status =
             "Name:\theirloom\nSigBlk:\tffffffffffffffff\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000000\n";
-        let ignored = ignored_at_start(status);
+        let ignored = mask(status, "SigIgn").unwrap();
         assert_ne!(ignored & bit(SIGHUP), 0);
         assert_eq!(ignored & (bit(SIGINT) | bit(SIGTERM) | bit(SIGQUIT)), 0);
-        assert_eq!(ignored_at_start(""), 0);
-        assert_eq!(ignored_at_start("SigIgn:\tnonsense\n"), 0);
+        assert_eq!(mask("", "SigIgn"), None);
+        assert_eq!(mask("SigIgn:\tnonsense\n", "SigIgn"), None);
     }
 }

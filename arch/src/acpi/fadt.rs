@@ -18,12 +18,6 @@ const FACS_LENGTH: u32 = 64;
 const FIRMWARE_CTRL: usize = 36;
 const DSDT: usize = 40;
 const SCI_INT: usize = 46;
-const PM1A_EVT_BLK: usize = 56;
-const PM1A_CNT_BLK: usize = 64;
-const PM_TMR_BLK: usize = 76;
-const PM1_EVT_LEN: usize = 88;
-const PM1_CNT_LEN: usize = 89;
-const PM_TMR_LEN: usize = 91;
 const P_LVL2_LAT: usize = 96;
 const P_LVL3_LAT: usize = 98;
 const CENTURY: usize = 108;
@@ -32,9 +26,6 @@ const FLAGS: usize = 112;
 const RESET_REG: usize = 116;
 const RESET_VALUE: usize = 128;
 const X_DSDT: usize = 140;
-const X_PM1A_EVT_BLK: usize = 148;
-const X_PM1A_CNT_BLK: usize = 172;
-const X_PM_TMR_BLK: usize = 208;
 
 /// Where the table has addresses of others, and how many bytes each has.
 pub(super) const POINTERS: [(usize, u8); 3] = [(FIRMWARE_CTRL, 4), (DSDT, 4), (X_DSDT, 8)];
@@ -70,9 +61,9 @@ pub(super) fn build(facs: u32, dsdt: u32, has_vga: bool) -> Vec<u8> {
     fadt.write_u64(X_DSDT, dsdt.into());
     fadt.write_u16(SCI_INT, irq::SCI.into());
 
-    register(&mut fadt, (PM1A_EVT_BLK, PM1_EVT_LEN, X_PM1A_EVT_BLK), layout::PM1A_EVENT_IO, 4);
-    register(&mut fadt, (PM1A_CNT_BLK, PM1_CNT_LEN, X_PM1A_CNT_BLK), layout::PM1A_CONTROL_IO, 2);
-    register(&mut fadt, (PM_TMR_BLK, PM_TMR_LEN, X_PM_TMR_BLK), layout::PM_TIMER_IO, 4);
+    PM1_EVENT.write(&mut fadt, layout::PM1A_EVENT_IO, 4);
+    PM1_CONTROL.write(&mut fadt, layout::PM1A_CONTROL_IO, 2);
+    PM_TIMER.write(&mut fadt, layout::PM_TIMER_IO, 4);
 
     fadt.write_u16(P_LVL2_LAT, NO_C2);
     fadt.write_u16(P_LVL3_LAT, NO_C3);
@@ -85,11 +76,23 @@ pub(super) fn build(facs: u32, dsdt: u32, has_vga: bool) -> Vec<u8> {
     fadt.as_slice().to_vec()
 }
 
-/// One I/O register block: port, length, and the same again as a generic address.
-fn register(fadt: &mut Sdt, (block, length, extended): (usize, usize, usize), port: u16, bytes: u8) {
-    fadt.write_u32(block, port.into());
-    fadt.write_u8(length, bytes);
-    fadt.write_bytes(extended, &io_address(port, bytes));
+/// Where the table describes one I/O register block: its port, its length, and both again as a generic address.
+struct Block {
+    port: usize,
+    length: usize,
+    address: usize,
+}
+
+const PM1_EVENT: Block = Block { port: 56, length: 88, address: 148 };
+const PM1_CONTROL: Block = Block { port: 64, length: 89, address: 172 };
+const PM_TIMER: Block = Block { port: 76, length: 91, address: 208 };
+
+impl Block {
+    fn write(&self, fadt: &mut Sdt, port: u16, bytes: u8) {
+        fadt.write_u32(self.port, port.into());
+        fadt.write_u8(self.length, bytes);
+        fadt.write_bytes(self.address, &io_address(port, bytes));
+    }
 }
 
 /// Generic address structure in I/O space. The access size stays 0 ("undefined"): ACPI 2.0 kernels know

@@ -54,7 +54,9 @@ impl AdminRegisters {
 
     fn execute(
         &self,
-        (opcode, at): (u16, (Area, u8)),
+        opcode: u16,
+        area: Area,
+        offset: u8,
         data: &[u8],
         result: &mut [u8],
         wait: &Wait<'_>,
@@ -63,14 +65,14 @@ impl AdminRegisters {
         let command = Command { opcode, group_type: opcode::GROUP_SRIOV, member_id, data };
         let begun = Instant::now();
         let outcome = self.channel.execute(&command, result, wait);
-        self.recorder.record(opcode, at, begun.elapsed(), &outcome);
-        outcome.map_err(|error| explain(error, at, data.len().max(result.len())))
+        self.recorder.record(opcode, area, offset, begun.elapsed(), &outcome);
+        outcome.map_err(|error| explain(error, area, offset, data.len().max(result.len())))
     }
 }
 
-/// What a failed command means for the access `at` that it carried in `len` bytes. A member or group
+/// What a failed command means for the access that it carried in `len` bytes. A member or group
 /// that the PF does not know has lost its place, whatever the status beside it.
-fn explain(error: AdminError, (area, offset): (Area, u8), len: usize) -> RegisterError {
+fn explain(error: AdminError, area: Area, offset: u8, len: usize) -> RegisterError {
     match error {
         AdminError::Refused { status, qualifier } => {
             let answer = Answer { status, qualifier };
@@ -111,7 +113,7 @@ impl LegacyRegisters for AdminRegisters {
         };
         let mut value = [0; 4];
         let result = value.get_mut(..bytes).unwrap_or_default();
-        self.execute((opcode, (area, offset)), &LegacyRead { offset }.encode(), result, wait)?;
+        self.execute(opcode, area, offset, &LegacyRead { offset }.encode(), result, wait)?;
         Ok(u32::from_le_bytes(value))
     }
 
@@ -125,7 +127,7 @@ impl LegacyRegisters for AdminRegisters {
         let write = LegacyWrite { offset, data: value.get(..bytes).unwrap_or_default() };
         let no_register = RegisterError::NoSuchRegister { area, offset, width: bytes };
         let (data, len) = write.encode().ok_or(no_register)?;
-        self.execute((opcode, (area, offset)), data.get(..len).unwrap_or_default(), &mut [], wait)
+        self.execute(opcode, area, offset, data.get(..len).unwrap_or_default(), &mut [], wait)
     }
 
     fn notify_addresses(&self) -> &[NotifyAddress] {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Running one administration command, whoever carries it.
 
-use thiserror::Error;
+use std::fmt;
 
-use crate::contract::{FailureKind, Wait, WaitOver};
+use super::wire::{MAX_DATA, MAX_RESULT};
+use crate::contract::{Answer, FailureKind, RegisterError, Wait, WaitOver};
 
 /// One command: what the header says and the command-specific data, both exact to the byte. For the
 /// legacy access commands the length of data and result *is* the access width, so nothing is padded.
@@ -20,10 +21,9 @@ pub struct Command<'a> {
 }
 
 /// Why a command has no result.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminError {
     /// The device answered with an error. Unknown numbers are already mapped as the standard says.
-    #[error("the device refused the command: status {status:#x}, qualifier {qualifier:#x}")]
     Refused {
         /// Status, a Linux errno number (22 = EINVAL).
         status: u16,
@@ -31,13 +31,10 @@ pub enum AdminError {
         qualifier: u16,
     },
     /// The deadline passed. The device may still complete the command: its buffers stay quarantined.
-    #[error("the device did not answer within the deadline")]
     Timeout,
     /// The VM is stopping.
-    #[error("the command was cancelled because the virtual machine stops")]
     Cancelled,
     /// The device wrote fewer bytes than the command's answer has.
-    #[error("the device answered with {got} bytes where {wanted} are due")]
     Short {
         /// Used length the device reported.
         got: usize,
@@ -46,10 +43,8 @@ pub enum AdminError {
     },
     /// All buffers were quarantined or in use until the deadline, or a LIST_USE held back all other
     /// commands. Nothing was sent.
-    #[error("no free slot in the admin virtqueue within the deadline")]
     Full,
     /// The command does not fit the buffers of the channel. Nothing was sent.
-    #[error("{data} bytes of data or {result} bytes of result exceed the channel's limits of 64 and 128")]
     TooLong {
         /// Bytes of command-specific data.
         data: usize,
@@ -57,7 +52,6 @@ pub enum AdminError {
         result: usize,
     },
     /// The channel is dead: the PF was reset or removed, or broke the protocol.
-    #[error("the admin virtqueue is dead: {0}")]
     Dead(&'static str),
 }
 
@@ -75,6 +69,29 @@ impl AdminError {
         }
     }
 }
+
+/// In the words of the register access that comes to nothing for it.
+impl fmt::Display for AdminError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of_an_access = match *self {
+            Self::TooLong { data, result } => {
+                return write!(
+                    f,
+                    "{data} bytes of data or {result} bytes of result exceed the channel's limits of {MAX_DATA} and {MAX_RESULT}"
+                );
+            }
+            Self::Refused { status, qualifier } => RegisterError::Refused(Answer { status, qualifier }),
+            Self::Timeout => RegisterError::Timeout,
+            Self::Cancelled => RegisterError::Cancelled,
+            Self::Short { got, wanted } => RegisterError::Short { got, wanted },
+            Self::Full => RegisterError::Full,
+            Self::Dead(reason) => RegisterError::Dead(reason),
+        };
+        of_an_access.fmt(f)
+    }
+}
+
+impl std::error::Error for AdminError {}
 
 impl From<WaitOver> for AdminError {
     fn from(over: WaitOver) -> Self {

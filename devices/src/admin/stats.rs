@@ -119,9 +119,16 @@ impl Recorder {
     }
 
     /// Notes the end of a command for the register at `offset` of `area`.
-    pub(super) fn record<T>(&self, opcode: u16, at: (Area, u8), took: Duration, outcome: &Result<T, AdminError>) {
+    pub(super) fn record<T>(
+        &self,
+        opcode: u16,
+        area: Area,
+        offset: u8,
+        took: Duration,
+        outcome: &Result<T, AdminError>,
+    ) {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((count, reads)) = records.registers.get_mut(register_index(at.0, at.1)) {
+        if let Some((count, reads)) = records.registers.get_mut(register_index(area, offset)) {
             *count += 1;
             *reads += u64::from(matches!(opcode, opcode::LEGACY_COMMON_CFG_READ | opcode::LEGACY_DEV_CFG_READ));
         }

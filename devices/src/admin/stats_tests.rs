@@ -30,8 +30,8 @@ fn every_common_offset_belongs_to_its_register() {
 fn commands_are_counted_by_register_whether_they_succeed_or_not() {
     let recorder = Recorder::new();
     let at = (Area::Common, 18);
-    recorder.record(opcode::LEGACY_COMMON_CFG_READ, at, Duration::from_micros(3), &Ok(()));
-    recorder.record::<()>(opcode::LEGACY_COMMON_CFG_READ, at, Duration::ZERO, &Err(AdminError::Timeout));
+    recorder.record(opcode::LEGACY_COMMON_CFG_READ, at.0, at.1, Duration::from_micros(3), &Ok(()));
+    recorder.record::<()>(opcode::LEGACY_COMMON_CFG_READ, at.0, at.1, Duration::ZERO, &Err(AdminError::Timeout));
     let stats = recorder.snapshot(7);
     let of = |name| stats.registers.iter().find(|r| r.register == name).map(|r| r.count);
     assert_eq!(of("device_status"), Some(2));
@@ -47,10 +47,10 @@ fn buckets_and_sum_cover_every_success_and_reads_are_told_from_writes() {
     let recorder = Recorder::new();
     let at = (Area::Common, 18);
     for nanos in [100, 250, 251, 9_000, 20_000_000_000] {
-        recorder.record(opcode::LEGACY_COMMON_CFG_READ, at, Duration::from_nanos(nanos), &Ok(()));
+        recorder.record(opcode::LEGACY_COMMON_CFG_READ, at.0, at.1, Duration::from_nanos(nanos), &Ok(()));
     }
-    recorder.record(opcode::LEGACY_COMMON_CFG_WRITE, at, Duration::from_nanos(1), &Ok(()));
-    recorder.record::<()>(opcode::LEGACY_COMMON_CFG_READ, at, Duration::ZERO, &Err(AdminError::Timeout));
+    recorder.record(opcode::LEGACY_COMMON_CFG_WRITE, at.0, at.1, Duration::from_nanos(1), &Ok(()));
+    recorder.record::<()>(opcode::LEGACY_COMMON_CFG_READ, at.0, at.1, Duration::ZERO, &Err(AdminError::Timeout));
     let stats = recorder.snapshot(1);
     let reads = stats.commands.iter().find(|c| c.command == "LEGACY_COMMON_CFG_READ").unwrap();
     let mut expected = [0; LATENCY_BOUNDS.len() + 1];

@@ -11,7 +11,7 @@ use crate::bus::Width;
 use crate::function::capabilities::{Capability, CapabilityList};
 use crate::function::{FunctionError, PciFunction};
 use crate::pci::{BAR_COUNT, BarKind, ConfigError, ConfigSpace, Identity, MsixLayout, MsixLayoutError, Subsystem};
-use crate::spec::pci::id;
+use crate::spec::pci::{express, id};
 use crate::spec::virtio::VENDOR_ID;
 
 use super::msi::MsiCapability;
@@ -23,10 +23,6 @@ const HEADER: usize = 0x40;
 const STATUS_FIXED: u32 = 0x06a0;
 /// Virtio's capability that reaches BARs through configuration space.
 const VIRTIO_CONFIG_ACCESS: u32 = 5;
-/// PCI Express: device capabilities, device control; "function level reset" in each.
-const EXPRESS_DEVICE_CAPABILITIES: u16 = 4;
-const EXPRESS_DEVICE_CONTROL: u16 = 8;
-const EXPRESS_CAN_RESET: u32 = 1 << 28;
 /// Power management: what of the status a guest can write; no soft reset: a guest that puts the
 /// function to sleep and wakes it finds it as it was, since it never slept.
 const POWER_STATE: u8 = 3;
@@ -161,11 +157,11 @@ impl View {
 
     /// Device control is kept here: payload sizes are for who sees the whole bus.
     fn add_express(&mut self, function: &dyn PciFunction, at: u16) -> Result<(), FunctionError> {
-        let capabilities = read_in(function, at + EXPRESS_DEVICE_CAPABILITIES, Width::B4)?;
-        let control = read_in(function, at + EXPRESS_DEVICE_CONTROL, Width::B2)? as u16 & 0x7fff;
-        self.keep(at + EXPRESS_DEVICE_CONTROL, &control.to_le_bytes(), &[0xff, 0x7f]);
-        if capabilities & EXPRESS_CAN_RESET != 0 {
-            self.places.reset[0] = Some((at + EXPRESS_DEVICE_CONTROL + 1, 0x80));
+        let capabilities = read_in(function, at + express::DEVICE_CAPABILITIES, Width::B4)?;
+        let control = read_in(function, at + express::DEVICE_CONTROL, Width::B2)? as u16 & !express::INITIATE_FLR;
+        self.keep(at + express::DEVICE_CONTROL, &control.to_le_bytes(), &(!express::INITIATE_FLR).to_le_bytes());
+        if capabilities & express::FLR_CAPABLE != 0 {
+            self.places.reset[0] = Some((at + express::DEVICE_CONTROL + 1, (express::INITIATE_FLR >> 8) as u8));
         }
         Ok(())
     }

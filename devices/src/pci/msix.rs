@@ -17,13 +17,8 @@ use super::msix_layout::{MsixLayout, MsixPart};
 use crate::bus::Width;
 use crate::contract::platform::{MsiInterrupt, MsiMessage, MsiSource};
 use crate::contract::{Saved, StateError};
-
-/// Message control: MSI-X enable.
-const CONTROL_ENABLE: u16 = 1 << 15;
-/// Message control: function mask.
-const CONTROL_FUNCTION_MASK: u16 = 1 << 14;
-/// Offset of message control in the capability, header included.
-pub const MSIX_CONTROL_OFFSET: u16 = 2;
+use crate::spec::pci::msix as spec;
+pub use crate::spec::pci::msix::CONTROL as MSIX_CONTROL_OFFSET;
 
 /// What a write to message control did to the function as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,8 +143,8 @@ impl Msix {
     pub fn set_control(&self, control: u16) -> MsixChange {
         let mut state = self.lock();
         let before = state.enabled;
-        state.enabled = control & CONTROL_ENABLE != 0;
-        state.function_masked = control & CONTROL_FUNCTION_MASK != 0;
+        state.enabled = control & spec::ENABLE != 0;
+        state.function_masked = control & spec::FUNCTION_MASK != 0;
         self.apply_all(&mut state);
         match (before, state.enabled) {
             (false, true) => MsixChange::Enabled,

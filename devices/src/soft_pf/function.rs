@@ -13,14 +13,14 @@ use super::device::VirtioDevice;
 use super::figures::Figures;
 use super::in_flight::InFlight;
 use super::layout::{
-    COMMON, Config, DEVICE, EXPRESS_DEVICE_CONTROL, INITIATE_FLR, ISR, MSIX_BAR, MSIX_BAR_SIZE, NOTIFY, REGISTER_BAR,
-    REGISTER_BAR_SIZE, Traits,
+    COMMON, Config, DEVICE, ISR, MSIX_BAR, MSIX_BAR_SIZE, NOTIFY, REGISTER_BAR, REGISTER_BAR_SIZE, Traits,
 };
 use super::memory::DmaSpace;
 use super::model::Model;
 use crate::bus::Width;
 use crate::function::{DmaRegion, FunctionError, Result};
 use crate::pci::{CONFIG_SPACE_SIZE, Changed, Command};
+use crate::spec::pci::express;
 
 /// How long a reset, an unmapping or the end of bus mastering waits for what the host has under way.
 pub(super) const QUIET_LIMIT: Duration = Duration::from_secs(1);
@@ -161,11 +161,11 @@ impl Function {
     pub(super) fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<ConfigWrite> {
         self.check_config(offset, width)?;
         let mut config = self.config();
-        let control = usize::from(config.express + EXPRESS_DEVICE_CONTROL + 1);
+        let control = usize::from(config.express + express::DEVICE_CONTROL + 1);
         let initiate = control
             .checked_sub(offset.into())
             .filter(|byte| *byte < width.bytes())
-            .is_some_and(|byte| value.to_le_bytes()[byte] & (INITIATE_FLR >> 8) as u8 != 0);
+            .is_some_and(|byte| value.to_le_bytes()[byte] & (express::INITIATE_FLR >> 8) as u8 != 0);
         let before = config.space.command();
         let changed = config.space.write(offset, width, value);
         let command = config.space.command();

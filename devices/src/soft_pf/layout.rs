@@ -5,7 +5,7 @@
 
 use crate::function::Region;
 use crate::pci::{BarKind, ConfigError, ConfigSpace, Identity, Subsystem};
-use crate::spec::pci::id;
+use crate::spec::pci::{express, id, msix as spec_msix};
 pub(super) use crate::spec::virtio::VENDOR_ID;
 use crate::spec::virtio::{cfg_type, common};
 
@@ -35,18 +35,6 @@ pub(super) const MAX_VFS: usize = 255;
 const SUBSYSTEM_ID: u16 = 0x1100;
 /// Device ids of modern functions are this plus the device type.
 const MODERN_DEVICE_ID: u16 = 0x1040;
-
-/// PCI Express capability: offsets in it, and bits.
-const EXPRESS_LEN: usize = 60;
-pub(super) const EXPRESS_DEVICE_CONTROL: u16 = 8;
-/// Device Control bit 15, in its second byte: initiate function level reset. Reads as 0.
-pub(super) const INITIATE_FLR: u16 = 1 << 15;
-const EXPRESS_VERSION_2: u16 = 2;
-const ROLE_BASED_ERRORS: u32 = 1 << 15;
-const FLR_CAPABLE: u32 = 1 << 28;
-
-/// MSI-X Message Control bit 15: enabled.
-const MSIX_ENABLE: u16 = 1 << 15;
 
 /// The BARs of every function.
 pub(super) fn region(bar: u8) -> Option<Region> {
@@ -110,8 +98,8 @@ impl Config {
 
     /// Shows MSI-X as enabled or not. The bit is not writable: `set_msix` is the way to enable it.
     pub(super) fn show_msix(&mut self, enabled: bool) {
-        let control = self.vectors.saturating_sub(1) | if enabled { MSIX_ENABLE } else { 0 };
-        self.space.patch(self.msix + 2, crate::bus::Width::B2, control.into());
+        let control = self.vectors.saturating_sub(1) | if enabled { spec_msix::ENABLE } else { 0 };
+        self.space.patch(self.msix + spec_msix::CONTROL, crate::bus::Width::B2, control.into());
     }
 }
 
@@ -124,11 +112,11 @@ fn add_msix(space: &mut ConfigSpace, vectors: u16) -> Result<u16, ConfigError> {
 }
 
 fn add_express(space: &mut ConfigSpace) -> Result<u16, ConfigError> {
-    let mut body = [0; EXPRESS_LEN - 2];
-    body[0..2].copy_from_slice(&EXPRESS_VERSION_2.to_le_bytes());
-    body[2..6].copy_from_slice(&(ROLE_BASED_ERRORS | FLR_CAPABLE).to_le_bytes());
+    let mut body = [0; express::LEN - 2];
+    body[0..2].copy_from_slice(&express::VERSION_2.to_le_bytes());
+    body[2..6].copy_from_slice(&(express::ROLE_BASED_ERRORS | express::FLR_CAPABLE).to_le_bytes());
     let mut writable = [0; 8];
-    writable[6..8].copy_from_slice(&(!INITIATE_FLR).to_le_bytes());
+    writable[6..8].copy_from_slice(&(!express::INITIATE_FLR).to_le_bytes());
     space.add_capability(id::EXPRESS, &body, &writable)
 }
 

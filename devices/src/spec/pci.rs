@@ -62,6 +62,34 @@ pub mod status {
     pub const CAPABILITIES: u8 = 1 << 4;
 }
 
+/// The MSI-X capability (PCI 3.0, 6.8.2).
+pub mod msix {
+    /// Offset of message control, header included.
+    pub const CONTROL: u16 = 2;
+    /// Message control: enabled.
+    pub const ENABLE: u16 = 1 << 15;
+    /// Message control: all vectors are masked.
+    pub const FUNCTION_MASK: u16 = 1 << 14;
+}
+
+/// The PCI Express capability (PCI Express Base, 7.8). Offsets are from its header on.
+pub mod express {
+    /// Bytes of version 2.
+    pub const LEN: usize = 60;
+    /// Capabilities register: version 2.
+    pub const VERSION_2: u16 = 2;
+    /// Device capabilities, 4 bytes.
+    pub const DEVICE_CAPABILITIES: u16 = 4;
+    /// Device capabilities: role-based error reporting.
+    pub const ROLE_BASED_ERRORS: u32 = 1 << 15;
+    /// Device capabilities: function level reset.
+    pub const FLR_CAPABLE: u32 = 1 << 28;
+    /// Device control, 2 bytes.
+    pub const DEVICE_CONTROL: u16 = 8;
+    /// Device control: initiate function level reset. Reads as 0.
+    pub const INITIATE_FLR: u16 = 1 << 15;
+}
+
 /// Capability ids (PCI Code and ID Assignment Specification).
 pub mod id {
     /// Power management.

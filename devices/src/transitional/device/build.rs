@@ -50,8 +50,10 @@ impl TransitionalDevice {
         let port_events = parts.platform.port_events.filter(|_| config.kicks.notify_mode != NotifyMode::Exit);
         let has_port_events = port_events.is_some();
         let kicks = Kicks::new(
-            (Reach { vf: Arc::clone(&vf), owner: parts.owner }, back_end.notify_addresses()),
-            (&config.id, port_events),
+            &config.id,
+            Reach { vf: Arc::clone(&vf), owner: parts.owner },
+            back_end.notify_addresses(),
+            port_events,
             StartAt::new(config.kicks.early, device),
             Arc::clone(back_end.faults()),
             Arc::clone(back_end.stats()),

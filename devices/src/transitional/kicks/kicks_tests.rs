@@ -187,8 +187,10 @@ fn alone(port: bool) -> (Below, Arc<MockPorts>, Kicks) {
     let reach = Reach { vf: below.function(), owner: None };
     let back_end = &below.back_end;
     let kicks = Kicks::new(
-        (reach, back_end.notify_addresses()),
-        ("alone", port.then(|| ports.clone() as Arc<dyn PortEvents>)),
+        "alone",
+        reach,
+        back_end.notify_addresses(),
+        port.then(|| ports.clone() as Arc<dyn PortEvents>),
         StartAt::Never,
         back_end.faults().clone(),
         back_end.stats().clone(),

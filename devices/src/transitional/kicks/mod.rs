@@ -76,8 +76,10 @@ impl Kicks {
     /// No queue is set up. Kicks go to the earliest of `addresses` in `reach`, and to a register without one; with
     /// `port_events` they need no exit. `start_at` says when a kick is [`Kick::Start`]; `id` is for logs.
     pub(super) fn new(
-        (reach, addresses): (Reach, &[NotifyAddress]),
-        (id, port_events): (&str, Option<Arc<dyn PortEvents>>),
+        id: &str,
+        reach: Reach,
+        addresses: &[NotifyAddress],
+        port_events: Option<Arc<dyn PortEvents>>,
         start_at: StartAt,
         faults: Arc<Faults>,
         stats: Arc<Stats>,

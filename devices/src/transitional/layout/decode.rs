@@ -10,7 +10,7 @@
 use super::fields::Split;
 use super::identity::DeviceType;
 use crate::bus::Width;
-use crate::spec::virtio::legacy;
+use crate::spec::virtio::legacy::{self, *};
 
 /// Start of the device configuration while the guest has MSI-X off.
 pub const CONFIG_START: u64 = legacy::CONFIG as u64;
@@ -116,18 +116,20 @@ impl Layout {
         if offset >= start {
             return self.device_config(offset - start, width);
         }
-        match (offset, direction) {
-            (0..=3, Direction::Read) => part(Register::DeviceFeatures, offset, width),
-            (4..=7, _) => part(Register::DriverFeatures, offset - 4, width),
-            (8..=11, Direction::Read) => part(Register::QueueAddress, offset - 8, width),
-            (8..=11, Direction::Write) => half(Register::QueueAddress, offset - 8, width),
-            (12, Direction::Read) => whole(Register::QueueSize),
-            (14, _) => whole(Register::QueueSelect),
-            (16, Direction::Write) => Target::Notify,
-            (18, _) => whole(Register::Status),
-            (19, Direction::Read) => Target::Isr,
-            (20, _) => whole(Register::ConfigVector),
-            (22, _) => whole(Register::QueueVector),
+        // In front of the configuration, so it is a small number.
+        let at = offset as u8;
+        match (at, direction) {
+            (DEVICE_FEATURES..DRIVER_FEATURES, Direction::Read) => part(Register::DeviceFeatures, at, width),
+            (DRIVER_FEATURES..QUEUE_ADDRESS, _) => part(Register::DriverFeatures, at, width),
+            (QUEUE_ADDRESS..QUEUE_SIZE, Direction::Read) => part(Register::QueueAddress, at, width),
+            (QUEUE_ADDRESS..QUEUE_SIZE, Direction::Write) => half(Register::QueueAddress, at, width),
+            (QUEUE_SIZE, Direction::Read) => whole(Register::QueueSize),
+            (QUEUE_SELECT, _) => whole(Register::QueueSelect),
+            (QUEUE_NOTIFY, Direction::Write) => Target::Notify,
+            (DEVICE_STATUS, _) => whole(Register::Status),
+            (ISR_STATUS, Direction::Read) => Target::Isr,
+            (CONFIG_VECTOR, _) => whole(Register::ConfigVector),
+            (QUEUE_VECTOR, _) => whole(Register::QueueVector),
             _ => Target::Nothing,
         }
     }
@@ -144,18 +146,20 @@ const fn whole(register: Register) -> Target {
 
 /// A 4-byte register, or 1 or 2 bytes of it from any byte on. An access that wide may not start in
 /// the middle.
-const fn part(register: Register, skip: u64, width: Width) -> Target {
+const fn part(register: Register, at: u8, width: Width) -> Target {
+    let skip = at - register.offset();
     if matches!(width, Width::B4) && skip != 0 {
         return Target::Nothing;
     }
-    Target::Common { register, skip: skip as u8 }
+    Target::Common { register, skip }
 }
 
 /// The queue address is set by 4 bytes or by two aligned halves: a single byte of it says nothing
 /// about where a ring is, and no driver writes one.
-const fn half(register: Register, skip: u64, width: Width) -> Target {
+const fn half(register: Register, at: u8, width: Width) -> Target {
+    let skip = at - register.offset();
     match (width, skip) {
-        (Width::B4, 0) | (Width::B2, 0 | 2) => Target::Common { register, skip: skip as u8 },
+        (Width::B4, 0) | (Width::B2, 0 | 2) => Target::Common { register, skip },
         _ => Target::Nothing,
     }
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use api::NewDevice;
 use api::operations::PauseClock;
-use api::routes::Route;
+use api::routes::{Content, Route};
 use api::service::routes;
 use clap::error::ErrorKind;
-use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Subcommand, ValueEnum};
+use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, Subcommand, ValueEnum};
 
 use super::key_value;
 
@@ -57,9 +57,9 @@ pub(crate) enum Verb {
         #[arg(value_name = "FILE|-")]
         config: PathBuf,
     },
-    /// One of the API that takes nothing and answers nothing
+    /// Any other one of the API
     #[command(flatten)]
-    Plain(PlainVerb),
+    Route(RouteVerb),
     /// Stop the guest's processors
     Pause {
         /// What the guest's clocks do meanwhile; old guests jump ahead where they run on
@@ -135,22 +135,58 @@ impl From<Clock> for PauseClock {
     }
 }
 
-/// An operation on the virtual machine that takes nothing and answers nothing. Its word is the end of its path, its
-/// help the API's own: a new one in [`api::operations`] is a verb by itself.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PlainVerb(pub &'static Route);
+/// Words that [`Verb`] has, because they say more than the API's documents or show replies in their own way.
+const OWN: [&str; 8] = ["create", "pause", "info", "counters", "screen", "legacy", "add-device", "remove-device"];
+/// The argument that carries a body.
+const BODY: &str = "JSON";
 
-impl PlainVerb {
+/// Any other operation on the virtual machine: a new one in [`api::operations`] is a verb by itself. Its word is the end of
+/// its path, its help the API's own; parameters are options, a body is JSON.
+#[derive(Clone, Debug)]
+pub(crate) struct RouteVerb {
+    /// What to ask.
+    pub route: &'static Route,
+    /// Parameters that were given.
+    pub parameters: Vec<(&'static str, String)>,
+    /// The body, as it was given.
+    pub body: Option<String>,
+}
+
+impl RouteVerb {
     fn all() -> impl Iterator<Item = (&'static str, &'static Route)> {
+        let is_stream = |route: &Route| route.output.successes.iter().any(|s| matches!(s.content, Content::Lines(_)));
         let of_the_machine = |route: &'static Route| Some((route.name().strip_prefix("vm.")?, route));
-        routes().filter(|route| route.is_plain()).filter_map(of_the_machine)
+        let all = routes().filter(move |route| !is_stream(route)).filter_map(of_the_machine);
+        all.filter(|(word, _)| !OWN.contains(word))
+    }
+
+    pub(crate) fn command(word: &'static str, route: &'static Route) -> Command {
+        let options =
+            route.input.parameters.iter().map(|parameter| {
+                Arg::new(parameter.name).long(parameter.name).value_name("VALUE").help(parameter.text)
+            });
+        let body = route
+            .input
+            .body
+            .map(|body| Arg::new(BODY).required(true).help(format!("The {} of the request", (body.name)())));
+        Command::new(word).about(route.words.summary).args(options).args(body)
+    }
+
+    pub(crate) fn of(route: &'static Route, matches: &ArgMatches) -> Self {
+        let given = |name: &str| matches.get_one::<String>(name).cloned();
+        let parameters = route.input.parameters.iter().map(|parameter| parameter.name);
+        let parameters = parameters.filter_map(|name| Some((name, given(name)?))).collect();
+        Self { route, parameters, body: route.input.body.and_then(|_| given(BODY)) }
     }
 }
 
-impl FromArgMatches for PlainVerb {
+impl FromArgMatches for RouteVerb {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        let found = matches.subcommand_name().and_then(|given| Self::all().find(|(word, _)| *word == given));
-        found.map(|(_, route)| Self(route)).ok_or_else(|| Error::new(ErrorKind::InvalidSubcommand))
+        let found = matches.subcommand().and_then(|(given, matches)| {
+            let (_, route) = Self::all().find(|(word, _)| *word == given)?;
+            Some(Self::of(route, matches))
+        });
+        found.ok_or_else(|| Error::new(ErrorKind::InvalidSubcommand))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
@@ -159,9 +195,9 @@ impl FromArgMatches for PlainVerb {
     }
 }
 
-impl Subcommand for PlainVerb {
+impl Subcommand for RouteVerb {
     fn augment_subcommands(command: Command) -> Command {
-        command.subcommands(Self::all().map(|(word, route)| Command::new(word).about(route.words.summary)))
+        command.subcommands(Self::all().map(|(word, route)| Self::command(word, route)))
     }
 
     fn augment_subcommands_for_update(command: Command) -> Command {

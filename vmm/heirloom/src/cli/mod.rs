@@ -15,7 +15,7 @@ mod trace;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use ctl::{CtlArgs, PlainVerb, Verb, new_device};
+pub(crate) use ctl::{CtlArgs, RouteVerb, Verb, new_device};
 pub(crate) use generate::{CompletionsArgs, ManArgs};
 pub(crate) use observe::ObserveArgs;
 pub(crate) use pf::{PfArgs, PfCommand};

@@ -70,3 +70,21 @@ fn tables_of_replies_that_are_none_of_ours() {
         }
     }
 }
+
+/// An operation that has no words here is a verb all the same: with these two, which have some, in its place.
+#[test]
+fn operations_of_the_table_are_verbs_with_their_parameters_body_and_reply() {
+    let asked = |route: &'static Route, words: &[&str]| {
+        let command = RouteVerb::command("verb", route).no_binary_name(true);
+        command.try_get_matches_from(words).map(|matches| of_the_table(&RouteVerb::of(route, &matches)))
+    };
+    let request = asked(&Screen::ROUTE, &["--attributes", "a b"]).unwrap();
+    assert_eq!((request.method, request.target.as_str()), ("GET", "/api/v1/vm.screen?attributes=a%20b"));
+    assert_eq!(request.body, None);
+    assert_eq!((request.show)(&json!({"lines": ["a", "b"], "rows": 25})), "lines  a b\nrows   25\n");
+    assert_eq!(asked(&Screen::ROUTE, &[]).unwrap().target, "/api/v1/vm.screen");
+    assert!(asked(&Screen::ROUTE, &["--other", "1"]).is_err());
+    let request = asked(&RemoveDevice::ROUTE, &[r#"{"id":"net0"}"#]).unwrap();
+    assert_eq!((request.method, request.body.as_deref()), ("PUT", Some(r#"{"id":"net0"}"#)));
+    assert!(asked(&RemoveDevice::ROUTE, &[]).is_err(), "it needs its body");
+}

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::cli::{CtlArgs, PlainVerb, Verb, new_device};
+use crate::cli::{CtlArgs, RouteVerb, Verb, new_device};
 use vmm::config::{self, ConfigError};
 
 /// Why nothing came of it.
@@ -109,7 +109,7 @@ fn ask(verb: &Verb) -> Result<Ask, CtlError> {
     Ok(Ask::Reply(match verb {
         Verb::Ping => get("vmm.ping", table::ping),
         Verb::Create { config } => of::<Create>(table::nothing).with(&read_config(config)?)?,
-        Verb::Plain(PlainVerb(route)) => plain(route, table::nothing),
+        Verb::Route(verb) => of_the_table(verb),
         Verb::Pause { clock } => of::<Pause>(table::nothing).about("clock", Some(PauseClock::from(*clock).name())),
         Verb::Info => of::<Info>(table::info),
         Verb::Counters => of::<Counters>(table::counters),
@@ -134,6 +134,16 @@ fn ask(verb: &Verb) -> Result<Ask, CtlError> {
     }))
 }
 
+/// What has no words of its own here.
+fn of_the_table(RouteVerb { route, parameters, body }: &RouteVerb) -> Request {
+    let mut request = Request { body: body.clone(), ..plain(route, table::any) };
+    for (at, (name, value)) in parameters.iter().enumerate() {
+        let separator = if at == 0 { '?' } else { '&' };
+        request.target.push_str(&format!("{separator}{name}={}", escaped(value)));
+    }
+    request
+}
+
 /// A request that is no operation of the engine.
 fn get(name: &str, show: fn(&Value) -> String) -> Request {
     Request { method: "GET", target: format!("{PREFIX}/{name}"), body: None, show }
@@ -145,15 +155,19 @@ fn read_config(path: &Path) -> Result<api::VmConfig, ConfigError> {
 
 fn with_parameter(name: &str, parameter: &str, value: Option<&str>) -> String {
     let Some(value) = value else { return name.to_owned() };
-    let mut target = format!("{name}?{parameter}=");
+    format!("{name}?{parameter}={}", escaped(value))
+}
+
+fn escaped(value: &str) -> String {
+    let mut text = String::new();
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~/:".contains(&byte) {
-            target.push(char::from(byte));
+            text.push(char::from(byte));
         } else {
-            target.push_str(&format!("%{byte:02X}"));
+            text.push_str(&format!("%{byte:02X}"));
         }
     }
-    target
+    text
 }
 
 /// Lines as they come. That nobody reads them any more is an end like another.

@@ -40,6 +40,14 @@ pub(super) fn nothing(reply: &Value) -> String {
     format!("{}\n", plain(reply))
 }
 
+/// Of operations that have no table of their own: a row for each field.
+pub(super) fn any(reply: &Value) -> String {
+    match reply.as_object() {
+        Some(fields) => columns(&fields.iter().map(|(name, value)| row([name, &plain(value)])).collect::<Vec<_>>()),
+        None => nothing(reply),
+    }
+}
+
 pub(super) fn ping(reply: &Value) -> String {
     format!("heirloom {}, process {}\n", plain(&reply["version"]), plain(&reply["pid"]))
 }

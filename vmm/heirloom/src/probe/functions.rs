@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 
 use devices::function::vfio::Bdf;
 use devices::function::vfio::sysfs::{PciIds, Sysfs, SysfsError, SysfsFunction};
+use devices::spec::virtio::feature;
 use devices::transitional::VIRTIO_VENDOR_ID;
 
 use super::checks::{Checks, chain};
@@ -117,9 +118,14 @@ fn not_deep(checks: &mut Checks, request: &ProbeRequest, pf: Bdf, route: Route, 
     }
 }
 
+/// Whether sysfs' row of digits, feature 0 at its left end, has this feature.
+fn is_agreed(digits: &[u8], feature: u64) -> bool {
+    digits.get(feature.trailing_zeros() as usize) == Some(&b'1')
+}
+
 /// The kernel shows what its driver and the device agreed on.
 fn kernel_features(checks: &mut Checks, request: &ProbeRequest, pf: Bdf) {
-    const NEEDED: [(usize, &str); 2] = [(37, "SR_IOV"), (41, "ADMIN_VQ")];
+    const NEEDED: [(u64, &str); 2] = [(feature::SR_IOV, "SR_IOV"), (feature::ADMIN_VQ, "ADMIN_VQ")];
     let folder = request.paths.sysfs.root().join("bus/pci/devices").join(pf.to_string());
     let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
     let features = entries.filter_map(|entry| std::fs::read(entry.path().join("features")).ok()).next();
@@ -130,8 +136,7 @@ fn kernel_features(checks: &mut Checks, request: &ProbeRequest, pf: Bdf) {
             Some("is virtio-pci bound, and its driver running?"),
         );
     };
-    let missing: Vec<_> =
-        NEEDED.iter().filter(|(bit, _)| features.get(*bit) != Some(&b'1')).map(|(_, name)| *name).collect();
+    let missing: Vec<_> = NEEDED.iter().filter(|(bit, _)| !is_agreed(&features, *bit)).map(|(_, name)| *name).collect();
     if missing.is_empty() {
         checks.pass("admin_queue", "the kernel and the device agreed on ADMIN_VQ and SR_IOV");
     } else {

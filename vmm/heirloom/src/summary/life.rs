@@ -7,6 +7,7 @@ use devices::transitional::{DeviceType, feature_names};
 use serde::Serialize;
 
 use super::driver::{self, Token};
+use devices::spec::virtio::NO_VECTOR;
 use devices::spec::virtio::status::DRIVER_OK;
 use vmm::trace::line::{Access, Dir, Sent};
 use vmm::trace::status_names;
@@ -15,8 +16,6 @@ use vmm::trace::status_names;
 const MOST_STEPS: usize = 48;
 const MOST_QUEUES: usize = 1024;
 const MOST_TOKENS: usize = 1024;
-/// "No vector".
-const NO_VECTOR: u64 = 0xffff;
 
 /// One thing that a driver did while it set its device up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -263,7 +262,7 @@ impl Life {
 
     fn queue_vector(&mut self, access: &Access) -> Option<String> {
         let index = self.selected;
-        let vector = (access.value != NO_VECTOR).then_some(access.value as u16);
+        let vector = (access.value != u64::from(NO_VECTOR)).then_some(access.value as u16);
         if access.dir == Dir::Write && vector.is_some() {
             self.token(Token::QueueVector(index));
         }
@@ -276,7 +275,7 @@ impl Life {
     }
 
     fn config_vector(&mut self, access: &Access) -> Option<String> {
-        let vector = (access.value != NO_VECTOR).then_some(access.value as u16);
+        let vector = (access.value != u64::from(NO_VECTOR)).then_some(access.value as u16);
         if access.dir == Dir::Write && vector.is_some() {
             self.token(Token::ConfigVector);
         }

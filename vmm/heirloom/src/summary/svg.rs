@@ -103,7 +103,7 @@ impl Panel<'_> {
         for (number, lane) in lanes.iter().enumerate() {
             let y = first_lane + number as f64 * LANE;
             let fill = if number % 2 == 0 { "#f0f4f8" } else { "#fbfcfd" };
-            rect(out, (LEFT, y, self.room, LANE), fill, 0.0);
+            rect(out, Rect { x: LEFT, y, width: self.room, height: LANE }, fill, 0.0);
             text(out, (LEFT - 10.0, y + LANE / 2.0 + 4.0), "lane", lane.name());
         }
         self.time_labels(out, bottom);
@@ -160,7 +160,7 @@ impl Panel<'_> {
         let fill = if phase.runs { "#2f8f6b" } else { "#d9822b" };
         let length = Span(phase.to.saturating_sub(phase.from));
         let _ = writeln!(out, "<g><title>{}: {length}</title>", escape(&phase.label));
-        rect(out, (from, y, (width - 1.0).max(1.0), PHASE), fill, 3.0);
+        rect(out, Rect { x: from, y, width: (width - 1.0).max(1.0), height: PHASE }, fill, 3.0);
         let full = format!("{} ({length})", phase.label);
         if let Some(label) =
             fitting([full.as_str(), &phase.label, if phase.runs { "runs" } else { "probe" }], width - 12.0, 1.1)
@@ -183,7 +183,8 @@ impl Panel<'_> {
             };
             let when = Span(mark.from);
             let _ = writeln!(out, "<g><title>{} {} at {when}</title>", lane.name(), escape(&label));
-            rect(out, (from - 2.0, y + 7.0, (to - from) + 4.0, LANE - 14.0), color(mark), 2.0);
+            let place = Rect { x: from - 2.0, y: y + 7.0, width: (to - from) + 4.0, height: LANE - 14.0 };
+            rect(out, place, color(mark), 2.0);
             let inside = to - from > label.len() as f64 * LETTER + 8.0;
             let start = if inside { from + 4.0 } else { to + 5.0 };
             let end = if inside { to } else { next - 4.0 };
@@ -239,7 +240,16 @@ fn color(mark: &Mark) -> &'static str {
     }
 }
 
-fn rect(out: &mut String, (x, y, width, height): (f64, f64, f64, f64), fill: &str, radius: f64) {
+/// In pixels, from the upper left corner.
+struct Rect {
+    x: f64,
+    y: f64,
+    width: f64,
+    height: f64,
+}
+
+fn rect(out: &mut String, place: Rect, fill: &str, radius: f64) {
+    let Rect { x, y, width, height } = place;
     let _ = writeln!(
         out,
         "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"{radius}\" fill=\"{fill}\"/>"
