@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use super::wire::{MAX_DATA, MAX_RESULT};
 use crate::contract::{Answer, FailureKind, RegisterError, Wait, WaitOver};
 
 /// One command: what the header says and the command-specific data, both exact to the byte. For the
@@ -77,7 +76,7 @@ impl fmt::Display for AdminError {
             Self::TooLong { data, result } => {
                 return write!(
                     f,
-                    "{data} bytes of data or {result} bytes of result exceed the channel's limits of {MAX_DATA} and {MAX_RESULT}"
+                    "{data} bytes of data or {result} bytes of result exceed the channel's limits of 64 and 128"
                 );
             }
             Self::Refused { status, qualifier } => RegisterError::Refused(Answer { status, qualifier }),

@@ -42,8 +42,7 @@ impl TransitionalDevice {
         let (built, msix) = build_config(&config, &parts, (device, &info), &offers)?;
         let back_end = BackEnd::new((&config.id, device), parts.registers, config.deadlines.access, parts.cancelled);
         let back_end = Arc::new(back_end);
-        let guest_config = GuestConfig::new(built.space, parts.platform.irq_line.filter(|_| offers.intx));
-        let guest_config = Arc::new(guest_config);
+        let guest_config = Arc::new(GuestConfig::new(built.space, parts.platform.irq_line.filter(|_| offers.intx)));
         let queues = info.queues.unwrap_or(1);
         let interrupts = Interrupts::new((&vf, queues), offers.intx, msix, &guest_config, &back_end)
             .map_err(TransitionalError::Interrupts)?;
