@@ -253,9 +253,10 @@ const fn intel(era: Era) -> Model {
 /// AMD's.
 const fn amd(era: Era) -> Model {
     match era {
+        // The first that Linux takes for fit to be one of several processors, and the first with SSE.
         Era::I686Of2001 => Model {
-            name: "Athlon (Thunderbird)",
-            signature: 0x642,
+            name: "Athlon MP (Palomino)",
+            signature: 0x661,
             basic: 1,
             extended: 0x8000_0006,
             descriptors: [0; 4],

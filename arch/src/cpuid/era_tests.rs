@@ -35,7 +35,7 @@ fn each_year_has_its_processor() {
     let identities = Era::ALL.map(|era| [Maker::Intel, Maker::Amd].map(|maker| model(era, maker).identity()));
     assert_eq!(
         identities,
-        [[(6, 8, 10), (6, 4, 2)], [(6, 15, 6), (15, 65, 3)], [(6, 44, 2), (16, 4, 2)]],
+        [[(6, 8, 10), (6, 6, 1)], [(6, 15, 6), (15, 65, 3)], [(6, 44, 2), (16, 4, 2)]],
         "family, model and stepping"
     );
     for era in Era::ALL {

@@ -12,6 +12,8 @@ pub use crate::spec::virtio::VENDOR_ID as VIRTIO_VENDOR_ID;
 
 /// A modern function has device id 0x1040 + virtio device type.
 const MODERN_BASE: u16 = 0x1040;
+/// 0x40 or more (virtio 1.3, 4.1.2.1); the one that other machines show.
+const MODERN_SUBSYSTEM_ID: u16 = 0x1100;
 
 /// The device types that have a transitional PCI id, by virtio device type number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -92,9 +94,11 @@ impl DeviceType {
     }
 
     /// The identity registers of a function with the modern interface alone (virtio 1.3, 4.1.2.1): any
-    /// revision but 0, so that legacy drivers leave it alone.
+    /// revision but 0, and a subsystem id that is no device type, so that legacy drivers leave it alone: some look at
+    /// the subsystem id only.
     pub const fn modern_identity(self) -> Identity {
-        Identity { device_id: MODERN_BASE + self as u16, revision_id: 1, ..self.identity() }
+        let subsystem = Subsystem { vendor_id: VIRTIO_VENDOR_ID, id: MODERN_SUBSYSTEM_ID };
+        Identity { device_id: MODERN_BASE + self as u16, revision_id: 1, subsystem, ..self.identity() }
     }
 
     /// The identity registers of the transitional function.

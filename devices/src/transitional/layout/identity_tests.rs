@@ -22,6 +22,9 @@ fn every_type_has_the_ids_of_the_standard() {
         assert_eq!(identity.revision_id, 0, "legacy drivers refuse any other revision");
         assert_eq!(identity.class_code, [0, sub, base]);
         assert_eq!(identity.subsystem.id, modern - 0x1040, "legacy drivers take the type from here");
+        let identity = device.modern_identity();
+        assert_eq!((identity.device_id, identity.subsystem.vendor_id), (modern, 0x1af4));
+        assert!(identity.revision_id >= 1 && identity.subsystem.id >= 0x40, "no legacy driver takes it");
     }
     assert_eq!(TABLE.len(), DeviceType::ALL.len());
 }
