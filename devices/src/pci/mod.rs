@@ -11,19 +11,17 @@
 //! | `mapped` | which BARs are in the guest's memory |
 //! | [`root`] | bus 0: ports 0xcf8 to 0xcff, slots, windows on the buses |
 //! | [`resources`] | what firmware does: placing BARs, interrupt line registers |
-//! | [`host_bridge`] | the function in slot 0 |
+//! | `bridges` | the host bridge in slot 0, and the ISA bridge in slot 1 where firmware starts the machine |
 //! | [`option_rom`] | expansion ROMs, pure |
-//! | [`isa_bridge`] | the function in slot 1, where firmware starts the machine |
 #![forbid(unsafe_code)]
 
 mod bar;
+mod bridges;
 mod capability;
 mod config_error;
 pub mod config_space;
 mod device;
-pub mod host_bridge;
 pub mod intx;
-pub mod isa_bridge;
 mod mapped;
 pub mod msix;
 mod msix_layout;
@@ -34,11 +32,11 @@ pub mod root;
 
 pub use crate::spec::pci::{CONFIG_SPACE_SIZE, Command};
 pub use bar::{BAR_COUNT, ROM_BAR};
+pub use bridges::Bridge;
 pub use config_error::ConfigError;
 pub use config_space::{Changed, ConfigSpace, ConfigSpaceState, Identity, Subsystem};
 pub use device::{BarKind, BarWindow, PciDevice};
 pub use intx::{INTX_IRQS, IntxPin, intx_irq};
-pub use isa_bridge::IsaBridge;
 pub use msix::{MSIX_CONTROL_OFFSET, Msix, MsixChange, MsixState};
 pub use msix_layout::{MSIX_MAX_VECTORS, MsixLayout, MsixLayoutError};
 pub use option_rom::{OptionRom, OptionRomError};

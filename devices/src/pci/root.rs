@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::host_bridge::HostBridge;
+use super::Bridge;
 use super::mapped::{MappedBars, Wanted};
 use super::{BarWindow, PciDevice};
 use crate::bus::{Access, Bus, Claim, Effect, IoDevice, Range, Width};
@@ -84,7 +84,7 @@ impl PciRoot {
     /// A bus with nothing but a host bridge in slot 0.
     pub fn new() -> Self {
         let mut slots: Slots = Default::default();
-        slots[0] = Some(Arc::new(HostBridge::default()));
+        slots[0] = Some(Arc::new(Bridge::host()));
         Self {
             slots: ArcSwap::from_pointee(slots),
             address: AtomicU32::new(0),
@@ -126,7 +126,7 @@ impl PciRoot {
     /// is. What is decoded and may be mapped is mapped; what was mapped elsewhere is not any more, and
     /// that comes before. Run this for [`Effect::Remap`], when no device lock is held.
     ///
-    /// Two vCPUs may be here at once. Each reads all functions anew after it got the lock, so the
+    /// Two vCPUs may be here at once. Each reads all functions again after it got the lock, so the
     /// last one to leave has installed what is true, whatever made the other one come.
     pub fn remap(&self, ports: &Bus, memory: &Bus) {
         let mut mapped = self.remapping.lock().unwrap_or_else(PoisonError::into_inner);

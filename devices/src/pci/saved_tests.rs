@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! States of the bus and of its bridges.
 
-use super::host_bridge::HostBridge;
-use super::{IsaBridge, PciDevice, PciRoot};
+use super::{Bridge, PciDevice, PciRoot};
 use crate::bus::{Access, IoDevice, Width};
 use crate::contract::Saved;
 use crate::contract::mock::{make_up_states, move_state};
@@ -38,6 +37,6 @@ fn check<T: Saved + PciDevice>(make: impl Fn() -> T, offset: u16, kept: u32) {
 
 #[test]
 fn bridges_keep_what_firmware_wrote() {
-    check(HostBridge::default, 0x58, u32::MAX);
-    check(IsaBridge::default, 0x60, 0x8f8f_8f8f);
+    check(Bridge::host, 0x58, u32::MAX);
+    check(Bridge::isa, 0x60, 0x8f8f_8f8f);
 }

@@ -11,7 +11,7 @@ use arch::{acpi, flash, layout, smbios};
 use devices::bus::Bus;
 use devices::chipset::fw_cfg::{self, FileError, Items, key};
 use devices::chipset::{FirmwareLog, FwCfg, firmware_log};
-use devices::pci::{IsaBridge, PciRoot};
+use devices::pci::{Bridge, PciRoot};
 
 use super::SetupError;
 use super::chipset::insert;
@@ -36,7 +36,7 @@ pub(super) fn install(vm: &Vm, ram: &GuestRam, image: &FirmwareImage) -> Result<
 
 /// Adds the devices that firmware looks for, but [`add_fw_cfg`]. Before other functions, so that slot 1 is free.
 pub(super) fn add_devices(ports: &Bus, root: &PciRoot) -> Result<(), SetupError> {
-    root.add(ISA_BRIDGE_SLOT, Arc::new(IsaBridge::default()))?;
+    root.add(ISA_BRIDGE_SLOT, Arc::new(Bridge::isa()))?;
     // Each character is an exit, so it is there for who wants to read them.
     if tracing::enabled!(tracing::Level::DEBUG) {
         insert(ports, firmware_log::PORTS, Arc::new(FirmwareLog::new(|line| tracing::debug!("{line}"))))?;
