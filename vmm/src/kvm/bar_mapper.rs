@@ -57,7 +57,7 @@ impl Mapping for MappedArea {}
 
 impl Drop for MappedArea {
     fn drop(&mut self) {
-        if let Err(error) = self.vm.unmap_device(self.slot) {
+        if let Err(error) = self.vm.unmap(self.slot) {
             // Deleting a slot takes memory. The pages stay mapped for as long as the slot does.
             tracing::error!(%error, "cannot take a BAR from the guest");
         }

@@ -41,7 +41,7 @@ impl DeviceMemory {
 impl Drop for DeviceMemory {
     fn drop(&mut self) {
         // SAFETY: it is a whole mapping of ours, nobody holds a reference into it, and the memory
-        // slot that used it is gone: `Vm::unmap_device` gives it back after that.
+        // slot that used it is gone: `Vm::unmap` gives it back after that.
         unsafe { libc::munmap(self.address, self.size) };
     }
 }

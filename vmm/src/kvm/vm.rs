@@ -109,7 +109,7 @@ impl Vm {
     }
 
     /// Lets the guest read, write and execute `region` at `region.start_addr()`. Returns the slot number
-    /// for [`Self::unmap_region`]. The VM keeps the region alive.
+    /// for [`Self::unmap`]. The VM keeps the region alive.
     ///
     /// # Errors
     /// When the region is not page-aligned, overlaps another, or there are too many.
@@ -129,7 +129,7 @@ impl Vm {
     }
 
     /// Lets the guest use `size` bytes of a device's pages at `address`. Returns the slot number for
-    /// [`Self::unmap_device`].
+    /// [`Self::unmap`].
     ///
     /// # Errors
     /// As [`Self::map_region`].
@@ -137,23 +137,20 @@ impl Vm {
         self.add_slot(Slot::Device { address, memory }, size)
     }
 
-    /// Takes a device's pages from the guest, and gives them back to the system.
+    /// Takes a region's or a device's pages from the guest, and gives them back to the system. The guest cannot reach
+    /// them any more when this returns.
     ///
     /// # Errors
-    /// As [`Self::unmap_region`]; they stay mapped then.
-    pub(super) fn unmap_device(&self, slot: u32) -> Result<(), KvmError> {
-        self.remove_slot(slot).map(drop)
-    }
-
-    /// Takes a region from the guest. The guest cannot reach it any more when this returns.
-    ///
-    /// # Errors
-    /// When there is no such slot, or KVM refuses.
-    pub fn unmap_region(&self, slot: u32) -> Result<DmaRegion, KvmError> {
-        match self.remove_slot(slot)? {
-            Slot::Ram(region) | Slot::Rom(region) => Ok(region),
-            Slot::Device { .. } => Err(no_such_slot()),
+    /// When there is no such slot, or KVM refuses; they stay mapped then.
+    pub(super) fn unmap(&self, slot: u32) -> Result<(), KvmError> {
+        let mut slots = self.slots();
+        let Some(entry) = slots.get_mut(slot as usize) else { return Err(no_such_slot()) };
+        let Some(content) = entry.take() else { return Err(no_such_slot()) };
+        if let Err(error) = self.set_slot(slot, &content, 0) {
+            *entry = Some(content);
+            return Err(error);
         }
+        Ok(())
     }
 
     fn add_slot(&self, new: Slot, size: u64) -> Result<u32, KvmError> {
@@ -165,17 +162,6 @@ impl Vm {
             None => slots.push(Some(new)),
         }
         Ok(slot as u32)
-    }
-
-    fn remove_slot(&self, slot: u32) -> Result<Slot, KvmError> {
-        let mut slots = self.slots();
-        let Some(entry) = slots.get_mut(slot as usize) else { return Err(no_such_slot()) };
-        let Some(content) = entry.take() else { return Err(no_such_slot()) };
-        if let Err(error) = self.set_slot(slot, &content, 0) {
-            *entry = Some(content);
-            return Err(error);
-        }
-        Ok(content)
     }
 
     fn set_slot(&self, slot: u32, content: &Slot, size: u64) -> Result<(), KvmError> {
