@@ -11,7 +11,7 @@ use super::life::{Life, Step};
 use super::timeline::{Lane, Timeline};
 use vmm::trace::line::{Access, Dir, Line, Sent, Totals, kind};
 
-/// Lives that are told one by one: so many from the start, and so many from the end.
+/// Lives that are listed one by one: this many from the start, and this many from the end.
 const FIRST_LIVES: usize = 8;
 const LAST_LIVES: usize = 8;
 /// Registers and kinds of failure that are told apart, and incidents that are told one by one.
@@ -30,7 +30,7 @@ pub(crate) struct RegisterUse {
 }
 
 /// One device.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Device {
     /// Its id.
     pub id: String,
@@ -90,34 +90,7 @@ pub(crate) struct Device {
 impl Device {
     /// A device that appears at `t`.
     pub(crate) fn new(id: &str, t: u64) -> Self {
-        Self {
-            id: id.to_owned(),
-            kind: None,
-            reads: 0,
-            writes: 0,
-            commands: 0,
-            kicks_doorbell: 0,
-            kicks_admin: 0,
-            kicks_dropped: 0,
-            isr_reads: 0,
-            isr_hits: 0,
-            interrupts: 0,
-            resets: 0,
-            function_resets: 0,
-            machine_resets: 0,
-            errors: BTreeMap::new(),
-            faults: 0,
-            incidents: Vec::new(),
-            latency_ns: BTreeMap::new(),
-            registers: BTreeMap::new(),
-            lives: Vec::new(),
-            lives_left_out: 0,
-            totals: None,
-            timeline: Timeline::default(),
-            last: VecDeque::new(),
-            life: Life::new(t, false),
-            msix: false,
-        }
+        Self { id: id.to_owned(), life: Life::new(t, false), ..Self::default() }
     }
 
     /// A line about it.
