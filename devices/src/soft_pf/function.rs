@@ -2,6 +2,7 @@
 //! What PF and VF have in common as PCI functions: configuration space, register BAR, MSI-X, DMA
 //! mappings, function level reset. Locks are taken in the order configuration, device.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use super::layout::{
 use super::memory::DmaSpace;
 use super::model::Model;
 use crate::bus::Width;
-use crate::function::{DmaRegion, FunctionError, Result};
+use crate::function::{Dma, DmaRegion, FunctionError, Interrupts, Named, Result};
 use crate::pci::{CONFIG_SPACE_SIZE, Changed, Command};
 use crate::spec::pci::express;
 
@@ -114,7 +115,7 @@ impl Function {
         self.device().needs_reset();
         tracing::warn!(
             function = self.name(),
-            "the host's storage does not answer: the device needs a reset, and what it has under way keeps its memory"
+            "the host's storage does not answer: the device needs a reset, and its pending requests keep their memory"
         );
         false
     }
@@ -150,7 +151,7 @@ impl Function {
         }
     }
 
-    /// Reads configuration space, whether or not the function is present: that is for the caller to say.
+    /// Reads configuration space, whether or not the function is present: the caller decides.
     pub(super) fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
         self.check_config(offset, width)?;
         Ok(self.config().space.read(offset, width))
@@ -234,11 +235,6 @@ impl Function {
         Ok(offset >= NOTIFY && width == Width::B2)
     }
 
-    /// Number of MSI-X vectors.
-    pub(super) fn msix_vectors(&self) -> u16 {
-        self.vectors
-    }
-
     /// Enables MSI-X.
     pub(super) fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
         self.check_present()?;
@@ -289,5 +285,39 @@ impl Function {
             return Ok(());
         }
         failed(std::io::ErrorKind::TimedOut, "the host's storage still uses it")
+    }
+}
+
+/// PF and VF, which are what the function in them is.
+pub(super) trait HasFunction: fmt::Debug + Send + Sync {
+    /// The function.
+    fn function(&self) -> &Function;
+}
+
+impl<T: HasFunction> Named for T {
+    fn name(&self) -> &str {
+        self.function().name()
+    }
+}
+
+impl<T: HasFunction> Interrupts for T {
+    fn msix_vectors(&self) -> u16 {
+        self.function().vectors
+    }
+    fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
+        self.function().set_msix(events)
+    }
+    fn disable_msix(&self) -> Result<()> {
+        self.function().disable_msix()
+    }
+}
+
+// An IOMMU does not ask whether a VF is there: a client maps its memory once, before VF Enable.
+impl<T: HasFunction> Dma for T {
+    fn dma_map(&self, region: &DmaRegion) -> Result<()> {
+        self.function().dma_map(region)
+    }
+    fn dma_unmap(&self, iova: u64) -> Result<()> {
+        self.function().dma_unmap(iova)
     }
 }

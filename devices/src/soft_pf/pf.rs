@@ -13,7 +13,7 @@ use super::SoftPfError;
 use super::commands::Commands;
 use super::event_loop::Endpoint;
 use super::figures::Figures;
-use super::function::QUIET_LIMIT;
+use super::function::{Function, HasFunction, QUIET_LIMIT};
 use super::layout::{self, OWNER_DOORBELLS, modern_device_id};
 use super::model::Model;
 use super::pf_model::PfModel;
@@ -23,7 +23,7 @@ use super::sriov::{self, EnabledVfs, Vfs};
 use super::threaded::{BarWrite, Threaded};
 use super::vf::Vf;
 use crate::bus::Width;
-use crate::function::{Bars, Configuration, Dma, DmaRegion, Interrupts, KickLink, Lifetime, Named, Region, Result};
+use crate::function::{Bars, Configuration, KickLink, Lifetime, Region, Result};
 
 /// Turns of the administration virtqueue for one doorbell; the function's thread does the rest.
 const TURNS: usize = 4;
@@ -145,9 +145,9 @@ impl fmt::Debug for Pf {
     }
 }
 
-impl Named for Pf {
-    fn name(&self) -> &str {
-        self.threaded.function.name()
+impl HasFunction for Pf {
+    fn function(&self) -> &Function {
+        &self.threaded.function
     }
 }
 
@@ -197,27 +197,6 @@ impl Bars for Pf {
     }
     fn link_ioeventfd(&self, _bar: u8, _offset: u64, _value: u16, _event: &EventFd) -> Result<Box<dyn KickLink>> {
         Err(self.threaded.function.unsupported("an ioeventfd"))
-    }
-}
-
-impl Interrupts for Pf {
-    fn msix_vectors(&self) -> u16 {
-        self.threaded.function.msix_vectors()
-    }
-    fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
-        self.threaded.function.set_msix(events)
-    }
-    fn disable_msix(&self) -> Result<()> {
-        self.threaded.function.disable_msix()
-    }
-}
-
-impl Dma for Pf {
-    fn dma_map(&self, region: &DmaRegion) -> Result<()> {
-        self.threaded.function.dma_map(region)
-    }
-    fn dma_unmap(&self, iova: u64) -> Result<()> {
-        self.threaded.function.dma_unmap(iova)
     }
 }
 

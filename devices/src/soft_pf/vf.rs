@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::device::VirtioDevice;
+use super::function::{Function, HasFunction};
 use super::layout::{self, REGISTER_BAR, is_doorbell};
 use super::legacy::NoSuchField;
 use super::threaded::{BarWrite, Threaded};
 use super::worker;
 use crate::bus::Width;
-use crate::function::{
-    Bars, Configuration, Dma, DmaRegion, FunctionError, Interrupts, KickLink, Lifetime, Named, Region, Result,
-};
+use crate::function::{Bars, Configuration, FunctionError, KickLink, Lifetime, Region, Result};
 
 /// Why a command for a VF is not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +63,7 @@ impl Vf {
         function.in_flight.give_up();
         tracing::warn!(
             function = function.name(),
-            "the host's storage does not answer: the VF is gone, what it has under way keeps its memory"
+            "the host's storage does not answer: the VF is gone, its pending requests keep their memory"
         );
     }
 
@@ -140,9 +139,9 @@ impl fmt::Debug for Vf {
     }
 }
 
-impl Named for Vf {
-    fn name(&self) -> &str {
-        self.threaded.function.name()
+impl HasFunction for Vf {
+    fn function(&self) -> &Function {
+        &self.threaded.function
     }
 }
 
@@ -173,31 +172,9 @@ impl Bars for Vf {
     fn link_ioeventfd(&self, bar: u8, offset: u64, value: u16, event: &EventFd) -> Result<Box<dyn KickLink>> {
         self.threaded.function.check_present()?;
         if bar != REGISTER_BAR || !is_doorbell(offset) {
-            return Err(self.threaded.function.unsupported("an ioeventfd at an address that is no doorbell"));
+            return Err(self.threaded.function.unsupported("an ioeventfd at an address that is not a doorbell"));
         }
         worker::link(&self.threaded, value, event)
-    }
-}
-
-impl Interrupts for Vf {
-    fn msix_vectors(&self) -> u16 {
-        self.threaded.function.msix_vectors()
-    }
-    fn set_msix(&self, events: &[Option<&EventFd>]) -> Result<()> {
-        self.threaded.function.set_msix(events)
-    }
-    fn disable_msix(&self) -> Result<()> {
-        self.threaded.function.disable_msix()
-    }
-}
-
-impl Dma for Vf {
-    // An IOMMU does not ask whether the VF is there: a client maps its memory once, before VF Enable.
-    fn dma_map(&self, region: &DmaRegion) -> Result<()> {
-        self.threaded.function.dma_map(region)
-    }
-    fn dma_unmap(&self, iova: u64) -> Result<()> {
-        self.threaded.function.dma_unmap(iova)
     }
 }
 
