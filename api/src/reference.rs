@@ -13,7 +13,7 @@ const HEAD: &str = include_str!("reference_head.md");
 const TAIL: &str = include_str!("reference_tail.md");
 
 /// The whole file.
-pub fn markdown() -> String {
+pub(crate) fn markdown() -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write_all(&mut text);
@@ -136,7 +136,7 @@ fn foreign(out: &mut String) -> fmt::Result {
     writeln!(
         out,
         "\n## Fields of Cloud Hypervisor\n\nA `VmConfig` written for Cloud Hypervisor is taken if it asks for nothing \
-         that Heirloom has not. These fields are known; any other value of them is refused as `unsupported_field` with \
+         that Heirloom lacks. These fields are known; any other value of them is refused as `unsupported_field` with \
          the field's name, and a field that is not here and not Heirloom's own is refused as `invalid_field`.\n\n\
          | field | taken | |\n| --- | --- | --- |"
     )?;

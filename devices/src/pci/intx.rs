@@ -62,11 +62,6 @@ impl IntxPin {
     pub const fn is_wanted(&self) -> bool {
         self.wanted
     }
-
-    /// Whether the pin is asserted.
-    pub const fn is_asserted(&self) -> bool {
-        self.asserted
-    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ fn e15_e16_intx_disable_releases_the_line_and_not_the_status_bit() {
     let _ = config.write(4, Width::B2, 0x400);
     pin.refresh(&mut config);
     assert_eq!(config.read(6, Width::B2) & 8, 8, "E15: still pending");
-    assert!(pin.is_wanted() && !pin.is_asserted());
+    assert!(pin.is_wanted() && !pin.asserted);
 
     let _ = config.write(4, Width::B2, 0);
     pin.refresh(&mut config);
@@ -53,7 +53,7 @@ fn reset_of_the_function_keeps_status_and_line_in_step() {
     assert!(line.take_calls().is_empty());
     config.reset();
     pin.refresh(&mut config);
-    assert!(pin.is_asserted());
+    assert!(pin.asserted);
     assert_eq!(config.read(6, Width::B2) & 8, 8);
 }
 
