@@ -62,7 +62,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the socket at `path`; each request connects anew.
+    /// A client of the socket at `path`; each request opens a new connection.
     ///
     /// # Errors
     /// When the system has no event loop left.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Fields of Cloud Hypervisor's `VmConfig` that Heirloom's has not. Clients written for it send many of
+//! Fields of Cloud Hypervisor's `VmConfig` that Heirloom's does not have. Clients written for it send many of
 //! them with values that ask for nothing; such values are taken, everything else is refused by name.
 //! This table is also what the OpenAPI document and docs/api.md say about them. Pure.
 
@@ -55,7 +55,7 @@ pub const PATH: &str = "path";
 /// What a path ends in: domain, bus, device and function of a PCI function (`PCI_SLOT`, `PCI_FUNC` in Linux).
 pub const PATH_PATTERN: &str = r"^.*/[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[01][0-9a-fA-F]\.[0-7]/*$";
 const NO_DEVICE: &str = "there is no such device; old guests have no driver for it";
-const NO_HOTPLUG: &str = "nothing is plugged into a running guest";
+const NO_HOTPLUG: &str = "memory cannot be added to a running guest";
 
 /// All fields that are known and not Heirloom's own.
 pub const FOREIGN: &[ForeignField] = &[
@@ -70,7 +70,7 @@ pub const FOREIGN: &[ForeignField] = &[
     field("", "balloon", Accept::Absent, NO_DEVICE),
     field("", "tpm", Accept::Absent, NO_DEVICE),
     field("", "rtc", Accept::Absent, "the machine has a CMOS clock; there is no virtio one"),
-    field("", "rng", Accept::Texts(&[]), "its `src` may be /dev/urandom or /dev/random; no device comes of it"),
+    field("", "rng", Accept::Texts(&[]), "its `src` may be /dev/urandom or /dev/random; no device is made"),
     field("", "console", Accept::Modes(&["Off", "Null"]), "there is no virtio console: use `serial`"),
     field("", "debug_console", Accept::Modes(&["Off", "Null"]), "there is no debug console: use `serial`"),
     field("", "numa", Accept::Absent, "memory is one node"),
@@ -85,7 +85,7 @@ pub const FOREIGN: &[ForeignField] = &[
     field("", "preserved_fds", Accept::Absent, "descriptors come with the request"),
     field("payload", "igvm", Accept::Absent, "give a kernel in `payload.kernel`, or a BIOS in `payload.firmware`"),
     field("payload", "host_data", Accept::Absent, "there are no confidential guests"),
-    field("cpus", "max_vcpus", Accept::AtLeast("boot_vcpus"), "the guest gets boot_vcpus; no more are plugged"),
+    field("cpus", "max_vcpus", Accept::AtLeast("boot_vcpus"), "the guest gets boot_vcpus; none are added later"),
     field("cpus", "topology", Accept::Absent, "one thread per core, one socket"),
     field("cpus", "kvm_hyperv", Accept::Absent, "not offered"),
     field("cpus", "max_phys_bits", Accept::Anything, "the host's; old guests use far less"),
@@ -118,7 +118,7 @@ pub const SYNONYMS: &[(&str, &str, &str, &str)] =
 /// Takes the foreign fields out of a configuration.
 ///
 /// # Errors
-/// The name of one that asks for something Heirloom has not.
+/// The name of one that asks for something Heirloom does not have.
 pub fn strip(config: &mut Value) -> Result<(), Fault> {
     for foreign in FOREIGN.iter().filter(|foreign| foreign.object != DEVICES) {
         let Some(object) = object_mut(config, foreign.object) else { continue };
@@ -158,7 +158,7 @@ pub fn strip_device(device: &mut Value, place: &str) -> Result<(), Fault> {
     let field = format!("{place}{PATH}");
     let invalid = |why: &str| Err(Fault::new(Code::InvalidField, format!("{field}: {why}")).at(field.clone()));
     if ["vfio", "vfio_user"].iter().any(|own| object.get(*own).is_some_and(|value| !value.is_null())) {
-        return invalid("a device is named once: by path, vfio or vfio_user");
+        return invalid("name a device once: by path, vfio or vfio_user");
     }
     match path.as_str().and_then(address_of) {
         Some(address) => {

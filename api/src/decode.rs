@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From the text of a request to typed values, with errors that name the field. Pure; no panics on
-//! whatever comes.
+//! From the text of a request to typed values, with errors that name the field. Pure; never panics, whatever the
+//! input.
 
 use std::fmt::Write;
 
@@ -19,7 +19,7 @@ use crate::{Code, DeviceConfig, Fault, LegacyVirtioConfig, NewDevice, VmConfig, 
 pub fn json(body: &[u8]) -> Result<Value, Fault> {
     serde_json::from_slice(body).map(|Unique(value)| value).map_err(|error| {
         let message = if body.is_empty() {
-            "this request needs a body, and there is none".to_owned()
+            "this request needs a body".to_owned()
         } else {
             format!("the body is not JSON: {error}")
         };
@@ -131,7 +131,7 @@ pub fn query<'k>(query: &str, known: &[&'k str]) -> Result<Vec<(&'k str, String)
 }
 
 fn percent_decode(text: &str) -> Result<String, Fault> {
-    let invalid = || Fault::new(Code::InvalidField, "the query has a percent sign that stands for no UTF-8 text");
+    let invalid = || Fault::new(Code::InvalidField, "the query has a percent sign that does not encode UTF-8 text");
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

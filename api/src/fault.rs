@@ -16,7 +16,7 @@ const MAX_CAUSES: usize = 16;
 pub enum Code {
     /// The request is not HTTP as this server knows it.
     MalformedRequest,
-    /// The body is no JSON.
+    /// The body is not JSON.
     MalformedJson,
     /// A field or parameter is unknown, missing, of the wrong type or out of range.
     InvalidField,
@@ -116,17 +116,17 @@ impl Code {
     /// What it means, as the documentation says it.
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::MalformedRequest => "the request is not HTTP/1.1 as this server knows it",
+            Self::MalformedRequest => "the request is not valid HTTP/1.1",
             Self::MalformedJson => "the body is not JSON; the message has line and column",
             Self::InvalidField => "a field or parameter is unknown, missing, of the wrong type or out of range",
             Self::UnsupportedField => "a field of Cloud Hypervisor's schema with a value that Heirloom cannot honour",
-            Self::InvalidConfig => "the fields are right one by one and make no machine together",
+            Self::InvalidConfig => "each field is valid, but together they make no machine",
             Self::FileUnusable => "a file that the configuration names cannot be used",
             Self::InvalidDescriptors => "more, fewer or other file descriptors than the request refers to",
             Self::NotFound => "there is nothing at this path",
             Self::VmNotCreated => "there is no virtual machine: `vm.create` makes one",
             Self::DeviceNotFound => "the machine has no device of this id",
-            Self::MethodNotAllowed => "the path is right and the method is not; `Allow` names the right one",
+            Self::MethodNotAllowed => "the path does not take this method; `Allow` names the right one",
             Self::RequestTimeout => "the request took too long to arrive",
             Self::WrongState => "the machine's state does not allow this",
             Self::VmAlreadyCreated => "there is a virtual machine already: `vm.delete` removes it",
@@ -134,11 +134,11 @@ impl Code {
             Self::BodyTooLarge => "the body is larger than 1 MiB",
             Self::Busy => "too many requests wait or too many clients are connected; try again",
             Self::HeadTooLarge => "request line and headers are larger than 16 KiB",
-            Self::Internal => "a mistake in Heirloom; please report it",
+            Self::Internal => "a bug in Heirloom; please report it",
             Self::SetupFailed => "the host cannot do what the machine needs: KVM, memory or a device",
-            Self::PfUnavailable => "the physical function, or the way to it, is down",
-            Self::Unavailable => "this part of Heirloom is not there, or is ending",
-            Self::DeadlineExceeded => "it did not end in the time it has; it may still come to an end",
+            Self::PfUnavailable => "the physical function cannot be reached",
+            Self::Unavailable => "this part of Heirloom is not running, or is ending",
+            Self::DeadlineExceeded => "it did not finish in time; it may still finish",
         }
     }
 

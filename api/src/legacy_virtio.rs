@@ -65,12 +65,12 @@ pub enum InterfaceMode {
     /// `legacy` where firmware starts the machine and with `irq=intx`, `both` where a kernel is started directly.
     #[default]
     Auto,
-    /// The legacy one alone: the virtio capabilities are hidden, so that firmware, boot loaders and kernels that know
+    /// Only the legacy one: the virtio capabilities are hidden, so that firmware, boot loaders and kernels that know
     /// both take the I/O BAR.
     Legacy,
     /// Both; the guest's driver chooses, and most choose the modern one, which needs MSI-X.
     Both,
-    /// The modern one alone: there is no I/O BAR. Needs MSI-X.
+    /// Only the modern one: there is no I/O BAR. Needs MSI-X.
     Modern,
 }
 

@@ -146,7 +146,7 @@ const SCHEMA_OF: [(&str, &str); 6] = [
     (compat::DEVICES, "DeviceConfig"),
 ];
 
-/// Cloud Hypervisor's fields are no fields of the types, and accepted all the same.
+/// Cloud Hypervisor's fields are not fields of the types, and accepted all the same.
 fn add_foreign_fields(schemas: &mut Value) {
     for field in compat::FOREIGN {
         let Some((_, name)) = SCHEMA_OF.iter().find(|(object, _)| *object == field.object) else { continue };

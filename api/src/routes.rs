@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a route is: where a request comes in, what it takes and answers, and in which states. Who carries it out is in
-//! the table of [`crate::service`]. Pure.
+//! What a route is: where a request comes in, what it takes and answers, and in which states. What carries it out is
+//! in the table of [`crate::service`]. Pure.
 
 use std::os::fd::OwnedFd;
 
@@ -136,7 +136,7 @@ pub enum Content {
     Lines(Body),
 }
 
-/// A reply that is no fault.
+/// A reply that is not a fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Success {
     /// Status.
@@ -174,7 +174,7 @@ pub struct Call {
     pub body: Vec<u8>,
     /// Query, without the question mark.
     pub query: String,
-    /// What came along by SCM_RIGHTS.
+    /// What came with it by SCM_RIGHTS.
     pub descriptors: Vec<OwnedFd>,
 }
 
@@ -253,7 +253,7 @@ impl Route {
         Self { words: Words { text, ..self.words }, ..self }
     }
 
-    /// Works in these states alone.
+    /// Works only in these states.
     pub(crate) const fn when(self, states: StateSet) -> Self {
         Self { states, ..self }
     }

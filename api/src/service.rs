@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the server needs of a virtual machine monitor, and the table of all routes with who answers each. The server
+//! What the server needs of a virtual machine monitor, and the table of all routes with what answers each. The server
 //! knows nothing else of the monitor, and the monitor nothing of HTTP. Dispatch, 404, 405 and 409, the OpenAPI document
 //! and docs/api.md all come from the table.
 
@@ -75,7 +75,8 @@ pub fn find(method: &str, path: &str) -> Result<&'static Entry, (Fault, Option<S
     let here: Vec<_> = TABLE.iter().filter(|entry| entry.route.path == path).collect();
     if here.is_empty() {
         let shown: String = path.chars().take(100).collect();
-        let fault = Fault::new(Code::NotFound, format!("there is nothing at {shown}; {PREFIX}/openapi.json lists all"));
+        let fault =
+            Fault::new(Code::NotFound, format!("{shown} does not exist; {PREFIX}/openapi.json lists all paths"));
         return Err((fault, None));
     }
     if let Some(entry) = here.iter().find(|entry| entry.route.method.name() == method) {
@@ -123,7 +124,7 @@ fn probe(service: &(dyn Service + 'static), call: Call) -> Result<Reply, Fault> 
         Some((_, path)) => ProbeWhat::Path(path),
     };
     if let Some((name, _)) = found.next() {
-        return Err(Fault::new(Code::InvalidField, "one of path, vf and pf can be probed at a time").at(name));
+        return Err(Fault::new(Code::InvalidField, "give only one of path, vf and pf").at(name));
     }
     json(&service.host_probe(&what)?)
 }

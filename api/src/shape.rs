@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Lists where a type has an object. serde reads a structure from a list of its fields as well, which no document of the
-//! API says, and whose order nobody promises. Pure.
+//! Lists where a type has an object. serde reads a structure from a list of its fields as well, which the API does
+//! not document and whose order it does not promise. Pure.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a virtual machine says of itself.
+//! What a virtual machine says about itself.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

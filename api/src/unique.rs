@@ -65,7 +65,7 @@ impl<'de> Visitor<'de> for Reader {
         let mut object = Map::new();
         while let Some(key) = map.next_key::<String>()? {
             if object.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("the key {key:?} is there twice")));
+                return Err(A::Error::custom(format_args!("the key {key:?} is given twice")));
             }
             let Unique(value) = map.next_value()?;
             object.insert(key, value);
@@ -82,7 +82,7 @@ mod tests {
     fn f23_a_key_twice_is_refused_wherever_it_is_and_all_else_is_as_before() {
         for text in [r#"{"a": 1, "a": 1}"#, r#"[{"b": {"a": 1, "c": 2, "a": null}}]"#, r#"{"a": 1, "\u0061": 2}"#] {
             let error = serde_json::from_str::<Unique>(text).err().unwrap().to_string();
-            assert!(error.contains(r#"the key "a" is there twice"#) && error.contains("line 1"), "{error}");
+            assert!(error.contains(r#"the key "a" is given twice"#) && error.contains("line 1"), "{error}");
         }
         for text in ["null", "[true, -1, 18446744073709551615, 1.5e3, \"\\u00e4\\n\", [], {}]", r#"{"a": {"a": 1}}"#] {
             let Unique(value) = serde_json::from_str(text).unwrap();

@@ -4,7 +4,7 @@
 //!
 //! A PC has its firmware right below 4 GiB, where the first instruction is fetched, and the end of it once more right
 //! below 1 MiB, where that instruction jumps to. Firmware copies itself to the latter from the former when it
-//! makes shadow RAM, and again when it starts anew.
+//! makes shadow RAM, and again after a reset.
 
 use thiserror::Error;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError};
@@ -24,10 +24,10 @@ const RESET_VECTOR: usize = 16;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum FlashError {
     /// No flash chip of that size.
-    #[error("an image has a multiple of 64 KiB and at most 16 MiB, and this file has {}; SeaBIOS's bios.bin has 128 KiB, bios-256k.bin 256 KiB", size(*.0))]
+    #[error("an image must have a multiple of 64 KiB and at most 16 MiB, but this file has {}; SeaBIOS's bios.bin has 128 KiB, bios-256k.bin 256 KiB", size(*.0))]
     Size(usize),
     /// The processor would run into nothing.
-    #[error("there is no jump in its last 16 bytes, where the processor starts: it is no PC firmware")]
+    #[error("its last 16 bytes, where the processor starts, have no jump: it is not PC firmware")]
     NoResetVector,
 }
 

@@ -80,7 +80,7 @@ pub const SMBIOS: GuestAddress = GuestAddress(0xf_8000);
 pub const SMBIOS_ROOM: usize = 0x7fe0;
 /// Code that resets the machine: all there is of a BIOS where a kernel is booted directly.
 pub const RESET_CODE: GuestAddress = GuestAddress(0xf_ffe0);
-/// Where a processor in real mode starts anew (F000:FFF0, FFFF:0000).
+/// Where a processor in real mode starts after a reset (F000:FFF0, FFFF:0000).
 pub const RESET_VECTOR: GuestAddress = GuestAddress(0xf_fff0);
 /// Start of RAM above the first MiB; no part of a kernel is loaded below.
 pub const HIGH_MEMORY: u64 = 0x10_0000;

@@ -198,7 +198,7 @@ fn answer(request: &[u8], state: &State, content: &mut [u8]) -> Option<Vec<u8>> 
     let result = match opcode {
         // FORGET, INTERRUPT, BATCH_FORGET
         2 | 36 | 42 => return None,
-        // EIO; what there is no FLUSH for is no error.
+        // EIO; what there is no FLUSH for is not an error.
         _ if state.ends.load(Ordering::Acquire) => Err(if opcode == 25 { 38 } else { 5 }),
         // LOOKUP: nothing is remembered by the kernel.
         1 => Ok([&NODE.to_le_bytes()[..], &[0; 32], &attributes(NODE, content)].concat()),

@@ -30,7 +30,7 @@ fn boots(protocol: u16, high: bool) -> Result<(), String> {
         .map(drop)
 }
 
-/// The machine says who it is, and how the kernel was entered; an entry that the kernel has not is told.
+/// The machine says who it is, and how the kernel was entered; an entry that the kernel does not have is reported.
 fn says_who_it_is() -> Result<(), String> {
     let kernel = OldKernel { protocol: 0x204, high: true };
     let identity = "--smbios=vendor=ACME,,  Inc.,product=Server 2000,version=3,serial=SN-0042,\

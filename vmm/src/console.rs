@@ -28,7 +28,7 @@ pub enum Typed {
     Break,
     /// Ctrl-A X: the end.
     Leave,
-    /// Ctrl-A R: draw the screen anew.
+    /// Ctrl-A R: redraw the screen.
     Redraw,
     /// Part of an escape sequence.
     Nothing,
@@ -64,7 +64,7 @@ impl EscapeFilter {
 pub enum Target {
     /// To the serial port, byte by byte.
     Serial(Arc<SerialPort>),
-    /// To the keyboard, as the keys that a terminal sends so; with a way to have the screen drawn anew.
+    /// To the keyboard, as the keys that a terminal sends so; with a way to redraw the screen.
     Keyboard(Arc<I8042>, Redraw),
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Panics, which are faults of this program: none goes unnoticed, on whatever thread. The terminal is restored, the
-//! message is printed (but nobody waits for who should read it), and whoever asked for it is told, so that the machine
-//! ends in order, with the reason. A vCPU's panic is its crash, and that alone.
+//! Panics, which are bugs of this program: none goes unnoticed, on any thread. The terminal is restored, the message
+//! is printed (without waiting for a reader), and whoever asked for it is told, so that the machine
+//! ends in order, with the reason. A panic of a vCPU's thread is a crash of the guest, and nothing else.
 #![forbid(unsafe_code)]
 
 use std::any::Any;
@@ -32,7 +32,7 @@ pub fn watch() {
                 told(reason(info));
             }
         }
-        last_words(format!("heirloom: {}: this is a fault of heirloom; please report it", reason(info)));
+        last_words(format!("heirloom: {}: this is a bug in heirloom; please report it", reason(info)));
     }));
 }
 

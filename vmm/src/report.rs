@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What each device did, for each time the guest booted. How it is written is the command's business.
+//! What each device did, for each time the guest booted. The command decides how it is written.
 #![forbid(unsafe_code)]
 
 use serde::Serialize;

@@ -20,7 +20,7 @@ static ALTERNATE: AtomicBool = AtomicBool::new(false);
 pub struct RawTerminal(());
 
 impl RawTerminal {
-    /// Makes the terminal raw. `None` if standard input is no terminal.
+    /// Makes the terminal raw. `None` if standard input is not a terminal.
     pub fn enter() -> io::Result<Option<Self>> {
         let stdin = rustix::stdio::stdin();
         if !isatty(stdin) {

@@ -10,7 +10,7 @@ use crate::types::{EventLine, ProbeReport, VmmPing};
 pub(crate) const PING: Route = Route::look(
     "/api/v1/vmm.ping",
     "pingVMM",
-    "Whether the monitor answers, and which it is",
+    "Whether the monitor answers, and its version",
     &[Success::ok(
         "It does.",
         Content::Json(Body::of::<VmmPing>(&[plain(

@@ -52,13 +52,13 @@ impl Operation for AddDevice {
         "addDeviceVM",
         "Add a legacy virtio function, or a function passed through",
     )
-    .says("To a machine that does not run; the guest finds it at the next boot. File descriptors as with `vm.create`.")
+    .says("Works while the machine is not running; the guest finds the device at its next boot. File descriptors as with `vm.create`.")
     .when(StateSet::OFF)
     .takes(Body::device(examples::DEVICES))
     .takes_descriptors()
     .answers(&[
         Success::ok(
-            "The guest has it now. Not answered so far.",
+            "The guest has it now. Reserved: today nothing answers this.",
             Content::Json(Body::of::<PciDeviceInfo>(&[plain(r#"{"id": "net0", "bdf": "0000:00:01.0"}"#)])),
         ),
         Success { status: 204, text: "The guest finds it at its next boot.", content: Content::Empty },
@@ -93,7 +93,7 @@ pub struct RemoveDevice {
 impl Operation for RemoveDevice {
     type Reply = ();
     const ROUTE: Route = Route::change("/api/v1/vm.remove-device", "removeDeviceVM", "Take a device away")
-        .says("From a machine that does not run.")
+        .says("Works while the machine is not running.")
         .when(StateSet::OFF)
         .takes(Body::of::<Self>(&[plain(r#"{"id": "net0"}"#)]))
         .fails(&[Code::DeviceNotFound]);

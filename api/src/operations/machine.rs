@@ -78,18 +78,18 @@ takes_nothing! {
     /// Presses the guest's power button.
     PowerButton -> () =
         Route::change("/api/v1/vm.power-button", "power-buttonVM", "Press the guest's power button")
-            .says("What follows is up to the guest; one without ACPI does not notice.")
+            .says("The guest decides what follows; one without ACPI does not notice.")
             .when(RUNNING);
 
     /// Lets the guest's processors go on.
     Resume -> () =
-        Route::change("/api/v1/vm.resume", "resumeVM", "Let the guest's processors go on")
+        Route::change("/api/v1/vm.resume", "resumeVM", "Resume the guest's processors")
             .when(StateSet::of(&[VmState::Paused]));
 
     /// Removes the machine, after a shutdown if it runs. Without one there is nothing to do.
     Delete -> () =
         Route::change("/api/v1/vm.delete", "deleteVM", "Remove the virtual machine").says(
-            "One that runs is shut down before. Without a virtual machine there is nothing to do, which is a success.",
+            "A running machine is shut down first. Without a virtual machine this does nothing and succeeds.",
         );
 }
 

@@ -64,7 +64,7 @@ pub trait IntoReply {
     /// The reply as bytes.
     ///
     /// # Errors
-    /// When it has no form as JSON: a mistake in Heirloom.
+    /// When it has no form as JSON: a bug in Heirloom.
     fn into_reply(self) -> Result<Reply, Fault>;
 }
 

@@ -116,7 +116,7 @@ impl Operation for Screen {
         "What is on the text screen",
         &[Success::ok("The screen.", Content::Json(Body::of::<VmScreen>(&[examples::SCREEN])))],
     )
-    .says("Of a machine that is off it is the screen that was there at its end.")
+    .says("For a machine that is off, this is the screen at its end.")
     .when(StateSet::of(&[VmState::Running, VmState::Paused, VmState::Shutdown]))
     .asks(&[Parameter { name: "attributes", text: "`true`: with the colours of each character.", example: "true" }])
     .fails(&[Code::InvalidField, Code::DeviceNotFound]);

@@ -31,7 +31,7 @@ use crate::{DeviceConfig, LegacyVirtioConfig, MemoryConfig, SmbiosConfig, SoftDe
 use schema::Shape;
 
 /// Extension of a field's schema: `KEY=VALUE`, how the field is called as a key, where that is not its name, and what
-/// help calls its value. Empty: it is no key.
+/// help calls its value. Empty: it is not a key.
 pub const OPTION: &str = "x-option";
 /// Extension of a field's schema: exactly one of the fields that have it is there.
 pub const ALTERNATIVE: &str = "x-alternative";

@@ -13,7 +13,7 @@ use crate::shape::inlined_schema;
 pub(super) struct Key {
     pub(super) name: String,
     pub(super) kind: Kind,
-    /// What help calls a value that is no word of a few.
+    /// What help calls a value that is not a word of a few.
     pub(super) value: String,
     pub(super) presence: Presence,
     pub(super) text: String,
@@ -97,7 +97,7 @@ pub(super) fn shape<T: JsonSchema>() -> Shape {
     }
 }
 
-/// The shape of a value with this schema whose field has this name; nothing if it is no key.
+/// The shape of a value with this schema whose field has this name; nothing if it is not a key.
 fn shape_of(schema: &Value, field: &str, required: bool) -> Option<Shape> {
     let inner = not_null(schema);
     let key = |kind, value: &str| Key::new(schema, field, required, kind, value);

@@ -30,7 +30,7 @@ fn ch_remote(stream: &mut UnixStream, method: &str, command: &str, body: Option<
             break;
         }
         text.push_str(std::str::from_utf8(&piece[..count]).unwrap());
-        // The end of the head is looked for anew after each piece, and so is the length: by its exact name.
+        // The end of the head is looked for again after each piece, and so is the length: by its exact name.
         let Some(end) = text.find("\r\n\r\n") else { continue };
         let found = text.find("Content-Length: ").map(|at| at + "Content-Length: ".len());
         length = found.map(|at| text[at..at + text[at..].find('\r').unwrap()].trim().parse().unwrap());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who is connected, and who of them asks for nothing. There is room for so many; when it is taken, whoever has asked
+//! Who is connected, and which of them are idle. Their number has a limit; when it is reached, whoever has asked
 //! for nothing for the longest time makes way, so that clients that do nothing lock nobody out. One whose request is
 //! whole stays until it has its reply.
 

@@ -42,7 +42,7 @@ pub(super) async fn serve(stream: UnixStream, client: Client, dispatcher: Arc<Di
     let served = tokio::select! {
         served = connection.as_mut() => served,
         () = client.has_to_leave() => {
-            tracing::debug!("a client that asks for nothing makes way for another one");
+            tracing::debug!("an idle client is closed to make room for another");
             return;
         }
         () = dispatcher.closed() => {
@@ -51,7 +51,7 @@ pub(super) async fn serve(stream: UnixStream, client: Client, dispatcher: Arc<Di
         }
     };
     if let Err(error) = served {
-        tracing::debug!("a client's connection ends: {error}");
+        tracing::debug!("a client's connection ended: {error}");
     }
 }
 

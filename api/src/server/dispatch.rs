@@ -172,7 +172,7 @@ impl Dispatcher {
             Lane::Change => &self.changing,
         };
         let too_late = |_| {
-            let message = format!("{} takes more than {:?}; it goes on", route.name(), self.limits.times.operation);
+            let message = format!("{} takes longer than {:?}; it continues", route.name(), self.limits.times.operation);
             Fault::new(Code::DeadlineExceeded, message)
         };
         let work = async {
@@ -189,7 +189,7 @@ impl Dispatcher {
             });
             done.await.unwrap_or_else(|error| {
                 tracing::error!("{}: {error}", route.name());
-                Err(Fault::new(Code::Internal, format!("{}: a mistake in Heirloom ended this", route.name())))
+                Err(Fault::new(Code::Internal, format!("{}: a bug in Heirloom ended this", route.name())))
             })
         };
         let reply = timeout(self.limits.times.operation, work).await.map_err(too_late)??;

@@ -376,5 +376,5 @@ fn f23_a_key_twice_is_refused() {
     let body = r#"{"payload": {"kernel": "a", "kernel": "b"}}"#;
     let fault = bench.ask("PUT", "/api/v1/vm.create", body).fault();
     assert_eq!(fault.code, Code::MalformedJson);
-    assert!(fault.message.contains(r#"the key "kernel" is there twice"#), "{}", fault.message);
+    assert!(fault.message.contains(r#"the key "kernel" is given twice"#), "{}", fault.message);
 }

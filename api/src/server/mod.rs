@@ -116,7 +116,7 @@ impl Server {
             match served {
                 Ok(Why::Shutdown) => ended(),
                 Ok(Why::Dropped) => {}
-                Err(error) => tracing::error!("the API server ends: {error}"),
+                Err(error) => tracing::error!("the API server stopped: {error}"),
             }
         })?;
         Ok(Self { stop, thread: Some(thread) })

@@ -24,13 +24,15 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Error)]
 pub enum SocketError {
     /// A process listens there.
-    #[error("the API socket {} is in use by a process that runs: end that one, or choose another path", .0.display())]
+    #[error("the API socket {} is in use by a running process: end that process, or choose another path", .0.display())]
     Live(PathBuf),
     /// The path is something else.
     #[error("{} exists and is not a socket: choose another path", .0.display())]
     NotASocket(PathBuf),
     /// The path does not fit.
-    #[error("the path of the API socket has {length} bytes, a unix socket's may have 107: choose a shorter one")]
+    #[error(
+        "the path of the API socket has {length} bytes, but a unix socket's may have at most 107: choose a shorter one"
+    )]
     TooLong {
         /// Its length.
         length: usize,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a BIOS leaves behind below 1 MiB besides its tables, for kernels that are booted without one: the BIOS
-//! data area, and code where a processor starts anew.
+//! data area, and code where a processor starts after a reset.
 
 use vm_memory::{Address, Bytes, GuestMemoryBackend};
 

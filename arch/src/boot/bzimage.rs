@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! bzImages and zImages of boot protocol 2.00 and later: the setup header as far as it really goes, the memory
 //! the kernel unpacks itself into, and the choice between the 64-bit and the 32-bit entry. After
-//! Documentation/arch/x86/boot.rst; what the setup code would do besides is for `zero_page` to tell.
+//! Documentation/arch/x86/boot.rst; what the setup code would do besides is in `zero_page`.
 
 use std::io::SeekFrom;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Uncompressed ELF kernels, 32 and 64 bits: headers, PVH note, segments.
 //!
-//! linux-loader's ELF loader is not used: it knows ELF64 alone, trusts the headers, looks for the PVH
+//! linux-loader's ELF loader is not used: it knows only ELF64, trusts the headers, looks for the PVH
 //! note in the last note segment only, and leaves BSS as it finds it. Parsing once for both classes and
 //! checking everything before the first byte is copied is less code than checking for it.
 

@@ -25,7 +25,7 @@ pub enum BootError {
     /// A broken or too old bzImage.
     #[error("the kernel is a bzImage that cannot be booted: {0}")]
     BzImage(#[from] BzImageError),
-    /// The image has not the entry that was asked for.
+    /// The image does not have the entry that was asked for.
     #[error("the kernel, {image}, has no {wanted} entry; choose another one, or let heirloom choose with boot=auto")]
     NoSuchEntry {
         /// What was asked for.

@@ -3,8 +3,8 @@
 //! A kernel of that time finds a family and model that it knows, no leaf that it never read, and no feature that came
 //! later; it neither fails at one nor works around a processor of today. Pure.
 //!
-//! The maker is the host's, because instructions differ: SYSENTER in long mode is Intel's alone, SYSCALL outside of it
-//! is AMD's. What is not in the tables here is not shown: the list is made anew, from zero.
+//! The maker is the host's, because instructions differ: only Intel has SYSENTER in long mode, SYSCALL outside of it
+//! is AMD's. What is not in the tables here is not shown: the list is built from zero.
 //!
 //! Sources: CPUID in Intel's SDM volume 2A and its application note 485; AMD's publication 25481; dumps of the
 //! processors named. docs/operation.md has the table of flags, which is made of [`FLAGS`].
@@ -52,7 +52,7 @@ pub enum Word {
     BasicEdx,
     /// Leaf 0x80000001, ECX.
     ExtendedEcx,
-    /// Leaf 0x80000001, EDX. Bits that AMD's processors repeat from leaf 1 are no flags of their own.
+    /// Leaf 0x80000001, EDX. Bits that AMD's processors repeat from leaf 1 are not flags of their own.
     ExtendedEdx,
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who a processor is: its APIC id, and that it is a package of its own. Every leaf that KVM copies from the
+//! A processor's identity: its APIC id, and that it is a package of its own. Every leaf that KVM copies from the
 //! host CPU with the host's ids or counts is set right here.
 
 use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};

@@ -4,7 +4,7 @@
 //! the identity, and licences of old appliances hang on it.
 //!
 //! [`build`] is pure; [`write`] puts the result where a kernel that is booted directly finds it, and firmware
-//! gets the same bytes as [`Tables::anchor`] and [`Tables::structures`]. There is a 2.x entry point alone:
+//! gets the same bytes as [`Tables::anchor`] and [`Tables::structures`]. There is only a 2.x entry point:
 //! the tables lie below 1 MiB and have less than 64 KiB, and every kernel that knows the 3.0 entry point takes
 //! the other one where that is missing.
 
@@ -20,7 +20,7 @@ use crate::layout;
 
 /// Length of a 2.x entry point.
 pub const ANCHOR_LEN: usize = 31;
-/// Here starts the part of it that older kernels look for alone.
+/// Older kernels look for this part of it only.
 const INTERMEDIATE: usize = 16;
 const VERSION: [u8; 2] = [2, 8];
 /// Longest text of an [`Identity`]; specifications before 2.3 have no room for more.

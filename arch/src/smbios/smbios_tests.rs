@@ -40,7 +40,7 @@ fn found(mem: &Memory) -> Vec<Parsed> {
     let at = (0..0x1_0000).step_by(16).find(|at| bios[*at..].starts_with(b"_SM_")).expect("on a 16-byte boundary");
     let anchor = &bios[at..at + 31];
     assert_eq!((sum(anchor), anchor[5], &anchor[6..8]), (0, 31, &[2, 8][..]));
-    // 2.4 knows this part alone, and finds it because it is on a 16-byte boundary, too.
+    // 2.4 knows only this part, and finds it because it is on a 16-byte boundary, too.
     assert_eq!((&anchor[16..21], sum(&anchor[16..]), anchor[30]), (&b"_DMI_"[..], 0, 0x28));
     let (length, address, count) = (u16_at(anchor, 22), u32_at(anchor, 24), u16_at(anchor, 28));
     let table = read(mem, address.into(), length.into());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Running one administration command, whoever carries it.
+//! Runs one administration command, over any channel.
 
 use std::fmt;
 

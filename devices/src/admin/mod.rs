@@ -8,7 +8,7 @@
 //! | `channel` | [`AdminChannel`]: run one command with a deadline |
 //! | `dma`, `ring`, `slots`, `queue` | the admin virtqueue: memory, virtqueue, running commands |
 //! | `pf_*`, `sriov`, `pf` | bring-up of a PF, its VFs, its command list, starting over |
-//! | `watchdog` | notices a lost PF, has it started over, and tells who uses its VFs |
+//! | `watchdog` | notices a lost PF, has it restarted, and tells who uses its VFs |
 //! | `notify` | which notify addresses of a device can be used |
 //! | `faulty` | a PF that misbehaves on demand, for tests |
 //! | `admin_registers`, `stats` | a VF's legacy registers over a channel, and their statistics |

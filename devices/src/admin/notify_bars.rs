@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where in the BARs of a function queue notifications can be stored: not where one of its structures lies.
-//! What a device says of that is not believed: a guest's kick, which is a number that the guest chooses, must
+//! What a device says about that is not trusted: a guest's kick, which is a number that the guest chooses, must
 //! not become a write to the device's status. Reads configuration space, writes nothing.
 
 use std::ops::Range;
@@ -10,7 +10,7 @@ use crate::function::{Configuration, FunctionError, PciFunction};
 use crate::spec::pci::id;
 use crate::spec::virtio::cfg_type;
 
-/// What has registers or memory that are no doorbells.
+/// What has registers or memory that are not doorbells.
 const STRUCTURES: [(u8, &str); 4] = [
     (cfg_type::COMMON, "in the common configuration"),
     (cfg_type::ISR, "in the interrupt status"),
@@ -18,7 +18,7 @@ const STRUCTURES: [(u8, &str); 4] = [
     (cfg_type::SHARED_MEMORY, "in shared memory"),
 ];
 
-/// Something that is no doorbell.
+/// Something that is not a doorbell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Taken {
     bar: u8,
@@ -58,7 +58,7 @@ impl NotifyBars {
         Ok(bars)
     }
 
-    /// `len` bytes from `offset` of BAR `bar` are no doorbell for anybody else: they are `what`.
+    /// `len` bytes from `offset` of BAR `bar` are not a doorbell for anybody else: they are `what`.
     pub(super) fn take(&mut self, bar: u8, offset: u64, len: u64, what: &'static str) {
         self.taken.push(Taken { bar, bytes: offset..offset.saturating_add(len), what });
     }

@@ -14,7 +14,7 @@ const MEMBER_2_1000: [u8; 16] = [2, 2, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0,
 const OWNER_4_8100: [u8; 16] = [1, 4, 0, 0, 0, 0, 0, 0, 0, 0x81, 0, 0, 0, 0, 0, 0];
 
 /// The test bench: VF BAR2 has 1 MiB, PF BAR4 has 64 KiB. The VF has a BAR0,
-/// too, which a proper one has not: its number alone must rule it out.
+/// too, which a proper one does not have: its number alone must rule it out.
 fn addresses(entries: &[[u8; 16]]) -> Vec<NotifyAddress> {
     let owner = NotifyBars::of_sizes(&[None, None, None, None, Some(64 << 10)]);
     let member = NotifyBars::of_sizes(&[Some(1 << 20), None, Some(1 << 20)]);

@@ -170,7 +170,7 @@ impl PfDriver {
         Ok(Negotiation::Using(list))
     }
 
-    /// A refusal that is no failure: the group does not exist yet, or the list is locked.
+    /// A refusal that is not a failure: the group does not exist yet, or the list is locked.
     fn list_refused(&self, error: AdminError, step: &'static str) -> Result<Negotiation, PfError> {
         let AdminError::Refused { qualifier, .. } = error else { return Err(error).at(self.name(), step) };
         let no_vfs = || matches!(self.active_vfs(), Ok(0));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Brings a PF up for its admin virtqueue and nothing else (virtio 1.4, "Device Initialization" and
-//! "Administration Virtqueues"), again after it was reset, and takes it down. It works through [`PciFunction`] alone and
+//! "Administration Virtqueues"), again after it was reset, and takes it down. It works only through [`PciFunction`] and
 //! never learns what the function is.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What became of a PF: how often it was lost and started again, and why the last time. The watchdog
+//! A PF's history: how often it was lost and restarted, and why it was last lost. The watchdog
 //! writes it, reports read it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

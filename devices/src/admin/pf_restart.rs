@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What becomes of a PF that is lost under its driver (hazard H27): noticing it, and starting over.
-//! Who uses the VFs is told elsewhere, by the watchdog.
+//! A PF that is lost under its driver (hazard H27): how that is noticed, and how the PF restarts. The watchdog tells
+//! those who use the VFs.
 
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};

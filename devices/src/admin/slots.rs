@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! State of each slot of the admin virtqueue, shared by the threads that wait for completions.
 //!
-//! A slot goes free, in flight, done, free; or free, in flight, quarantined, free. Only who holds the
-//! ring lock moves a slot to in flight, to quarantined, or on from these two. The thread that waits
+//! A slot goes free, in flight, done, free; or free, in flight, quarantined, free. Only the holder of the ring lock
+//! moves a slot to in flight, to quarantined, or on from these two. The thread that waits
 //! for a command frees its done slot without the lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -195,7 +195,7 @@ impl Drop for PfWatchdog {
     }
 }
 
-/// One attempt: the PF, then what its VFs' users have to know anew.
+/// One attempt: the PF, then what its VFs' users have to learn again.
 fn restart(driver: &PfDriver, vfs: &[WatchedVf], stop: &AtomicBool) -> Result<(), PfError> {
     let wait = Wait { deadline: Instant::now() + RESTART_LIMIT, cancelled: stop };
     driver.restart(&wait)?;

@@ -69,7 +69,7 @@ pub struct Claim {
 /// Why a fixed device could not be put on the bus.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum BusError {
-    /// Two fixed devices want the same address: a mistake in the machine's assembly.
+    /// Two fixed devices want the same address: a bug in the machine's assembly.
     #[error("{name} at {range} overlaps {other} at {other_range}")]
     Overlap {
         /// The device that came second.

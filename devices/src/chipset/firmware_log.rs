@@ -21,7 +21,7 @@ pub struct FirmwareLog {
 }
 
 impl FirmwareLog {
-    /// `sink` gets each line, without its end. Characters that are no printable ASCII are escaped.
+    /// `sink` gets each line, without its end. Characters that are not printable ASCII are escaped.
     pub fn new(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self { line: Mutex::default(), sink: Box::new(sink) }
     }

@@ -3,7 +3,7 @@
 //! gone. It never makes the guest wait.
 //!
 //! Bytes go into a buffer of [`CAPACITY`]; a thread writes them out, in as few writes as it can. When
-//! the buffer is full, new bytes are dropped and counted, and so they are while the other end takes none: a full
+//! the buffer is full, new bytes are dropped and counted, also while the other end takes none: a full
 //! disk has room again, a FIFO gets a new reader. A thread, because the alternative is a non-blocking file descriptor, and that flag
 //! would be shared with every process that has the same terminal open.
 
@@ -157,7 +157,7 @@ fn works(shared: &Shared) {
     if mem::replace(&mut buffer.failing, false) {
         let lost = buffer.lost;
         drop(buffer);
-        tracing::warn!(lost, "serial output is written again; so many bytes were dropped in all");
+        tracing::warn!(lost, "serial output is written again; this many bytes were dropped in all");
     }
 }
 

@@ -5,7 +5,7 @@
 //! vm-superio takes both its interrupts back at each read of the interrupt identification register
 //! (IIR), and shows them at once if both are pending. On the chip "received data" lasts as long as
 //! there is data, goes first, and hides "transmitter empty" without taking it away. Drivers that loop
-//! until IIR shows nothing rely on that, so [`SerialPort`] works out IIR anew. It knows no FIFO control register either
+//! until IIR shows nothing rely on that, so [`SerialPort`] computes IIR itself. It knows no FIFO control register either
 //! (FCR), and no break: both are added here.
 
 use std::io::{self, Write};

@@ -3,7 +3,7 @@
 //! controller's.
 //!
 //! Address line 20 is open, whatever is written: loaders close it by no other way either, see [`super::i8042`]. They
-//! write back what they read with bit 1 set, so bit 0 reads as 0, and its rise alone resets.
+//! write back what they read with bit 1 set, so bit 0 reads as 0, and only its rise resets.
 //!
 //! Source: IBM PS/2 Hardware Interface Technical Reference, "System control port A"; arch/x86/boot/a20.c of Linux.
 

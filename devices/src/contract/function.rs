@@ -2,7 +2,7 @@
 //! What a driver in this process can do to a PCI function, whatever stands behind it: a software
 //! function in this process, a function of the host behind the kernel's VFIO, a server of vfio-user.
 //!
-//! One trait for each concern, so that who needs configuration space alone asks for no more, and who
+//! One trait for each concern, so that a user that needs only configuration space asks for no more, and one that
 //! has no interrupts writes nothing about them. [`PciFunction`] is their sum. All methods may be called
 //! from any thread. Users may not ask what kind a function is.
 

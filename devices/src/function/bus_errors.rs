@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Keeps the process alive when mapped memory goes away under it. Whoever gave us a file can make it
-//! shorter, and a page of huge page files, or of a full file system, may just not be had: an access is
-//! a SIGBUS then, also where a seal forbids the file to shrink. For ranges that are guarded, the handler
+//! shorter, and a page of huge page files, or of a full file system, may be missing: an access then raises SIGBUS, also where a seal forbids the file to shrink. For ranges that are guarded, the handler
 //! puts zeroed private memory in the file's place and notes it; the access goes on there. All other
 //! SIGBUS go to whoever handled them before.
 //!
@@ -60,7 +59,7 @@ impl Range {
         self.version.store(version.wrapping_add(2), Ordering::Release);
     }
 
-    /// Puts private memory in the place of the range that [`Self::around`] found; `false` if there is none to be had.
+    /// Puts private memory in the place of the range that [`Self::around`] found; `false` if there is none.
     #[allow(unsafe_code)]
     fn replace(&self, (start, len): (usize, usize)) -> bool {
         let prot = libc::PROT_READ | libc::PROT_WRITE;

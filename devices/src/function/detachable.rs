@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A function that can be let go of while many hold it. What the system wants back has to be closed
-//! soon, and nobody knows who uses a function just then: everybody gets this handle, and when it is
+//! A function that can be released while many hold it. What the system wants back has to be closed soon, whoever uses
+//! the function at that moment: every user gets this handle, and when it is
 //! detached, operations fail with [`FunctionError::Gone`] and the function itself is dropped as soon
 //! as those under way have ended.
 #![forbid(unsafe_code)]

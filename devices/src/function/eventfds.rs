@@ -28,7 +28,7 @@ const RESFD: u32 = 1;
 /// Adds 1 to the counter; one that is full stays as it is, as it is signalled already. Never waits.
 ///
 /// # Errors
-/// What `io_submit(2)` says; `EINVAL` for a descriptor that is no eventfd.
+/// What `io_submit(2)` says; `EINVAL` for a descriptor that is not an eventfd.
 pub fn signal(event: &EventFd) -> io::Result<()> {
     static AIO: OnceLock<Option<Aio>> = OnceLock::new();
     match AIO.get_or_init(Aio::new) {

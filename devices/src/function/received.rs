@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Descriptors that another process sent. What is behind one may be a file system that the sender serves
 //! itself (FUSE): an access to a page of it, `fstat`, `fstatfs`, and even `close` wait for the sender then,
-//! and not even SIGKILL ends that. So what a descriptor is is found out without asking a file system, and
+//! and not even SIGKILL ends that. So the kind of a descriptor is found out without asking a file system, and
 //! whatever is neither memory nor an eventfd is used for nothing and closed on a thread that nobody waits
 //! for. May touch nothing but the descriptors.
 #![forbid(unsafe_code)]
@@ -60,7 +60,7 @@ impl Drop for Received {
     }
 }
 
-/// The seals of a file in memory; `None` for any other. The kernel answers from the open file alone.
+/// The seals of a file in memory; `None` for any other. The kernel answers from the open file only.
 fn seals(fd: BorrowedFd<'_>) -> Option<SealFlags> {
     fcntl_get_seals(fd).ok()
 }

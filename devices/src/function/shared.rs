@@ -13,7 +13,7 @@ use vm_memory::{FileOffset, GuestAddress, GuestRegionMmap, mmap::FromRangesError
 use super::DmaRegion;
 
 /// `len` zeroed bytes, whole pages, at the IOVA `base`. Whoever gets the file cannot make it shorter.
-/// Where no file is to be had (a limit on file sizes is one on this, too), it is memory without one:
+/// Where no file can be made (a limit on file sizes is one on this, too), it is memory without one:
 /// good for every function of this process and of the host, and refused by one in another process.
 pub fn shared_region(base: u64, len: usize) -> Result<DmaRegion, FromRangesError> {
     let file = anonymous_file(len as u64)

@@ -25,7 +25,7 @@ pub struct Tap {
 /// Bytes of `struct virtio_net_hdr` without `num_buffers` (virtio 1.3, 5.1.6.1, legacy).
 pub const HEADER_LEN: usize = 10;
 
-/// Why a descriptor is no tap that can be used.
+/// Why a descriptor is not a tap that can be used.
 #[derive(Debug, Error)]
 pub enum PassedError {
     /// No descriptor of the tun driver or of a macvtap.
@@ -46,7 +46,7 @@ pub enum PassedError {
 #[derive(Debug, Error)]
 pub enum TapError {
     /// Not a name a network device can have.
-    #[error("{name:?} is no network device name; it takes 1 to 15 characters without '/', '%' and blanks")]
+    #[error("{name:?} is not a network device name; use 1 to 15 characters without '/', '%' and blanks")]
     Name {
         /// The name.
         name: String,
@@ -58,7 +58,7 @@ pub enum TapError {
         name: String,
     },
     /// A network device, but no tap device.
-    #[error("{name} is no tap device; make one with: ip tuntap add NAME mode tap")]
+    #[error("{name} is not a tap device; make one with: ip tuntap add NAME mode tap")]
     NotATap {
         /// The name.
         name: String,
@@ -128,7 +128,7 @@ pub fn open(name: &str, vnet_hdr: bool) -> Result<Tap, TapError> {
 /// offloads set.
 ///
 /// # Errors
-/// When it is no tap, or one whose frames cannot be read here.
+/// When it is not a tap, or one whose frames cannot be read here.
 pub fn passed(file: File) -> Result<Tap, PassedError> {
     let flags = interface_flags(&file).map_err(|_| PassedError::NoTun)?;
     if flags & libc::IFF_TAP == 0 {

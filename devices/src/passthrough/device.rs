@@ -37,7 +37,7 @@ pub struct PassthroughParts {
     pub function: Arc<dyn PciFunction>,
     /// Gives out the guest's MSI and MSI-X interrupts.
     pub msi: Arc<dyn MsiSource>,
-    /// The function's share of its interrupt line; `None` is no INTx.
+    /// The function's share of its interrupt line; `None`: no INTx.
     pub irq_line: Option<Arc<dyn IrqLine>>,
     /// The number of that line, for the interrupt line register.
     pub irq_number: u8,
@@ -115,7 +115,7 @@ impl PassthroughDevice {
         Ok(Arc::new(device))
     }
 
-    /// The system takes the function away, be it that it is unplugged, or it has failed for good: the
+    /// The system takes the function away, because it was unplugged or failed for good: the
     /// guest reads all ones from now on. The caller remaps, and lets go of the function then.
     pub fn taken_away(&self, reason: &str) {
         self.faults.take_away(reason);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Failures of one function, and why the guest has it no more. Counting takes no lock.
+//! Failures of one function, and why it was taken from the guest. Counting takes no lock.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -13,7 +13,7 @@ pub enum ConfigError {
         /// BAR number.
         bar: u8,
     },
-    /// The size is no power of two or not in the range for the kind.
+    /// The size is not a power of two or not in the range for the kind.
     #[error("BAR {bar} cannot have {size:#x} bytes; it takes a power of two from {least:#x} to {most:#x}")]
     BarSize {
         /// BAR number.

@@ -181,7 +181,7 @@ impl ConfigSpace {
         }
     }
 
-    /// Says that the capability list begins at `offset`; 0 is no list.
+    /// Says that the capability list begins at `offset`; 0: there is none.
     pub fn set_capability_list(&mut self, offset: u8) {
         self.registers.patch(spec::CAPABILITIES_POINTER, Width::B1, offset.into());
         let status = self.get(spec::STATUS, Width::B1) & !u32::from(spec::status::CAPABILITIES);

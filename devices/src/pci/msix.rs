@@ -2,8 +2,8 @@
 //! A function's MSI-X vectors: the table and the pending bits that a guest sees, and for each vector
 //! the interrupt that delivers it. Source: PCI Local Bus 3.0, 6.8.2 and 6.8.3.
 //!
-//! It has a lock of its own, so that a vCPU that masks a vector never waits for a command that
-//! another vCPU has under way at the same function.
+//! It has a lock of its own, so that a vCPU that masks a vector never waits for another vCPU's command to the same
+//! function.
 
 use std::io;
 use std::os::fd::AsRawFd;

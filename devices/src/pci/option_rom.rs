@@ -28,7 +28,7 @@ const DATA_SIZE: usize = 0x18;
 /// Code for a BIOS.
 const CODE_BIOS: u8 = 0;
 
-/// Why bytes are no expansion ROM.
+/// Why bytes are not an expansion ROM.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum OptionRomError {
     /// Empty or too large.
@@ -38,7 +38,9 @@ pub enum OptionRomError {
     #[error("it does not begin with 55 aa, as every expansion ROM does")]
     Signature,
     /// No PCI data structure.
-    #[error("it has no PCI data structure (PCIR) where its header points, so it is no expansion ROM of a PCI card")]
+    #[error(
+        "it has no PCI data structure (PCIR) where its header points, so it is not the expansion ROM of a PCI card"
+    )]
     NoPcir,
     /// An image that is longer than the file.
     #[error("it says that it has {says} bytes, and the file has {has}: it is cut off")]
@@ -49,7 +51,7 @@ pub enum OptionRomError {
         has: usize,
     },
     /// Nothing in it for a BIOS.
-    #[error("it has no code for a BIOS, but for EFI or another system alone")]
+    #[error("it has no code for a BIOS, only for EFI or another system")]
     NoBiosCode,
     /// A wrong sum.
     #[error("the bytes of its BIOS image do not add up to 0: it is damaged")]
@@ -75,7 +77,7 @@ impl OptionRom {
     /// Checks a file.
     ///
     /// # Errors
-    /// It is no expansion ROM that a BIOS would execute.
+    /// It is not an expansion ROM that a BIOS would execute.
     pub fn new(bytes: Vec<u8>) -> Result<Self, OptionRomError> {
         if bytes.is_empty() || bytes.len() > MAX_SIZE {
             return Err(OptionRomError::Size(bytes.len()));

@@ -20,7 +20,7 @@ impl RegisterFile {
         Self { bytes: zeroes(), writable: zeroes(), power_on: zeroes() }
     }
 
-    /// The byte range of an access, if it lies inside. 8-byte accesses are no configuration accesses.
+    /// The byte range of an access, if it lies inside. 8-byte accesses are not configuration accesses.
     fn range(offset: u16, width: Width) -> Option<std::ops::Range<usize>> {
         let start = usize::from(offset);
         let end = start + width.bytes();

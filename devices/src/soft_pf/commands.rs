@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Group administration commands, as the device that owns the group carries them out (virtio 1.3,
-//! 2.13). Works on bytes; where they come from is the caller's matter.
+//! 2.13). Works on bytes; the caller knows where they come from.
 
 use std::sync::Arc;
 use std::time::Duration;

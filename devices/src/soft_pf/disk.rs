@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The host's side of a disk: requests that were taken out of a queue, and the file. May wait for the host's storage
-//! for as long as that likes, so nothing here is done with a lock of the device held. Data goes between the file and
+//! The host's side of a disk: requests that were taken out of a queue, and the file. It may wait for the host's
+//! storage without a limit, so nothing here is done with a lock of the device held. Data goes between the file and
 //! the driver's memory without a copy in between.
 
 use std::fs::File;

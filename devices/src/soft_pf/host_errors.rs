@@ -82,7 +82,7 @@ impl HostErrors {
         (told.last, told.begun) = (Some(Instant::now()), true);
         drop(told);
         let device = self.figures.name();
-        tracing::warn!(device, "{text}; the guest gets an error. Further ones are counted until it works again");
+        tracing::warn!(device, "{text}; the guest gets an error. Further errors are counted until it works again");
         self.figures.tell(&text);
     }
 
@@ -106,8 +106,8 @@ fn describe(what: Operation, sector: u64, error: &io::Error) -> String {
         what => format!("the host cannot {what} the disk at sector {sector}"),
     };
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => format!("{place}: its file is shorter than it was when it was opened"),
-        io::ErrorKind::StorageFull => format!("{place}: {error}; it goes on when there is room"),
+        io::ErrorKind::UnexpectedEof => format!("{place}: its file was shortened since it was opened"),
+        io::ErrorKind::StorageFull => format!("{place}: {error}; writing continues when there is room"),
         _ => format!("{place}: {error}"),
     }
 }

@@ -250,6 +250,6 @@ fn c12_errors_of_the_host_are_counted_told_once_and_forgotten_when_it_works_agai
     assert_eq!(pair.disks[0].request(0, 9, 512), 1);
     let report = pair.bench.soft.report().vfs.remove(0);
     assert_eq!(report.host_errors, 7);
-    assert!(report.last_host_error.unwrap().contains("shorter than it was"));
+    assert!(report.last_host_error.unwrap().contains("was shortened"));
     assert_eq!(pair.bench.soft.host_errors(1), (0, None));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which requests of one function are with the host right now. They hold no lock of the device. Whoever has to know
-//! that no DMA is made any more (a reset, an unmapping) waits here for them, as long as it likes and no longer; the
+//! that no DMA is made any more (a reset, an unmapping) waits here for them, for as long as it chooses; the
 //! memory that they use lives until they end.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -141,10 +141,10 @@ pub enum SoftPfError {
     /// No thread.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
-    /// The configuration space does not fit; a mistake in this module.
+    /// The configuration space does not fit; a bug in this module.
     #[error("configuration space: {0}")]
     Config(#[from] ConfigError),
-    /// A queue has an impossible size; a mistake in this module.
+    /// A queue has an impossible size; a bug in this module.
     #[error("virtqueue: {0}")]
     Queue(#[from] virtio_queue::Error),
 }

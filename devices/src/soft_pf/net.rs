@@ -31,7 +31,7 @@ const LINK_UP: u16 = 1;
 /// `virtio_net_hdr` without and with `num_buffers` (virtio 1.3, 5.1.6.1).
 const HEADER_LEN: usize = 10;
 const HEADER_LEN_MERGEABLE: usize = 12;
-/// A segmentation offload frame with its headers; anything longer is no frame.
+/// A segmentation offload frame with its headers; anything longer is not a frame.
 const MAX_FRAME: usize = 65536 + 64;
 /// A network device.
 pub(super) struct Net {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A VF as somebody sees who was connected to it before it exists: a vfio-user client takes a function once, when
-//! it starts, and stays with it while VF Enable comes and goes.
+//! A VF as a client sees it that connected before the VF exists: a vfio-user client takes a function once, when it
+//! starts, and keeps it while VF Enable comes and goes.
 
 use std::fmt;
 use std::sync::Arc;

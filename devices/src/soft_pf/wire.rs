@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The host's end of a network card: a tap, a socket for datagrams, or the loopback host. Frames in, frames out, one
 //! at a time. Nothing here waits, whatever a peer does that has a duplicate of the descriptor: O_NONBLOCK belongs to
-//! the open file, and who shares it may clear it, so each call says for itself that it must not wait.
+//! the open file, and any process that shares it may clear it, so each call asks not to wait.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -35,7 +35,7 @@ pub enum NetBackend {
 pub(super) enum Received {
     /// A frame of this many bytes, without its header.
     Frame(usize),
-    /// Something that is no frame, and is gone now.
+    /// Something that is not a frame, and is gone now.
     NoFrame,
     /// Nothing now.
     Nothing,
@@ -50,7 +50,7 @@ pub(super) enum Kind {
     Socket,
     /// A tap whose driver takes RWF_NOWAIT.
     Tap,
-    /// One whose driver does not, as that of Linux before 6.5: O_NONBLOCK is set anew each time.
+    /// One whose driver does not, as that of Linux before 6.5: O_NONBLOCK is set again each time.
     OldTap,
 }
 

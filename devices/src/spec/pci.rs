@@ -28,7 +28,7 @@ pub const SUBSYSTEM_VENDOR_ID: u16 = 0x2c;
 pub const EXPANSION_ROM: u16 = 0x30;
 /// Offset of the first capability, 1 byte.
 pub const CAPABILITIES_POINTER: u16 = 0x34;
-/// Interrupt line, 1 byte: software's alone.
+/// Interrupt line, 1 byte: used by software only.
 pub const INTERRUPT_LINE: u16 = 0x3c;
 /// Interrupt pin, 1 byte: 0 none, 1 INTA.
 pub const INTERRUPT_PIN: u16 = 0x3d;

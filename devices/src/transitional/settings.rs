@@ -30,7 +30,7 @@ pub enum IrqMode {
 /// Which interfaces of virtio the guest sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Interface {
-    /// The legacy registers alone: no virtio capability, and of the VF's BARs those alone that MSI-X needs.
+    /// Only the legacy registers: no virtio capability, and of the VF's BARs those alone that MSI-X needs.
     Legacy,
     /// The legacy registers, and the VF's virtio capabilities for modern drivers, which use its memory BARs directly.
     #[default]
@@ -169,7 +169,7 @@ pub struct PlatformParts {
     pub msi: Arc<dyn MsiSource>,
     /// For kicks without exits; `None` where the platform cannot.
     pub port_events: Option<Arc<dyn PortEvents>>,
-    /// The function's share of its interrupt line; `None` is no INTx.
+    /// The function's share of its interrupt line; `None`: no INTx.
     pub irq_line: Option<Arc<dyn IrqLine>>,
     /// The number of that line, for the interrupt line register.
     pub irq_number: u8,
@@ -183,7 +183,7 @@ pub enum TransitionalError {
     Function(#[from] FunctionError),
     /// Not a device that has a legacy interface.
     #[error(
-        "{name} (device id {device_id:#06x}) has no transitional twin; use a modern virtio net, block, console, \
+        "{name} (device id {device_id:#06x}) has no transitional counterpart; use a modern virtio net, block, console, \
          entropy, balloon, SCSI or 9P function"
     )]
     DeviceType {

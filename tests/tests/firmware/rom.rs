@@ -89,7 +89,7 @@ pub(crate) fn bad_images() -> Result<(), String> {
         (odd, "a multiple of 64 KiB"),
         (Vec::new(), "a multiple of 64 KiB"),
         (vec![0; 17 << 20], "at most 16 MiB"),
-        (vec![0xff; 64 << 10], "no jump in its last 16 bytes"),
+        (vec![0xff; 64 << 10], "have no jump: it is not PC firmware"),
     ] {
         run(&image, &[])?.expect_code(3)?.expect_error(text)?;
     }

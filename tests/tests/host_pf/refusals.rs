@@ -102,8 +102,8 @@ pub(crate) fn locked() -> Outcome {
     let pf = soft()?;
     let lock = File::open("/run/heirloom/pf/lock").map_err(text)?;
     lock.lock().map_err(text)?;
-    refused(&["pf", "prepare", &pf, "--vfs", "2"], &["another 'heirloom pf' is at work"])?;
-    refused(&["pf", "release", &pf], &["another 'heirloom pf' is at work"])
+    refused(&["pf", "prepare", &pf, "--vfs", "2"], &["another 'heirloom pf' is running"])?;
+    refused(&["pf", "release", &pf], &["another 'heirloom pf' is running"])
 }
 
 /// Swapped to, claimed in a way that only the kernel knows of, open in a process; free again, it is prepared.

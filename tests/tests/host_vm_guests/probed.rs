@@ -15,7 +15,7 @@ pub(crate) fn early_kicks(wanted: &str) -> Outcome {
     check(lines.len() == 2 && lines.iter().all(|line| line.contains(wanted)), format!("no '{wanted}' in\n{finished}"))
 }
 
-/// The kernel's driver for legacy registers knows cards alone.
+/// The kernel's driver for legacy registers knows only network cards.
 pub(crate) fn disk_by_the_kernel() -> Outcome {
     bound("virtio-pci", "virtio_vfio_pci")?;
     let vf = vf(0)?;

@@ -29,7 +29,7 @@ fn count(report: &Value, pointer: &str) -> Outcome<u64> {
     number(report.pointer(pointer).ok_or_else(|| format!("no {pointer} in {report:#}"))?)
 }
 
-/// It never went where nothing is mapped, and moved at least so many buffers.
+/// It never went where nothing is mapped, and moved at least this many buffers.
 fn clean(report: &Value, function: &str, buffers: u64) -> Outcome {
     let faults = count(report, &format!("{function}/dma_faults"))?;
     check(faults == 0, format!("{function}: {faults} DMA faults in {report:#}"))?;

@@ -6,7 +6,7 @@ use crate::rig::{Spinning, TOKEN, ours, refused, small, vf, works};
 
 const OTHER: &str = "00000000-5a5f-4f5a-a211-f591514ba1f3";
 const NEEDED: &[&str] = &["wants the VF token of its physical function: give token=UUID"];
-const WRONG: &[&str] = &["the token does not fit ", "use the same for the PF and all of its VFs"];
+const WRONG: &[&str] = &["the token does not match ", "use the same for the PF and all of its VFs"];
 
 fn hello(device: &str) -> Outcome {
     small("test=hello", &[device])?.finish()?.expect_code(0)?.expect_output("GUEST-OK").map(drop)

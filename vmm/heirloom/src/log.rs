@@ -84,7 +84,7 @@ pub(crate) struct LogOptions<'a> {
 /// `info,transitional=debug,admin=off`.
 ///
 /// # Errors
-/// When the file cannot be written, or there is no thread to be had.
+/// When the file cannot be written, or no thread can be started.
 pub(crate) fn start(options: &LogOptions<'_>) -> io::Result<()> {
     let is_terminal = options.file.is_none() && io::stderr().is_terminal();
     let output: Box<dyn Write + Send> = match options.file {

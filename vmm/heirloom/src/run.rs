@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `heirloom run`: the engine for one guest, from its boot to its end, and the report. And the engine without a
-//! guest, for who has a way to ask it for one.
+//! `heirloom run`: the engine for one guest, from its boot to its end, and the report. Also the engine without a
+//! guest, for clients that create one by the API.
 #![forbid(unsafe_code)]
 
 use std::io;

@@ -124,7 +124,7 @@ fn c11_each_kind_of_lock_is_enough_to_refuse() {
     assert!(range_locks::can_lock(&other, 100..300, Kind::Write).unwrap());
 }
 
-/// A loop device with a file system on it; `None` where there is none to be had.
+/// A loop device with a file system on it; `None` where there is none.
 struct Loop {
     device: PathBuf,
     folder: TempDir,

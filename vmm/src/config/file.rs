@@ -21,7 +21,7 @@ const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 /// Reads a file: TOML if its name ends in .toml, else JSON.
 ///
 /// # Errors
-/// When it cannot be read or is no configuration; the field to blame is named.
+/// When it cannot be read or is not a configuration; the field to blame is named.
 pub fn read_file(path: &Path) -> Result<VmConfig, ConfigError> {
     let toml = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
     let failed = |source| ConfigError::Open { what: "the configuration", path: path.to_owned(), source };

@@ -191,7 +191,7 @@ pub(super) fn check_owners(legacy: &[DevicePlan], devices: &[PassthroughPlan]) -
             return Err(ConfigError::Usage(text));
         }
         if !used.insert(function.clone()) {
-            return Err(ConfigError::Usage(format!("two devices use {function}: a function belongs to one of them")));
+            return Err(ConfigError::Usage(format!("two devices use {function}: only one can have it")));
         }
     }
     Ok(())

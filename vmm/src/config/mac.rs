@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Addresses of network cards that were given none: made of what is the same at the next start and different between
-//! machines. Locally administered (IEEE 802: bit 1 of the first byte is set), 52 and 40 bits of a hash.
+//! Addresses of network cards that were given none: the same at the next start, and different between machines. Locally administered (IEEE 802: bit 1 of the first byte is set), 52 and 40 bits of a hash.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -63,7 +62,7 @@ fn hash<'a>(parts: impl Iterator<Item = &'a str>) -> u64 {
     hash ^ hash >> 31
 }
 
-/// The address of each network card: the one asked for, or one of the machine's. Devices that are no network cards get
+/// The address of each network card: the one asked for, or one of the machine's. Devices that are not network cards get
 /// one as well; nobody reads it. `ids` are those of the devices.
 ///
 /// # Errors

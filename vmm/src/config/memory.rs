@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How guest memory is to be had, checked as far as words can be.
+//! Where guest memory comes from, checked without allocating any.
 
 use api::{FunctionOrigin, MemoryConfig, VfOrigin, VmConfig, format_size};
 
@@ -11,7 +11,7 @@ const _: () = assert!(arch::layout::MIN_MEMORY <= api::MIN_MEMORY && api::MAX_ME
 /// Sizes of huge pages that x86-64 processors have.
 const HUGE_PAGES: [u64; 2] = [2 << 20, 1 << 30];
 
-/// Main memory, and how it is to be had.
+/// Main memory, and where it comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryPlan {
     /// Bytes.

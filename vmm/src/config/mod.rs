@@ -47,7 +47,7 @@ const MAX_DEVICES: usize = 31;
 /// With firmware slot 1 is the ISA bridge.
 const MAX_DEVICES_FIRMWARE: usize = 30;
 
-/// Why a configuration is no machine.
+/// Why a configuration is not a machine.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The words contradict each other or the limits of a machine.
@@ -85,7 +85,7 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// A file is no regular file.
+    /// A file is not a regular file.
     #[error("{what} {} is not a regular file", path.display())]
     NotAFile {
         /// Which file.
@@ -354,7 +354,7 @@ fn check_limits(config: &VmConfig) -> Result<NonZeroU8, ConfigError> {
         return wrong("legacy_virtio", text);
     }
     if config.serial.mode == ConsoleMode::File && config.serial.file.is_none() {
-        return wrong("serial.file", "the serial port is to go to a file, but none is named".to_owned());
+        return wrong("serial.file", "the serial port goes to a file, but no file is named".to_owned());
     }
     Ok(cpus)
 }

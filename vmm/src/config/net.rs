@@ -39,8 +39,9 @@ impl NetSource {
             NetBackend::Loopback => Ok(Self::Loopback),
             NetBackend::Fd(index) => {
                 let wrong = |problem| ConfigError::Descriptor { index: *index, problem };
-                let descriptor =
-                    descriptors.get(index).ok_or_else(|| wrong("no such descriptor came along".to_owned()))?;
+                let descriptor = descriptors
+                    .get(index)
+                    .ok_or_else(|| wrong("no such descriptor came with the request".to_owned()))?;
                 let vnet_hdr = has_header(descriptor).map_err(wrong)?;
                 Ok(Self::Descriptor { descriptor: Arc::clone(descriptor), vnet_hdr })
             }
@@ -52,12 +53,12 @@ impl NetSource {
 fn has_header(descriptor: &OwnedFd) -> Result<bool, String> {
     if let Ok(kind) = sockopt::socket_type(descriptor) {
         let datagrams = matches!(kind, SocketType::DGRAM | SocketType::SEQPACKET);
-        return if datagrams { Ok(false) } else { Err("it is a socket, but none for datagrams".to_owned()) };
+        return if datagrams { Ok(false) } else { Err("it is a socket, but not a datagram socket".to_owned()) };
     }
     let file = descriptor.try_clone().map(File::from).map_err(|error| format!("it cannot be looked at: {error}"))?;
     match tap::passed(file) {
         Ok(tap) => Ok(tap.vnet_hdr),
-        Err(tap::PassedError::NoTun) => Err("it is neither a tap nor a socket for datagrams".to_owned()),
+        Err(tap::PassedError::NoTun) => Err("it is neither a tap nor a datagram socket".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

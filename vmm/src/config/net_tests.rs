@@ -19,10 +19,10 @@ fn datagram_sockets_can_carry_frames() {
 fn streams_and_files_cannot_and_what_is_not_there_neither() {
     let (stream, _peer) = UnixStream::pair().unwrap();
     let text = checked(stream).unwrap_err().to_string();
-    assert!(text.contains("descriptor 3") && text.contains("none for datagrams"), "{text}");
+    assert!(text.contains("descriptor 3") && text.contains("not a datagram socket"), "{text}");
     for path in ["/proc/self/exe", "/dev/null"] {
         let text = checked(File::open(path).unwrap()).unwrap_err().to_string();
-        assert!(text.contains("neither a tap nor a socket"), "{text}");
+        assert!(text.contains("neither a tap nor a datagram socket"), "{text}");
     }
     let text = NetSource::check(&NetBackend::Fd(4), &Descriptors::new()).unwrap_err().to_string();
     assert!(text.contains("descriptor 4"), "{text}");

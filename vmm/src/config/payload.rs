@@ -102,7 +102,7 @@ impl PayloadPlan {
             );
         }
         if config.boot_menu.is_some() {
-            return wrong("payload.boot_menu", "the menu is the firmware's: leave it out, or the kernel");
+            return wrong("payload.boot_menu", "the boot menu is the firmware's: leave it out, or the kernel");
         }
         Ok(Self::Kernel(KernelPlan {
             file: open_file(KERNEL, kernel)?,
@@ -154,15 +154,15 @@ pub(super) fn check_bootable(config: &VmConfig) -> Result<(), ConfigError> {
 
 fn firmware(config: &PayloadConfig) -> Result<PayloadPlan, ConfigError> {
     if config.initramfs.is_some() {
-        return wrong("payload.initramfs", "an initial RAM disk goes with a kernel: give --kernel FILE as well");
+        return wrong("payload.initramfs", "an initial RAM disk needs a kernel: give --kernel FILE as well");
     }
     if config.boot != BootProtocol::Auto {
-        return wrong("payload.boot", "an entry of the kernel goes with a kernel: give --kernel FILE as well");
+        return wrong("payload.boot", "a kernel entry needs a kernel: give --kernel FILE as well");
     }
     if config.cmdline.is_some() {
         return wrong(
             "payload.cmdline",
-            "a command line goes with a kernel: give --kernel FILE as well, or write it into the boot loader's \
+            "a command line needs a kernel: give --kernel FILE as well, or write it into the boot loader's \
              configuration on the disk",
         );
     }

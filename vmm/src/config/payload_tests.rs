@@ -51,7 +51,7 @@ fn files_that_are_no_firmware() {
         (Vec::new(), "this file has 0 bytes"),
         (rom(100_000), "this file has 100000 bytes"),
         (rom(17 << 20), "this file has more"),
-        (vec![0; 64 << 10], "no jump in its last 16 bytes"),
+        (vec![0; 64 << 10], "have no jump: it is not PC firmware"),
     ] {
         fs::write(&path, content).unwrap();
         let (text, field) = refused(&with(&path));

@@ -6,7 +6,7 @@ use api::{ConsoleMode, ScreenMode, VmConfig};
 use super::payload::{first_installed, read_at_most};
 use super::{ConfigError, PayloadPlan};
 
-/// Where distributions install SeaVGABIOS for a VGA that is no PCI function (Debian, then Fedora, then Arch and SUSE).
+/// Where distributions install SeaVGABIOS for a VGA that is not a PCI function (Debian, then Fedora, then Arch and SUSE).
 /// All that it needs of one are the registers of a VGA.
 const BIOS_PATHS: [&str; 3] = [
     "/usr/share/seabios/vgabios-isavga.bin",
@@ -46,20 +46,20 @@ impl ScreenPlan {
     }
 }
 
-/// The first of [`BIOS_PATHS`] that can be used. Without one firmware has the serial port alone, as it had without a
+/// The first of [`BIOS_PATHS`] that can be used. Without one firmware has only the serial port, as it had without a
 /// screen, so nothing fails.
 fn installed_bios() -> Option<Vec<u8>> {
     let Some(path) = first_installed(&BIOS_PATHS) else {
         tracing::info!(
-            "no VGA BIOS is installed (Debian: apt install seabios), so nothing that asks a BIOS writes to the text \
-             screen; looked for {}",
+            "no VGA BIOS is installed (Debian: apt install seabios), so programs that write by BIOS calls show \
+             nothing on the text screen; looked for {}",
             BIOS_PATHS.join(", ")
         );
         return None;
     };
     let problem = match read_at_most(path, MAX_BIOS + 1) {
         Ok(bytes) if is_rom(&bytes) => return Some(bytes),
-        Ok(_) => "it is no option ROM of at most 64 KiB".to_owned(),
+        Ok(_) => "it is not an option ROM of at most 64 KiB".to_owned(),
         Err(error) => error.to_string(),
     };
     tracing::warn!("the VGA BIOS {} cannot be used: {problem}", path.display());

@@ -2,8 +2,8 @@
 //! The guest's clocks that KVM keeps, and how they stand still while the machine is paused: KVM's own clock
 //! (KVM_SET_CLOCK), the time stamp counters, and the interval timer, which would make up for each tick it missed.
 //!
-//! Local APICs' timers run by the host's clock and cannot be stopped; the guest has one interrupt too early, which
-//! it finds to be so by the clocks above.
+//! Local APICs' timers run by the host's clock and cannot be stopped; the guest gets one interrupt too early, and can
+//! tell by the clocks above.
 
 use std::io;
 use std::os::fd::AsRawFd;

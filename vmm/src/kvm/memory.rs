@@ -19,7 +19,7 @@ use super::host_memory::HostMemory;
 use super::huge_pages::Pool;
 use super::prefault::prefault;
 
-/// How guest RAM is to be had.
+/// Where guest RAM comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RamOptions {
     /// Ask the kernel for transparent huge pages. It may not have them.
@@ -48,7 +48,7 @@ impl GuestRam {
     pub fn new(ranges: &[(u64, u64)], options: RamOptions) -> Result<Self, KvmError> {
         let wanted = check_ranges(ranges)?;
         match (options.hugetlb, HostMemory::read()) {
-            // They are no part of what else is available.
+            // They are not part of what else is available.
             (Some(page), _) => Pool::check(Pool::read(page), wanted, page)?,
             (None, Some(host)) => host.check(wanted)?,
             (None, None) => {
@@ -66,7 +66,7 @@ impl GuestRam {
         Ok(Self { memory, regions })
     }
 
-    /// Memory of its own at `base` that is no part of the RAM: not for DMA. Whole pages.
+    /// Memory of its own at `base` that is not part of the RAM: not for DMA. Whole pages.
     ///
     /// # Errors
     /// As [`Self::new`].

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Has all pages of guest memory before the guest starts, and tells the operator how far it is when
-//! that takes long.
+//! Allocates all guest memory before the guest starts, and reports its progress when that takes long.
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -82,7 +82,7 @@ impl Shared {
         Ok(gsi)
     }
 
-    /// The kernel may keep a stale route: nothing can raise that GSI until it is given out again and routed anew.
+    /// The kernel may keep a stale route: nothing can raise that GSI until it is given out and routed again.
     /// That spares one slow call per vector when a device goes.
     fn release(&self, gsi: u32) {
         let mut table = self.table();

@@ -208,7 +208,7 @@ fn b8_enabling_msix_installs_one_table_for_all_vectors() {
         msix.event(vector).unwrap().write(1).unwrap();
         assert!(apic.delivered(0x40 + u32::from(vector)));
     }
-    // Masked as a whole, programmed anew, and opened again, as a driver does that loads again.
+    // Masked as a whole, programmed again, and opened again, as a driver does that loads again.
     let _ = msix.set_control(3 << 14);
     (0..VECTORS).for_each(|vector| program(vector, 0x80 + u32::from(vector)));
     let _ = msix.set_control(1 << 15);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! KVM's VFIO pseudo device: it tells KVM of passed-through devices, and touches none of them.
+//! KVM's VFIO pseudo device: it tells KVM about passed-through devices, and touches none of them.
 //!
 //! Source: Linux, Documentation/virt/kvm/devices/vfio.rst.
 #![forbid(unsafe_code)]

@@ -8,12 +8,12 @@ devices::counter_kinds! {
     pub(super) enum EngineCounter;
     "Machines that were started, reboots included." Boots = "boots";
     "Resets of the machine by its guest." GuestResets = "guest_resets";
-    "Resets after which the guest had to wait, as it did nothing else." DelayedResets = "delayed_resets";
+    "Resets that were delayed, because the guest did nothing but reset." DelayedResets = "delayed_resets";
     "Guests that crashed." Crashes = "crashes";
     "Times a device went out of service." Faults = "device_faults";
     "Times a device came back into service." Recoveries = "device_recoveries";
     "Times the PF was lost." PfLosses = "pf_losses";
-    "Times the PF was started over." PfRestarts = "pf_restarts";
+    "Times the PF was restarted." PfRestarts = "pf_restarts";
 }
 
 /// Counts since the engine was started.

@@ -209,7 +209,7 @@ impl Engine {
     fn vm(&mut self) -> Result<&mut VirtualMachine, Fault> {
         self.vm
             .as_mut()
-            .ok_or_else(|| Fault::new(Code::Internal, "there is no virtual machine: this is a mistake in heirloom"))
+            .ok_or_else(|| Fault::new(Code::Internal, "there is no virtual machine: this is a bug in heirloom"))
     }
 
     fn set_state(&mut self, state: VmState) {

@@ -90,7 +90,7 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
-    /// It was started over.
+    /// It was restarted.
     PfReturned {
         /// As above.
         pf: String,

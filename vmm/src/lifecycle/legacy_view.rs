@@ -21,7 +21,7 @@ fn named<const N: usize>(counters: [(&str, u64); N]) -> BTreeMap<String, u64> {
 /// All that is known of one function.
 pub(super) fn legacy_device(section: LegacySection) -> LegacyDevice {
     let LegacySection { section, mode, registers, times_faulted, last_fault } = section;
-    // Accesses by register are for metrics alone.
+    // Accesses by register are for metrics only.
     let DeviceSection { slot, device, admin, rings_broken, host_errors, last_host_error, by_register: _ } = section;
     let DeviceReport {
         id,
@@ -109,7 +109,7 @@ fn register_mirror(registers: transitional::RegisterMirror) -> RegisterMirror {
 
 fn admin_statistics(admin: AdminStats) -> AdminStatistics {
     let AdminStats { member, commands, registers } = admin;
-    // Reads among them are for metrics alone.
+    // Reads among them are for metrics only.
     let register =
         |RegisterStats { register, count, reads: _ }| RegisterStatistics { register: String::from(register), count };
     AdminStatistics {
@@ -120,7 +120,7 @@ fn admin_statistics(admin: AdminStats) -> AdminStatistics {
 }
 
 fn command_statistics(stats: OpcodeStats) -> CommandStatistics {
-    // The histogram is for metrics alone.
+    // The histogram is for metrics only.
     let OpcodeStats { command, count, latency_ns, latency_buckets: _, latency_sum_ns: _, errors } = stats;
     let Latency { p50, p90, p99, max } = latency_ns;
     CommandStatistics {

@@ -23,7 +23,7 @@ pub(super) struct Snapshot<'a> {
     pub(super) figures: &'a Figures,
 }
 
-/// The text. Counters of processors and devices begin anew with each boot, which readers take for a restart.
+/// The text. Counters of processors and devices start again with each boot, which readers take for a restart.
 pub(super) fn render(snapshot: &Snapshot<'_>) -> String {
     let mut page = Page::default();
     engine(&mut page, snapshot);
@@ -191,10 +191,10 @@ fn physical_functions(page: &mut Page, pfs: &[PfSection]) {
             u64::from(pf.is_up())
         }),
         ("heirloom_pf_machine_losses_total", "counter", "Times the PF was lost since the boot.", |pf| pf.report.losses),
-        ("heirloom_pf_machine_restarts_total", "counter", "Times it was started over since the boot.", |pf| {
+        ("heirloom_pf_machine_restarts_total", "counter", "Times the PF was restarted since the boot.", |pf| {
             pf.report.restarts
         }),
-        ("heirloom_pf_failed_restarts_total", "counter", "Attempts at that which failed, since the boot.", |pf| {
+        ("heirloom_pf_failed_restarts_total", "counter", "Failed attempts to restart the PF since the boot.", |pf| {
             pf.report.failed_restarts
         }),
     ];

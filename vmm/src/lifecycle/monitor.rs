@@ -77,7 +77,7 @@ impl EventMonitor {
     /// Starts to write all events of `bus` from now on.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When no thread can be started.
     pub fn start(bus: &Arc<EventBus>, output: Output) -> io::Result<Self> {
         let subscription = bus.subscribe();
         let (running, done) = mpsc::channel();
@@ -125,7 +125,7 @@ impl Writer {
                 // One that was begun is finished later.
                 self.lost = self.lost.saturating_add(u64::from(!is_ready || self.rest.is_empty()));
                 if !std::mem::replace(&mut self.failing, true) {
-                    tracing::error!("events cannot be written; they are lost until they can: {error}");
+                    tracing::error!("events cannot be written and are lost until they can: {error}");
                 }
             }
         }

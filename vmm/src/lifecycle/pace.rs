@@ -65,14 +65,14 @@ impl ResetPace {
                 Some(wait)
             }
             Err(error) => {
-                tracing::warn!("a guest that does nothing but reset is not slowed down: {error}");
+                tracing::warn!("cannot slow down a guest that does nothing but reset: {error}");
                 None
             }
         }
     }
 }
 
-/// The wait after so many short runs in a row.
+/// The wait after this many short runs in a row.
 fn wait(short_runs: u32) -> Option<Duration> {
     let steps = short_runs.checked_sub(FREE + 1)?;
     Some(2u32.checked_pow(steps).map_or(LONGEST, |factor| FIRST.saturating_mul(factor).min(LONGEST)))

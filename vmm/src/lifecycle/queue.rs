@@ -60,7 +60,7 @@ impl<W: 'static> Queue<W> {
         });
         self.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => {
-                Fault::new(Code::Busy, format!("{MAX_WAITING} requests wait already: try again later"))
+                Fault::new(Code::Busy, format!("{MAX_WAITING} requests are already waiting: try again later"))
             }
             TrySendError::Disconnected(_) => shutting_down(),
         })?;
@@ -82,7 +82,7 @@ impl<W: 'static> Queue<W> {
 
 /// An operation that takes longer than its client waits.
 fn too_late(limit: Duration, begun: bool) -> Fault {
-    let fate = if begun { "it goes on and may still succeed" } else { "it was not begun and will not be" };
+    let fate = if begun { "it continues and may still succeed" } else { "it was not started and will not be" };
     Fault::new(Code::DeadlineExceeded, format!("the operation did not end within {limit:?}: {fate}"))
 }
 

@@ -191,9 +191,9 @@ impl VirtualMachine {
 
     /// The machine.
     pub(super) fn machine(&self) -> Result<&Machine, Fault> {
-        self.machine.as_ref().ok_or_else(|| {
-            Fault::new(Code::Internal, "there is no machine in this state: this is a mistake in heirloom")
-        })
+        self.machine
+            .as_ref()
+            .ok_or_else(|| Fault::new(Code::Internal, "there is no machine in this state: this is a bug in heirloom"))
     }
 }
 

@@ -86,7 +86,7 @@ impl Chipset {
     /// Writes out what the guest has sent, as far as its reader takes it.
     pub(super) fn drain(&self) {
         if !self.serial.drain(DRAIN_LIMIT) || self.serial.lost() > 0 {
-            tracing::warn!("some of the guest's serial output is lost: nobody took it in time");
+            tracing::warn!("some of the guest's serial output is lost: it was not read in time");
         }
     }
 }

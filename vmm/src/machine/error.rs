@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Why a machine cannot be put together.
+//! Why a machine cannot be built.
 
 use std::io;
 
@@ -22,7 +22,7 @@ pub enum SetupError {
     Layout(#[from] arch::layout::LayoutError),
     /// More memory than the processors can address.
     #[error(
-        "the guest wants {memory} of memory, its processors address {bits} bits: use less, or --cpu host if it \
+        "the guest wants {memory} of memory, but its processors address only {bits} bits: use less, or --cpu host if it \
              addresses more"
     )]
     AddressWidth {
@@ -142,6 +142,6 @@ pub enum SetupError {
     #[error("the main loop failed: {0:?}")]
     MainLoop(event_manager::Error),
     /// A mistake in this program.
-    #[error("{0}: this is a mistake in heirloom, please report it")]
+    #[error("{0}: this is a bug in heirloom, please report it")]
     Internal(&'static str),
 }

@@ -44,7 +44,7 @@ pub enum HardwareError {
         pf: String,
     },
     /// The PF has fewer VFs than it had.
-    #[error("{pf} has {active} VFs enabled, and VF {member} is wanted: write the number of VFs to its sriov_numvfs")]
+    #[error("{pf} has {active} VFs enabled, but VF {member} is wanted: write the number of VFs to its sriov_numvfs")]
     VfDisabled {
         /// The PF.
         pf: String,
@@ -113,7 +113,7 @@ fn space(vm: &Vm) -> Arc<DmaSpace> {
     let kvm = match VfioFiles::new(vm) {
         Ok(files) => Some(Arc::new(files) as _),
         Err(error) => {
-            tracing::warn!(%error, "KVM is not told of passed-through devices");
+            tracing::warn!(%error, "cannot tell KVM of passed-through devices");
             None
         }
     };

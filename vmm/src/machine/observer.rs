@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who is told what happens inside a machine. Decides nothing.
+//! Where events of a machine go. Decides nothing.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub trait Observer: Send + Sync {
     fn host_error(&self, id: &str, what: &str);
     /// A PF of legacy functions is lost.
     fn pf_lost(&self, pf: &str, reason: &str);
-    /// It was started over.
+    /// It was restarted.
     fn pf_returned(&self, pf: &str);
     /// What legacy accesses are noted into, if anything.
     fn tracer(&self) -> Option<&Arc<Tracer>> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The main loop's part when functions are wanted back or fail: whoever has them is told at once. The
+//! What the main loop does when a function is wanted back or fails: it tells the function's user at once. The
 //! kernel waits for a function it wants back, and so does whoever writes to `sriov_numvfs`.
 
 use std::os::fd::AsRawFd;

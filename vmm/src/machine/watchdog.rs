@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The thread of a PF's watchdog, and its clock. What the watchdog does is `devices::admin`'s. It reads registers of
+//! The thread of a PF's watchdog, and its clock. What the watchdog does is in `devices::admin`. It reads registers of
 //! the PF, and a PF of another process takes its time for each, up to the function's deadline: nobody but this thread
 //! waits for that while the machine runs.
 

@@ -28,7 +28,7 @@ pub use whole::replace;
 /// Bytes at which a file moves aside where nobody says otherwise: with the older part that is kept, twice that is used.
 pub const DEFAULT_LIMIT: u64 = 256 << 20;
 
-/// For the owner alone: a guest's output, and addresses of the host.
+/// Only for the owner: a guest's output, and addresses of the host.
 const MODE: u32 = 0o600;
 
 /// What is said of a FIFO without a reader.
@@ -45,7 +45,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     let opened = waits::during(&format!("opening {}", path.display()), || options.open(path));
     let file = opened.map_err(|error| explained(path, error))?;
     if file.metadata()?.file_type().is_block_device() {
-        return Err(invalid("it is a block device, and this is no disk: name a file"));
+        return Err(invalid("it is a block device, and this output is not a disk: name a file"));
     }
     Ok(file)
 }

@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex};
 
 use super::Output;
 
-/// Takes so many bytes, and keeps them. Clones are the same one.
+/// Takes this many bytes, and keeps them. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct TestDisk(Arc<Mutex<(usize, Vec<u8>)>>);
 
 impl TestDisk {
-    /// With room for so many bytes.
+    /// With room for this many bytes.
     pub(crate) fn new(room: usize) -> Self {
         Self(Arc::new(Mutex::new((room, Vec::new()))))
     }
 
-    /// Has room for so many bytes from now on.
+    /// Has room for this many bytes from now on.
     pub(crate) fn set_room(&self, room: usize) {
         self.0.lock().unwrap().0 = room;
     }

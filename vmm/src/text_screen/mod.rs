@@ -61,7 +61,7 @@ impl TextScreen {
     pub(crate) fn start() -> io::Result<Self> {
         if !isatty(rustix::stdio::stdout()) {
             return Err(io::Error::other(
-                "standard output is no terminal; without --console text, 'heirloom ctl screen' prints the screen",
+                "standard output is not a terminal; without --console text, 'heirloom ctl screen' prints the screen",
             ));
         }
         let shared = Arc::new(Shared::default());
@@ -70,7 +70,7 @@ impl TextScreen {
         let thread = Thread { shared: Arc::clone(&shared), painter: Painter::new() };
         thread::Builder::new().name("text-screen".to_owned()).spawn(move || {
             if let Err(error) = thread.run(&stop) {
-                tracing::warn!("the terminal takes no more of the text screen: {error}");
+                tracing::warn!("cannot draw the text screen on the terminal any more: {error}");
             }
             drop(end);
         })?;

@@ -133,7 +133,7 @@ impl TraceFile {
         Ok(bytes)
     }
 
-    /// A trace that begins anew is to be read like one from the start.
+    /// A trace that begins again must read like one from the start.
     fn remember(&mut self, line: &Line, bytes: &[u8]) {
         let id = match line {
             Line::Start { .. } => None,

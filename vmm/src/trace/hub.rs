@@ -45,7 +45,7 @@ struct State {
 /// One who gets lines.
 struct Sink {
     output: Output,
-    /// This device alone.
+    /// Only this device.
     only: Option<String>,
     /// Devices that were introduced.
     known: Vec<Arc<DeviceTag>>,
@@ -110,7 +110,7 @@ impl TraceHub {
     /// A live reader of all accesses from now on, or of those of one device.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When no thread can be started.
     pub fn subscribe(self: &Arc<Self>, device: Option<&str>) -> io::Result<TraceSubscription> {
         let (sender, receiver) = mpsc::sync_channel(AHEAD);
         let alive = Arc::new(());
@@ -122,7 +122,7 @@ impl TraceHub {
     /// Writes all accesses from now on to `file`.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When no thread can be started.
     pub fn write_to(self: &Arc<Self>, file: TraceFile) -> io::Result<()> {
         self.add(Sink { output: Output::File(file), only: None, known: Vec::new() })
     }

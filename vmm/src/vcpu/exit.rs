@@ -139,7 +139,7 @@ fn port_io(context: &ExitContext<'_>, port: u16, size: u8, transfer: Transfer<'_
     })
 }
 
-/// A length that is no width (an instruction that crosses a page, or a wide one cut by KVM) goes byte by byte.
+/// A length that is not a width (an instruction that crosses a page, or a wide one cut by KVM) goes byte by byte.
 fn mmio(context: &ExitContext<'_>, address: u64, transfer: Transfer<'_>) -> Outcome {
     let width = Width::from_bytes(transfer.data.len()).unwrap_or(Width::B1);
     transfer.each(width, |index, element| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the vCPU threads of one VM are wanted to do, what they do, and why the VM ended.
+//! What the vCPU threads of one VM should do, what they do, and why the VM ended.
 //! One mutex; a vCPU takes it only when it has been kicked, or ends.
 
 use std::io;
@@ -39,7 +39,7 @@ pub enum ExitReason {
 /// Why the vCPU threads did not do as told.
 #[derive(Debug, Error)]
 pub enum VcpuError {
-    /// No thread, signal handler or eventfd to be had.
+    /// A thread, signal handler or eventfd could not be made.
     #[error("cannot start the vCPU threads")]
     Start(#[source] io::Error),
     /// vCPUs that are still busy, each in a device access that takes long.

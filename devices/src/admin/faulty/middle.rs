@@ -11,7 +11,7 @@ use crate::function::DmaRegion;
 
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
-/// Longer chains are no admin commands.
+/// Longer chains are not admin commands.
 const MAX_CHAIN: usize = 8;
 
 /// One descriptor.

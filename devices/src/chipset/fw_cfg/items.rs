@@ -36,7 +36,7 @@ const MAX_FILES: usize = 256;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum FileError {
     /// Empty, too long, or with a NUL.
-    #[error("'{0}' is no name of a file for the firmware: it has 1 to 55 characters of ASCII")]
+    #[error("'{0}' cannot be the name of a file for the firmware: use 1 to 55 ASCII characters")]
     Name(String),
     /// Twice the same name.
     #[error("the firmware is given two files '{0}'")]

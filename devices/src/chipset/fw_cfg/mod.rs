@@ -8,7 +8,7 @@
 //! | 0x514 | 32-bit write, big-endian | high half of the address of a DMA descriptor |
 //! | 0x518 | 32-bit write, big-endian | low half; carries it out |
 //!
-//! SeaBIOS relies on it that keys which do not exist read as zeros, by DMA with success. A descriptor, or what it
+//! SeaBIOS relies on keys that do not exist reading as zeros, by DMA with success. A descriptor, or what it
 //! points to, that is not whole in guest RAM is an error in the descriptor, or nothing where there is none.
 //!
 //! | module | what it is |

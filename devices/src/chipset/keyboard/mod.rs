@@ -54,7 +54,7 @@ mod command {
     pub(super) const RESET: u8 = 0xff;
 }
 
-/// What the next byte from the controller is, if it is no command.
+/// What the next byte from the controller is, if it is not a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Parameter {
     #[default]

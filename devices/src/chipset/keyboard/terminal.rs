@@ -107,7 +107,7 @@ impl TerminalKeys {
         }
     }
 
-    /// No more bytes are there: what has begun is no sequence. Returns the Escape key, or a key with Alt.
+    /// No more bytes are there: what has begun is not a sequence. Returns the Escape key, or a key with Alt.
     pub fn flush(&mut self) -> Option<Stroke> {
         match std::mem::take(&mut self.place) {
             Place::Escape => Some(Stroke::of(Key::ESCAPE)),
@@ -178,7 +178,7 @@ fn of_number(number: u8) -> Option<Key> {
     }
 }
 
-/// A byte that is no part of a sequence.
+/// A byte that is not part of a sequence.
 fn of_byte(byte: u8) -> Option<Stroke> {
     match byte {
         b'\r' | b'\n' => Some(Stroke::of(Key::ENTER)),

@@ -80,7 +80,7 @@ fn what_is_no_container_for_us() {
     let text = |error| attaching.no_container(error).to_string();
     let missing = io::Error::from_raw_os_error(libc::ENOENT);
     assert!(text(VfioError::OpenContainer(missing)).starts_with("/dev/vfio/vfio does not exist: load the module"));
-    // What a node answers that is no container: the crate takes any answer but 0 for a version.
+    // What a node answers that is not a container: the crate takes any answer but 0 for a version.
     assert!(text(VfioError::VfioApiVersion).contains("another API version"));
     assert!(text(VfioError::VfioExtension).contains("is module vfio_iommu_type1 loaded?"));
     assert!(matches!(attaching.no_container(VfioError::VfioInvalidType), OpenError::Call { .. }));
@@ -141,7 +141,7 @@ fn another_member_of_the_group_may_be_in_use() {
         std::fs::create_dir_all(&fd).unwrap();
         std::os::unix::fs::symlink(fixture.path("dev/vfio/devices/vfio1"), fd.join("5")).unwrap();
     };
-    // This process may have it: that is no obstacle.
+    // This process may have it: that is not an obstacle.
     open_by(std::process::id());
     assert!(refused().contains("does not isolate the interrupts"));
     open_by(1);

@@ -3,7 +3,7 @@
 //! place of BAR 0, where each access becomes an admin command that the kernel's driver of the PF sends.
 //!
 //! Differences to commands of our own: the layout follows the *host's* MSI-X, 32 bytes are all there
-//! is, and the kernel waits for the device without a limit; a deadline bounds repeated tries alone.
+//! is, and the kernel waits for the device without a limit; a deadline bounds repeated tries only.
 //!
 //! Source: Linux, drivers/vfio/pci/virtio/legacy_io.c.
 #![forbid(unsafe_code)]
@@ -43,7 +43,7 @@ pub enum Bar0Error {
     },
     /// Another device type. Kernels that let the driver have it make a network card's registers for it.
     #[error(
-        "{name} (device id {device_id:#06x}) is no network card: the kernel's legacy registers are made for those alone; use admin=pf, with the physical function bound to vfio-pci (heirloom pf release, then heirloom pf prepare)"
+        "{name} (device id {device_id:#06x}) is not a network card: the kernel makes legacy registers for network cards only; use admin=pf, with the physical function bound to vfio-pci (heirloom pf release, then heirloom pf prepare)"
     )]
     NotANetworkCard {
         /// The function.

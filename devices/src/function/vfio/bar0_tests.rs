@@ -167,10 +167,10 @@ fn only_network_cards_on_the_kernels_driver_have_its_registers() {
     assert_eq!(check("virtio_vfio_pci", 0x1041, Some(32)), Ok(()));
     let disk = check("virtio_vfio_pci", 0x1042, Some(32)).unwrap_err();
     assert!(
-        disk.contains("device id 0x1042") && disk.contains("no network card") && disk.contains("admin=pf"),
+        disk.contains("device id 0x1042") && disk.contains("not a network card") && disk.contains("admin=pf"),
         "{disk}"
     );
-    assert!(check("virtio_vfio_pci", 0x1042, None).unwrap_err().contains("no network card"));
+    assert!(check("virtio_vfio_pci", 0x1042, None).unwrap_err().contains("not a network card"));
     assert!(check("virtio_vfio_pci", 0x1041, None).unwrap_err().contains("no legacy registers in region 0"));
     assert!(check("vfio-pci", 0x1042, None).unwrap_err().contains("is bound to vfio-pci"));
 }

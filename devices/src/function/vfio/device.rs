@@ -79,7 +79,7 @@ impl Device {
     /// What VFIO and the BAR's register say. The register shows the kind without being sized.
     fn read_bar(&self, index: usize) -> io::Result<Option<Bar>> {
         let (info, answer) = ioctl::region_info(&self.file, index as u32)?;
-        // Sizes that are no power of two are not a BAR's, offsets that wrap are nobody's.
+        // Sizes that are not powers of two are not a BAR's, offsets that wrap are nobody's.
         if !info.size.is_power_of_two() || info.offset.checked_add(info.size).is_none() {
             return Ok(None);
         }

@@ -2,7 +2,7 @@
 //! A DMA address space that functions share: a VFIO container with a type1v2 IOMMU, or an address
 //! space of an iommufd. It maps memory and lets functions in; it knows no configuration space.
 //!
-//! Which of both it is shows when the earliest function is opened in it. Files are closed and
+//! Opening the first function decides which of the two it is. Files are closed and
 //! mappings ended when the last function that uses them goes, whatever goes before or after.
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! HostInterrupts of an open VFIO device by eventfd. One kind is enabled at a time: the kernel refuses
+//! Interrupts of an open VFIO device by eventfd. One kind is enabled at a time: the kernel refuses
 //! another before the present one is disabled.
 //!
 //! Source: Linux, drivers/vfio/pci/vfio_pci_intrs.c.
@@ -171,7 +171,7 @@ fn disable(device: &Device, enabled: &mut Enabled) -> Result<()> {
     Ok(())
 }
 
-/// A positive answer is a refusal, too: so many vectors the host would have.
+/// A positive answer is a refusal, too: it is the number of vectors that the host has.
 fn enable(device: &Device, set: Option<IrqSet>) -> io::Result<()> {
     let set = set.ok_or(io::ErrorKind::InvalidInput)?;
     match ioctl::set_irqs(&device.file, &set)? {

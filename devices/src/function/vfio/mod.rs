@@ -2,7 +2,7 @@
 //! Functions behind the kernel's VFIO: opened by group and container or by character device and
 //! iommufd, with VF tokens.
 //!
-//! `unsafe` is in `ioctl` alone. What the kernel answers is not trusted to lie in bounds; what a
+//! `unsafe` is only in `ioctl`. What the kernel answers is not trusted to lie in bounds; what a
 //! device answers is data.
 //!
 //! | module | what it is | opens files |

@@ -96,7 +96,7 @@ pub enum OpenError {
     },
     /// The token is another one.
     #[error(
-        "the token does not fit {bdf}: its physical function was opened with another token (or with none, which makes up one); use the same for the PF and all of its VFs"
+        "the token does not match {bdf}: its physical function was opened with another token (or with none, which makes one up); use the same for the PF and all of its VFs"
     )]
     TokenWrong {
         /// The function.
@@ -104,7 +104,7 @@ pub enum OpenError {
     },
     /// A token where none can be.
     #[error(
-        "{bdf} can have no token: tokens are for PFs with SR-IOV on vfio-pci, and for VFs of such PFs; leave it out"
+        "{bdf} cannot have a token: tokens are for PFs with SR-IOV on vfio-pci, and for VFs of such PFs; leave it out"
     )]
     TokenUnexpected {
         /// The function.
@@ -122,7 +122,7 @@ pub enum OpenError {
     },
     /// Functions of one address space cannot come both ways.
     #[error(
-        "{bdf} is to be opened by {asked}, other functions of the same machine are open by {space}: use one way for all"
+        "{bdf} would be opened by {asked}, but other functions of this machine are open by {space}: use one way for all"
     )]
     MixedModes {
         /// The function.
@@ -140,8 +140,8 @@ pub enum OpenError {
         /// The function.
         bdf: Bdf,
     },
-    /// It is no PCI device for VFIO.
-    #[error("{bdf} is not a PCI device for VFIO (device flags {flags:#x})")]
+    /// It is not a PCI device for VFIO.
+    #[error("VFIO does not present {bdf} as a PCI device (device flags {flags:#x})")]
     NotPci {
         /// The function.
         bdf: Bdf,

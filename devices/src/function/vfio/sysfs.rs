@@ -31,7 +31,7 @@ pub enum SysfsError {
         source: io::Error,
     },
     /// A file says something that makes no sense.
-    #[error("{path} says {text:?}, which is no {what}")]
+    #[error("{path} says {text:?}, which is not a {what}")]
     Content {
         /// The file.
         path: PathBuf,
@@ -148,7 +148,7 @@ impl Sysfs {
     }
 }
 
-/// One PCI function in a sysfs tree. Each method reads anew.
+/// One PCI function in a sysfs tree. Each method reads sysfs again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SysfsFunction {
     sysfs: Sysfs,
@@ -207,7 +207,7 @@ impl SysfsFunction {
         Ok(found)
     }
 
-    /// The PF of a VF, and the VF's member id there; none for a function that is no VF.
+    /// The PF of a VF, and the VF's member id there; none for a function that is not a VF.
     pub fn member_id(&self) -> Result<Option<(Bdf, NonZeroU16)>> {
         let Some(pf) = self.physfn()? else { return Ok(None) };
         let vfs = self.sysfs.function(pf)?.virtfns()?;

@@ -103,7 +103,7 @@ pub(super) fn send(
 pub(super) struct Message<'a> {
     pub header: Header,
     pub payload: &'a [u8],
-    /// What came along.
+    /// What came with it.
     pub fds: Vec<Received>,
 }
 
@@ -157,7 +157,7 @@ impl Receiver {
     }
 
     /// Reads what there is, and waits for something unless told not to. `false` if the peer has ended
-    /// the connection. An error of kind `WouldBlock` is no error.
+    /// the connection. An error of kind `WouldBlock` is not an error.
     pub(super) fn fill(&mut self, socket: BorrowedFd<'_>, dont_wait: bool) -> io::Result<bool> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);

@@ -2,7 +2,7 @@
 //! The client's end of a vfio-user connection: many threads ask, each gets its own reply, within a
 //! deadline.
 //!
-//! Whoever waits for a reply reads the socket, and hands replies that are somebody else's to them. So a
+//! Whoever waits for a reply reads the socket, and hands other callers their replies. So a
 //! register access is one `sendmsg` and one `recvmsg` on the caller's thread, and nothing is allocated
 //! for it. Requests of the server that come in between are queued for the watching thread.
 //!
@@ -25,7 +25,7 @@ use crate::function::received::Received;
 
 /// Requests that can be under way; more wait.
 const SLOTS: usize = 32;
-/// Requests of the server that wait to be served; more than these are no honest server's.
+/// Requests of the server that wait to be served; an honest server sends no more.
 const MOST_QUEUED: usize = 64;
 
 /// Why a request failed.
@@ -317,7 +317,7 @@ impl Connection {
         }
         let theirs = |slot: &&mut Slot| slot.id == Some(header.id) && slot.reply.is_none();
         let Some(slot) = state.slots.iter_mut().find(theirs) else {
-            return Err(Failure::Lost(io::Error::other("the server replied to what was not asked")));
+            return Err(Failure::Lost(io::Error::other("the server replied to a request that was not made")));
         };
         slot.reply = Some(header);
         slot.payload.clear();

@@ -121,7 +121,7 @@ fn mappable(info: &RegionInfo, areas: Option<Vec<SparseArea>>, file: Received) -
     let Some(file) = file.lasting_memory() else {
         tracing::warn!(
             bar = info.index,
-            "the vfio-user server offers a BAR in a file that is no memory, or that it can make shorter: each access \
+            "the vfio-user server offers a BAR in a file that is not memory, or that it can shorten: each access \
              to the BAR is a message; it can be mapped as a memfd with the seal F_SEAL_SHRINK"
         );
         return Ok(Vec::new());

@@ -34,9 +34,9 @@ enum End {
     Gone,
     #[error("the server stops")]
     Stopped,
-    #[error("the client's memory is gone: it made a file shorter, or there is no memory left for one")]
+    #[error("the client's memory is gone: it shortened a file, or the host has no memory left for one")]
     Memory,
-    #[error("a message did not become complete within {PATIENCE:?}")]
+    #[error("a message was not complete within {PATIENCE:?}")]
     Slow,
     #[error("{0}")]
     Wire(#[from] WireError),

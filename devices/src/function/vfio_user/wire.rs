@@ -24,7 +24,7 @@ pub const MAX_MESSAGE: usize = MAX_DATA + 256;
 pub const MAX_MULTI: usize = MAX_DATA / MULTI_LEN;
 const MULTI_LEN: usize = 24;
 
-/// Why bytes are no message.
+/// Why bytes are not a message.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum WireError {
     /// The message ends before its fields do.

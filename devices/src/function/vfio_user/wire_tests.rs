@@ -18,7 +18,7 @@ fn there_and_back(request: Request<'_>) {
     let mut payload = Vec::new();
     request.encode(&mut payload);
     assert_eq!(Request::decode(request.command(), &payload), Ok(request));
-    // One byte less is no message, where all bytes have a meaning.
+    // One byte less is not a message, where all bytes have a meaning.
     let open_end = matches!(request, Request::Version { .. } | Request::SetIrqs(_));
     let padded = matches!(
         request,

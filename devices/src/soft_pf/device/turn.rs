@@ -45,7 +45,7 @@ impl VirtioDevice {
         }
         queue.ring.set_event_idx(features & feature::EVENT_IDX != 0);
         let used_before = queue.ring.next_used();
-        // A driver can make buffers available that it has not got back, as often as it likes.
+        // A driver can make buffers available before it got them back, as often as it likes.
         let room = u32::from(queue.ring.size().saturating_sub(self.pending));
         self.throttled = room == 0;
         if self.throttled {

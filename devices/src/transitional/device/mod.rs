@@ -87,7 +87,7 @@ pub struct TransitionalDevice {
     published: AtomicU16,
     /// The same over time.
     interrupt_log: InterruptLog,
-    /// The main loop's alone.
+    /// Used by the main loop only.
     early_watch: Mutex<EarlyWatch>,
     back_end: Arc<BackEnd>,
 }

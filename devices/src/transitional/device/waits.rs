@@ -26,7 +26,7 @@ impl TransitionalDevice {
         }
         tracing::warn!(
             device = self.config.id,
-            "the guest kicked before DRIVER_OK, and for {} s no interrupt came that is seen here, nor DRIVER_OK: if it hangs, try early={} (now early={})",
+            "the guest kicked before DRIVER_OK, and for {} s neither DRIVER_OK nor an interrupt was seen: if it hangs, try early={} (now early={})",
             LIMIT.as_secs(),
             self.other_mode().name(),
             self.config.kicks.early.name()

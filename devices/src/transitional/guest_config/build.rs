@@ -20,9 +20,9 @@ pub(crate) struct Shape {
     pub msix: Option<MsixLayout>,
     /// Which interfaces are shown.
     pub interface: Interface,
-    /// Interrupt line for INTA; `None` is no interrupt pin.
+    /// Interrupt line for INTA; `None`: no interrupt pin.
     pub irq: Option<u8>,
-    /// Bytes of the expansion ROM's BAR, a power of two; `None` is no expansion ROM.
+    /// Bytes of the expansion ROM's BAR, a power of two; `None`: no expansion ROM.
     pub rom: Option<u64>,
 }
 

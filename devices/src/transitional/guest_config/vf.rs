@@ -54,7 +54,7 @@ pub(crate) struct VirtioCapability {
 /// What there is to know of a VF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VfInfo {
-    /// Device type; the device id if the function is no modern virtio device with a transitional twin.
+    /// Device type; the device id if the function is not a modern virtio device with a transitional twin.
     pub device: Result<DeviceType, u16>,
     /// MSI-X, if there is any.
     pub msix: Option<MsixLocation>,

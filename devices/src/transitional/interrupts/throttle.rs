@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-/// What is allowed is counted anew after this.
+/// After this time the count starts again.
 const ROUND: Duration = Duration::from_millis(10);
 /// Signals that may be handled in a round. A network card that moderates its interrupts makes 200.
 const MOST: u32 = 1000;

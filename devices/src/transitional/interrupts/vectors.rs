@@ -148,7 +148,7 @@ impl InterruptPump {
         stats.add(DeviceCounter::Throttled);
         if stats.counters().get(DeviceCounter::Throttled) == 1 {
             let device = self.back_end.faults().name();
-            tracing::warn!(device, "the VF signals interrupts without end; it is listened to now and then");
+            tracing::warn!(device, "the VF never stops signalling; its interrupts are now passed on at intervals");
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) enum Kick {
     Start,
 }
 
-/// All that there is to save. Ioeventfds are made anew from it.
+/// All that there is to save. Ioeventfds are made from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct KickState {
     configured: QueueSet,

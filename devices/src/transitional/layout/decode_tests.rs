@@ -91,7 +91,7 @@ fn expected_header(offset: usize, width: Width, direction: Direction) -> Target 
 }
 
 /// Checks a device target byte by byte: every byte inside is in one piece, pieces ascend, none is in
-/// two fields, and no field is cut without need (three bytes are no width).
+/// two fields, and no field is cut without need (three bytes are not a width).
 fn check_device(target: Target, fields: &[usize], offset: usize, bytes: usize) {
     let wanted = fields.get(offset..fields.len().min(offset + bytes)).unwrap_or(&[]);
     let Target::Device(split) = target else {

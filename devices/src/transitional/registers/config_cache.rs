@@ -102,7 +102,7 @@ impl ConfigCache {
             2 | 3 => Width::B2,
             _ => Width::B4,
         };
-        // Wider accesses of the guest are no byte-by-byte reading.
+        // Wider accesses of the guest are not byte-by-byte reading.
         let ahead = self.answers && !self.state.refuses_runs && piece.width == Width::B1;
         if ahead { widest } else { piece.width }
     }

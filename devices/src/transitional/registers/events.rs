@@ -95,7 +95,7 @@ impl Event {
     pub(crate) const fn row(self) -> Row {
         use Fate::{Forget as F, Keep as K, Zero as Z};
         // Which queue a reset selects is not said. Features are constant, but a function that failed may be
-        // another one when it is back. The guest's own values go with its reset alone.
+        // another one when it is back. Only the guest's reset ends its own values.
         //                              guest  status_is_0   device's features
         //                                                   offered
         //                                                   |  driver's

@@ -9,7 +9,7 @@ use crate::transitional::layout::decode::{Direction, Target};
 
 /// Registers, and what is none.
 const PLACES: usize = REGISTER_NAMES.len() + 1;
-/// Name of what is no register.
+/// Name of what is not a register.
 const NONE: &str = "none";
 
 const fn index(target: &Target) -> usize {

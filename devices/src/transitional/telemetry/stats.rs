@@ -52,7 +52,7 @@ static KICKS: Family =
     Family { name: "heirloom_kicks_total", help: "Queue notifications of the guest, by route.", label: Some("route") };
 static INTX: Family = Family {
     name: "heirloom_intx_interrupts_total",
-    help: "Interrupts that were made into INTx, by cause.",
+    help: "Interrupts delivered as INTx, by cause.",
     label: Some("cause"),
 };
 static RESETS: Family =
@@ -94,7 +94,7 @@ table! {
         KicksByIoeventfd = Kicks "kicks_ioeventfd" as KICKS "ioeventfd";
     "Queues that have the route without an exit now; 0 after the driver's last reset."
         QueuesByIoeventfd = Kicks "kicks_ioeventfd_queues";
-    "How often a queue was given that route where nobody counts: the kernel does not, for a function behind VFIO. Those kicks are in no figure, and were no exit."
+    "How often a queue got that route where nobody counts: the kernel does not, for a function behind VFIO. Those kicks are in no figure and do not exit."
         UncountedIoeventfds = Kicks "kicks_ioeventfd_uncounted";
     "Kicks that needed a command: the PF names no notify address."
         KicksCommanded = Kicks "kicks_admin" as KICKS "admin";
@@ -112,7 +112,7 @@ table! {
         ConfigInterrupts = Intx "intx_config" as INTX "config";
     "INTx raised in case one got lost while the guest switched MSI-X off."
         SpuriousInterrupts = Intx "intx_spurious" as INTX "spurious";
-    "How often the VF signalled so much (100 000 times in a second, or 6 000 times without the guest having looked) that it was not listened to for 1 to 32 ms. Nothing is lost by that: many interrupts become one."
+    "How often the VF signalled so much (100 000 times in a second, or 6 000 times without the guest having looked) that its interrupts were held back for 1 to 32 ms. None is lost: many become one."
         Throttled = Intx "intx_throttled";
     "Guest reads of BAR0 that exited: registers, ISR, device configuration."
         Reads = Accesses "reads";

@@ -272,7 +272,7 @@ fn h6_a_status_that_comes_back_is_0_with_the_shadow_as_well() {
     assert_eq!(bench.r8(18), 1);
 }
 
-/// The status that a modern driver wrote is no lie: a legacy driver that comes after it sees it.
+/// The status that a modern driver wrote is not a lie: a legacy driver that comes after it sees it.
 #[test]
 fn h6_a_status_that_a_modern_driver_wrote_is_passed_on() {
     let bench = Bench::net();

@@ -39,7 +39,7 @@ fn device(function: Function, size: u16) {
         write_all(base, size, value);
         read_all(base, size);
     }
-    // Queues at addresses that are no memory, kicked, with the driver "ready".
+    // Queues at addresses that are not memory, kicked, with the driver "ready".
     for frame in [0xffff_ffff, 0x000c_0000, 0x00ff_fff0, 1] {
         outb(base + 18, 0);
         outb(base + 18, 3);

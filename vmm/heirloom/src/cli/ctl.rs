@@ -78,7 +78,7 @@ pub(crate) enum Verb {
     },
     /// Show the legacy virtio functions in detail
     Legacy {
-        /// This one alone
+        /// Only this one
         id: Option<String>,
     },
     /// Add a device; the guest finds it at its next boot
@@ -110,7 +110,7 @@ pub(crate) enum Verb {
     Events,
     /// Print accesses to legacy registers, one JSON object a line, until interrupted
     Trace {
-        /// Of this device alone
+        /// Of this device only
         id: Option<String>,
     },
     /// Remove the virtual machine and end the heirloom that answers

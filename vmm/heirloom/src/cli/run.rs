@@ -63,7 +63,7 @@ pub(crate) struct RunArgs {
     /// What processors the guest sees
     #[arg(long, conflicts_with = "config", value_enum, value_name = "PROFILE", help_heading = "Guest", default_value_t = Cpu::Host)]
     cpu: Cpu,
-    /// Size of main memory, such as 512M or 4G, and how it is to be had. See --help for its keys
+    /// Size of main memory, such as 512M or 4G, and where it comes from. See --help for its keys
     #[arg(long, conflicts_with = "config", value_name = "SIZE[,KEY=VALUE...]", help_heading = "Guest", default_value = default_memory(), value_parser = key_value::memory)]
     memory: MemoryConfig,
     /// End with exit code 6 when the guest resets itself, instead of starting it again

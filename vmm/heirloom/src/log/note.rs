@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the log has to say of itself, in the form of its messages. Not by `tracing`: it is said by those who write
-//! what `tracing` hands on.
+//! What the log says about itself, in the form of its messages. Not by `tracing`: the writers behind it say it.
 
 use std::time::SystemTime;
 

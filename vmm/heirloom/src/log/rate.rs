@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A limit for how often one source says something: a place in the program, and the device that it is about. It is for
-//! the life of the process, as a guest that resets itself would begin anew with each boot. What is left out is counted,
+//! the life of the process, as a guest that resets itself would start again with each boot. What is left out is counted,
 //! and told before the next message of that source.
 
 use std::collections::HashMap;

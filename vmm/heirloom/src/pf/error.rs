@@ -105,7 +105,7 @@ pub(crate) enum ManageError {
     },
     /// VFs of a PF on vfio-pci are not allowed.
     #[error(
-        "the kernel does not let VFs be enabled while vfio-pci has their PF, and {path} cannot be set: put 'options vfio-pci enable_sriov=1' into /etc/modprobe.d, or vfio_pci.enable_sriov=1 on the kernel command line, and load the module anew"
+        "the kernel does not let VFs be enabled while vfio-pci has their PF, and {path} cannot be set: put 'options vfio-pci enable_sriov=1' into /etc/modprobe.d, or vfio_pci.enable_sriov=1 on the kernel command line, and reload the module"
     )]
     EnableSriov {
         /// The parameter.
@@ -146,7 +146,7 @@ pub(crate) enum ManageError {
         found: usize,
     },
     /// The state cannot be kept or read.
-    #[error("cannot use {path}, where what a PF was before is kept")]
+    #[error("cannot use {path}, which records what a PF was before")]
     State {
         /// The file or folder.
         path: PathBuf,
@@ -168,7 +168,7 @@ pub(crate) enum ManageError {
         what: String,
     },
     /// Another one is at it.
-    #[error("another 'heirloom pf' is at work ({path} is locked): wait for its end")]
+    #[error("another 'heirloom pf' is running ({path} is locked): wait until it ends")]
     Locked {
         /// The lock.
         path: PathBuf,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `heirloom pf prepare` and `heirloom pf release`: gives a PF and its VFs of this host to VFIO, and back to the drivers
-//! they had. It works through sysfs alone, as an administrator would, and opens no device.
+//! they had. It works only through sysfs, as an administrator would, and opens no device.
 //!
 //! | module | what it is | writes |
 //! | --- | --- | --- |

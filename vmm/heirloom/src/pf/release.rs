@@ -37,7 +37,7 @@ pub(crate) fn release(host: &Host, request: &ReleaseRequest) -> Result<Outcome, 
     }
     let notes = match &before {
         None if !actions.is_empty() => {
-            vec!["it was not prepared by this program since the host was started".to_owned()]
+            vec!["this program has not prepared it since the host started".to_owned()]
         }
         _ => Vec::new(),
     };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Who uses a PCI function: processes that have its VFIO nodes open, network interfaces that are up, disks that are
-//! mounted. It reads sysfs and `/proc`; the one device that it opens is a disk, to ask whether it could be had alone.
+//! mounted. It reads sysfs and `/proc`; the one device that it opens is a disk, to ask whether it can be opened exclusively.
 
 use std::fs::{self, OpenOptions};
 use std::io;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the looks at a PF and at its VFs have in common.
+//! What the checks of a PF and of its VFs share.
 
 use devices::function::vfio::sysfs::{IommuGroup, SysfsError, SysfsFunction};
 use devices::function::vfio::{group_blockers, is_no_iommu_group, is_vfio_driver};

@@ -63,7 +63,7 @@ pub(super) struct Resources {
 /// A PF of this host.
 pub(super) fn host_pf(checks: &mut Checks, request: &ProbeRequest, pf: Bdf, members: &[Member]) {
     checks.about(pf);
-    // PF and VFs are opened with one token, be it one that nobody else has.
+    // PF and VFs are opened with one token, which may be one that nobody else has.
     let token = request.token.map_or_else(token, Ok);
     let token = match token {
         Ok(token) => token,
@@ -109,7 +109,7 @@ pub(super) fn ask(
     let driver = match PfDriver::start(Arc::clone(&pf), wait.deadline) {
         Ok(driver) => Arc::new(driver),
         Err(error) => {
-            let fix = "switch the administration virtqueue on in the device's firmware, or update that; 'heirloom run' will not start either";
+            let fix = "switch the administration virtqueue on in the device's firmware, or update the firmware; 'heirloom run' will not start either";
             return checks.fail("admin_queue", chain(&error), fix);
         }
     };
@@ -151,7 +151,7 @@ fn commands(checks: &mut Checks, driver: &PfDriver, wait: &Wait<'_>) {
     let listed = match command(driver, opcode::LIST_QUERY, 0, &mut word, wait) {
         Ok(()) => CommandList::from_word(u64::from_le_bytes(word)),
         Err(error) => {
-            let fix = "enable VFs before: some devices list nothing without";
+            let fix = "enable VFs first: some devices list nothing without them";
             return checks.unknown("admin_commands", chain(&error), Some(fix));
         }
     };

@@ -71,7 +71,7 @@ fn say(checks: &mut Checks, found: Found) {
         ),
         Found::NeverAnswers => checks.fail(
             "early_kicks",
-            "no sector could be read, with DRIVER_OK neither",
+            "no sector could be read, not even with DRIVER_OK",
             "is there a medium behind the disk? Look at the device's firmware and its log",
         ),
     }

@@ -15,7 +15,7 @@ use super::{ProbeRequest, vf};
 use crate::pf::{VFIO_PCI, VIRTIO_PCI, VIRTIO_VFIO_PCI, users};
 
 /// What is said of that which only an open PF tells.
-pub(super) const NOT_DEEP: &str = "not looked at: only the PF tells, and it would have to be opened";
+pub(super) const NOT_DEEP: &str = "not checked: only the PF can tell, and it would have to be opened";
 /// How to have it looked at.
 pub(super) const DEEP: &str = "add --deep, which opens the PF and resets it";
 
@@ -248,7 +248,9 @@ fn enable_sriov(checks: &mut Checks, request: &ProbeRequest, enabled: u16) {
     match text.trim() {
         "Y" | "1" => checks.pass("enable_sriov", "VFs may be enabled while vfio-pci has their PF"),
         "N" | "0" if enabled == 0 => checks.fail("enable_sriov", "vfio-pci does not let VFs be enabled", fix),
-        "N" | "0" => checks.warn("enable_sriov", "vfio-pci does not let VFs be enabled; these were before", fix),
+        "N" | "0" => {
+            checks.warn("enable_sriov", "vfio-pci does not let VFs be enabled; these were enabled before", fix)
+        }
         _ => checks.unknown("enable_sriov", format!("cannot read {}", path.display()), Some("modprobe vfio-pci")),
     }
 }

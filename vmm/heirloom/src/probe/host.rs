@@ -36,7 +36,7 @@ fn text(path: &Path) -> String {
     fs::read_to_string(path).map(|text| text.trim_end().to_owned()).unwrap_or_default()
 }
 
-/// What only VFs of the host need is no failure where none is asked about.
+/// What only VFs of the host need is not a failure where none is asked about.
 fn missing(checks: &mut Checks, needed: bool, name: &str, detail: &str, fix: &str) {
     if needed {
         checks.fail(name, detail, fix);
@@ -54,7 +54,7 @@ fn iommu(checks: &mut Checks, paths: &HostPaths, needed: bool) {
     if groups > 0 {
         let fix = "echo N > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
         let detail = format!(
-            "{groups} IOMMU groups, and VFIO takes devices without an IOMMU as well: those get the host's memory"
+            "{groups} IOMMU groups, but VFIO also takes devices without an IOMMU: those reach all of the host's memory"
         );
         return checks.warn("iommu", detail, fix);
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `heirloom probe` and `host.probe`: what has to hold before a guest can have a VF, each with what to do about it.
 //!
-//! It reads, and measures KVM with a guest of its own. A PF is opened, and reset by that, with [`ProbeRequest::deep`]
-//! alone; a software PF in this process is nobody else's and is always opened.
+//! It reads, and measures KVM with a guest of its own. A PF is opened, and thereby reset, only with
+//! [`ProbeRequest::deep`]; a software PF in this process has no other user and is always opened.
 //!
 //! | module | what it looks at |
 //! | --- | --- |
@@ -80,7 +80,7 @@ pub(crate) struct ProbeRequest {
 }
 
 impl ProbeRequest {
-    /// `target` on this host, by looking alone.
+    /// `target` on this host, only by looking.
     pub(crate) fn new(target: Target) -> Self {
         Self { target, deep: false, memory: DEFAULT_MEMORY, token: None, paths: HostPaths::default() }
     }

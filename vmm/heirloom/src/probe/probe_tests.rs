@@ -165,7 +165,7 @@ fn enable_sriov() {
     let fixture = Fixture::prepared();
     becomes(&fixture, "enable_sriov", PF, Pass, "may be enabled");
     fixture.write("sys/module/vfio_pci/parameters/enable_sriov", "N\n");
-    becomes(&fixture, "enable_sriov", PF, Warn, "these were before");
+    becomes(&fixture, "enable_sriov", PF, Warn, "these were enabled before");
     let fresh = Fixture::fresh();
     fresh.bind(PF, "vfio-pci");
     becomes(&fresh, "enable_sriov", PF, Fail, "does not let VFs be enabled");
@@ -218,7 +218,7 @@ fn the_kernels_way() {
     fixture.set(PF, "virtio3/features", "1".repeat(64));
     becomes(&fixture, "admin_queue", PF, Pass, "ADMIN_VQ");
     fixture.set(VF1, "device", "0x1042");
-    becomes(&fixture, "vf", VF1, Fail, "network cards alone");
+    becomes(&fixture, "vf", VF1, Fail, "network cards only");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn vf_kind(checks: &mut Checks, number: NonZeroU16, ids: &PciIds, route: Route) 
         Some(device) if route == Route::Kernel && device != DeviceType::Net => checks.fail(
             "vf",
             format!(
-                "VF {number}: {}, and virtio_vfio_pci makes legacy registers for network cards alone",
+                "VF {number}: {}, but virtio_vfio_pci makes legacy registers for network cards only",
                 kind(ids.device)
             ),
             "use admin=pf: heirloom pf release, then heirloom pf prepare",

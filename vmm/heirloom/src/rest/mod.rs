@@ -116,7 +116,7 @@ impl Lines for Events {
         match self.events.next(limit) {
             Next::Event(event) => {
                 self.last = event.seq;
-                // Names and texts alone: this cannot fail.
+                // Only names and texts: this cannot fail.
                 serde_json::to_string(&*event).map_or(Line::Nothing, Line::Text)
             }
             Next::Lost(count) => {

@@ -47,7 +47,7 @@ pub(crate) enum ServeError {
     /// A socket.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// A function is missing; a mistake in this program.
+    /// A function is missing; a bug in this program.
     #[error("a function is missing")]
     Internal,
     /// A thread panicked.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The picture's time axis. A probe takes microseconds and a run seconds, so it is not to scale: what happens gets
-//! room, and a pause between two happenings gets room by the logarithm of its length. Pure.
+//! The picture's time axis. A probe takes microseconds and a run seconds, so it is not to scale: each event gets
+//! room, and a pause between two events gets room by the logarithm of its length. Pure.
 
 /// From times to places.
 pub(super) struct Axis {

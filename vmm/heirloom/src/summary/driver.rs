@@ -21,7 +21,7 @@ pub(super) enum Token {
     FeaturesRead,
     /// The driver's are written.
     FeaturesWrite,
-    /// Device configuration is read, with so many bytes.
+    /// This many bytes of device configuration are read.
     ConfigRead(u8),
     /// A queue gets an address.
     Queue(u16),

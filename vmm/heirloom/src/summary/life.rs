@@ -119,7 +119,7 @@ impl Life {
         self.step(t, "reset".to_owned());
     }
 
-    /// One access that is no reset; returns the step that it is, if it is one.
+    /// One access that is not a reset; returns the step that it is, if it is one.
     pub(crate) fn access(&mut self, access: &Access, device: Option<DeviceType>) -> Option<String> {
         self.accesses += 1;
         if self.driver_ok.is_none() {

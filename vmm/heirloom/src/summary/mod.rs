@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `heirloom trace summarize`: reads a trace line by line and tells what each driver did. Memory does not grow with
-//! the trace: what is kept one by one has limits, and what is over them is counted and said to be left out.
+//! the trace: what is kept one by one has limits, and the rest is counted as left out.
 //!
 //! | module | what it is |
 //! | --- | --- |

@@ -146,7 +146,7 @@ fn the_text_and_the_json_say_the_same() {
     assert_eq!(device["latency_ns"]["admin"]["count"].as_u64().unwrap(), 28);
 }
 
-/// A picture is XML with balanced elements, and names from a trace are no part of its language.
+/// A picture is XML with balanced elements, and names from a trace are not part of its language.
 #[test]
 fn the_picture_is_well_formed_whatever_names_there_are() {
     for text in [recorded!("linux_msix"), recorded!("ipxe"), recorded!("windows_msix")] {

@@ -105,7 +105,7 @@ pub(crate) struct Timeline {
     pub left_out: u64,
     /// Probes and runs.
     pub phases: Vec<Phase>,
-    /// Index of the mark that came last in each lane, and of the last that is no traffic.
+    /// Index of the mark that came last in each lane, and of the last that is not traffic.
     last: [Option<usize>; Lane::ALL.len()],
     last_step: Option<usize>,
 }

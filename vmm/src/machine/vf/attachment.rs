@@ -40,7 +40,7 @@ impl Attachment {
         let driver = pf.driver();
         let wait = Wait { deadline: Instant::now() + START_LIMIT, cancelled };
         let notify = driver.notify_info(member, function, &wait)?.into_iter().next();
-        // Through the driver, not its bare queue: it negotiates the commands anew when a PF has lost them.
+        // Through the driver, not its bare queue: it negotiates the commands again when a PF has lost them.
         let channel: Arc<dyn AdminChannel> = Arc::clone(driver) as _;
         let registers = Arc::new(AdminRegisters::new(channel, member, notify));
         Ok(Self::Pf { pf: Arc::clone(pf), member, registers })

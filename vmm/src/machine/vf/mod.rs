@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The VFs behind the legacy virtio functions: opened, and attached to who reaches their legacy registers. One file
+//! The VFs behind the legacy virtio functions: opened, and attached to what reaches their legacy registers. One file
 //! for each origin of a VF. What the guest sees of them is not known here.
 //!
 //! The order is the one of hardware: a PF's driver starts, VFs are enabled, the command list is negotiated, and only

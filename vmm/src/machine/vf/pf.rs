@@ -205,7 +205,7 @@ mod tests {
     fn a_pf_without_vfs_is_refused_with_the_fix() {
         let soft = soft_pf();
         let error = text(&start(soft.pf(), None, &AtomicBool::new(false)).unwrap_err());
-        assert!(error.contains("has 0 VFs enabled, and VF 1 is wanted"), "{error}");
+        assert!(error.contains("has 0 VFs enabled, but VF 1 is wanted"), "{error}");
     }
 
     #[test]
@@ -214,6 +214,6 @@ mod tests {
         let pf = Pf::soft(soft_pf(), &never).unwrap();
         assert!(pf.check_member(NonZeroU16::MIN).is_ok());
         let error = text(&pf.check_member(NonZeroU16::new(2).unwrap()).unwrap_err());
-        assert!(error.contains("has 1 VFs enabled, and VF 2 is wanted: write the number"), "{error}");
+        assert!(error.contains("has 1 VFs enabled, but VF 2 is wanted: write the number"), "{error}");
     }
 }

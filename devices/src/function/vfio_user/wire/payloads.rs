@@ -13,7 +13,7 @@ pub mod dma_flag {
     pub const UNMAP_ALL: u32 = 2;
 }
 
-/// Memory for DMA. The file comes along as a descriptor, or not at all.
+/// Memory for DMA. The file comes as a descriptor, or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DmaMap {
     /// [`dma_flag`]
@@ -65,7 +65,7 @@ pub struct RegionInfo {
     pub cap_offset: u32,
     /// Bytes of the region.
     pub size: u64,
-    /// Where the region begins in the file that comes along.
+    /// Where the region begins in the file.
     pub offset: u64,
 }
 
@@ -75,7 +75,7 @@ pub mod region_flag {
     pub const READ: u32 = 1;
     /// Can be written.
     pub const WRITE: u32 = 2;
-    /// A file comes along that can be mapped.
+    /// A file comes with it that can be mapped.
     pub const MMAP: u32 = 4;
     /// Capabilities follow.
     pub const CAPS: u32 = 8;

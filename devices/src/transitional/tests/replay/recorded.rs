@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Traces of replayed drivers, as `--trace-legacy` would write them, are kept in `recorded/` for the tests of
 //! `heirloom trace summarize`. Here they are held against what is traced now: all but times has to be the same.
-//! `HEIRLOOM_RECORD=1` writes them anew.
+//! `HEIRLOOM_RECORD=1` writes them again.
 
 use std::path::Path;
 
