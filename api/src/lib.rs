@@ -37,6 +37,7 @@ mod probe;
 #[cfg(test)]
 mod reference;
 pub mod routes;
+mod sandbox;
 mod screen;
 pub mod server;
 pub mod service;

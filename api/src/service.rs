@@ -21,6 +21,15 @@ pub trait Service: Operations + Send + Sync + 'static {
     /// The state of the machine. Never blocks.
     fn state(&self) -> VmState;
 
+    /// Called on the thread that serves all clients before it reads anything of theirs: the place to give rights up. What
+    /// it starts inherits that.
+    ///
+    /// # Errors
+    /// When it must not go on.
+    fn confine_thread(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+
     /// Whether the host, or a PCI function of it, can be used.
     fn host_probe(&self, what: &ProbeWhat) -> Result<ProbeReport, Fault>;
     /// What happens from now on.

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::probe::{ProbeCheck, ProbeReport, ProbeResult};
+pub use crate::sandbox::{SandboxInfo, SandboxMode};
 use crate::{VmConfig, VmState};
 
 /// Reply of `vmm.ping`.
@@ -40,6 +41,9 @@ pub struct VmInfo {
     /// What was on the text screen then, line by line, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_screen: Option<Vec<String>>,
+    /// What the process of this machine may still do.
+    #[serde(default)]
+    pub sandbox: SandboxInfo,
 }
 
 /// Reply of `vm.screen`: the text screen, of the machine that is on or else of the last one.

@@ -101,11 +101,22 @@ impl FuseDisk {
         Ok(Self { file, state, server: Some(server) })
     }
 
-    /// Where other processes find the file for as long as this lives.
+    /// Where processes find the file that are not confined, for as long as this lives.
     pub fn path(&self) -> PathBuf {
         use std::os::fd::AsRawFd;
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
     }
+
+    /// The file as standard input of a process, which finds it at [`Self::PATH`]. A confined process looks into no other.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn stdin(&self) -> Result<Stdio, String> {
+        self.file.try_clone().map(Stdio::from).map_err(|e| e.to_string())
+    }
+
+    /// See there.
+    pub const PATH: &str = "/proc/self/fd/0";
 
     /// No request is taken any more, or they are again.
     pub fn hang(&self, hangs: bool) {

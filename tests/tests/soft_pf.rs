@@ -21,6 +21,7 @@ use devices::function::{Bars, Configuration, Dma, DmaRegion};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::Heirloom;
+use tests::fuse::FuseDisk;
 use vm_memory::{Bytes, FileOffset, GuestAddress, GuestRegionMmap, MemoryRegionAddress};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -40,11 +41,16 @@ impl Drop for Server {
 impl Server {
     /// A server that listens.
     fn start(folder: &TempDir, words: &[&str]) -> Self {
+        Self::start_with(folder, words, Stdio::null())
+    }
+
+    fn start_with(folder: &TempDir, words: &[&str], stdin: Stdio) -> Self {
         let folder = folder.path().join("sockets");
         let mut child = Command::new(tests::binary().unwrap())
             .args(["soft-pf", "--socket-dir"])
             .arg(&folder)
             .args(words)
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -227,7 +233,7 @@ impl Disk {
 #[test]
 fn a1_a_disk_that_never_answers_stops_neither_the_pf_nor_other_vfs_nor_the_end() {
     let content: Vec<u8> = (0..16).flat_map(|sector| [sector as u8; 512]).collect();
-    let storage = match tests::fuse::FuseDisk::new(content.clone()) {
+    let storage = match FuseDisk::new(content.clone()) {
         Ok(storage) => storage,
         Err(why) => return eprintln!("SKIPPED: {why}"),
     };
@@ -235,9 +241,10 @@ fn a1_a_disk_that_never_answers_stops_neither_the_pf_nor_other_vfs_nor_the_end()
     let file = folder.path().join("disk");
     std::fs::write(&file, content).unwrap();
     let blk = |path: &std::path::Path| format!("blk,file={}", path.display());
-    let (hung, sound, report) = (blk(&storage.path()), blk(&file), folder.path().join("report.json"));
+    let (hung, sound, report) = (blk(FuseDisk::PATH.as_ref()), blk(&file), folder.path().join("report.json"));
     let report_word = format!("--report={}", report.display());
-    let server = Server::start(&folder, &["--vf", &hung, "--vf", &sound, &report_word]);
+    let words = ["--vf", &hung, "--vf", &sound, &report_word];
+    let server = Server::start_with(&folder, &words, storage.stdin().unwrap());
 
     let driver = PfDriver::start(Arc::new(server.function("pf.sock")), Instant::now() + PATIENCE).unwrap();
     driver.enable_vfs(2).unwrap();
@@ -271,12 +278,13 @@ const FLUSH: u32 = 1 << 9;
 /// A driver that did not accept FLUSH cannot ask for one: its writes are stable when they are answered.
 #[test]
 fn c10_writes_of_a_driver_without_flush_are_stable_when_they_are_answered() {
-    let storage = match tests::fuse::FuseDisk::new(vec![0; 4096]) {
+    let storage = match FuseDisk::new(vec![0; 4096]) {
         Ok(storage) => storage,
         Err(why) => return eprintln!("SKIPPED: {why}"),
     };
     let folder = TempDir::new().unwrap();
-    let server = Server::start(&folder, &["--vf", &format!("blk,file={}", storage.path().display())]);
+    let words = ["--vf", &format!("blk,file={}", FuseDisk::PATH)];
+    let server = Server::start_with(&folder, &words, storage.stdin().unwrap());
     let driver = PfDriver::start(Arc::new(server.function("pf.sock")), Instant::now() + PATIENCE).unwrap();
     driver.enable_vfs(1).unwrap();
     let cancelled = AtomicBool::new(false);
@@ -351,7 +359,7 @@ fn c12_a_full_disk_of_the_host_is_told_and_it_goes_on_when_there_is_room_again()
 /// The storage hangs already when its disk is looked at: the server says so, and ends when it is told to.
 #[test]
 fn a1_a_disk_that_does_not_open_is_named_and_holds_no_end_up() {
-    let storage = match tests::fuse::FuseDisk::new(vec![0; 4096]) {
+    let storage = match FuseDisk::new(vec![0; 4096]) {
         Ok(storage) => storage,
         Err(why) => return eprintln!("SKIPPED: {why}"),
     };

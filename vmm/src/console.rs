@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use devices::chipset::keyboard::terminal::{Stroke, TerminalKeys};
 use devices::chipset::{I8042, SerialPort};
+use devices::contract::threads::{self, ThreadKind};
 
 use crate::text_screen::Redraw;
 
@@ -81,7 +82,7 @@ impl Console {
     pub fn start(is_terminal: bool, on_leave: impl Fn() + Send + 'static) -> io::Result<Self> {
         let target = Arc::new(Mutex::new(None));
         let input = Input::new(Arc::clone(&target), is_terminal);
-        thread::Builder::new().name("console".to_owned()).spawn(move || input.run(on_leave))?;
+        threads::spawn(ThreadKind::Helper, "console", move || input.run(on_leave))?;
         Ok(Self { target })
     }
 

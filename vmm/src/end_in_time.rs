@@ -5,6 +5,8 @@
 use std::time::Duration;
 use std::{process, thread};
 
+use devices::contract::threads::{self, ThreadKind};
+
 use crate::last_words::last_words;
 use crate::{terminal, waits};
 
@@ -22,7 +24,7 @@ pub fn end_in_time(code: u8) {
         last_words(format!("heirloom: it did not stop within {END_LIMIT:?}: giving up on {rest}"));
         process::exit(code.into())
     };
-    if let Err(error) = thread::Builder::new().name("end-in-time".to_owned()).spawn(watch) {
+    if let Err(error) = threads::spawn(ThreadKind::Helper, "end-in-time", watch) {
         tracing::warn!("cannot start the thread that limits how long stopping takes: {error}");
     }
 }

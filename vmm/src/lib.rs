@@ -14,6 +14,7 @@
 //! | [`output`] | files that a run writes |
 //! | `range_locks` | locks on ranges of files |
 //! | [`report`] | what the devices did |
+//! | [`sandbox`] | what this process and its threads may ask of the kernel |
 //! | [`timestamp`] | moments as text |
 //! | [`trace`] | legacy accesses as they happen |
 //! | [`waits`] | calls that may wait for the host's storage |
@@ -29,6 +30,7 @@ pub mod output;
 pub mod panics;
 mod range_locks;
 pub mod report;
+pub mod sandbox;
 pub mod signals;
 pub mod terminal;
 mod text_screen;

@@ -2,9 +2,11 @@
 //! What each device did, for each time the guest booted. The command decides how it is written.
 #![forbid(unsafe_code)]
 
+use api::types::SandboxInfo;
 use serde::Serialize;
 
 use crate::machine::{DeviceSection, Machine, PassthroughSection, PfSection};
+use crate::sandbox;
 use crate::vcpu::{ExitCounts, ExitKind};
 
 /// Boots that a report keeps; a guest that reboots for ever must not fill memory.
@@ -21,6 +23,8 @@ pub struct Report {
     pub boot_count: u64,
     /// The last of them, in order.
     pub boots: Vec<Boot>,
+    /// What this process could do meanwhile.
+    pub sandbox: SandboxInfo,
 }
 
 /// From power-on to reset or power-off.
@@ -72,7 +76,13 @@ impl From<ExitCounts> for Exits {
 
 impl Default for Report {
     fn default() -> Self {
-        Self { version: env!("CARGO_PKG_VERSION"), ended_by: String::new(), boot_count: 0, boots: Vec::new() }
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            ended_by: String::new(),
+            boot_count: 0,
+            boots: Vec::new(),
+            sandbox: sandbox::held(),
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 
+use devices::contract::threads::{self, ThreadKind};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR2, SIGXFSZ};
 
 /// What tests make a thread panic with, which nothing else can be relied on to do. Builds without debug assertions, such as
@@ -33,7 +33,7 @@ pub fn watch(on_signal: impl Fn(i32) + Send + 'static) -> io::Result<()> {
         signal_hook::flag::register_usize(signal, Arc::clone(&latest), signal as usize)?;
         signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
     }
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+    threads::spawn(ThreadKind::Helper, "signals", move || {
         let mut bytes = [0; 64];
         // The handlers hold the other end, so this does not end before the process does.
         while wait(&mut pipe, &mut bytes) {

@@ -110,6 +110,10 @@ impl Server {
         let stop = Arc::new(Notify::new());
         let told = Arc::clone(&stop);
         let thread = thread::Builder::new().name("api".to_owned()).spawn(move || {
+            if let Err(error) = service.confine_thread() {
+                tracing::error!("the API server ends, as its thread cannot be confined: {error}");
+                return end(runtime, socket);
+            }
             let dispatcher = Arc::new(Dispatcher::new(service, limits));
             let served = runtime.block_on(serve(listener, &dispatcher, &told));
             end(runtime, socket);

@@ -193,6 +193,7 @@ impl Serve<Info> for Model {
             device_tree,
             ended_by: None,
             last_screen: None,
+            sandbox: Default::default(),
         })
     }
 }

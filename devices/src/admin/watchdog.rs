@@ -8,11 +8,12 @@ use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::pf_log::PfLog;
 use super::{AdminError, PfDriver, PfError};
+use crate::contract::threads::{self, ThreadKind};
 use crate::contract::{NotifyAddress, Wait};
 use crate::function::PciFunction;
 
@@ -156,7 +157,7 @@ impl PfWatchdog {
         let (stop, log) = (Arc::clone(&self.stop), Arc::clone(&self.log));
         // Noted here and not at the next look: the machine may end before that.
         let run = move || restart(&driver, &vfs, &stop).inspect(|()| log.restarted(Instant::now()));
-        match thread::Builder::new().name("pf-restart".to_owned()).spawn(run) {
+        match threads::spawn(ThreadKind::PfWatch, "pf-restart", run) {
             Ok(attempt) => self.attempt = Some(attempt),
             Err(error) => tracing::error!(%error, "cannot start a thread to restart the PF"),
         }

@@ -13,6 +13,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::contract::threads::{self, ThreadKind};
+
 /// Bytes that wait at most, besides as many that are being written.
 pub const CAPACITY: usize = 64 * 1024;
 /// How long to wait before a writer that would block is tried again.
@@ -69,7 +71,7 @@ impl LossyOutput {
         };
         let shared = Arc::new(Shared { buffer: Mutex::new(buffer), filled: Condvar::new(), drained: Condvar::new() });
         let thread_shared = shared.clone();
-        thread::Builder::new().name(name.to_owned()).spawn(move || run(&thread_shared, out))?;
+        threads::spawn(ThreadKind::Writer, name, move || run(&thread_shared, out))?;
         Ok(Self { shared })
     }
 

@@ -12,6 +12,7 @@
 //! | `failure` | [`FailureKind`]: kinds of failure, as counters and traces name them |
 //! | `saved` | [`Saved`]: a device whose state can be saved and set |
 //! | `counters` | [`Counters`]: counters that a table defines |
+//! | [`threads`] | [`ThreadKind`](threads::ThreadKind): what a thread is for, and how one is started |
 //! | `wait` | [`Wait`]: a deadline, and what ends a wait before it |
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,7 @@ mod register_error;
 mod register_names;
 mod registers;
 pub(crate) mod saved;
+pub mod threads;
 mod wait;
 
 pub use access::{Access, Effect, IoDevice, Width};

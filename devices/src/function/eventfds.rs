@@ -25,12 +25,18 @@ const TRIES: u32 = 1000;
 const PREAD: u16 = 0;
 const RESFD: u32 = 1;
 
+static AIO: OnceLock<Option<Aio>> = OnceLock::new();
+
+/// Makes what [`signal`] needs, which else its first call does: a thread that signals may not be one that may make it.
+pub fn prepare() {
+    AIO.get_or_init(Aio::new);
+}
+
 /// Adds 1 to the counter; one that is full stays as it is, as it is signalled already. Never waits.
 ///
 /// # Errors
 /// What `io_submit(2)` says; `EINVAL` for a descriptor that is not an eventfd.
 pub fn signal(event: &EventFd) -> io::Result<()> {
-    static AIO: OnceLock<Option<Aio>> = OnceLock::new();
     match AIO.get_or_init(Aio::new) {
         Some(aio) => aio.signal(event),
         None => signal_if_writable(event),

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{SealFlags, fcntl_get_seals};
 
+use crate::contract::threads::{self, ThreadKind};
+
 /// Threads that may wait in a `close` at once. With more, the one that would need another waits itself.
 const MOST_CLOSERS: usize = 64;
 
@@ -80,7 +82,7 @@ fn close_aside(fd: OwnedFd) {
             drop(fd);
             CLOSERS.fetch_sub(1, Ordering::Relaxed);
         };
-        if std::thread::Builder::new().name("close".to_owned()).spawn(close).is_ok() {
+        if threads::spawn(ThreadKind::Helper, "close", close).is_ok() {
             return;
         }
     }

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::contract::threads::{self, ThreadKind};
+
 /// Most requests that wait for storage at once.
 const MOST_THREADS: usize = 8;
 /// How long a thread without work stays.
@@ -116,7 +118,7 @@ impl<T: Task> IoPool<T> {
                 task.run();
             }
         };
-        std::thread::Builder::new().name(self.shared.name.clone()).spawn(run).map(drop)
+        threads::spawn(ThreadKind::Storage, self.shared.name.clone(), run).map(drop)
     }
 
     /// Takes no more tasks and drops those that wait for a thread.

@@ -14,6 +14,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::SoftPfError;
 use super::event_loop::{Loop, Subscriber};
 use super::threaded::Threaded;
+use crate::contract::threads::{self, ThreadKind};
 use crate::function::{FunctionError, KickLink, Result as FunctionResult, eventfds};
 
 /// Event data: queue indices, and these.
@@ -52,7 +53,7 @@ impl Worker {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name(name).spawn(run).map_err(SoftPfError::Thread)?;
+        let thread = threads::spawn(ThreadKind::Function, name, run).map_err(SoftPfError::Thread)?;
         Ok(Self { stop, thread: Some(thread) })
     }
 }

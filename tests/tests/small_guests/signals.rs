@@ -45,12 +45,14 @@ pub(crate) fn a1_a_disk_that_never_answers_holds_no_end_up() -> Result<(), Strin
         }
     };
     let guest = GUEST.as_ref().map_err(|e| e.as_str())?;
-    let mut child = Heirloom::run(&["--memory=64M", "--cpu=legacy", "--cmdline=test=blk irq=pic", "--kernel"])
-        .arg(guest)
-        .arg(format!("--legacy-virtio=soft=blk,file={},id=disk", storage.path().display()))
-        .arg("--report")
-        .arg(bench.report_path())
-        .start()?;
+    let mut child =
+        Heirloom::run(&["--memory=64M", "--cpu=legacy", "--cmdline=test=blk irq=pic", "--serial=none", "--kernel"])
+            .arg(guest)
+            .arg(format!("--legacy-virtio=soft=blk,file={},id=disk", tests::fuse::FuseDisk::PATH))
+            .stdin(storage.stdin()?)
+            .arg("--report")
+            .arg(bench.report_path())
+            .start()?;
     while storage.reads() == 0 {
         if let Some(status) = child.try_wait().map_err(|e| e.to_string())? {
             return Err(format!("it ended before it read the disk: {status:?}"));

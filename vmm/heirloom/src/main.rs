@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`cli`] | words into a configuration |
 //! | [`run`] | `heirloom run` and `serve`: the engine for one guest, or without one |
+//! | [`confine`] | the sandbox of each command |
 //! | [`log`] | levels, targets, text or JSON |
 //! | [`rest`], [`ctl`] | the engine as the API's service; the client |
 //! | [`report`] | the report at exit |
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod confine;
 mod ctl;
 mod log;
 mod pf;
@@ -39,6 +41,7 @@ use vmm::config::ConfigError;
 use vmm::lifecycle::Ended;
 use vmm::machine::SetupError;
 use vmm::panics;
+use vmm::sandbox::SandboxError;
 use vmm::vcpu::VcpuError;
 
 use crate::cli::{Cli, Command, CtlArgs, PfCommand, ProbeArgs, RunArgs, ServeArgs, SoftPfArgs, TraceCommand};
@@ -88,16 +91,15 @@ fn trace(command: &TraceCommand) -> ExitCode {
 }
 
 fn run_machine(args: &RunArgs) -> ExitCode {
-    if let Err(code) = start_log(&args.observe.log()) {
-        return code.into();
-    }
-    panics::watch();
     let config = match args.config() {
         Ok(config) => config,
         Err(error) => return failed(&error.into()),
     };
     if args.dry_run() {
         return written(show(&config), "standard output");
+    }
+    if let Err(code) = confined(confine::run(args, &config), &args.observe.log()) {
+        return code.into();
     }
     match run::run(args, config) {
         Ok(finished) => finished_code(&finished).into(),
@@ -106,10 +108,9 @@ fn run_machine(args: &RunArgs) -> ExitCode {
 }
 
 fn serve(args: &ServeArgs) -> ExitCode {
-    if let Err(code) = start_log(&args.observe.log()) {
+    if let Err(code) = confined(confine::serve(args), &args.observe.log()) {
         return code.into();
     }
-    panics::watch();
     match run::serve(args) {
         Ok(ended) => ended.code().into(),
         Err(error) => failed(&error),
@@ -147,21 +148,21 @@ fn written(result: io::Result<()>, what: &str) -> ExitCode {
 }
 
 fn serve_soft_pf(args: &SoftPfArgs) -> ExitCode {
-    if let Err(code) = start_log(&args.log()) {
+    if let Err(code) = confined(confine::soft_pf(args), &args.log()) {
         return code.into();
     }
-    panics::watch();
     match soft_pf::run(args) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(with_causes(&error));
-            match error {
-                ServeError::Usage(_) => USAGE,
-                ServeError::Internal | ServeError::Panicked(_) => INTERNAL,
-                _ => SET_UP,
-            }
-            .into()
-        }
+        Err(error) => not_served(&error).into(),
+    }
+}
+
+fn not_served(error: &ServeError) -> u8 {
+    say(with_causes(error));
+    match error {
+        ServeError::Usage(_) => USAGE,
+        ServeError::Internal | ServeError::Panicked(_) => INTERNAL,
+        _ => SET_UP,
     }
 }
 
@@ -256,6 +257,18 @@ fn with_causes(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Behind the sandbox the log starts, which has a thread, and panics are taken care of.
+fn confined(done: Result<(), SandboxError>, log: &LogOptions<'_>) -> Result<(), u8> {
+    done.map_err(|error| {
+        say(with_causes(&error));
+        SET_UP
+    })?;
+    start_log(log)?;
+    panics::watch();
+    confine::tell();
+    Ok(())
 }
 
 fn start_log(options: &LogOptions<'_>) -> Result<(), u8> {

@@ -9,6 +9,7 @@ use devices::admin::{AdminError, PfCause, PfError};
 
 use crate::config::ConfigError;
 use crate::machine::{HardwareError, SetupError};
+use crate::sandbox;
 use crate::vcpu::VcpuError;
 
 /// There is no device `id`.
@@ -28,8 +29,18 @@ impl From<&ConfigError> for Fault {
             | ConfigError::Firmware(_)
             | ConfigError::Rom(_) => Code::FileUnusable,
         };
-        Self { field: error.field(), ..Self::from_error(code, error) }
+        let mut fault = Self { field: error.field(), ..Self::from_error(code, error) };
+        if sandbox::held().files_bound && is_permission(error) {
+            fault.causes.push("this process opens the files that it was started with, and those of --allow".to_owned());
+        }
+        fault
     }
+}
+
+/// Whether the system did not permit it.
+fn is_permission(error: &(dyn Error + 'static)) -> bool {
+    let here = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    here || error.source().is_some_and(is_permission)
 }
 
 impl From<&SetupError> for Fault {

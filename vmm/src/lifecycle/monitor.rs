@@ -11,6 +11,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use devices::contract::threads::{self, ThreadKind};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 use serde::Serialize;
 use serde_json::json;
@@ -81,7 +82,7 @@ impl EventMonitor {
     pub fn start(bus: &Arc<EventBus>, output: Output) -> io::Result<Self> {
         let subscription = bus.subscribe();
         let (running, done) = mpsc::channel();
-        thread::Builder::new().name("event-monitor".to_owned()).spawn(move || {
+        threads::spawn(ThreadKind::Writer, "event-monitor", move || {
             let _running: mpsc::Sender<()> = running;
             Writer { output, rest: Vec::new(), lost: 0, failing: false }.write_all(subscription);
         })?;

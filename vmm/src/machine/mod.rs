@@ -26,6 +26,7 @@ use arch::boot::Protocol;
 use arch::{cpuid, layout};
 use devices::bus::{Bus, Range};
 use devices::chipset::Vga;
+use devices::contract::threads::{self, ThreadKind};
 use devices::pci::PciRoot;
 use event_manager::{EventManager, MutEventSubscriber, SubscriberId, SubscriberOps};
 
@@ -127,7 +128,7 @@ impl Machine {
             ports,
             memory: mmio,
             cancelled: Arc::clone(&cancelled),
-            thread_init: None,
+            thread_init: Some(Arc::new(|_| threads::enter(ThreadKind::Vcpu))),
         };
         let vcpus = Vcpus::start(vcpus, &board, VcpuState::Paused)?;
         Ok(Self {

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use devices::admin::PfWatchdog;
+use devices::contract::threads::{self, ThreadKind};
 use devices::function::PciFunction;
 use devices::transitional::TransitionalDevice;
 
@@ -56,7 +57,7 @@ impl PfWatch {
             drop::<Sender<()>>(runs);
         };
         let failed = |source| SetupError::System { what: "start the thread of the PF's watchdog", source };
-        let thread = thread::Builder::new().name("pf-watch".to_owned()).spawn(run).map_err(failed)?;
+        let thread = threads::spawn(ThreadKind::PfWatch, "pf-watch", run).map_err(failed)?;
         Ok(Self { function, stop: Some(stop), ended, thread: Some(thread) })
     }
 

@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Instant;
 
 use devices::admin::{PfClient, PfDriver, WatchedVf};

@@ -9,10 +9,10 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use devices::chipset::Vga;
+use devices::contract::threads::{self, ThreadKind};
 use rustix::termios::{isatty, tcgetwinsize};
 
 use crate::terminal;
@@ -68,7 +68,7 @@ impl TextScreen {
         let (running, stop) = channel();
         let (end, ended) = channel();
         let thread = Thread { shared: Arc::clone(&shared), painter: Painter::new() };
-        thread::Builder::new().name("text-screen".to_owned()).spawn(move || {
+        threads::spawn(ThreadKind::Helper, "text-screen", move || {
             if let Err(error) = thread.run(&stop) {
                 tracing::warn!("cannot draw the text screen on the terminal any more: {error}");
             }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
+use devices::contract::threads::{self, ThreadKind};
 use devices::transitional::{DeviceTag, Record, Tracer};
 
 use super::file::TraceFile;
@@ -141,7 +142,7 @@ impl TraceHub {
                 let _running: mpsc::Sender<()> = running;
                 hub.work();
             };
-            match thread::Builder::new().name("legacy-trace".to_owned()).spawn(work) {
+            match threads::spawn(ThreadKind::Writer, "legacy-trace", work) {
                 Ok(thread) => (state.thread, state.ended) = (Some(thread), Some(ended)),
                 Err(error) => {
                     state.sinks.pop();

@@ -16,7 +16,7 @@
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 mod contents;
@@ -27,6 +27,7 @@ pub mod state;
 use super::{Clock, bytewise};
 use crate::bus::{Access, Effect, IoDevice};
 use crate::contract::platform::IrqLine;
+use crate::contract::threads::{self, ThreadKind};
 use crate::contract::{Saved, StateError};
 use state::CmosState;
 
@@ -72,7 +73,7 @@ impl Cmos {
         let shared = Arc::new(Shared { clock, chip, changed: Condvar::new() });
         let thread = {
             let shared = Arc::clone(&shared);
-            thread::Builder::new().name("rtc".to_owned()).spawn(move || shared.raise_interrupts())?
+            threads::spawn(ThreadKind::Helper, "rtc", move || shared.raise_interrupts())?
         };
         Ok(Self { shared, thread: Some(thread) })
     }

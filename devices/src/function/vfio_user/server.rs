@@ -21,6 +21,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::channel::{self, Ready};
 use super::session::Session;
+use crate::contract::threads::{self, ThreadKind};
 use crate::function::{PciFunction, eventfds};
 
 /// Clients that wait for the one before them.
@@ -113,9 +114,7 @@ impl Server {
         let error = |source| ServerError::Start { name: function.name().to_owned(), source };
         let stop = EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK).map_err(error)?;
         let stopped = stop.try_clone().map_err(error)?;
-        let thread = std::thread::Builder::new()
-            .name(function.name().to_owned())
-            .spawn(move || serve(eventfds::borrow(&stopped)))
+        let thread = threads::spawn(ThreadKind::VfioUser, function.name(), move || serve(eventfds::borrow(&stopped)))
             .map_err(error)?;
         Ok(Self { stop, thread: Some(thread), path })
     }

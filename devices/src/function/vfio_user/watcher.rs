@@ -17,6 +17,7 @@ use vmm_sys_util::eventfd::EventFd;
 use super::channel::{self, Ready};
 use super::connection::{Connection, ServerRequest};
 use super::wire::{DmaAccess, Request, put_u64};
+use crate::contract::threads::{self, ThreadKind};
 use crate::function::{DmaRegion, eventfds};
 
 /// What is mapped, by address.
@@ -46,7 +47,7 @@ impl Watcher {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("vfio-user".to_owned()).spawn(run)?;
+        let thread = threads::spawn(ThreadKind::VfioUser, "vfio-user", run)?;
         Ok(Self { connection, stopped, thread: Some(thread) })
     }
 }

@@ -13,7 +13,7 @@ use api::{
 use clap::{Args, ValueEnum};
 use vmm::config::{self, ConfigError};
 
-use super::{EXIT_CODES, ObserveArgs, key_value};
+use super::{Allowed, EXIT_CODES, ObserveArgs, SandboxArgs, key_value};
 use crate::report::{ReportFormat, ReportTarget};
 
 /// `heirloom run`
@@ -108,6 +108,12 @@ pub(crate) struct RunArgs {
     /// Answer requests on this socket as long as the guest runs
     #[arg(long, value_name = "PATH", help_heading = "API")]
     api_socket: Option<PathBuf>,
+    /// Let the API name this file or folder, too (with :rw to write it); may be repeated
+    #[arg(long, value_name = "PATH[:rw]", help_heading = "Sandbox")]
+    allow: Vec<Allowed>,
+    /// What this process may still do.
+    #[command(flatten)]
+    pub(crate) sandbox: SandboxArgs,
     /// Messages and events.
     #[command(flatten)]
     pub observe: ObserveArgs,
@@ -296,6 +302,11 @@ impl RunArgs {
     /// Where requests come in.
     pub(crate) fn api_socket(&self) -> Option<&Path> {
         self.api_socket.as_deref()
+    }
+
+    /// What the API may name beside what the machine is made of.
+    pub(crate) fn allowed(&self) -> &[Allowed] {
+        &self.allow
     }
 
     /// Whether a guest that resets itself ends the run.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use api::SoftDevice;
 use clap::{Args, ValueEnum};
 
-use super::key_value;
+use super::{SandboxArgs, key_value};
 use crate::log::{LogFormat, LogOptions};
 use crate::report::{ReportFormat, ReportTarget};
 
@@ -41,6 +41,9 @@ pub(crate) struct SoftPfArgs {
     /// More messages on standard error; -vv for still more
     #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Reports")]
     verbose: u8,
+    /// What this process may still do.
+    #[command(flatten)]
+    pub(crate) sandbox: SandboxArgs,
 }
 
 /// What `--help` says at its end.

@@ -9,6 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use devices::contract::threads::{self, ThreadKind};
+
 use super::note::Note;
 
 /// Bytes of messages that wait at most.
@@ -40,7 +42,7 @@ impl Queue {
     pub(super) fn start(output: Box<dyn Write + Send>, note: Note) -> io::Result<Self> {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), note });
         let writer = Writer { shared: Arc::clone(&shared), output, lost: 0, cause: None };
-        thread::Builder::new().name("log".to_owned()).spawn(move || writer.run())?;
+        threads::spawn(ThreadKind::Writer, "log", move || writer.run())?;
         Ok(Self(shared))
     }
 

@@ -9,6 +9,7 @@ use devices::transitional::{DeviceCounter, DeviceReport, InterruptReport};
 
 use vmm::machine::{DeviceSection, PassthroughSection, PfSection};
 use vmm::report::{Boot, Report};
+use vmm::sandbox;
 
 /// The whole report.
 pub(super) fn render(report: &Report) -> String {
@@ -20,6 +21,7 @@ pub(super) fn render(report: &Report) -> String {
 
 fn write_report(out: &mut String, report: &Report) -> fmt::Result {
     writeln!(out, "heirloom {} report: {}", report.version, report.ended_by)?;
+    writeln!(out, "sandbox: {}", sandbox::summary(&report.sandbox))?;
     let dropped = report.boot_count - report.boots.len() as u64;
     if dropped > 0 {
         writeln!(out, "({dropped} earlier boots are left out)")?;

@@ -2,6 +2,7 @@
 //! The engine as the API's [`Service`]: operations go to [`Control`]; probes, events and traces are served here.
 #![forbid(unsafe_code)]
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,6 +12,7 @@ use api::server::{Limits, Server, StartError};
 use api::service::{Line, Lines, ProbeWhat};
 use api::types::ProbeReport;
 use api::{Code, Fault, Serve, Service, VmState};
+use devices::contract::threads::{self, ThreadKind};
 use devices::function::vfio::Bdf;
 use devices::function::vfio::sysfs::Sysfs;
 
@@ -47,6 +49,10 @@ impl<R: Request<Engine>> Serve<R> for Monitor {
 }
 
 impl Service for Monitor {
+    fn confine_thread(&self) -> io::Result<()> {
+        threads::enter(ThreadKind::Api)
+    }
+
     fn state(&self) -> VmState {
         self.0.state()
     }

@@ -25,7 +25,7 @@ use devices::function::vfio_user::{Server, ServerError};
 use devices::soft_pf::{HiddenConfig, SoftPf};
 use thiserror::Error;
 use vmm::end_in_time::end_in_time;
-use vmm::{panics, signals, waits};
+use vmm::{panics, sandbox, signals, waits};
 
 use self::report::Report;
 use self::sockets::{SocketDir, SocketError};
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &SoftPfArgs) -> Result<(), ServeError> {
     // Clients go before what they did is told, and functions stay until then.
     let functions = soft.report();
     drop(servers);
-    let report = Report { version: env!("CARGO_PKG_VERSION"), functions };
+    let report = Report { version: env!("CARGO_PKG_VERSION"), functions, sandbox: sandbox::held() };
     outcome.and(targets.iter().try_for_each(|target| write(&report, target)))
 }
 

@@ -4,8 +4,10 @@
 use std::fmt::{self, Write as _};
 use std::io;
 
+use api::types::SandboxInfo;
 use devices::soft_pf::{FunctionReport, SoftPfReport};
 use serde::Serialize;
+use vmm::sandbox;
 
 use crate::report::ReportTarget;
 
@@ -17,6 +19,8 @@ pub(super) struct Report {
     /// PF and VFs.
     #[serde(flatten)]
     pub functions: SoftPfReport,
+    /// What this process could do meanwhile.
+    pub(super) sandbox: SandboxInfo,
 }
 
 impl Report {
@@ -32,6 +36,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "heirloom {} soft-pf report", self.version)?;
+        writeln!(f, "sandbox: {}", sandbox::summary(&self.sandbox))?;
         let functions = &self.functions;
         let mut text = String::new();
         [&functions.pf].into_iter().chain(&functions.vfs).try_for_each(|function| line(&mut text, function))?;

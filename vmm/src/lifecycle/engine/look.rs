@@ -12,6 +12,7 @@ use super::super::legacy_view::legacy_device;
 use super::super::metrics::{self, Snapshot};
 use super::super::view::{self, Figures};
 use super::Engine;
+use crate::sandbox;
 
 /// How long a look at a function's registers waits for an access to it.
 const LOOK_LIMIT: Duration = Duration::from_millis(5);
@@ -38,6 +39,7 @@ impl Engine {
             device_tree: view::device_tree(&vm.config, &figures),
             ended_by: vm.ended_by.clone(),
             last_screen: vm.last_screen.as_ref().map(Screen::text),
+            sandbox: sandbox::held(),
         })
     }
 
