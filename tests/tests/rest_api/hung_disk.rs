@@ -21,7 +21,7 @@ fn boot(bench: &Bench, storage: &FuseDisk) -> Result<(), String> {
     wait_until("the guest waits for the disk", || Ok(storage.keeps_somebody_waiting()))
 }
 
-pub fn holds_no_request_up() -> Result<(), String> {
+pub(crate) fn holds_no_request_up() -> Result<(), String> {
     let image = TestDisk::new(64 << 10, 7)?;
     let storage = match FuseDisk::new(image.bytes()?) {
         Ok(storage) => storage,

@@ -123,7 +123,7 @@ pub(crate) fn hangs() -> Result<(), String> {
 
 /// Stopped under a guest that runs, with a legacy function and one passed through: everybody else goes on, the machine
 /// ends while the server stands still, and the next one has its functions once it goes on.
-pub fn stops() -> Result<(), String> {
+pub(crate) fn stops() -> Result<(), String> {
     let bench = Bench::serve()?;
     let server = soft_pf(&bench)?;
     let disk = TestDisk::new(64 << 10, 7)?;

@@ -46,7 +46,7 @@ const REQUEST: u64 = 0x4_0000;
 const GET_ID: u32 = 8;
 
 /// One access to ports, as KVM tells of it.
-pub struct Io {
+pub(crate) struct Io {
     port: u16,
     is_write: bool,
     len: usize,
@@ -55,7 +55,7 @@ pub struct Io {
 
 impl Io {
     /// A read of `len` bytes.
-    pub fn read(port: u16, len: usize) -> Self {
+    pub(crate) fn read(port: u16, len: usize) -> Self {
         Self { port, is_write: false, len, bytes: [0; 4] }
     }
 
@@ -102,7 +102,7 @@ impl MsiInterrupt for Unused {
 type Subscriber = Box<dyn MutEventSubscriber + Send>;
 
 /// The machine.
-pub struct Board {
+pub(crate) struct Board {
     ports: Bus,
     memory: Bus,
     root: Arc<PciRoot>,
@@ -118,7 +118,7 @@ pub struct Board {
 
 impl Board {
     /// A machine whose driver has set queue 0 up and DRIVER_OK. Its function is the last of `vfs` VFs.
-    pub fn new(shadow: bool, vfs: u16) -> Result<Self> {
+    pub(crate) fn new(shadow: bool, vfs: u16) -> Result<Self> {
         let guest: DmaRegion = Arc::new(GuestRegionMmap::from_range(GuestAddress(0), MEMORY, None)?);
         let disk = |_| {
             let file = std::fs::File::from(memfd_create("disk", MemfdFlags::CLOEXEC)?);
@@ -221,32 +221,32 @@ impl Board {
     }
 
     /// A read of a legacy register.
-    pub fn register_read(&self, offset: u16, len: usize) -> Io {
+    pub(crate) fn register_read(&self, offset: u16, len: usize) -> Io {
         Io::read(BASE + offset, len)
     }
 
     /// A write of a legacy register.
-    pub fn register_write(&self, offset: u16, len: usize, value: u32) -> Io {
+    pub(crate) fn register_write(&self, offset: u16, len: usize, value: u32) -> Io {
         Io::write(BASE + offset, len, value)
     }
 
     /// Selects a register of the function's configuration space.
-    pub fn config_address(&self, register: u8) -> Io {
+    pub(crate) fn config_address(&self, register: u8) -> Io {
         Io::write(CONFIG_PORTS.0 as u16, 4, 1 << 31 | u32::from(SLOT) << 11 | u32::from(register))
     }
 
     /// Writes the register that is selected.
-    pub fn config_data_write(&self, value: u32) -> Io {
+    pub(crate) fn config_data_write(&self, value: u32) -> Io {
         Io::write(CONFIG_PORTS.0 as u16 + 4, 4, value)
     }
 
     /// COMMAND: ports, memory and bus mastering.
-    pub fn command(&self) -> u32 {
+    pub(crate) fn command(&self) -> u32 {
         7
     }
 
     /// Makes a request available, and kicks.
-    pub fn request(&self) -> Io {
+    pub(crate) fn request(&self) -> Io {
         // Descriptor 0 is the head of each, and ring entries are 0 from the beginning.
         let next = self.requests.wrapping_add(1);
         let done = self.guest.store(next, MemoryRegionAddress(AVAIL + 2), Ordering::Release);
@@ -254,7 +254,7 @@ impl Board {
     }
 
     /// Waits until the disk has answered the request.
-    pub fn await_request(&mut self) -> Result<()> {
+    pub(crate) fn await_request(&mut self) -> Result<()> {
         self.requests = self.requests.wrapping_add(1);
         let end = Instant::now() + PATIENCE;
         while self.word(USED + 2)? != self.requests {
@@ -267,7 +267,7 @@ impl Board {
     }
 
     /// One exit.
-    pub fn exit(&self, io: &mut Io) {
+    pub(crate) fn exit(&self, io: &mut Io) {
         let data = io.bytes.get_mut(..io.len).unwrap_or_default();
         let exit = Exit::PortIo { port: io.port, size: io.len as u8, is_write: io.is_write, data };
         let (ports, memory, root) = (&self.ports, &self.memory, &self.root);
@@ -283,12 +283,12 @@ impl Board {
     }
 
     /// How often the interrupt line went high.
-    pub fn raised(&self) -> u32 {
+    pub(crate) fn raised(&self) -> u32 {
         self.line.raised.load(Ordering::Relaxed)
     }
 
     /// The main loop takes one event.
-    pub fn interrupt(&mut self) {
+    pub(crate) fn interrupt(&mut self) {
         let _ = self.main_loop.run();
     }
 }
