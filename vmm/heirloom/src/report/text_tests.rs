@@ -26,7 +26,7 @@ fn the_last_screen_is_at_the_end() {
 
 #[test]
 fn a_pf_is_told_of_once_it_was_lost() {
-    let line = |pf| render(&report(pf)).lines().nth(2).map(str::to_owned);
+    let line = |pf| render(&report(pf)).lines().nth(3).map(str::to_owned);
     assert_eq!(line(None), None);
     assert_eq!(line(Some(PfReport::default())), None);
     let loss = |back_after_ms| PfLoss { after_ms: 12_340, reason: "reset".into(), back_after_ms };
