@@ -27,7 +27,7 @@ case $name in
     firmware)
         # What makes the disk images of boot loaders; mtools asks the C library for DOS's character set.
         for tool in mformat mcopy mattrib mmove; do files+=(--file "$(command -v mtools):/usr/bin/$tool"); done
-        for path in "$(command -v grub-mkimage)" "$(command -v syslinux)" /usr/lib/grub/i386-pc \
+        for path in "$(command -v script)" "$(command -v grub-mkimage)" "$(command -v syslinux)" /usr/lib/grub/i386-pc \
             /usr/lib/syslinux/mbr/mbr.bin /usr/share/seabios/{bios,bios-256k,vgabios-isavga}.bin \
             /usr/lib/x86_64-linux-gnu/gconv /usr/lib/grub/x86_64-pc/stage{1,2}; do
             files+=(--file "$path:$path")

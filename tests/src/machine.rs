@@ -176,6 +176,18 @@ impl Heirloom {
         self
     }
 
+    /// The same with a terminal of its own, which script(1) makes and hands on to input and output.
+    pub fn on_a_terminal(mut self) -> Self {
+        let words = std::iter::once(self.command.get_program()).chain(self.command.get_args());
+        let quoted = words.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', "'\\''")));
+        let line = quoted.collect::<Vec<_>>().join(" ");
+        let mut command = Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").env("SHELL", "/bin/sh");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command = command;
+        self
+    }
+
     /// One more word.
     pub fn arg(mut self, word: impl AsRef<std::ffi::OsStr>) -> Self {
         self.command.arg(word);

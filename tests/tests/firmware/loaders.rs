@@ -18,7 +18,7 @@ pub(crate) const SECTOR: usize = 512;
 pub(crate) const PARTITION: usize = 2048;
 const SECTORS: usize = 16 << 11;
 /// For one that hangs: an emulating KVM on a busy machine needs minutes to unpack GRUB 2.
-const LIMIT: Duration = Duration::from_secs(900);
+pub(crate) const LIMIT: Duration = Duration::from_secs(900);
 const INITRD: &[u8] = b"what the loader read\0";
 
 /// By LBA.
@@ -49,6 +49,7 @@ pub(crate) fn lack(tools: &[&str]) -> Option<&'static str> {
     let missing = |tool: &&&str| Command::new(tool).arg("--version").output().is_err();
     tools.iter().find(missing).map(|tool| match *tool {
         "mformat" => "mformat is not installed (Debian: apt install mtools)",
+        "script" => "script is not installed (Debian: apt install bsdutils)",
         "debugfs" => "debugfs is not installed (Debian: apt install e2fsprogs)",
         "grub-mkimage" => "grub-mkimage is not installed (Debian: apt install grub-common)",
         _ => "syslinux is not installed (Debian: apt install syslinux)",

@@ -56,6 +56,11 @@ fn main() -> ExitCode {
     let loaders = [
         trials::trial("grub_2", loaders::grub2, no_loader(loaders::grub_lack())),
         trials::trial("grub_legacy", old_loaders::grub_legacy, no_loader(old_loaders::grub_legacy_lack())),
+        trials::trial(
+            "grub_legacy_on_the_screen",
+            old_loaders::grub_legacy_on_the_screen,
+            no_loader(screen::lack().or_else(old_loaders::grub_legacy_lack).or_else(|| loaders::lack(&["script"]))),
+        ),
         trials::trial("extlinux", old_loaders::extlinux, no_iret.or_else(|| no_loader(old_loaders::extlinux_lack()))),
         trials::trial("syslinux", loaders::syslinux, no_iret.or_else(|| no_loader(loaders::syslinux_lack()))),
         trials::trial(

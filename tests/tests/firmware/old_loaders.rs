@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use tests::workspace;
+use tests::{Console, workspace};
 
 use super::loaders::{self, PARTITION, SECTOR};
 use super::seabios::Bench;
@@ -16,6 +16,8 @@ use super::seabios::Bench;
 const GRUB_LEGACY: &str = "/usr/lib/grub/x86_64-pc";
 /// The code of a master boot record that starts the active partition.
 const EXTLINUX_MBR: &str = "/usr/lib/EXTLINUX/mbr.bin";
+/// As a VT100 sends them.
+const DOWN_ENTER: &[u8] = b"\x1b[B\r";
 /// Type of a Linux partition.
 const LINUX: u8 = 0x83;
 /// A file system with EXTLINUX in it, made elsewhere; `scripts/lib/extlinux-partition.sh` makes it.
@@ -42,7 +44,7 @@ pub(crate) fn extlinux_lack() -> Option<&'static str> {
 
 /// `stage1` in the first sector, `stage2` from the next one on: where `stage1` as it is expects it, as stage2's first
 /// sector expects the rest of itself. What the installer changes besides is where the menu is.
-pub(crate) fn grub_legacy() -> Result<(), String> {
+fn grub_legacy_disk() -> Result<Bench, String> {
     let bench = Bench::new(&[0; SECTOR], "")?;
     let menu = "default 0\n\
                 title first\n root (hd0,0)\n kernel /none\n\
@@ -55,8 +57,25 @@ pub(crate) fn grub_legacy() -> Result<(), String> {
     stage2[name..name + 10].copy_from_slice(b"/menu.lst\0");
     loaders::disk(&bench, &stage1[..440], &[("menu.lst", menu)])?;
     loaders::patch(&bench, SECTOR, &stage2)?;
-    // Down, enter: as a VT100 sends them.
-    loaders::choose(&bench, "second", b"\x1b[B\r")
+    Ok(bench)
+}
+
+/// By the serial console.
+pub(crate) fn grub_legacy() -> Result<(), String> {
+    loaders::choose(&grub_legacy_disk()?, "second", DOWN_ENTER)
+}
+
+/// By the text screen and the keyboard, on a terminal; there is no serial console.
+pub(crate) fn grub_legacy_on_the_screen() -> Result<(), String> {
+    let bench = grub_legacy_disk()?;
+    let run = bench.run("", &["--console=text", "--serial=none"]).on_a_terminal();
+    let (status, text) = Console::talk(run, &[("second", DOWN_ENTER)], loaders::LIMIT)?;
+    let missing =
+        ["KERNEL", "chosen=second", "INITRD what the loader read"].into_iter().find(|word| !text.contains(word));
+    match missing {
+        None if status.success() => Ok(()),
+        _ => Err(format!("{status}, missing: {missing:?}\n{text}")),
+    }
 }
 
 /// An ext2 file system in which EXTLINUX is installed, as a partition of its place and size.

@@ -128,7 +128,7 @@ impl Operator {
             console.attach(None);
         }
         if let Some(screen) = &self.screen {
-            screen.attach(None);
+            screen.detach();
         }
     }
 

@@ -8,10 +8,10 @@ mod draw;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use devices::chipset::Vga;
+use devices::chipset::vga::{Screen, Vga};
 use devices::contract::threads::{self, ThreadKind};
 use rustix::termios::{isatty, tcgetwinsize};
 
@@ -28,9 +28,25 @@ const USUAL_SIZE: (u16, u16) = (80, 25);
 /// What the thread and its owner share.
 #[derive(Debug, Default)]
 struct Shared {
-    /// The card of the present machine; a reboot puts another one here.
-    card: Mutex<Option<Arc<Vga>>>,
+    source: Mutex<Source>,
     redraw: AtomicBool,
+}
+
+impl Shared {
+    fn source(&self) -> MutexGuard<'_, Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is shown.
+#[derive(Debug, Default)]
+enum Source {
+    #[default]
+    Nothing,
+    /// The card of the present machine; a reboot puts another one here.
+    Card(Arc<Vga>),
+    /// The last picture of one that is gone, with what came since the last look.
+    Picture(Screen),
 }
 
 /// The screen on the terminal; it ends on drop, and the last picture stays behind as text.
@@ -79,7 +95,16 @@ impl TextScreen {
 
     /// Shows `card` from now on.
     pub(crate) fn attach(&self, card: Option<Arc<Vga>>) {
-        *self.shared.card.lock().unwrap_or_else(PoisonError::into_inner) = card;
+        *self.shared.source() = card.map_or(Source::Nothing, Source::Card);
+    }
+
+    /// The machine is gone: its last picture stays.
+    pub(crate) fn detach(&self) {
+        let mut source = self.shared.source();
+        if let Source::Card(card) = &*source {
+            let picture = card.screen();
+            *source = Source::Picture(picture);
+        }
     }
 
     /// For who sees that the picture is spoilt.
@@ -119,12 +144,15 @@ impl Thread {
 
     /// Brings the terminal up to date, if there is a screen.
     fn draw(&mut self) -> io::Result<()> {
-        let card = self.shared.card.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(card) = card else { return Ok(()) };
+        let screen = match &*self.shared.source() {
+            Source::Nothing => return Ok(()),
+            Source::Card(card) => card.screen(),
+            Source::Picture(picture) => picture.clone(),
+        };
         if self.shared.redraw.swap(false, Ordering::Relaxed) {
             self.painter.redraw();
         }
-        let bytes = self.painter.update(card.screen(), size());
+        let bytes = self.painter.update(screen, size());
         if !bytes.is_empty() {
             let mut out = io::stdout().lock();
             out.write_all(bytes.as_bytes())?;
