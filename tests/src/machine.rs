@@ -106,6 +106,8 @@ impl Drop for Running {
 /// A run that has ended.
 #[derive(Debug)]
 pub struct Finished {
+    /// What was run.
+    command: String,
     /// Exit code; `None` after a signal.
     pub code: Option<i32>,
     /// Standard output: the guest's console, and the report where it goes to `-`.
@@ -228,6 +230,8 @@ impl Heirloom {
     /// Runs it to its end.
     pub fn finish(self) -> Result<Finished, String> {
         let limit = self.limit;
+        let words = self.command.get_args().map(|word| word.to_string_lossy());
+        let command = words.fold("heirloom".to_owned(), |line, word| line + " " + &word);
         let mut child = self.start()?;
         let stdout = reader(child.stdout.take());
         let stderr = reader(child.stderr.take());
@@ -239,12 +243,13 @@ impl Heirloom {
                     let _ = child.kill();
                     let _ = child.wait();
                     let (out, err) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
-                    return Err(format!("still running after {limit:?}\nstdout:\n{out}\nstderr:\n{err}"));
+                    return Err(format!("{command}: still running after {limit:?}\nstdout:\n{out}\nstderr:\n{err}"));
                 }
                 None => thread::sleep(Duration::from_millis(20)), // Clock: between two looks.
             }
         };
         Ok(Finished {
+            command,
             code: status.code(),
             stdout: stdout.join().unwrap_or_default(),
             stderr: stderr.join().unwrap_or_default(),
@@ -283,6 +288,6 @@ impl Finished {
 
 impl std::fmt::Display for Finished {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr)
+        write!(f, "{}\nstdout:\n{}\nstderr:\n{}", self.command, self.stdout, self.stderr)
     }
 }
