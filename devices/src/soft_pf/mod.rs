@@ -272,7 +272,12 @@ impl Drop for SoftPf {
         self.workers.clear();
         self.pf.all().for_each(|threaded| threaded.io.stop());
         let deadline = Instant::now() + function::QUIET_LIMIT;
-        let left: usize = self.pf.all().map(|threaded| threaded.io.wait(deadline)).sum();
+        let wait = |threaded: &Arc<threaded::Threaded>| {
+            // What is under way still was waited for in vain by the removal: once is enough.
+            let given_up = !threaded.function.in_flight.is_idle();
+            threaded.io.wait(if given_up { Instant::now() } else { deadline })
+        };
+        let left: usize = self.pf.all().map(wait).sum();
         if left > 0 {
             // They cannot be ended, and wait for nothing of ours.
             tracing::warn!("{left} threads wait for the host's storage, which does not answer; they are left behind");
