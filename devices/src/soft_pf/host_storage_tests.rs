@@ -59,6 +59,12 @@ impl Driver {
 
     /// Begins a request with its data, header and status at a place of its own.
     fn begin(&mut self, kind: u32, sector: u64, data: u32, place: u64) {
+        self.add(kind, sector, data, place);
+        kick(self.vf.as_ref(), 0);
+    }
+
+    /// As [`Self::begin`], without a kick.
+    fn add(&mut self, kind: u32, sector: u64, data: u32, place: u64) {
         let (header, status) = (HEADER + 16 * place, STATUS + place);
         self.ram.put(header, &kind.to_le_bytes());
         self.ram.put(header + 8, &sector.to_le_bytes());
@@ -66,7 +72,6 @@ impl Driver {
         let mut elements = vec![(header, 16, false), (DATA + 4096 * place, data, kind != 1), (status, 1, true)];
         elements.retain(|element| element.1 > 0);
         self.ring.add(&elements);
-        kick(self.vf.as_ref(), 0);
     }
 
     /// One request; returns its status.
@@ -182,6 +187,35 @@ fn a1_a_reset_that_cannot_end_says_so_and_keeps_the_memory() {
     pair.disks[0].vf.dma_map(&region).unwrap();
     pair.disks[0].ring = Driver::set_up(&mut pair.bench, 1, &pair.disks[0].ram.clone(), 0);
     assert_eq!(pair.disks[0].request(0, 4, 512), 0);
+}
+
+/// What the host has not begun when the device is reset never begins, and what it has is answered to nobody, whatever the
+/// driver sets up meanwhile.
+#[test]
+fn a1_what_was_asked_before_a_reset_is_neither_begun_nor_answered_after_it() {
+    let Some(mut pair) = Pair::new(0) else { return };
+    pair.storage.hang(true);
+    let before = pair.storage.reads();
+    // All are taken at once, and are more than there are threads.
+    for place in 1..40 {
+        pair.disks[0].ram.put(DATA + 4096 * place, &[0x77; 512]);
+        pair.disks[0].add(0, 5, 512, place);
+    }
+    kick(pair.disks[0].vf.as_ref(), 0);
+    eventually("they are with the host", || (!pair.idle()).then_some(()));
+    for (register, len, value) in [(DEVICE_STATUS, 1, 0), (14, 2, 0), (8, 4, 0x20_0000 >> 12)] {
+        assert_eq!(pair.bench.try_legacy_write(1, register, len, value), Err(AGAIN));
+    }
+    pair.disks[0].ring = Vring::new(&pair.disks[0].ram, 0x20_0000, pair.disks[0].ring.size);
+    pair.storage.hang(false);
+    eventually("the reset ends", || (pair.status() == 0).then_some(()));
+    assert_eq!(pair.disks[0].ring.poll(), None, "nobody asked in this ring");
+    pair.bench.legacy_write(1, DEVICE_STATUS, 1, LIVE);
+    assert_eq!(pair.disks[0].request(0, 4, 512), 0);
+    assert_eq!(pair.disks[0].ring.poll(), None);
+    let begun = (1..40).filter(|place| pair.disks[0].ram.get(DATA + 4096 * place, 512) != [0x77; 512]).count();
+    assert!(begun <= 8, "{begun} of 39 for 8 threads");
+    assert!(pair.storage.reads() - before <= 9);
 }
 
 #[test]

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::sync::mpsc;
+use std::time::Duration;
+
 use super::*;
 use crate::contract::Answer;
 
@@ -71,6 +74,37 @@ fn b8_faults_and_recoveries_cross_in_whole_steps() {
     assert!((0..).zip(told.iter()).all(|(n, faulted)| *faulted == (n % 2 == 0)), "one after the other");
     assert_eq!(told.last().is_some_and(|faulted| *faulted), faults.is_faulted());
     assert_eq!(faults.history().0, told.iter().filter(|faulted| **faulted).count() as u64);
+}
+
+/// While a fault is told, nobody ends it: a recovery is told after the fault that it ends.
+#[test]
+fn b8_no_recovery_is_told_before_its_fault() {
+    let faults = Faults::new("t");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tells = Arc::clone(&told);
+    let (fault_begins, begun) = mpsc::channel();
+    let (recovered, other) = mpsc::channel();
+    let other = Mutex::new(other);
+    faults.observe(Box::new(move |change| {
+        let faulted = matches!(change, FaultChange::Faulted(_));
+        if faulted {
+            fault_begins.send(()).unwrap();
+            // Clock: a recovery that does not wait for this comes within that time.
+            let _ = other.lock().unwrap().recv_timeout(Duration::from_millis(200));
+        } else {
+            let _ = recovered.send(());
+        }
+        tells.lock().unwrap().push(faulted);
+    }));
+    std::thread::scope(|scope| {
+        let faults = &faults;
+        scope.spawn(move || {
+            begun.recv().unwrap();
+            faults.recover(faults.mark());
+        });
+        faults.fault("one".into());
+    });
+    assert_eq!(*told.lock().unwrap(), [true, false]);
 }
 
 #[test]
