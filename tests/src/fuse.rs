@@ -4,7 +4,6 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +31,10 @@ pub struct FuseDisk {
 struct State {
     content: Mutex<Vec<u8>>,
     hangs: AtomicBool,
+    /// Openings are not answered.
+    hangs_opens: AtomicBool,
+    /// Which ones were not.
+    held: Mutex<Vec<[u8; 8]>>,
     /// A request has come that is not taken.
     waited_for: AtomicBool,
     ends: AtomicBool,
@@ -45,6 +48,13 @@ struct State {
 impl State {
     fn content(&self) -> MutexGuard<'_, Vec<u8>> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An opening that is held, to be answered now.
+    fn take_held(&self, unique: [u8; 8]) -> Option<[u8; 8]> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = held.iter().position(|other| *other == unique)?;
+        Some(held.swap_remove(at))
     }
 }
 
@@ -101,12 +111,6 @@ impl FuseDisk {
         Ok(Self { file, state, server: Some(server) })
     }
 
-    /// Where processes find the file that are not confined, for as long as this lives.
-    pub fn path(&self) -> PathBuf {
-        use std::os::fd::AsRawFd;
-        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
-    }
-
     /// The file as standard input of a process, which finds it at [`Self::PATH`]. A confined process looks into no other.
     ///
     /// # Errors
@@ -124,6 +128,11 @@ impl FuseDisk {
         let _content = self.state.content();
         self.state.hangs.store(hangs, Ordering::Release);
         self.state.waited_for.store(false, Ordering::Release);
+    }
+
+    /// It is not opened any more, while all else is answered. What looks at it before that, as the sandbox does, goes on.
+    pub fn hang_opens(&self) {
+        self.state.hangs_opens.store(true, Ordering::Release);
     }
 
     /// Whether somebody waits for it, while it takes no request.
@@ -174,7 +183,12 @@ fn serve(mut device: File, state: &State) {
         let slice = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
         match (poll(&mut ready, Some(&slice)), ends) {
             (Ok(0), false) => continue,
-            (Ok(0), true) => return,
+            (Ok(0), true) => {
+                let held = std::mem::take(&mut *state.held.lock().unwrap_or_else(PoisonError::into_inner));
+                // EIO
+                held.into_iter().for_each(|unique| drop(device.write(&reply(unique, Err(5)))));
+                return;
+            }
             _ => {}
         }
         let mut content = state.content();
@@ -207,8 +221,10 @@ fn answer(request: &[u8], state: &State, content: &mut [u8]) -> Option<Vec<u8>> 
         (u32::from_le_bytes(number(request, 4)), number::<8>(request, 8), u64::from_le_bytes(number(request, 16)));
     let body = &request[IN_HEADER..];
     let result = match opcode {
-        // FORGET, INTERRUPT, BATCH_FORGET
-        2 | 36 | 42 => return None,
+        // FORGET, BATCH_FORGET
+        2 | 42 => return None,
+        // INTERRUPT: EINTR for an opening that is held.
+        36 => return state.take_held(number(body, 0)).map(|unique| reply(unique, Err(4))),
         // EIO; what there is no FLUSH for is not an error.
         _ if state.ends.load(Ordering::Acquire) => Err(if opcode == 25 { 38 } else { 5 }),
         // LOOKUP: nothing is remembered by the kernel.
@@ -216,6 +232,10 @@ fn answer(request: &[u8], state: &State, content: &mut [u8]) -> Option<Vec<u8>> 
         // GETATTR, SETATTR
         3 | 4 => Ok([&[0; 16][..], &attributes(node, content)].concat()),
         // OPEN
+        14 if state.hangs_opens.load(Ordering::Acquire) => {
+            state.held.lock().unwrap_or_else(PoisonError::into_inner).push(unique);
+            return None;
+        }
         14 => Ok([&[0; 8][..], &DIRECT_IO.to_le_bytes(), &[0; 4]].concat()),
         15 | 16 | 20 => data(opcode, body, state, content),
         // RELEASE, DESTROY
@@ -228,9 +248,14 @@ fn answer(request: &[u8], state: &State, content: &mut [u8]) -> Option<Vec<u8>> 
         // ENOSYS
         _ => Err(38),
     };
+    Some(reply(unique, result))
+}
+
+/// The reply to a request: what it asked for, or an error number.
+fn reply(unique: [u8; 8], result: Result<Vec<u8>, i32>) -> Vec<u8> {
     let (error, body) = result.map_or_else(|error: i32| (-error, Vec::new()), |body| (0, body));
     let len = 16 + body.len() as u32;
-    Some([&len.to_le_bytes()[..], &error.to_le_bytes(), &unique, &body].concat())
+    [&len.to_le_bytes()[..], &error.to_le_bytes(), &unique, &body].concat()
 }
 
 /// READ, WRITE and FSYNC.

@@ -133,10 +133,10 @@ fn a4_a_fifo_that_nobody_reads_is_refused_through_the_api() -> Result<(), String
 /// The storage hangs already when its disk is looked at: `run` says so, and ends when it is told to, by itself.
 fn a1_a_disk_that_does_not_open_holds_no_end_up() -> Result<(), String> {
     let Some(storage) = silent_disk() else { return Ok(()) };
-    let file = storage.path().display().to_string();
+    let file = FuseDisk::PATH;
     let guest = GUEST.as_ref().map_err(String::clone)?;
     let run = Heirloom::run(&["--legacy-virtio", &format!("soft=blk,file={file}"), "--kernel"]).arg(guest);
-    let mut run = run.start()?;
+    let mut run = run.stdin(storage.stdin()?).start()?;
     let messages = run.messages()?;
     messages.wait_for(&format!("still opening the disk image {file}"), LIMIT)?;
     run.signal(Signal::TERM)?;
@@ -152,7 +152,7 @@ fn a1_a_disk_that_does_not_open_holds_no_service_up() -> Result<(), String> {
     let disk = TestDisk::new(64 << 10, 7)?;
     let (socket, hung, sound) = (disk.dir().join("api.sock"), disk.dir().join("hung.json"), disk.dir().join("vm.json"));
     let guest = GUEST.as_ref().map_err(String::clone)?;
-    for (config, file) in [(&hung, storage.path()), (&sound, disk.path().to_owned())] {
+    for (config, file) in [(&hung, Path::new(FuseDisk::PATH)), (&sound, disk.path().as_path())] {
         let body = serde_json::json!({
             "payload": { "kernel": guest },
             "legacy_virtio": [{ "soft": { "blk": { "file": file } } }],
@@ -160,12 +160,13 @@ fn a1_a_disk_that_does_not_open_holds_no_service_up() -> Result<(), String> {
         fs::write(config, body.to_string()).map_err(text)?;
     }
     let (hung, sound) = (hung.display().to_string(), sound.display().to_string());
-    let mut service = Heirloom::plain(&["serve", "--api-socket"]).arg(&socket).start()?;
+    let service = Heirloom::plain(&["serve", "--api-socket"]).arg(&socket);
+    let mut service = service.stdin(storage.stdin()?).start()?;
     let messages = service.messages()?;
     let ctl = |words: &[&str]| Heirloom::plain(&["ctl", "--api-socket"]).arg(&socket).args(words).limit(LIMIT);
     wait_until(LIMIT, || ctl(&["ping"]).finish().is_ok_and(|finished| finished.code == Some(0)))?;
     let refused = ctl(&["create", &hung]).finish()?.expect_code(4)?.expect_error("the storage does not answer")?;
-    refused.expect_error(&format!("gave up opening the disk image {}", storage.path().display()))?;
+    refused.expect_error(&format!("gave up opening the disk image {}", FuseDisk::PATH))?;
     ctl(&["create", &sound]).finish()?.expect_code(0)?;
     ctl(&["info"]).finish()?.expect_code(0)?.expect_output("Created")?;
     ctl(&["metrics"]).finish()?.expect_code(0)?;
@@ -214,10 +215,10 @@ fn b9_a_panic_ends_the_process_with_its_reason() -> Result<(), String> {
     if right { Ok(()) } else { Err(format!("event {event}, report {report}")) }
 }
 
-/// A file of a FUSE server that takes no request any more.
+/// A file of a FUSE server that does not answer whoever opens it.
 fn silent_disk() -> Option<FuseDisk> {
     let storage = FuseDisk::new(vec![0; 4096]).inspect_err(|why| eprintln!("SKIPPED: {why}")).ok()?;
-    storage.hang(true);
+    storage.hang_opens();
     Some(storage)
 }
 

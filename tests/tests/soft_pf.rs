@@ -330,15 +330,16 @@ fn c12_a_full_disk_of_the_host_is_told_and_it_goes_on_when_there_is_room_again()
         Ok(small) => small,
         Err(why) => return eprintln!("SKIPPED: {why}"),
     };
-    let place = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), small.as_raw_fd()));
+    let place = PathBuf::from(format!("/proc/self/fd/{}", small.as_raw_fd()));
     let (image, filler) = (place.join("disk.img"), place.join("filler"));
     File::create(&image).unwrap().set_len(1 << 20).unwrap();
     let full = std::fs::write(&filler, vec![1; 128 << 10]).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     let folder = TempDir::new().unwrap();
     let report = folder.path().join("report.json");
-    let words = [format!("blk,file={}", image.display()), format!("--report={}", report.display())];
-    let server = Server::start(&folder, &["--vf", &words[0], &words[1]]);
+    // The server finds it at its standard input: it looks into no other process when it is confined.
+    let words = ["blk,file=/proc/self/fd/0/disk.img".to_owned(), format!("--report={}", report.display())];
+    let server = Server::start_with(&folder, &["--vf", &words[0], &words[1]], small.try_clone().unwrap().into());
     let driver = PfDriver::start(Arc::new(server.function("pf.sock")), Instant::now() + PATIENCE).unwrap();
     driver.enable_vfs(1).unwrap();
     let cancelled = AtomicBool::new(false);
@@ -363,21 +364,21 @@ fn a1_a_disk_that_does_not_open_is_named_and_holds_no_end_up() {
         Ok(storage) => storage,
         Err(why) => return eprintln!("SKIPPED: {why}"),
     };
-    storage.hang(true);
+    storage.hang_opens();
     let folder = TempDir::new().unwrap();
     let sockets = folder.path().join("sockets");
-    let file = storage.path().display().to_string();
-    // Nor is its folder waited for.
-    let words = ["soft-pf", "--socket-dir", &file, "--vf", "net,loopback"];
-    assert!(ends_while_it_waits(&words, &format!("opening the folder {file}")));
-    let words = ["soft-pf", "--socket-dir", &sockets.display().to_string(), "--vf", &format!("blk,file={file}")];
-    assert!(ends_while_it_waits(&words, &format!("opening the disk image {file}")));
+    let (file, disk) = (FuseDisk::PATH, format!("blk,file={}", FuseDisk::PATH));
+    // Nor is its folder waited for. The disk's name lets a confined server open it.
+    let words = ["soft-pf", "--socket-dir", file, "--vf", &disk];
+    assert!(ends_while_it_waits(&words, &storage, &format!("opening the folder {file}")));
+    let words = ["soft-pf", "--socket-dir", &sockets.display().to_string(), "--vf", &disk];
+    assert!(ends_while_it_waits(&words, &storage, &format!("opening the disk image {file}")));
     assert!(!sockets.exists(), "the folder was the server's own");
 }
 
 /// Whether a server that waits for this ends by SIGTERM, and names it.
-fn ends_while_it_waits(words: &[&str], opening: &str) -> bool {
-    let mut server = Heirloom::plain(words).start().unwrap();
+fn ends_while_it_waits(words: &[&str], storage: &FuseDisk, opening: &str) -> bool {
+    let mut server = Heirloom::plain(words).stdin(storage.stdin().unwrap()).start().unwrap();
     let messages = server.messages().unwrap();
     messages.wait_for(opening, PATIENCE).unwrap();
     server.signal(tests::Signal::TERM).unwrap();

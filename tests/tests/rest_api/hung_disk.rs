@@ -12,7 +12,7 @@ use super::{Bench, LIMIT, expect, wait_until};
 fn boot(bench: &Bench, storage: &FuseDisk) -> Result<(), String> {
     storage.hang(false);
     let before = storage.reads();
-    let disk = json!([{"id": "disk", "soft": {"blk": {"file": storage.path()}}}]);
+    let disk = json!([{"id": "disk", "soft": {"blk": {"file": FuseDisk::PATH}}}]);
     let config = bench.config("test=reload irq=pic count=1000000", &disk)?;
     bench.ctl(&["create", &config])?.expect_code(0)?;
     bench.ctl(&["boot"])?.expect_code(0)?;
@@ -30,7 +30,7 @@ pub(crate) fn holds_no_request_up() -> Result<(), String> {
             return Ok(());
         }
     };
-    let mut bench = Bench::serve()?;
+    let mut bench = Bench::serve_with(storage.stdin()?)?;
     boot(&bench, &storage)?;
     for _ in 0..2 {
         expect("state", bench.state()?.as_str(), "Running")?;

@@ -12,7 +12,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -54,7 +54,11 @@ impl Bench {
     }
 
     fn serve() -> Result<Self, String> {
-        Self::new(|socket| Heirloom::plain(&["serve", "--api-socket", socket]).start())
+        Self::serve_with(Stdio::null())
+    }
+
+    fn serve_with(stdin: Stdio) -> Result<Self, String> {
+        Self::new(|socket| Heirloom::plain(&["serve", "--api-socket", socket]).stdin(stdin).start())
     }
 
     fn socket(&self) -> String {
