@@ -33,6 +33,7 @@ for architecture in "${architectures[@]}"; do
     "$host_vm" run --kernel vfio-6.12 --timeout 1600 --device "disk=$work/disk.img" \
         --env HEIRLOOM_KVM=hardware --env HEIRLOOM_BIN=/job/heirloom --env HEIRLOOM_ROOT=/job \
         --env "$variable=/dev/vda" --file "$heirloom:heirloom" --file "$(command -v e2fsck):/sbin/e2fsck" \
+        --file "$(command -v script):/usr/bin/script" \
         --file /usr/share/seabios/bios-256k.bin:/usr/share/seabios/bios-256k.bin -- "$test" || failed=1
 done
 exit "$failed"

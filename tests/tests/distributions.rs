@@ -7,7 +7,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use tests::report::{boot_count, check, device, last_boot, number};
@@ -58,6 +58,37 @@ fn log_in(console: &mut Console) -> Result<(), String> {
     console.wait_for("# ").map(drop)
 }
 
+/// Debian's own look at the clock: it waits for the interrupt of a tick, and shows this host's time.
+fn hwclock_hears_a_tick(console: &mut Console) -> Result<(), String> {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map(|time| time.as_secs()).map_err(|e| e.to_string());
+    let before = now()?;
+    let output = console.command("hwclock --show --verbose 2>&1")?;
+    let after = now()?;
+    said(&output, "Waiting for clock tick...")?;
+    said(&output, "...got clock tick")?;
+    // The tick did not interrupt; or there is nothing that could, and it looks again and again.
+    let instead = ["timed out", "does not have interrupt functions", "Waiting in loop"];
+    if let Some(instead) = instead.into_iter().find(|instead| output.contains(instead)) {
+        return Err(format!("'{instead}' in: {output}"));
+    }
+    let shown = output.split_once(" seconds since 1969").and_then(|(before, _)| before.rsplit_once("= "));
+    let shown: u64 = shown.and_then(|(_, seconds)| seconds.parse().ok()).ok_or_else(|| format!("no time: {output}"))?;
+    if !(before..=after).contains(&shown) {
+        return Err(format!("the guest's clock is at {shown}, the host's was at {before} to {after}"));
+    }
+    let line = console.command("grep rtc0 /proc/interrupts")?;
+    let count = line.split_once(':').and_then(|(_, counts)| counts.split_whitespace().next()?.parse::<u64>().ok());
+    if count.is_some_and(|count| count > 0) { Ok(()) } else { Err(format!("no interrupt of the clock: {line}")) }
+}
+
+/// Ctrl-A B is a break, which makes the next key one of the kernel's: `h` has it say which ones there are.
+fn break_is_sysrq(console: &mut Console) -> Result<(), String> {
+    console.type_keys(b"\x01bh")?;
+    console.wait_for("sysrq: HELP")?;
+    // It was no key for the shell.
+    said(&console.command("echo still here")?, "still here")
+}
+
 fn said(output: &str, wanted: &str) -> Result<(), String> {
     if output.contains(wanted) { Ok(()) } else { Err(format!("'{wanted}' is missing in: {output}")) }
 }
@@ -79,7 +110,9 @@ fn run(distribution: &Distribution) -> Result<(), String> {
         .arg(format!("--legacy-virtio=soft=blk,file={},id=disk,interface=legacy", disk.display()))
         .arg("--legacy-virtio=soft=net,loopback,id=net,interface=legacy")
         .arg("--report")
-        .arg(&report);
+        .arg(&report)
+        // Ctrl-A is for people, who have a terminal.
+        .on_a_terminal();
     let mut console = Console::start(machine, LIMIT)?;
 
     log_in(&mut console)?;
@@ -87,6 +120,8 @@ fn run(distribution: &Distribution) -> Result<(), String> {
     // Bit 32, VERSION_1, of both devices: a legacy driver has none.
     said(&console.command("cut -c33 /sys/bus/virtio/devices/*/features | tr '\\n' .")?, "0.0.")?;
     said(&console.command("ping -c 3 10.0.2.2")?, "3 received")?;
+    hwclock_hears_a_tick(&mut console)?;
+    break_is_sysrq(&mut console)?;
     console.command("echo kept over a reboot >/root/kept")?;
     console.type_line("reboot")?;
 
