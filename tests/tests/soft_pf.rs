@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::num::NonZeroU16;
 use std::os::fd::AsRawFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -384,6 +385,25 @@ fn ends_while_it_waits(words: &[&str], storage: &FuseDisk, opening: &str) -> boo
     server.signal(tests::Signal::TERM).unwrap();
     assert_eq!(server.end(PATIENCE).unwrap().code(), Some(0));
     messages.rest().contains(&format!("ended by signal 15 while {opening}"))
+}
+
+/// The sandbox looks at the files that are named, before anybody could say that one does not answer. A signal ends that.
+#[test]
+fn a1_a_disk_that_never_answers_holds_no_end_up_while_the_sandbox_begins() {
+    let storage = match FuseDisk::new(vec![0; 4096]) {
+        Ok(storage) => storage,
+        Err(why) => return eprintln!("SKIPPED: {why}"),
+    };
+    storage.hang(true);
+    let folder = TempDir::new().unwrap();
+    let (sockets, disk) = (folder.path().join("sockets"), format!("blk,file={}", FuseDisk::PATH));
+    let words = ["soft-pf", "--sandbox=on", "--vf", &disk, "--socket-dir"];
+    let server = Heirloom::plain(&words).arg(&sockets).stdin(storage.stdin().unwrap());
+    let mut server = server.start().unwrap();
+    tests::wait_until(PATIENCE, || storage.keeps_somebody_waiting()).unwrap();
+    server.signal(tests::Signal::TERM).unwrap();
+    assert_eq!(server.end(PATIENCE).unwrap().signal(), Some(15));
+    assert!(!sockets.exists());
 }
 
 #[test]
