@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use devices::admin::{AdminChannel, AdminError, AdminRegisters, Command, PfDriver};
+use devices::admin::{AdminChannel, AdminError, AdminRegisters, Command, PfDriver, QueueCounter};
 use devices::bus::Width;
 use devices::contract::{Area, LegacyRegisters, Wait};
 use fuzz::hostile_pf::{Answer, HostilePf};
@@ -28,10 +28,10 @@ fn read(device: &HostilePf, driver: &PfDriver, offset: u8, width: Width, honest:
     let mut result = [0xa5; 4];
     let result = &mut result[..width.bytes()];
     let command = Command { opcode: 3, group_type: 1, member_id: 1, data: &[offset] };
-    let before = driver.channel().stats().abandoned;
+    let before = driver.channel().counts().get(QueueCounter::Abandoned);
     let dead = driver.channel().dead().is_some();
     let outcome = driver.channel().execute(&command, result, &wait(&cancelled));
-    assert!(driver.channel().stats().abandoned <= before + 1, "it used up more than one deadline");
+    assert!(driver.channel().counts().get(QueueCounter::Abandoned) <= before + 1, "it used up more than one deadline");
     assert!(!dead || matches!(outcome, Err(AdminError::Dead(_))), "a dead channel came back: {outcome:?}");
     if outcome.is_ok() && honest {
         let written = device.written();
@@ -48,7 +48,7 @@ fn step(device: &HostilePf, driver: &PfDriver, script: &mut Script<'_>) {
             // A longer used length than was written makes the driver believe its own zeros; held
             // commands are answered together with a later one.
             let honest = answer.length_error == 0 && answer.id_error == 0 && answer.step == 1 && !answer.hold;
-            let honest = honest && driver.channel().stats().quarantined == 0;
+            let honest = honest && driver.channel().counts().get(QueueCounter::Quarantined) == 0;
             // Not what was meant for a command that was never sent.
             device.forget_answers();
             device.expect(answer);
@@ -99,9 +99,9 @@ fuzz_target!(|input: &[u8]| {
         }
         step(&device, &driver, &mut script);
     }
-    let stats = driver.channel().stats();
-    assert!(stats.quarantined <= driver.channel().slots() as u64);
-    assert!(stats.abandoned <= stats.submitted);
+    let stats = driver.channel().counts();
+    assert!(stats.get(QueueCounter::Quarantined) <= driver.channel().slots() as u64);
+    assert!(stats.get(QueueCounter::Abandoned) <= stats.get(QueueCounter::Submitted));
     device.behave();
     drop(driver);
 });

@@ -7,6 +7,32 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::contract::{Counts, Family};
+
+static LOSSES: Family =
+    Family { name: "heirloom_pf_machine_losses_total", help: "Times the PF was lost since the boot.", label: None };
+static RESTARTS: Family = Family {
+    name: "heirloom_pf_machine_restarts_total",
+    help: "Times the PF was restarted since the boot.",
+    label: None,
+};
+static FAILED_RESTARTS: Family = Family {
+    name: "heirloom_pf_failed_restarts_total",
+    help: "Failed attempts to restart the PF since the boot.",
+    label: None,
+};
+
+crate::contract::counter_kinds! {
+    /// What is counted of a PF.
+    pub enum PfCounter;
+    "Times that it was lost." Losses = "losses" as LOSSES "";
+    "Times that it was started again." Restarts = "restarts" as RESTARTS "";
+    "Attempts to start it again that failed." FailedRestarts = "failed_restarts" as FAILED_RESTARTS "";
+}
+
+/// What was counted of a PF.
+pub type PfCounts = Counts<PfCounter, { PfCounter::COUNT }>;
+
 /// The last time that a PF was lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PfLoss {
@@ -21,12 +47,9 @@ pub struct PfLoss {
 /// What became of a PF so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PfReport {
-    /// Times that it was lost.
-    pub losses: u64,
-    /// Times that it was started again.
-    pub restarts: u64,
-    /// Attempts to start it again that failed.
-    pub failed_restarts: u64,
+    /// How often.
+    #[serde(flatten)]
+    pub counts: PfCounts,
     /// The last loss.
     pub last_loss: Option<PfLoss>,
 }
@@ -53,21 +76,21 @@ impl PfLog {
     pub(super) fn lost(&self, reason: &str, now: Instant) {
         let after_ms = self.since_begin(now);
         let mut report = self.lock();
-        report.losses += 1;
+        report.counts.add(PfCounter::Losses);
         report.last_loss = Some(PfLoss { after_ms, reason: reason.to_owned(), back_after_ms: None });
     }
 
     pub(super) fn restarted(&self, now: Instant) {
         let now = self.since_begin(now);
         let mut report = self.lock();
-        report.restarts += 1;
+        report.counts.add(PfCounter::Restarts);
         if let Some(loss) = &mut report.last_loss {
             loss.back_after_ms = Some(now.saturating_sub(loss.after_ms));
         }
     }
 
     pub(super) fn restart_failed(&self) {
-        self.lock().failed_restarts += 1;
+        self.lock().counts.add(PfCounter::FailedRestarts);
     }
 
     fn since_begin(&self, now: Instant) -> u64 {
@@ -78,3 +101,7 @@ impl PfLog {
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+#[path = "pf_log_tests.rs"]
+mod tests;

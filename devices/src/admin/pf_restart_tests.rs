@@ -10,7 +10,7 @@ use super::*;
 use crate::admin::faulty::{Fault, FaultyPf, Rule};
 use crate::admin::scripted_pf::{Quirks, ScriptedPf};
 use crate::admin::scripts::{Answer, legacy_device};
-use crate::admin::{AdminChannel, Command};
+use crate::admin::{AdminChannel, Command, QueueCounter};
 use crate::bus::Width;
 use crate::contract::NotifyAddress;
 use crate::soft_pf::{NetBackend, SoftPf, VfSpec};
@@ -214,7 +214,7 @@ fn notify_info_meets_each_fault() {
         let vf = soft.vf(1).unwrap();
         let two = NonZeroU16::new(2).unwrap();
         let outcome = driver.notify_info(two, vf.as_ref(), &within(if works { 120_000 } else { 100 }));
-        assert!(driver.channel().stats().abandoned <= 1, "{fault:?} costs one deadline at most");
+        assert!(driver.channel().counts().get(QueueCounter::Abandoned) <= 1, "{fault:?} costs one deadline at most");
         assert_eq!(outcome.is_ok(), works, "{fault:?}: {outcome:?}");
         for address in outcome.unwrap_or_default() {
             assert!(matches!(address, NotifyAddress::Member { bar: 2, offset: 0x3000 }), "{fault:?}: {address:?}");

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::opcode;
 use super::pf::{PfDriver, choose};
+use super::queue::QueueCounter;
 use crate::contract::{Saved, StateError};
 
 /// What the users of the VFs rely on.
@@ -30,7 +31,7 @@ impl Saved for PfDriver {
         PfDriverState {
             commands: self.in_use(),
             enabled_vfs: self.enabled_vfs.load(Ordering::Relaxed),
-            quarantined: self.channel().stats().quarantined,
+            quarantined: self.channel().counts().get(QueueCounter::Quarantined),
         }
     }
 

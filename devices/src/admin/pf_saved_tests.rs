@@ -82,7 +82,7 @@ fn a_state_with_a_command_under_way_is_refused() {
     let (first, second) = (started(faulty.clone(), 2), started(second_pf.pf(), 2));
     faulty.add(Rule::nth(0, Fault::Hold));
     let card = AdminRegisters::new(first.clone(), NonZeroU16::MIN, None);
-    while first.channel().stats().quarantined == 0 {
+    while first.channel().counts().get(QueueCounter::Quarantined) == 0 {
         // A deadline may pass before anything is sent.
         let soon = Wait { deadline: Instant::now() + Duration::from_millis(50), cancelled: &NEVER };
         assert!(card.read(Area::Common, 18, Width::B1, &soon).is_err());

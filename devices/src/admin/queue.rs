@@ -6,7 +6,6 @@
 //! returns them. Nothing here allocates after construction.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use super::slots::SlotTable;
 use super::wire::{self, MAX_DATA, MAX_RESULT, REPLY_LEN, Request};
 use super::{AdminChannel, AdminError, Command};
 use crate::bus::Width;
-use crate::contract::{Wait, WaitOver};
+use crate::contract::{Counters, Counts, Wait, WaitOver};
 use crate::function::PciFunction;
 use crate::spec::virtio::status as device_status;
 
@@ -40,28 +39,18 @@ pub(super) struct QueueRegisters {
     pub(super) status_offset: u64,
 }
 
-/// Counters of a queue since it was started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct QueueStats {
-    /// Chains given to the device; a retry counts again.
-    pub submitted: u64,
-    /// Commands that the device answered while they were waited for.
-    pub answered: u64,
-    /// Commands sent again because the device answered EAGAIN or ENOMEM.
-    pub retries: u64,
-    /// Commands given up while the device held them.
-    pub abandoned: u64,
-    /// Given-up commands that the device still holds.
-    pub quarantined: u64,
+crate::contract::counter_kinds! {
+    /// What is counted of a queue since it was started.
+    pub enum QueueCounter;
+    "Chains given to the device; a retry counts again." Submitted = "submitted";
+    "Commands that the device answered while they were waited for." Answered = "answered";
+    "Commands sent again because the device answered EAGAIN or ENOMEM." Retries = "retries";
+    "Commands given up while the device held them." Abandoned = "abandoned";
+    "Given-up commands that the device still holds." Quarantined = "quarantined";
 }
 
-#[derive(Debug, Default)]
-struct Counters {
-    submitted: AtomicU64,
-    answered: AtomicU64,
-    retries: AtomicU64,
-    abandoned: AtomicU64,
-}
+/// What a queue counted.
+pub type QueueCounts = Counts<QueueCounter, { QueueCounter::COUNT }>;
 
 /// Who may add commands. LIST_USE must run alone (virtio 1.4, driver normative of the list
 /// commands), so it closes the gate, waits until the device holds nothing, and opens it when the
@@ -90,7 +79,7 @@ pub struct PfQueue {
     inner: Mutex<Inner>,
     slots: SlotTable,
     dead: OnceLock<&'static str>,
-    counters: Counters,
+    counters: Counters<QueueCounter, { QueueCounter::COUNT }>,
 }
 
 impl fmt::Debug for PfQueue {
@@ -127,14 +116,8 @@ impl PfQueue {
     }
 
     /// Counters, each read at a slightly different moment.
-    pub fn stats(&self) -> QueueStats {
-        QueueStats {
-            submitted: self.counters.submitted.load(Ordering::Relaxed),
-            answered: self.counters.answered.load(Ordering::Relaxed),
-            retries: self.counters.retries.load(Ordering::Relaxed),
-            abandoned: self.counters.abandoned.load(Ordering::Relaxed),
-            quarantined: self.slots.quarantined(),
-        }
+    pub fn counts(&self) -> QueueCounts {
+        self.counters.counts().with(QueueCounter::Quarantined, self.slots.quarantined())
     }
 
     /// Reads device_status of the PF; the queue is dead from now on if the PF was reset or removed.
@@ -263,7 +246,7 @@ impl PfQueue {
         // Before the device can return it: a reaper must find the slot in flight.
         self.slots.start(slot);
         inner.ring.publish(slot, run.request.as_bytes().len(), run.writable).map_err(|fault| self.fault(fault))?;
-        self.counters.submitted.fetch_add(1, Ordering::Relaxed);
+        self.counters.add(QueueCounter::Submitted);
         Ok(Some(slot))
     }
 
@@ -312,7 +295,7 @@ impl PfQueue {
                 inner.gate = Gate::Lost(slot);
             }
         }
-        self.counters.abandoned.fetch_add(1, Ordering::Relaxed);
+        self.counters.add(QueueCounter::Abandoned);
         if reason == AdminError::Timeout {
             self.check_device()?;
         }
@@ -328,7 +311,7 @@ impl PfQueue {
         let written = bytes.get_mut(..used.min(run.writable)).unwrap_or_default();
         self.memory.read(AdminMemory::writable(slot), written).map_err(|error| self.fault(error))?;
         self.slots.free(slot);
-        self.counters.answered.fetch_add(1, Ordering::Relaxed);
+        self.counters.add(QueueCounter::Answered);
         wire::take_reply(written, used, result)
     }
 
@@ -344,7 +327,7 @@ impl PfQueue {
                 Some(WaitOver::Timeout) => return Err(refused),
                 Some(WaitOver::Cancelled) => return Err(AdminError::Cancelled),
             }
-            self.counters.retries.fetch_add(1, Ordering::Relaxed);
+            self.counters.add(QueueCounter::Retries);
             delay = (delay * 2).min(RETRY_LAST);
         }
     }

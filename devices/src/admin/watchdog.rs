@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::pf_log::PfLog;
-use super::{AdminError, PfDriver, PfError};
+use super::pf_log::{PfCounter, PfLog};
+use super::{AdminError, PfDriver, PfError, QueueCounter};
 use crate::contract::threads::{self, ThreadKind};
 use crate::contract::{NotifyAddress, Wait};
 use crate::function::PciFunction;
@@ -105,7 +105,7 @@ impl PfWatchdog {
 
     /// Times the PF was started again.
     pub fn restarts(&self) -> u64 {
-        self.log.report().restarts
+        self.log.report().counts.get(PfCounter::Restarts)
     }
 
     /// Looks after the PF; to be called about once a second, on a thread of its own: register reads, which a PF of
@@ -141,14 +141,15 @@ impl PfWatchdog {
     /// A PF whose registers look well, but that took a command and is silent since.
     fn check_silence(&mut self, now: Instant) {
         let queue = self.driver.channel();
-        let stats = queue.stats();
+        let counts = queue.counts();
+        let answered = counts.get(QueueCounter::Answered);
         match self.progress {
-            Some((answered, since)) if stats.quarantined != 0 && answered == stats.answered => {
+            Some((before, since)) if counts.get(QueueCounter::Quarantined) != 0 && before == answered => {
                 if now.saturating_duration_since(since) >= SILENCE {
                     queue.die(SILENT);
                 }
             }
-            _ => self.progress = Some((stats.answered, now)),
+            _ => self.progress = Some((answered, now)),
         }
     }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::admin::faulty::{Fault, FaultyPf, Rule};
 use crate::admin::scripted_pf::{Quirks, ScriptedPf};
 use crate::admin::scripts::legacy_device;
-use crate::admin::{AdminChannel, Command};
+use crate::admin::{AdminChannel, Command, PfCounts};
 use crate::contract::mock::{PATIENCE, wait_until};
 use crate::soft_pf::{NetBackend, SoftPf, VfSpec};
 
@@ -124,7 +124,7 @@ fn h27_a_pf_that_stays_away_is_tried_less_and_less_often() {
     assert_eq!(bench.wait(), PfHealth::Running);
     assert_eq!(bench.command(PATIENCE), Ok(()));
     let log = bench.watchdog.log.report();
-    assert_eq!((log.losses, log.restarts, log.failed_restarts), (1, 1, 9));
+    assert_eq!(log.counts, PfCounts::new([1, 1, 9]));
     let loss = log.last_loss.unwrap();
     assert!(loss.back_after_ms.is_some() && loss.reason.contains("gone"), "{loss:?}");
     // The next loss is a new one.
@@ -138,7 +138,7 @@ fn h27_a_pf_that_stays_away_is_tried_less_and_less_often() {
     });
     assert_eq!(attempts.collect::<Vec<_>>(), [0, 1, 3, 7]);
     let log = bench.watchdog.log.report();
-    assert_eq!((log.losses, log.restarts, log.failed_restarts), (2, 1, 13));
+    assert_eq!(log.counts, PfCounts::new([2, 1, 13]));
     let second = log.last_loss.unwrap();
     assert_eq!(second.back_after_ms, None);
     assert!(second.after_ms >= loss.after_ms + 260_000, "the test's clock went on by 260 s");
@@ -162,7 +162,7 @@ fn f12_silence_is_a_loss_after_10_s_and_an_answer_ends_it() {
     assert_eq!(bench.wait(), PfHealth::Running);
     assert!(bench.clients[0].told()[0].contains(SILENT));
     assert_eq!((bench.command(PATIENCE), bench.pf.violations()), (Ok(()), 0));
-    assert_eq!(bench.driver.channel().stats().quarantined, 0);
+    assert_eq!(bench.driver.channel().counts().get(QueueCounter::Quarantined), 0);
 }
 
 #[test]

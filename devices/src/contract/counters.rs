@@ -5,6 +5,8 @@
 use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::ser::{Serialize, Serializer};
+
 /// An event counter.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -21,7 +23,27 @@ impl Counter {
     }
 }
 
-/// A table of counters: an enum that [`counter_kinds!`](crate::counter_kinds) defines.
+/// A metric, and its label for one counter.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// The family.
+    pub family: &'static Family,
+    /// Value of the family's label.
+    pub value: &'static str,
+}
+
+/// A family of metrics.
+#[derive(Debug)]
+pub struct Family {
+    /// Its name.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// Its label beside whose counter it is, if it has one.
+    pub label: Option<&'static str>,
+}
+
+/// A table of counters: an enum that [`counter_kinds!`] defines.
 pub trait CounterKind: Copy + 'static {
     /// All of them, in the order that reports have.
     const ALL: &'static [Self];
@@ -31,12 +53,18 @@ pub trait CounterKind: Copy + 'static {
     fn name(self) -> &'static str;
     /// What it counts, for documents.
     fn text(self) -> &'static str;
+    /// Its metric, where it has one of a family.
+    fn metric(self) -> Option<Metric>;
 }
 
-/// Defines a table of counters: `"WHAT IT COUNTS" Variant = "name";` for each.
+/// Defines a table of counters: `"WHAT IT COUNTS" Variant = "name";` for each, with `as FAMILY "label's value"` before
+/// the semicolon where it is a metric of a [`Family`].
 #[macro_export]
 macro_rules! counter_kinds {
-    ($(#[$meta:meta])* $vis:vis enum $kinds:ident; $($text:literal $kind:ident = $name:literal;)+) => {
+    (@metric) => { None };
+    (@metric $family:ident $value:literal) => { Some($crate::contract::Metric { family: &$family, value: $value }) };
+    ($(#[$meta:meta])* $vis:vis enum $kinds:ident;
+        $($text:literal $kind:ident = $name:literal $(as $family:ident $value:literal)?;)+) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         $vis enum $kinds {
@@ -62,9 +90,15 @@ macro_rules! counter_kinds {
             fn text(self) -> &'static str {
                 match self { $(Self::$kind => $text,)+ }
             }
+
+            fn metric(self) -> Option<$crate::contract::Metric> {
+                match self { $(Self::$kind => $crate::contract::counter_kinds!(@metric $($family $value)?),)+ }
+            }
         }
     };
 }
+
+pub use counter_kinds;
 
 /// The counters of one table, to be counted on by several threads.
 #[derive(Debug)]
@@ -120,6 +154,13 @@ impl<K: CounterKind, const N: usize> Counts<K, N> {
         self
     }
 
+    /// One more.
+    pub fn add(&mut self, kind: K) {
+        if let Some(place) = self.0.get_mut(kind.index()) {
+            *place += 1;
+        }
+    }
+
     /// How many of a kind.
     pub fn get(&self, kind: K) -> u64 {
         self.0.get(kind.index()).copied().unwrap_or(0)
@@ -133,5 +174,12 @@ impl<K: CounterKind, const N: usize> Counts<K, N> {
     /// Name and count, in the order of the table.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.each().map(|(kind, count)| (kind.name(), count))
+    }
+}
+
+/// Name and count of each, as a map.
+impl<K: CounterKind, const N: usize> Serialize for Counts<K, N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.named())
     }
 }

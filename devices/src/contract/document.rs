@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use super::{CounterKind, Metric};
+
 /// What `docs/operation.md` has between the lines `begin` and `end` is `list`. With `HEIRLOOM_UPDATE` it is written;
 /// `tests` is how to run the caller alone.
 #[track_caller]
@@ -17,4 +19,20 @@ pub(crate) fn has_list(begin: &str, end: &str, list: &str, tests: &str) {
     } else {
         assert_eq!(is, list, "HEIRLOOM_UPDATE=1 cargo test -p devices --lib {tests} writes it");
     }
+}
+
+/// Such a list of a table of counters. `report` heads the column with their names in reports, as `name` has them;
+/// `flat`: whether `vm.counters` has them, too.
+pub(crate) fn counters<K: CounterKind>(report: &str, flat: bool, name: impl Fn(K) -> String) -> String {
+    let (head, rule) = if flat { ("| `vm.counters` ", "| --- ") } else { ("", "") };
+    let mut list = format!("\n| {report} {head}| metric | what |\n| --- {rule}| --- | --- |\n");
+    for kind in K::ALL {
+        let flat = if flat { format!("| `{}` ", kind.name()) } else { String::new() };
+        let metric = kind.metric().map_or(String::new(), |Metric { family, value }| match family.label {
+            Some(label) => format!("`{}`, {label}={value}", family.name),
+            None => format!("`{}`", family.name),
+        });
+        list += &format!("| `{}` {flat}| {metric} | {} |\n", name(*kind), kind.text());
+    }
+    list + "\n"
 }

@@ -4,7 +4,7 @@
 
 use serde::ser::{Serialize, Serializer};
 
-use super::counters::{CounterKind, Counts};
+use super::counters::{CounterKind, Counts, counter_kinds};
 
 /// What can fail so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl<const COMMANDS: bool> FailureCounts<COMMANDS> {
 
     /// One more.
     pub fn add(&mut self, kind: FailureKind) {
-        self.0 = self.0.with(kind, self.get(kind) + 1);
+        self.0.add(kind);
     }
 
     /// How many of a kind.

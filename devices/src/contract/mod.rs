@@ -18,7 +18,6 @@
 
 mod access;
 mod area;
-#[macro_use]
 mod counters;
 #[cfg(test)]
 pub(crate) mod document;
@@ -36,7 +35,7 @@ mod wait;
 
 pub use access::{Access, Effect, IoDevice, Width};
 pub use area::Area;
-pub use counters::{Counter, CounterKind, Counters, Counts};
+pub use counters::{Counter, CounterKind, Counters, Counts, Family, Metric, counter_kinds};
 pub use failure::{CommandFailures, FailureCounts, FailureKind, RegisterFailures};
 pub use register_error::{Answer, RegisterError};
 pub use register_names::{REGISTER_NAMES, register_index};

@@ -11,7 +11,6 @@
 mod saved;
 
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
@@ -19,9 +18,10 @@ use thiserror::Error;
 use super::faults::Faults;
 use super::interrupts::{Interrupts, Pin, Wanted};
 use super::msi::{Msi, MsiCapability};
-use super::report::{PassthroughReport, Stats};
+use super::report::{PassthroughCounter, PassthroughReport};
 use super::view::{Owner, Places, View, ViewError};
 use crate::bus::{Access, Effect, Width};
+use crate::contract::Counters;
 use crate::contract::platform::{IrqLine, MsiSource};
 use crate::function::{MappableArea, PciFunction};
 use crate::pci::{BarWindow, Changed, Command, ConfigSpace, MSIX_CONTROL_OFFSET, Msix, PciDevice};
@@ -77,7 +77,7 @@ pub struct PassthroughDevice {
     ids: (u16, u16),
     state: Mutex<State>,
     faults: Faults,
-    stats: Stats,
+    counters: Counters<PassthroughCounter, { PassthroughCounter::COUNT }>,
 }
 
 impl PassthroughDevice {
@@ -109,7 +109,7 @@ impl PassthroughDevice {
             ids,
             state: Mutex::new(state),
             faults: Faults::new(id),
-            stats: Stats::default(),
+            counters: Counters::default(),
         };
         device.apply(&mut device.lock());
         Ok(Arc::new(device))
@@ -152,10 +152,7 @@ impl PassthroughDevice {
             vendor_id: self.ids.0,
             device_id: self.ids.1,
             interrupts: self.lock().interrupts.used,
-            reads: self.stats.reads.load(Relaxed),
-            writes: self.stats.writes.load(Relaxed),
-            resets: self.stats.resets.load(Relaxed),
-            errors: self.faults.errors(),
+            counts: self.counters.counts().with(PassthroughCounter::Errors, self.faults.errors()),
             faulted: self.faults.reason(),
         }
     }
@@ -199,7 +196,7 @@ impl PassthroughDevice {
 
     /// The guest resets the function: all is as after power-on, BARs included.
     fn reset(&self, state: &mut State) {
-        self.stats.resets.fetch_add(1, Relaxed);
+        self.counters.add(PassthroughCounter::Resets);
         state.interrupts.stop(self.function.as_ref(), &self.faults);
         let reset = self.function.reset();
         state.unreset = reset.is_err();
@@ -322,7 +319,7 @@ impl PciDevice for PassthroughDevice {
 
     fn bar_read(&self, bar: u8, access: Access) -> u64 {
         let Access { offset, width, .. } = access;
-        self.stats.reads.fetch_add(1, Relaxed);
+        self.counters.add(PassthroughCounter::Reads);
         if self.faults.is_gone() {
             return width.all_ones();
         }
@@ -337,7 +334,7 @@ impl PciDevice for PassthroughDevice {
 
     fn bar_write(&self, bar: u8, access: Access, value: u64) -> Effect {
         let Access { offset, width, .. } = access;
-        self.stats.writes.fetch_add(1, Relaxed);
+        self.counters.add(PassthroughCounter::Writes);
         let is_table = || self.msix.as_ref().and_then(|msix| msix.bar_write(bar, offset, width, value)).is_some();
         if !self.faults.is_gone()
             && !is_table()

@@ -2,14 +2,16 @@
 //! Failures of one function, and why it was taken from the guest. Counting takes no lock.
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+use crate::contract::Counter;
 
 /// The failures of one function.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     id: String,
-    errors: AtomicU64,
+    errors: Counter,
     logged: AtomicBool,
     gone: AtomicBool,
     reason: Mutex<Option<String>>,
@@ -23,7 +25,7 @@ impl Faults {
 
     /// An operation failed. A guest can cause failures at will, so one is logged.
     pub(super) fn count(&self, error: &dyn Display) {
-        self.errors.fetch_add(1, Ordering::Relaxed);
+        self.errors.add();
         if !self.logged.swap(true, Ordering::Relaxed) {
             tracing::warn!(device = self.id, %error, "access to the function failed; more are counted, not logged");
         }
@@ -51,6 +53,6 @@ impl Faults {
 
     /// Operations that failed.
     pub(super) fn errors(&self) -> u64 {
-        self.errors.load(Ordering::Relaxed)
+        self.errors.get()
     }
 }

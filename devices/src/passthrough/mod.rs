@@ -26,4 +26,4 @@ mod view;
 mod testing;
 
 pub use device::{PassthroughDevice, PassthroughError, PassthroughParts, PassthroughState};
-pub use report::{InterruptUse, PassthroughReport};
+pub use report::{InterruptUse, PassthroughCounter, PassthroughCounts, PassthroughReport};

@@ -1,20 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The report of one function. Pure.
 
-use std::sync::atomic::AtomicU64;
-
 use serde::Serialize;
 
-/// What a function counts.
-#[derive(Debug, Default)]
-pub(super) struct Stats {
-    /// Guest reads of BARs that exited.
-    pub reads: AtomicU64,
-    /// Guest writes of BARs that exited.
-    pub writes: AtomicU64,
-    /// Function-level resets by the guest.
-    pub resets: AtomicU64,
+use crate::contract::{Counts, Family};
+
+static ACCESSES: Family = Family {
+    name: "heirloom_passthrough_accesses_total",
+    help: "Accesses of the guest to BARs of a function passed through that left it.",
+    label: Some("direction"),
+};
+static RESETS: Family =
+    Family { name: "heirloom_passthrough_resets_total", help: "Function-level resets by the guest.", label: None };
+static ERRORS: Family =
+    Family { name: "heirloom_passthrough_errors_total", help: "Operations on the function that failed.", label: None };
+
+crate::contract::counter_kinds! {
+    /// What is counted of a function.
+    pub enum PassthroughCounter;
+    "Guest reads of BARs that exited; reads of mapped parts are not seen." Reads = "reads" as ACCESSES "read";
+    "Guest writes of BARs that exited." Writes = "writes" as ACCESSES "write";
+    "Function-level resets by the guest." Resets = "resets" as RESETS "";
+    "Operations on the function that failed." Errors = "errors" as ERRORS "";
 }
+
+/// What a function counted.
+pub type PassthroughCounts = Counts<PassthroughCounter, { PassthroughCounter::COUNT }>;
 
 /// How the function interrupts the guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -44,14 +55,13 @@ pub struct PassthroughReport {
     pub device_id: u16,
     /// How it interrupts the guest.
     pub interrupts: InterruptUse,
-    /// Guest reads of BARs that exited; reads of mapped parts are not seen.
-    pub reads: u64,
-    /// Guest writes of BARs that exited.
-    pub writes: u64,
-    /// Function-level resets by the guest.
-    pub resets: u64,
-    /// Operations on the function that failed.
-    pub errors: u64,
+    /// What it did.
+    #[serde(flatten)]
+    pub counts: PassthroughCounts,
     /// Why the guest has the function no more, if so.
     pub faulted: Option<String>,
 }
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -48,7 +48,7 @@ pub use telemetry::access_counts::RegisterAccesses;
 pub use telemetry::feature_names::feature_names;
 pub use telemetry::interrupt_log::{InterruptReport, InterruptUse};
 pub use telemetry::reports::DeviceReport;
-pub use telemetry::stats::{DeviceCounter, DeviceCounts, FAMILIES, Group};
+pub use telemetry::stats::{DeviceCounter, DeviceCounts, Group};
 pub use telemetry::trace::line as trace_line;
 pub use telemetry::trace::{
     AccessRecord, Commands, DeviceTag, Record, ResetKind, SentCommand, Tracer, What, target_name,

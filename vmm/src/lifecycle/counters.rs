@@ -3,7 +3,7 @@
 
 use devices::contract::Counters;
 
-devices::counter_kinds! {
+devices::contract::counter_kinds! {
     /// What is counted since the engine was started.
     pub(super) enum EngineCounter;
     "Machines that were started, reboots included." Boots = "boots";

@@ -7,8 +7,7 @@ use std::fmt::{Display, Write};
 
 use api::VmState;
 use devices::admin::{LATENCY_BOUNDS, OpcodeStats};
-use devices::contract::CounterKind;
-use devices::transitional::FAMILIES;
+use devices::contract::{CounterKind, Counts, Family};
 
 use super::counters::EngineCounters;
 use super::view::Figures;
@@ -31,7 +30,8 @@ pub(super) fn render(snapshot: &Snapshot<'_>) -> String {
     let devices = &snapshot.figures.devices;
     accesses(&mut page, devices);
     commands(&mut page, devices);
-    counters(&mut page, devices);
+    let of_device: Vec<_> = devices.iter().map(|device| (&device.device.id, &device.device.counts)).collect();
+    page.counted("device", &of_device);
     faults(&mut page, snapshot.figures);
     passed_through(&mut page, &snapshot.figures.passthrough);
     physical_functions(&mut page, &snapshot.figures.pfs);
@@ -122,23 +122,6 @@ fn latency(page: &mut Page, name: &str, device: &str, command: &OpcodeStats) {
     page.sample(&format!("{name}_count"), &labels, so_far);
 }
 
-/// What the table of a function's counters has a metric for.
-fn counters(page: &mut Page, devices: &[DeviceSection]) {
-    for family in FAMILIES {
-        page.family(family.name, "counter", family.help);
-        for device in devices {
-            for (kind, count) in device.device.counts.each() {
-                let Some(metric) = kind.metric().filter(|metric| metric.family.name == family.name) else { continue };
-                let id: Label<'_> = ("device", &device.device.id);
-                match family.label {
-                    Some(label) => page.sample(family.name, &[id, (label, &metric.value)], count),
-                    None => page.sample(family.name, &[id], count),
-                }
-            }
-        }
-    }
-}
-
 fn faults(page: &mut Page, figures: &Figures) {
     let name = "heirloom_device_faulted";
     page.family(name, "gauge", "1 while a device is out of service, or taken from the guest.");
@@ -161,49 +144,21 @@ fn faults(page: &mut Page, figures: &Figures) {
 
 /// Functions that the guest has as they are. What it does to their mapped parts nobody sees.
 fn passed_through(page: &mut Page, devices: &[PassthroughSection]) {
-    type Value = fn(&PassthroughSection) -> u64;
-    let name = "heirloom_passthrough_accesses_total";
-    page.family(name, "counter", "Accesses of the guest to BARs of a function passed through that left it.");
+    let of_device: Vec<_> = devices.iter().map(|device| (&device.device.id, &device.device.counts)).collect();
+    page.counted("device", &of_device);
+    let name = "heirloom_passthrough_mapped_bytes";
+    page.family(name, "gauge", "Bytes of BARs in the guest's memory.");
     for device in devices {
-        for (direction, count) in [("read", device.device.reads), ("write", device.device.writes)] {
-            page.sample(name, &[("device", &device.device.id), ("direction", &direction)], count);
-        }
-    }
-    let families: [(&str, &str, &str, Value); 3] = [
-        ("heirloom_passthrough_resets_total", "counter", "Function-level resets by the guest.", |d| d.device.resets),
-        ("heirloom_passthrough_errors_total", "counter", "Operations on the function that failed.", |d| {
-            d.device.errors
-        }),
-        ("heirloom_passthrough_mapped_bytes", "gauge", "Bytes of BARs in the guest's memory.", |d| d.mapped_bytes),
-    ];
-    for (name, kind, help, value) in families {
-        page.family(name, kind, help);
-        for device in devices {
-            page.sample(name, &[("device", &device.device.id)], value(device));
-        }
+        page.sample(name, &[("device", &device.device.id)], device.mapped_bytes);
     }
 }
 
 fn physical_functions(page: &mut Page, pfs: &[PfSection]) {
-    type Value = fn(&PfSection) -> u64;
-    let families: [(&str, &str, &str, Value); 4] = [
-        ("heirloom_pf_up", "gauge", "1 while the PF runs administration commands, 0 while it is lost.", |pf| {
-            u64::from(pf.is_up())
-        }),
-        ("heirloom_pf_machine_losses_total", "counter", "Times the PF was lost since the boot.", |pf| pf.report.losses),
-        ("heirloom_pf_machine_restarts_total", "counter", "Times the PF was restarted since the boot.", |pf| {
-            pf.report.restarts
-        }),
-        ("heirloom_pf_failed_restarts_total", "counter", "Failed attempts to restart the PF since the boot.", |pf| {
-            pf.report.failed_restarts
-        }),
-    ];
-    for (name, kind, help, value) in families {
-        page.family(name, kind, help);
-        for pf in pfs {
-            page.sample(name, &[("pf", &pf.pf)], value(pf));
-        }
+    page.family("heirloom_pf_up", "gauge", "1 while the PF runs administration commands, 0 while it is lost.");
+    for pf in pfs {
+        page.sample("heirloom_pf_up", &[("pf", &pf.pf)], u64::from(pf.is_up()));
     }
+    page.counted("pf", &pfs.iter().map(|pf| (&pf.pf, &pf.report.counts)).collect::<Vec<_>>());
 }
 
 /// Nanoseconds, written as seconds without a rounding error.
@@ -229,6 +184,29 @@ impl Page {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a string does not fail.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// The families of a table of counters, with the counts of each of its owners; `owner` is their label's name.
+    fn counted<K: CounterKind, const N: usize>(&mut self, owner: &'static str, counts: &[(&String, &Counts<K, N>)]) {
+        let mut families: Vec<&Family> = Vec::new();
+        for metric in K::ALL.iter().filter_map(|kind| kind.metric()) {
+            if families.iter().all(|family| family.name != metric.family.name) {
+                families.push(metric.family);
+            }
+        }
+        for family in families {
+            self.family(family.name, "counter", family.help);
+            for (id, counts) in counts {
+                for (kind, count) in counts.each() {
+                    let Some(metric) = kind.metric().filter(|metric| metric.family.name == family.name) else {
+                        continue;
+                    };
+                    let label = family.label.map(|label| -> Label<'_> { (label, &metric.value) });
+                    let labels: Vec<_> = std::iter::once((owner, id as &dyn Display)).chain(label).collect();
+                    self.sample(family.name, &labels, count);
+                }
+            }
+        }
     }
 
     fn sample(&mut self, name: &str, labels: &[Label<'_>], value: impl Display) {

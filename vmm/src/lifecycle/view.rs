@@ -84,13 +84,6 @@ fn device_counters(section: &DeviceSection) -> BTreeMap<String, u64> {
 }
 
 fn passthrough_counters(section: &PassthroughSection) -> BTreeMap<String, u64> {
-    let device = &section.device;
-    let named = [
-        ("reads", device.reads),
-        ("writes", device.writes),
-        ("resets", device.resets),
-        ("errors", device.errors),
-        ("mapped_bytes", section.mapped_bytes),
-    ];
-    named.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+    let beside = [("mapped_bytes", section.mapped_bytes)];
+    section.device.counts.named().chain(beside).map(|(name, count)| (name.to_owned(), count)).collect()
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use devices::admin::{PfClient, PfDriver, WatchedVf};
+use devices::admin::{PfClient, PfCounts, PfDriver, WatchedVf};
 use devices::contract::{NotifyAddress, Wait};
 use devices::function::vfio_user::VfioUserFunction;
 use devices::soft_pf::{NetBackend, SoftPf, VfSpec};
@@ -56,7 +56,7 @@ fn h27_a_pf_reset_is_noticed_and_made_good_while_nobody_waits() {
     assert_eq!(client.lost.lock().unwrap().len(), 1);
     assert!(driver.check().is_ok() && driver.supports_legacy());
     let lost = log.report();
-    assert_eq!((lost.losses, lost.restarts, lost.failed_restarts), (1, 1, 0));
+    assert_eq!(lost.counts, PfCounts::new([1, 1, 0]));
     let loss = lost.last_loss.unwrap();
     assert!(loss.back_after_ms.is_some() && client.lost.lock().unwrap().contains(&loss.reason), "{loss:?}");
     drop(watch);

@@ -3,7 +3,7 @@
 
 use devices::contract::{Counters, Counts};
 
-devices::counter_kinds! {
+devices::contract::counter_kinds! {
     /// Kinds of exits that are counted.
     pub enum ExitKind;
     "Port reads." PortIn = "port_in";

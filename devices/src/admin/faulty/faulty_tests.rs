@@ -8,7 +8,7 @@ use std::time::Instant;
 use vm_memory::{Bytes, MemoryRegionAddress};
 
 use super::*;
-use crate::admin::{AdminChannel, AdminError, Command, PfDriver};
+use crate::admin::{AdminChannel, AdminError, Command, PfDriver, QueueCounter};
 use crate::contract::Wait;
 use crate::soft_pf::{NetBackend, SoftPf, VfSpec};
 
@@ -76,13 +76,13 @@ fn delayed_replies_come_and_late_ones_are_nobodys() {
     assert_eq!(read_mac(&bench, &within(20_000)), Ok(0x54));
     bench.pf.add(Rule::nth(0, Fault::Hold));
     assert_eq!(read_mac(&bench, &within(30)), Err(AdminError::Timeout));
-    let held = bench.driver.channel().stats().quarantined;
+    let held = bench.driver.channel().counts().get(QueueCounter::Quarantined);
     for _ in 0..200 {
         assert_eq!(read_mac(&bench, &within(20_000)), Ok(0x54));
     }
     assert_eq!((held, bench.pf.release()), (1, 1));
     assert_eq!(read_mac(&bench, &within(20_000)), Ok(0x54));
-    assert_eq!((bench.driver.channel().stats().quarantined, bench.pf.violations()), (0, 0));
+    assert_eq!((bench.driver.channel().counts().get(QueueCounter::Quarantined), bench.pf.violations()), (0, 0));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::access_counts::AccessCounts;
-use crate::contract::{CounterKind, Counters, Counts};
+use crate::contract::{CounterKind, Counters, Counts, Family};
 
 /// Where reports have a counter: below this name, or beside the groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,29 +19,6 @@ pub enum Group {
     /// In no group.
     Device,
 }
-
-/// A metric, and its label for one counter.
-#[derive(Clone, Copy, Debug)]
-pub struct Metric {
-    /// The family.
-    pub family: &'static Family,
-    /// Value of the family's label.
-    pub value: &'static str,
-}
-
-/// A family of metrics.
-#[derive(Debug)]
-pub struct Family {
-    /// Its name.
-    pub name: &'static str,
-    /// What it counts.
-    pub help: &'static str,
-    /// Its label beside the device, if it has one.
-    pub label: Option<&'static str>,
-}
-
-/// All families, in the order of the page.
-pub static FAMILIES: [&Family; 5] = [&ANSWERS, &KICKS, &INTX, &RESETS, &FUNCTION_RESETS];
 
 static ANSWERS: Family = Family {
     name: "heirloom_legacy_software_answers_total",
@@ -65,10 +42,10 @@ static FUNCTION_RESETS: Family = Family {
 
 macro_rules! table {
     ($($text:literal $kind:ident = $group:ident $name:literal $(as $family:ident $value:literal)?;)+) => {
-        crate::counter_kinds! {
+        crate::contract::counter_kinds! {
             /// What is counted of one function.
             pub enum DeviceCounter;
-            $($text $kind = $name;)+
+            $($text $kind = $name $(as $family $value)?;)+
         }
 
         impl DeviceCounter {
@@ -76,15 +53,8 @@ macro_rules! table {
             pub fn group(self) -> Group {
                 match self { $(Self::$kind => Group::$group,)+ }
             }
-
-            /// Its metric, where it has one.
-            pub fn metric(self) -> Option<Metric> {
-                match self { $(Self::$kind => table!(@metric $($family $value)?),)+ }
-            }
         }
     };
-    (@metric) => { None };
-    (@metric $family:ident $value:literal) => { Some(Metric { family: &$family, value: $value }) };
 }
 
 table! {

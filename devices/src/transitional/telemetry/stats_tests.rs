@@ -9,18 +9,11 @@ use crate::contract::document;
 fn the_document_lists_the_counters() {
     const BEGIN: &str = "<!-- counters: generated from devices/src/transitional/telemetry/stats.rs -->\n";
     const END: &str = "<!-- end of the counters -->\n";
-    let mut list =
-        String::from("\n| report, `vm.legacy` | `vm.counters` | metric | what |\n| --- | --- | --- | --- |\n");
-    for kind in DeviceCounter::ALL {
+    let list = document::counters("report, `vm.legacy`", true, |kind: DeviceCounter| {
         let group = Group::NAMED.iter().find(|(group, _)| *group == kind.group());
         let group = group.map_or(String::new(), |(_, name)| format!("{name}."));
-        let metric = kind.metric().map_or(String::new(), |Metric { family, value }| match family.label {
-            Some(label) => format!("`{}`, {label}={value}", family.name),
-            None => format!("`{}`", family.name),
-        });
-        list += &format!("| `{group}{}` | `{}` | {metric} | {} |\n", kind.short_name(), kind.name(), kind.text());
-    }
-    list += "\n";
+        format!("{group}{}", kind.short_name())
+    });
     document::has_list(BEGIN, END, &list, "stats");
 }
 
@@ -50,5 +43,4 @@ fn reports_have_the_groups_and_each_counter_where_it_belongs() {
         .map(|metric| (metric.family.name, metric.value))
         .collect();
     assert_eq!(samples.len(), DeviceCounter::ALL.iter().filter(|kind| kind.metric().is_some()).count());
-    assert!(samples.iter().all(|(name, _)| FAMILIES.iter().any(|family| family.name == *name)));
 }

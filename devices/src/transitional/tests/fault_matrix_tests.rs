@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::admin::faulty::{Fault, Rule};
-use crate::admin::opcode;
+use crate::admin::{QueueCounter, opcode};
 use crate::bus::Width;
 use crate::contract::mock::{PATIENCE, wait_until};
 use crate::soft_pf::Quirks;
@@ -259,8 +259,8 @@ impl Case<'_> {
             assert_eq!(seen.member_id, u64::from(seen.opcode > 1), "{seen:?}");
         }
         // Not each access waits: one command was abandoned, and one for each later reset.
-        let stats = stack.driver.channel().stats();
-        assert!(stats.abandoned <= 3, "{stats:?}");
+        let stats = stack.driver.channel().counts();
+        assert!(stats.get(QueueCounter::Abandoned) <= 3, "{stats:?}");
         assert_eq!(stack.pf.violations(), 0);
     }
 
@@ -293,12 +293,12 @@ impl Case<'_> {
     /// A slot that the device gave back late is free again; one that it kept stays away for good.
     fn check_quarantine(&self, stack: &Stack) {
         let kept = match self.rule.fault {
-            Fault::Lose | Fault::NeverReply => stack.driver.channel().stats().abandoned,
+            Fault::Lose | Fault::NeverReply => stack.driver.channel().counts().get(QueueCounter::Abandoned),
             _ => 0,
         };
         wait_until("late answers are back", || {
             stack.read(20, Width::B1);
-            stack.driver.channel().stats().quarantined == kept
+            stack.driver.channel().counts().get(QueueCounter::Quarantined) == kept
         });
         assert_eq!(stack.pf.violations(), 0);
     }

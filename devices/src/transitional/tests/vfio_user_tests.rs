@@ -3,6 +3,7 @@
 //! memory and the admin queue's mapped by their files.
 use std::time::{Duration, Instant};
 
+use crate::admin::QueueCounter;
 use crate::bus::Width;
 use crate::contract::mock::{PATIENCE, wait_until};
 use crate::pci::PciDevice;
@@ -69,7 +70,7 @@ fn a_server_that_dies_makes_the_function_fault_and_nothing_waits_twice() {
     stack.write(18, Width::B1, 0);
     let status = stack.read(18, Width::B1);
     stack.write(8, Width::B4, (RING >> 12) as u32);
-    assert!(stack.driver.channel().stats().abandoned <= 1, "{:?}", stack.driver.channel().stats());
+    assert!(stack.driver.channel().counts().get(QueueCounter::Abandoned) <= 1, "{:?}", stack.driver.channel().counts());
     assert!(status == 0 || status == 7 || status == 0xff, "{status:#x}");
     wait_until("somebody tells that the function is gone", || stack.vf.removal_event().unwrap().read().is_ok());
     assert!(stack.vf.config_read(0, Width::B4).is_err());

@@ -3,8 +3,9 @@
 
 use std::fmt::{self, Write};
 
-use devices::admin::OpcodeStats;
+use devices::admin::{OpcodeStats, PfCounter};
 use devices::contract::FailureKind;
+use devices::passthrough::PassthroughCounter;
 use devices::transitional::{DeviceCounter, DeviceReport, InterruptReport};
 
 use vmm::machine::{DeviceSection, PassthroughSection, PfSection};
@@ -55,6 +56,7 @@ fn write_boot(out: &mut String, boot: &Boot) -> fmt::Result {
 
 fn write_passthrough(out: &mut String, section: &PassthroughSection) -> fmt::Result {
     let d = &section.device;
+    let count = |kind| d.counts.get(kind);
     writeln!(
         out,
         "\n{} ({:04x}:{:04x} on {}, PCI slot {}, passed through)",
@@ -63,13 +65,13 @@ fn write_passthrough(out: &mut String, section: &PassthroughSection) -> fmt::Res
     writeln!(
         out,
         "  BARs               {} reads and {} writes that exited; {} KiB mapped at the end",
-        d.reads,
-        d.writes,
+        count(PassthroughCounter::Reads),
+        count(PassthroughCounter::Writes),
         section.mapped_bytes >> 10
     )?;
     writeln!(out, "  interrupts         {:?} at the end", d.interrupts)?;
-    writeln!(out, "  resets             {} by the guest", d.resets)?;
-    writeln!(out, "  errors             {}", d.errors)?;
+    writeln!(out, "  resets             {} by the guest", count(PassthroughCounter::Resets))?;
+    writeln!(out, "  errors             {}", count(PassthroughCounter::Errors))?;
     match &d.faulted {
         Some(reason) => writeln!(out, "  TAKEN AWAY         {reason}"),
         None => Ok(()),
@@ -85,9 +87,9 @@ fn write_pf(out: &mut String, section: &PfSection) -> fmt::Result {
         out,
         "PF {}: lost {} times, restarted {} times, {} attempts failed; last lost {:.1} s after power-on, ",
         section.pf,
-        pf.losses,
-        pf.restarts,
-        pf.failed_restarts,
+        pf.counts.get(PfCounter::Losses),
+        pf.counts.get(PfCounter::Restarts),
+        pf.counts.get(PfCounter::FailedRestarts),
         seconds(loss.after_ms)
     )?;
     match loss.back_after_ms {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use devices::admin::{PfLoss, PfReport};
+use devices::admin::{PfCounter, PfCounts, PfLoss, PfReport};
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn a_pf_is_told_of_once_it_was_lost() {
     assert_eq!(line(None), None);
     assert_eq!(line(Some(PfReport::default())), None);
     let loss = |back_after_ms| PfLoss { after_ms: 12_340, reason: "reset".into(), back_after_ms };
-    let pf = |loss| PfReport { losses: 2, restarts: 1, failed_restarts: 3, last_loss: Some(loss) };
+    let pf = |loss| PfReport { counts: PfCounts::new([2, 1, 3]), last_loss: Some(loss) };
     let start = "PF a: lost 2 times, restarted 1 times, 3 attempts failed; last lost 12.3 s after power-on, ";
     assert_eq!(line(Some(pf(loss(Some(1500))))), Some(format!("{start}back 1.5 s later: reset")));
     assert_eq!(line(Some(pf(loss(None)))), Some(format!("{start}NOT BACK: reset")));
@@ -39,9 +39,8 @@ fn a_pf_is_told_of_once_it_was_lost() {
 #[test]
 fn each_pf_is_told_of() {
     let lost = |losses, reason: &str| PfReport {
-        losses,
+        counts: PfCounts::default().with(PfCounter::Losses, losses),
         last_loss: Some(PfLoss { after_ms: 1000, reason: reason.into(), back_after_ms: None }),
-        ..PfReport::default()
     };
     let report = report([lost(1, "one"), PfReport::default(), lost(3, "three")]);
     let text = render(&report);
