@@ -12,7 +12,8 @@ use thiserror::Error;
 /// ACPI's system control interrupt: level-triggered, active high.
 pub const SCI: u8 = 9;
 /// Lines for PCI INTx: ISA numbers, so that kernels that know PIC, MP table, ACPI or just the
-/// interrupt-line register agree. Level-triggered.
+/// interrupt-line register agree. Level-triggered. 7 has the PIC's spurious interrupts, 3 to 5 are serial and parallel
+/// ports and sound cards, 12 to 15 have old ISA meanings.
 pub const PCI_LINES: [u8; 2] = [10, 11];
 /// Lines that are level-triggered: [`PCI_LINES`] and [`SCI`]. The edge/level registers (ELCR) of the in-kernel
 /// PICs must say so too, as a PC's firmware sees to; they reset to edge, and a PIC then loses every interrupt
@@ -34,6 +35,22 @@ pub struct PciInterrupt {
     pub pin: u8,
     /// Line it drives: one of [`PCI_LINES`].
     pub gsi: u8,
+}
+
+impl PciInterrupt {
+    /// INTA of a slot.
+    pub const fn inta(slot: u8) -> Self {
+        Self { slot, pin: 0, gsi: pci_line(slot, 0) }
+    }
+}
+
+/// The line that pin `pin` (0 = INTA .. 3 = INTD) of slot `slot` is wired to. The four links of a PIIX3, of which
+/// neighbouring slots get different ones, go to two lines each: so SeaBIOS programs them, and writes line registers,
+/// MP table and $PIR by the same rule (`pci_slot_get_irq` and `pci_irqs` in its src/fw/pciinit.c).
+pub const fn pci_line(slot: u8, pin: u8) -> u8 {
+    const LINKS: [u8; 4] = [PCI_LINES[0], PCI_LINES[0], PCI_LINES[1], PCI_LINES[1]];
+    // Slot 1's INTA is the first link.
+    LINKS[(slot as usize + pin as usize + 3) % LINKS.len()]
 }
 
 /// A wiring that the tables cannot describe. A mistake in the machine's assembly.

@@ -25,3 +25,12 @@ fn level_lines_are_what_pic_and_kvm_accept() {
     assert_eq!((elcr, elcr & !0xdef8), (0x0e00, 0));
     assert!(PCI_LINES.iter().all(|line| LEVEL_LINES.contains(line)));
 }
+
+#[test]
+fn pins_swizzle_over_the_lines() {
+    assert_eq!([1, 2, 3, 4, 5].map(|slot| pci_line(slot, 0)), [10, 10, 11, 11, 10]);
+    assert_eq!([0, 1, 2, 3].map(|pin| pci_line(1, pin)), [10, 10, 11, 11]);
+    assert_eq!([0, 1, 2, 3].map(|pin| pci_line(3, pin)), [11, 11, 10, 10]);
+    assert_eq!((pci_line(0, 0), pci_line(255, 3)), (11, 10));
+    assert_eq!(PciInterrupt::inta(3), wire(3, 0, 11));
+}

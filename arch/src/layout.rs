@@ -121,11 +121,19 @@ pub const PM1A_CONTROL_IO: u16 = 0x604;
 pub const PM_TIMER_IO: u16 = 0x608;
 /// SLP_TYP for power-off, as `\_S5` tells the guest.
 pub const S5_SLEEP_TYPE: u8 = 5;
-/// First port of the device that tells firmware of the machine, and number of ports.
-pub const FW_CFG_IO: (u16, u8) = (0x510, 12);
+/// First port of the device that tells firmware of the machine.
+pub const FW_CFG_IO: u16 = 0x510;
+/// Its number of ports.
+pub const FW_CFG_PORTS: u8 = 12;
+/// Port for the messages of firmware.
+pub const FIRMWARE_LOG_IO: u16 = 0x402;
+/// Port for the diagnostic codes of firmware.
+pub const DEBUG_IO: u16 = 0x80;
+/// System control port A.
+pub const SYSTEM_CONTROL_IO: u16 = 0x92;
 /// First serial port, 8 ports.
 pub const COM1_IO: u16 = 0x3f8;
-/// Keyboard controller: data.
+/// Keyboard controller: data, the first of its ports.
 pub const KEYBOARD_DATA_IO: u16 = 0x60;
 /// Keyboard controller: commands and status.
 pub const KEYBOARD_COMMAND_IO: u16 = 0x64;

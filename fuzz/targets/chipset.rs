@@ -73,7 +73,7 @@ impl Board {
         }
     }
 
-    fn chip(&self, number: u8) -> (&dyn IoDevice, (u64, u64)) {
+    fn chip(&self, number: u8) -> (&dyn IoDevice, u64) {
         match number % CHIPS {
             0 => (&self.keyboard, i8042::PORTS),
             1 => (&self.clock, cmos::PORTS),
@@ -137,7 +137,7 @@ fn run(script: &mut Script<'_>) {
         match script.u8() % 9 {
             operation @ 0..=2 => {
                 let number = script.u8();
-                let (chip, (_, ports)) = board.chip(number);
+                let (chip, ports) = board.chip(number);
                 let (offset, width) = script.place(ports);
                 if operation == 0 {
                     let _ = read(chip, offset, width);

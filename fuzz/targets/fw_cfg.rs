@@ -93,14 +93,14 @@ fn run(script: &mut Script<'_>) {
         }
         match script.u8() % 3 {
             0 => {
-                let (offset, width) = script.place(PORTS.1);
+                let (offset, width) = script.place(PORTS);
                 let value = device.read(Access { offset, width, vcpu: 0 });
                 if (offset, width) == (1, Width::B1) {
                     assert_eq!(value, u64::from(model.byte()), "item {:#x}", model.selector);
                 }
             }
             1 => {
-                let ((offset, width), value) = (script.place(PORTS.1), script.u32());
+                let ((offset, width), value) = (script.place(PORTS), script.u32());
                 let value = width.truncate(value.into()) as u32;
                 assert_eq!(device.write(Access { offset, width, vcpu: 0 }, value.into()), Effect::None);
                 match (offset, width) {

@@ -120,7 +120,7 @@ struct Machine {
 impl Machine {
     fn new(script: &mut Script<'_>) -> Self {
         let (root, ports) = (Arc::new(PciRoot::new()), Bus::new("ports"));
-        let range = Range::new(CONFIG_PORTS.0, CONFIG_PORTS.1).expect("8 ports");
+        let range = Range::new(0xcf8, CONFIG_PORTS).expect("8 ports");
         ports.insert(range, root.clone() as Arc<dyn IoDevice>).expect("nothing else is there");
         let functions: Vec<_> = (0..FUNCTIONS).map(|number| Arc::new(Function::new(number, script))).collect();
         for function in &functions {
@@ -230,7 +230,7 @@ fn step(machine: &Machine, script: &mut Script<'_>) {
             let ports = Range::new(0x1000 + u64::from(script.u8()), 1 + u64::from(script.u16()));
             let memory = Range::new(u64::from(script.u32()), 1 + u64::from(script.u32()));
             if let (Some(ports), Some(memory)) = (ports, memory) {
-                let _ = machine.root.assign_bars(ports, memory);
+                let _ = machine.root.assign_bars(ports, memory, |slot, pin| 10 + (slot ^ pin & 1));
             }
             machine.perform(Effect::Remap);
         }

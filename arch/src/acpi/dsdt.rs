@@ -129,7 +129,7 @@ impl Aml for FwCfg {
         let hid = Name::new("_HID".into(), &"QEMU0002");
         // Present and working, and not shown to people.
         let status = Name::new("_STA".into(), &0x0bu8);
-        let io = IO::new(layout::FW_CFG_IO.0, layout::FW_CFG_IO.0, 1, layout::FW_CFG_IO.1);
+        let io = IO::new(layout::FW_CFG_IO, layout::FW_CFG_IO, 1, layout::FW_CFG_PORTS);
         let crs = Name::new("_CRS".into(), &ResourceTemplate::new(vec![&io]));
         Device::new("FWCF".into(), vec![&hid, &status, &crs]).to_aml_bytes(sink);
     }

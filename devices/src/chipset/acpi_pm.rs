@@ -17,8 +17,8 @@ use crate::bus::{Access, Effect, IoDevice};
 use crate::contract::platform::IrqLine;
 use crate::contract::{Saved, StateError};
 
-/// First port and number of ports.
-pub const PORTS: (u64, u64) = (0x600, offset::END);
+/// Number of ports.
+pub const PORTS: u64 = offset::END;
 /// SLP_TYP that switches the machine off.
 pub const SLEEP_TYPE_S5: u8 = 5;
 /// Ticks of the PM timer in a second.

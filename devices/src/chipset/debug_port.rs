@@ -7,8 +7,8 @@ use super::bytewise;
 use crate::bus::{Access, Effect, IoDevice};
 use crate::contract::{Saved, StateError};
 
-/// First port and number of ports.
-pub const PORTS: (u64, u64) = (0x80, 1);
+/// Number of ports.
+pub const PORTS: u64 = 1;
 
 /// Remembers the last code.
 #[derive(Debug, Default)]

@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use super::bytewise;
 use crate::bus::{Access, Effect, IoDevice};
 
-/// First port and number of ports.
-pub const PORTS: (u64, u64) = (0x402, 1);
+/// Number of ports.
+pub const PORTS: u64 = 1;
 /// What a read gives.
 const PRESENT: u8 = 0xe9;
 /// Longest line that is kept together, in bytes: what comes in is the guest's.

@@ -28,9 +28,9 @@ use crate::bus::{Access, Effect, IoDevice};
 use crate::contract::platform::IrqLine;
 use crate::contract::{Saved, StateError};
 
-/// First port and number of ports. Of the ones between 0x60 and 0x64, 0x61 is answered by KVM before
+/// Number of ports. Of the ones between 0x60 and 0x64, 0x61 is answered by KVM before
 /// it gets here; all read as ones.
-pub const PORTS: (u64, u64) = (0x60, 5);
+pub const PORTS: u64 = 5;
 
 const DATA: u64 = 0;
 /// Offset of the command and status port.

@@ -28,7 +28,7 @@ fn bytes(chip: &dyn IoDevice, ports: u64) -> Vec<u64> {
 
 /// The guest that made `first` what it is finds `second` the same, at all ports and more than once. Then `second` gets
 /// states that no chip had, and a guest that reads and writes all.
-fn check<T: Saved + IoDevice>(first: &T, second: &T, (_, ports): (u64, u64)) {
+fn check<T: Saved + IoDevice>(first: &T, second: &T, ports: u64) {
     move_state(first, second);
     for _ in 0..3 {
         assert_eq!(bytes(second, ports), bytes(first, ports), "{}", first.name());
@@ -90,14 +90,14 @@ fn fw_cfg_and_vga_go_on_in_the_middle() {
     for (port, value) in
         [(0x3c8, 7), (0x3c9, 0x11), (0x3c9, 0x22), (0x3c0, 0x10), (0x3d4, 0x0e), (0x3d5, 3), (0x3c4, 2)]
     {
-        write(&first, port - vga::PORTS.0, Width::B1, value);
+        write(&first, port - u64::from(vga::FIRST_PORT), Width::B1, value);
     }
     move_state(&first, &second);
     for (port, value) in [(0x3c9, 0x33), (0x3c0, 0x08), (0x3c7, 7)] {
-        write(&first, port - vga::PORTS.0, Width::B1, value);
-        write(&second, port - vga::PORTS.0, Width::B1, value);
+        write(&first, port - u64::from(vga::FIRST_PORT), Width::B1, value);
+        write(&second, port - u64::from(vga::FIRST_PORT), Width::B1, value);
     }
-    let colour = [0; 3].map(|_| read(&second, 0x3c9 - vga::PORTS.0, Width::B1));
+    let colour = [0; 3].map(|_| read(&second, 0x3c9 - u64::from(vga::FIRST_PORT), Width::B1));
     assert_eq!(colour, [0x11, 0x22, 0x33]);
     assert_eq!(second.screen().cursor, first.screen().cursor);
     check(&first, &second, vga::PORTS);

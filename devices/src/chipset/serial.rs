@@ -21,8 +21,8 @@ use super::{LossyOutput, bytewise};
 use crate::bus::{Access, Effect, IoDevice};
 use crate::contract::{Saved, StateError};
 
-/// First port and number of ports.
-pub const PORTS: (u64, u64) = (0x3f8, 8);
+/// Number of ports.
+pub const PORTS: u64 = 8;
 
 /// Register offsets.
 mod register {

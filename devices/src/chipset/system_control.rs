@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use crate::bus::{Access, Effect, IoDevice};
 use crate::contract::{Saved, StateError};
 
-/// First port and number of ports.
-pub const PORTS: (u64, u64) = (0x92, 1);
+/// Number of ports.
+pub const PORTS: u64 = 1;
 
 /// Resets the processor when it rises.
 const RESET: u8 = 1 << 0;

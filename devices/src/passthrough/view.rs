@@ -11,18 +11,16 @@ use crate::bus::Width;
 use crate::function::capabilities::{Capability, CapabilityList};
 use crate::function::{FunctionError, PciFunction};
 use crate::pci::{BAR_COUNT, BarKind, ConfigError, ConfigSpace, Identity, MsixLayout, MsixLayoutError, Subsystem};
-use crate::spec::pci::{express, id};
-use crate::spec::virtio::VENDOR_ID;
+use crate::spec::pci::{self, HEADER_END, HEADER_TYPE, REVISION_ID, STATUS, SUBSYSTEM_VENDOR_ID, express, id};
+use crate::spec::virtio::{VENDOR_ID, cfg_type};
 
 use super::msi::MsiCapability;
 
 /// Bytes that configuration mechanism 1 reaches.
 const SPACE: usize = 256;
-const HEADER: usize = 0x40;
+const HEADER: usize = HEADER_END as usize;
 /// STATUS bits that say what the function can: 66 MHz, fast back-to-back, DEVSEL timing.
 const STATUS_FIXED: u32 = 0x06a0;
-/// Virtio's capability that reaches BARs through configuration space.
-const VIRTIO_CONFIG_ACCESS: u32 = 5;
 /// Power management: what of the status a guest can write; no soft reset: a guest that puts the
 /// function to sleep and wakes it finds it as it was, since it never slept.
 const POWER_STATE: u8 = 3;
@@ -95,14 +93,14 @@ pub enum ViewError {
 impl View {
     /// Looks at `function`. `pin` is whether it keeps its interrupt pin, wired to `line`.
     pub(super) fn new(function: &dyn PciFunction, pin: bool, line: u8) -> Result<Self, ViewError> {
-        let header = function.config_read(0x0e, Width::B1)? as u8 & 0x7f;
+        let header = function.config_read(HEADER_TYPE, Width::B1)? as u8 & 0x7f;
         if header != 0 {
             return Err(ViewError::Header { name: function.name().to_owned(), header });
         }
         let mut space = ConfigSpace::new(&identity(function)?);
         add_bars(&mut space, function)?;
-        let status = function.config_read(0x06, Width::B2)? & STATUS_FIXED;
-        space.patch(0x06, Width::B2, status);
+        let status = function.config_read(STATUS, Width::B2)? & STATUS_FIXED;
+        space.patch(STATUS, Width::B2, status);
         match pin {
             true => space.set_interrupt(1, line),
             false => space.set_interrupt(0, 0xff),
@@ -167,9 +165,9 @@ impl View {
     }
 
     fn add_vendor(&mut self, function: &dyn PciFunction, at: u16) -> Result<bool, FunctionError> {
-        let virtio = function.config_read(0, Width::B2)? == u32::from(VENDOR_ID);
+        let virtio = function.config_read(pci::VENDOR_ID, Width::B2)? == u32::from(VENDOR_ID);
         // It lets a guest write to a BAR, the vector table included, without our seeing it.
-        if virtio && read_in(function, at + 3, Width::B1)? == VIRTIO_CONFIG_ACCESS {
+        if virtio && read_in(function, at + 3, Width::B1)? == u32::from(cfg_type::PCI) {
             return Ok(false);
         }
         let len = read_in(function, at + 2, Width::B1)? as u16;
@@ -235,8 +233,9 @@ fn read_in(function: &dyn PciFunction, offset: u16, width: Width) -> Result<u32,
 }
 
 fn identity(function: &dyn PciFunction) -> Result<Identity, FunctionError> {
-    let (ids, class) = (function.config_read(0, Width::B4)?, function.config_read(8, Width::B4)?);
-    let subsystem = function.config_read(0x2c, Width::B4)?;
+    let read = |register| function.config_read(register, Width::B4);
+    let (ids, class) = (read(pci::VENDOR_ID)?, read(REVISION_ID)?);
+    let subsystem = read(SUBSYSTEM_VENDOR_ID)?;
     let [revision_id, prog_if, sub, base] = class.to_le_bytes();
     Ok(Identity {
         vendor_id: ids as u16,

@@ -43,7 +43,7 @@ impl Bridge {
     ///
     /// SeaBIOS's `$PIR` table names it as the router of PCI interrupts, and kernels of 2.4 and 2.6 without I/O APIC
     /// write the router's registers as a PIIX's (`pirq_piix_set`, arch/x86/pci/irq.c). The wiring here is fixed and the
-    /// one that SeaBIOS programs ([`super::intx_irq`]): who reads the registers finds it, and nobody sets another.
+    /// one that SeaBIOS programs (`arch::irq::pci_line`): who reads the registers finds it, and nobody sets another.
     /// Source: 82371SB data sheet, 2.2.
     pub fn isa() -> Self {
         let mut space = ConfigSpace::new(&identity(0x7000, 0, [0x00, 0x01, 0x06]));

@@ -56,13 +56,3 @@ fn reset_of_the_function_keeps_status_and_line_in_step() {
     assert!(pin.asserted);
     assert_eq!(config.read(6, Width::B2) & 8, 8);
 }
-
-#[test]
-fn pins_swizzle_over_the_lines() {
-    assert_eq!(intx_irq(1, 0), None);
-    assert_eq!(intx_irq(1, 5), None);
-    assert_eq!([1, 2, 3, 4, 5].map(|slot| intx_irq(slot, 1).unwrap()), [10, 10, 11, 11, 10]);
-    assert_eq!([1, 2, 3, 4].map(|pin| intx_irq(1, pin).unwrap()), [10, 10, 11, 11]);
-    assert_eq!([1, 2, 3, 4].map(|pin| intx_irq(3, pin).unwrap()), [11, 11, 10, 10]);
-    assert_eq!((intx_irq(0, 1), intx_irq(255, 4)), (Some(11), Some(10)));
-}

@@ -36,7 +36,7 @@ pub use bridges::Bridge;
 pub use config_error::ConfigError;
 pub use config_space::{Changed, ConfigSpace, ConfigSpaceState, Identity, Subsystem};
 pub use device::{BarKind, BarWindow, PciDevice};
-pub use intx::{INTX_IRQS, IntxPin, intx_irq};
+pub use intx::IntxPin;
 pub use msix::{MSIX_CONTROL_OFFSET, Msix, MsixChange, MsixState};
 pub use msix_layout::{MSIX_MAX_VECTORS, MsixLayout, MsixLayoutError};
 pub use option_rom::{OptionRom, OptionRomError};

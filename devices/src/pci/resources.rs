@@ -4,7 +4,6 @@
 
 use thiserror::Error;
 
-use super::intx::intx_irq;
 use super::root::PciRoot;
 use super::{BarWindow, Command};
 use crate::bus::{Range, Width};
@@ -59,9 +58,11 @@ impl PciRoot {
     /// COMMAND, as firmware does. 64-bit BARs too go into `memory`, which should end below 4 GiB,
     /// for 32-bit guests have to reach them. Give ports above 0x1000: ISA devices are below.
     ///
+    /// `line` is the line that a pin of a slot is wired to, 0 for INTA to 3 for INTD.
+    ///
     /// Call it before the guest starts and after each reset of the machine, then [`Self::remap`].
     /// The same functions in the same slots get the same addresses each time.
-    pub fn assign_bars(&self, ports: Range, memory: Range) -> Result<(), AssignError> {
+    pub fn assign_bars(&self, ports: Range, memory: Range, line: impl Fn(u8, u8) -> u8) -> Result<(), AssignError> {
         let devices = self.devices();
         let mut bars: Vec<_> =
             devices.iter().flat_map(|(_, device)| device.bars().into_iter().map(move |bar| (device, bar))).collect();
@@ -79,8 +80,8 @@ impl PciRoot {
         }
         for (slot, device) in devices {
             let pin = device.config_read(INTERRUPT_PIN, Width::B1) as u8;
-            if let Some(irq) = intx_irq(slot, pin) {
-                let _ = device.config_write(INTERRUPT_LINE, Width::B1, irq.into());
+            if let 1..=4 = pin {
+                let _ = device.config_write(INTERRUPT_LINE, Width::B1, line(slot, pin - 1).into());
             }
             let decode = device.bars().iter().fold(Command::empty(), |command, bar| {
                 command | if bar.kind.is_io() { Command::IO } else { Command::MEMORY }

@@ -36,8 +36,8 @@ const RESET_KIND: u8 = 1 << 1;
 /// Reset control: start.
 const RESET_START: u8 = 1 << 2;
 
-/// Ports 0xcf8 to 0xcff: CONFIG_ADDRESS, CONFIG_DATA, and the reset control register at 0xcf9.
-pub const CONFIG_PORTS: (u64, u64) = (0xcf8, 8);
+/// Number of ports: CONFIG_ADDRESS with the reset control register, and CONFIG_DATA. A PC has them from 0xcf8 on.
+pub const CONFIG_PORTS: u64 = 8;
 
 /// Why a function could not be put into a slot.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

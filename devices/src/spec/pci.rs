@@ -10,6 +10,8 @@ pub const CONFIG_SPACE_SIZE: usize = 4096;
 
 /// Vendor id, 2 bytes.
 pub const VENDOR_ID: u16 = 0x00;
+/// Device id, 2 bytes.
+pub const DEVICE_ID: u16 = 0x02;
 /// COMMAND, 2 bytes, see [`Command`].
 pub const COMMAND: u16 = 0x04;
 /// STATUS, 2 bytes, see [`status`].
@@ -18,6 +20,8 @@ pub const STATUS: u16 = 0x06;
 pub const REVISION_ID: u16 = 0x08;
 /// Cache line size, 1 byte.
 pub const CACHE_LINE_SIZE: u16 = 0x0c;
+/// Header type, 1 byte: 0 an ordinary function, 1 and 2 bridges; bit 7: the device has more functions.
+pub const HEADER_TYPE: u16 = 0x0e;
 /// The first of six base address registers, 4 bytes each.
 pub const BAR0: u16 = 0x10;
 /// End of the base address registers.

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use devices::bus::Width;
 use devices::function::capabilities::{CapabilityList, VIRTIO_CAP_LEN, VirtioCapability};
 use devices::function::{DmaRegion, KickLink, PciFunction};
+use devices::spec::pci::{COMMAND, Command, id};
+use devices::spec::virtio::{cfg_type, common, feature};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -19,32 +21,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Long enough to believe that nothing comes.
 pub(crate) const SILENCE: Duration = Duration::from_millis(500);
 
-const COMMAND: u16 = 0x04;
-const MEMORY_AND_BUS_MASTER: u32 = 6;
-const VENDOR: u8 = 9;
-const COMMON_CONFIG: u8 = 1;
-const NOTIFY: u8 = 2;
-const ISR: u8 = 3;
+/// Addresses of the selected queue, in the order of its parts in memory.
+const QUEUE_ADDRESSES: [u64; 3] = [common::QUEUE_DESC, common::QUEUE_DRIVER, common::QUEUE_DEVICE];
 
-/// Registers of the common configuration (virtio 1.3, "Common configuration structure layout").
-mod common {
-    pub(super) const DEVICE_FEATURE_SELECT: u64 = 0;
-    pub(super) const DEVICE_FEATURE: u64 = 4;
-    pub(super) const DRIVER_FEATURE_SELECT: u64 = 8;
-    pub(super) const DRIVER_FEATURE: u64 = 12;
-    pub(super) const STATUS: u64 = 20;
-    pub(super) const QUEUE_SELECT: u64 = 22;
-    pub(super) const QUEUE_SIZE: u64 = 24;
-    pub(super) const QUEUE_VECTOR: u64 = 26;
-    pub(super) const QUEUE_ENABLE: u64 = 28;
-    pub(super) const QUEUE_NOTIFY_OFF: u64 = 30;
-    pub(super) const QUEUE_ADDRESSES: [u64; 3] = [32, 40, 48];
-}
-
-/// VERSION_1 and ACCESS_PLATFORM, of the upper 32 feature bits.
-const FEATURES_HIGH: u32 = 3;
+/// What is accepted of the upper 32 feature bits.
+const FEATURES_HIGH: u32 = ((feature::VERSION_1 | feature::ACCESS_PLATFORM) >> 32) as u32;
 const QUEUE_LEN: u16 = 16;
-pub(crate) const NO_VECTOR: u16 = 0xffff;
 
 /// Where things are in the DMA memory.
 const AVAIL: u64 = 0x1000;
@@ -86,14 +68,15 @@ pub(crate) struct Disk<'a> {
 impl<'a> Disk<'a> {
     /// From any state to DRIVER_OK. `memory` is mapped for the function; queue 0 has `vector`.
     pub(crate) fn start(function: &'a dyn PciFunction, memory: &DmaRegion, vector: u16) -> Outcome<Self> {
-        let command = function.config_read(COMMAND, Width::B2).map_err(text)? | MEMORY_AND_BUS_MASTER;
+        let command = function.config_read(COMMAND, Width::B2).map_err(text)?
+            | u32::from((Command::MEMORY | Command::BUS_MASTER).bits());
         function.config_write(COMMAND, Width::B2, command).map_err(text)?;
-        let (common, _) = structure(function, COMMON_CONFIG)?;
+        let (common, _) = structure(function, cfg_type::COMMON)?;
         let mut disk = Self { function, memory: memory.clone(), common, doorbell: (0, 0), requests: 0 };
         disk.memory.write_slice(&[0; LEN], MemoryRegionAddress(0)).map_err(text)?;
         disk.reset()?;
         for status in [1, 3] {
-            disk.write(common::STATUS, Width::B1, status)?;
+            disk.write(common::DEVICE_STATUS, Width::B1, status)?;
         }
         disk.write(common::DEVICE_FEATURE_SELECT, Width::B4, 1)?;
         let offered = disk.read(common::DEVICE_FEATURE, Width::B4)? as u32;
@@ -101,28 +84,28 @@ impl<'a> Disk<'a> {
             disk.write(common::DRIVER_FEATURE_SELECT, Width::B4, half)?;
             disk.write(common::DRIVER_FEATURE, Width::B4, bits.into())?;
         }
-        disk.write(common::STATUS, Width::B1, 0xb)?;
+        disk.write(common::DEVICE_STATUS, Width::B1, 0xb)?;
         if disk.status()? != 0xb {
             return Err(format!("features {offered:#x} << 32 refused, status {:#x}", disk.status()?));
         }
         disk.set_up_queue(vector)?;
-        disk.write(common::STATUS, Width::B1, 0xf)?;
+        disk.write(common::DEVICE_STATUS, Width::B1, 0xf)?;
         Ok(disk)
     }
 
     fn set_up_queue(&mut self, vector: u16) -> Outcome {
         self.write(common::QUEUE_SELECT, Width::B2, 0)?;
         self.write(common::QUEUE_SIZE, Width::B2, QUEUE_LEN.into())?;
-        self.write(common::QUEUE_VECTOR, Width::B2, vector.into())?;
-        if self.read(common::QUEUE_VECTOR, Width::B2)? != u64::from(vector) {
+        self.write(common::QUEUE_MSIX_VECTOR, Width::B2, vector.into())?;
+        if self.read(common::QUEUE_MSIX_VECTOR, Width::B2)? != u64::from(vector) {
             return Err(format!("the device does not take vector {vector}"));
         }
-        for (register, at) in common::QUEUE_ADDRESSES.into_iter().zip([0, AVAIL, USED]) {
+        for (register, at) in QUEUE_ADDRESSES.into_iter().zip([0, AVAIL, USED]) {
             let address = self.memory.start_addr().0 + at;
             self.write(register, Width::B4, address & 0xffff_ffff)?;
             self.write(register + 4, Width::B4, address >> 32)?;
         }
-        let (notify, multiplier) = structure(self.function, NOTIFY)?;
+        let (notify, multiplier) = structure(self.function, cfg_type::NOTIFY)?;
         let offset = self.read(common::QUEUE_NOTIFY_OFF, Width::B2)? * u64::from(multiplier);
         self.doorbell = (notify.0, notify.1 + offset);
         self.write(common::QUEUE_ENABLE, Width::B2, 1)
@@ -130,7 +113,7 @@ impl<'a> Disk<'a> {
 
     /// The device's own reset.
     pub(crate) fn reset(&self) -> Outcome {
-        self.write(common::STATUS, Width::B1, 0)?;
+        self.write(common::DEVICE_STATUS, Width::B1, 0)?;
         let end = Instant::now() + PATIENCE;
         while self.status()? != 0 {
             if Instant::now() > end {
@@ -141,7 +124,7 @@ impl<'a> Disk<'a> {
     }
 
     pub(crate) fn status(&self) -> Outcome<u64> {
-        self.read(common::STATUS, Width::B1)
+        self.read(common::DEVICE_STATUS, Width::B1)
     }
 
     fn read(&self, register: u64, width: Width) -> Outcome<u64> {
@@ -222,7 +205,7 @@ impl<'a> Disk<'a> {
 /// Place of a virtio structure, and the word behind its capability.
 fn structure(function: &dyn PciFunction, cfg_type: u8) -> Outcome<((u8, u64), u32)> {
     let list = CapabilityList::read(function).map_err(text)?;
-    for found in list.found.iter().filter(|c| c.id == VENDOR) {
+    for found in list.found.iter().filter(|c| c.id == id::VENDOR) {
         let Some(cap) = VirtioCapability::read(function, found.offset).map_err(text)? else { continue };
         if cap.cfg_type == cfg_type && cap.is_inside(function) {
             let behind = u16::from(found.offset) + u16::from(VIRTIO_CAP_LEN);
@@ -235,7 +218,7 @@ fn structure(function: &dyn PciFunction, cfg_type: u8) -> Outcome<((u8, u64), u3
 
 /// Where the ISR is.
 pub(crate) fn isr(function: &dyn PciFunction) -> Outcome<(u8, u64)> {
-    structure(function, ISR).map(|(place, _)| place)
+    structure(function, cfg_type::ISR).map(|(place, _)| place)
 }
 
 /// What the test's image has in a sector.

@@ -10,17 +10,11 @@ use devices::bus::Width;
 use devices::contract::{Answer, Area, LegacyRegisters, RegisterError, Wait};
 use devices::function::vfio::{DmaSpace, Mode, VfioBar0Registers, VfioFunction};
 use devices::function::{Bars, Configuration, Interrupts, Lifetime};
+use devices::spec::virtio::legacy;
 
 use crate::disk::{chain, event};
 use crate::{Outcome, check, open, options};
 
-/// Legacy header registers (virtio 1.3, "Legacy Interfaces: A Note on PCI Device Layout").
-const HOST_FEATURES: u8 = 0;
-const QUEUE_SIZE: u8 = 12;
-const QUEUE_SELECT: u8 = 14;
-const QUEUE_NOTIFY: u8 = 16;
-const STATUS: u8 = 18;
-const QUEUE_VECTOR: u8 = 22;
 const FEATURE_MAC: u32 = 1 << 5;
 const FEATURE_STATUS: u32 = 1 << 16;
 
@@ -64,7 +58,7 @@ pub(crate) fn registers(mode: Mode) -> Outcome {
     let read_id = || function.config_read(0, Width::B4).map_err(|e| chain(&e));
     check(read_id()? == 0x1000_1af4, "the kernel shows no transitional id")?;
     check(function.region(0).is_some_and(|region| region.is_io && region.size == 32), "region 0")?;
-    let off = function.region_read(0, STATUS.into(), Width::B1);
+    let off = function.region_read(0, legacy::DEVICE_STATUS.into(), Width::B1);
     check(off.is_err(), "the kernel takes accesses without I/O decoding")?;
 
     let registers = VfioBar0Registers::new(&function, Vec::new()).map_err(|error| chain(&error))?;
@@ -74,26 +68,26 @@ pub(crate) fn registers(mode: Mode) -> Outcome {
     function.config_write(4, Width::B2, 0x402).map_err(|e| chain(&e))?;
     handshake(&registers)?;
     layout(&function, &registers)?;
-    registers.write(STATUS, Width::B1, 0)?;
-    registers.write(STATUS, Width::B1, 1)?;
+    registers.write(legacy::DEVICE_STATUS, Width::B1, 0)?;
+    registers.write(legacy::DEVICE_STATUS, Width::B1, 1)?;
     function.reset().map_err(|e| chain(&e))?;
-    check(registers.read(Area::Common, STATUS, Width::B1)? == 0, "status after a function-level reset")
+    check(registers.read(Area::Common, legacy::DEVICE_STATUS, Width::B1)? == 0, "status after a function-level reset")
 }
 
 fn handshake(registers: &Registers) -> Outcome {
-    registers.write(STATUS, Width::B1, 0)?;
+    registers.write(legacy::DEVICE_STATUS, Width::B1, 0)?;
     for status in [1, 3] {
-        registers.write(STATUS, Width::B1, status)?;
-        check(registers.read(Area::Common, STATUS, Width::B1)? == status, "status is not kept")?;
+        registers.write(legacy::DEVICE_STATUS, Width::B1, status)?;
+        check(registers.read(Area::Common, legacy::DEVICE_STATUS, Width::B1)? == status, "status is not kept")?;
     }
-    let features = registers.read(Area::Common, HOST_FEATURES, Width::B4)?;
+    let features = registers.read(Area::Common, legacy::DEVICE_FEATURES, Width::B4)?;
     let wanted = FEATURE_MAC | FEATURE_STATUS;
     check(features & wanted == wanted, format!("features {features:#x}"))?;
-    registers.write(QUEUE_SELECT, Width::B2, 1)?;
-    let size = registers.read(Area::Common, QUEUE_SIZE, Width::B2)?;
+    registers.write(legacy::QUEUE_SELECT, Width::B2, 1)?;
+    let size = registers.read(Area::Common, legacy::QUEUE_SIZE, Width::B2)?;
     check(size.is_power_of_two(), format!("queue 1 has {size} entries"))?;
     // A queue that is not set up: nothing happens, without an error.
-    registers.write(QUEUE_NOTIFY, Width::B2, 1)
+    registers.write(legacy::QUEUE_NOTIFY, Width::B2, 1)
 }
 
 /// Device configuration and vectors, while the host's MSI-X is off, on, and off again.
@@ -102,14 +96,14 @@ fn layout(function: &VfioFunction, registers: &Registers) -> Outcome {
     let mac = registers.mac()?;
     check(mac.starts_with(&expected), format!("MAC {mac:02x?}"))?;
     let link = registers.read(Area::Device, 6, Width::B2)?;
-    check(registers.is_missing(Area::Common, QUEUE_VECTOR, Width::B2), "vectors without MSI-X")?;
+    check(registers.is_missing(Area::Common, legacy::QUEUE_VECTOR, Width::B2), "vectors without MSI-X")?;
     check(!registers.is_missing(Area::Device, 8, Width::B2), "12 bytes without MSI-X")?;
     let event = event()?;
     function.set_msix(&[None, Some(&event)]).map_err(|e| chain(&e))?;
     check(registers.mac()? == mac, "the MAC moved with MSI-X")?;
     check(registers.read(Area::Device, 6, Width::B2)? == link, "the link state moved with MSI-X")?;
-    registers.write(QUEUE_VECTOR, Width::B2, 1)?;
-    check(registers.read(Area::Common, QUEUE_VECTOR, Width::B2)? == 1, "the vector is not kept")?;
+    registers.write(legacy::QUEUE_VECTOR, Width::B2, 1)?;
+    check(registers.read(Area::Common, legacy::QUEUE_VECTOR, Width::B2)? == 1, "the vector is not kept")?;
     check(registers.is_missing(Area::Device, 8, Width::B1), "more than 32 bytes")?;
     function.disable_msix().map_err(|e| chain(&e))?;
     check(registers.mac()? == mac, "the MAC moved without MSI-X")
@@ -127,5 +121,5 @@ pub(crate) fn refusals() -> Outcome {
         other => return Err(format!("a read across two fields: {other:?}")),
     }
     println!("a read across two fields: {across:?}");
-    check(registers.read(Area::Common, STATUS, Width::B1).is_ok(), "no access works afterwards")
+    check(registers.read(Area::Common, legacy::DEVICE_STATUS, Width::B1).is_ok(), "no access works afterwards")
 }

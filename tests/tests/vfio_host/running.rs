@@ -9,10 +9,11 @@ use devices::bus::Width;
 use devices::contract::platform::KvmVfio;
 use devices::function::vfio::{DmaSpace, Mode, VfioFunction};
 use devices::function::{Bars, Configuration, Dma, FunctionError, Interrupts, IntxEvents, Lifetime};
+use devices::spec::virtio::NO_VECTOR;
 use vm_memory::{GuestAddress, GuestRegionMmap};
 use vmm::kvm::{VfioFiles, Vm};
 
-use crate::disk::{Disk, LEN, NO_VECTOR, PATIENCE, SILENCE, chain, event, memory, signalled};
+use crate::disk::{Disk, LEN, PATIENCE, SILENCE, chain, event, memory, signalled};
 use crate::{Outcome, address, check, open, options};
 
 const IOVA: u64 = 0x4000_0000;

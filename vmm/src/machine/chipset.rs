@@ -10,7 +10,7 @@ use devices::bus::{Bus, IoDevice, Range};
 use devices::chipset::{
     AcpiPm, Cmos, DebugPort, I8042, SerialPort, SystemControl, acpi_pm, cmos, debug_port, i8042, serial, system_control,
 };
-use devices::pci::{CONFIG_PORTS, INTX_IRQS, PciRoot};
+use devices::pci::{CONFIG_PORTS, PciRoot};
 
 use super::{Platform, SetupError};
 
@@ -34,18 +34,11 @@ const KEYBOARD_IRQ: u32 = 1;
 /// IRQ of the real-time clock.
 const RTC_IRQ: u32 = 8;
 
-// The tables that the guest reads name the ports and lines that devices decode and drive. `arch` and `devices` know
-// nothing of each other, so it is made sure of here.
+// The tables that the guest reads name registers that devices decode. `arch` and `devices` know nothing of each other,
+// so it is made sure of here.
 const _: () = {
-    assert!(serial::PORTS.0 == layout::COM1_IO as u64);
-    assert!(i8042::PORTS.0 == layout::KEYBOARD_DATA_IO as u64);
-    assert!(i8042::PORTS.0 + i8042::COMMAND == layout::KEYBOARD_COMMAND_IO as u64);
-    assert!(cmos::PORTS.0 == layout::RTC_IO as u64);
-    assert!(acpi_pm::PORTS.0 == layout::PM1A_EVENT_IO as u64);
-    assert!(CONFIG_PORTS.0 == layout::PCI_CONFIG_IO as u64);
-    let [first, second] = INTX_IRQS;
-    let [table_first, table_second] = irq::PCI_LINES;
-    assert!(first == table_first && second == table_second);
+    assert!(layout::KEYBOARD_DATA_IO as u64 + i8042::COMMAND == layout::KEYBOARD_COMMAND_IO as u64);
+    assert!(layout::S5_SLEEP_TYPE == acpi_pm::SLEEP_TYPE_S5);
 };
 
 /// What the machine still has to do with its chipset after it is on the bus.
@@ -69,16 +62,16 @@ impl Chipset {
         let keyboard = Arc::new(I8042::new(platform.lines.share(KEYBOARD_IRQ)?));
         let power = Arc::new(AcpiPm::new(platform.lines.share(irq::SCI.into())?));
         let above_4g = memory.saturating_sub(layout::PCI_MMIO_START);
-        let devices: [((u64, u64), Arc<dyn IoDevice>); 7] = [
-            (serial::PORTS, serial.clone()),
-            (i8042::PORTS, keyboard.clone()),
-            (cmos::PORTS, clock.clone()),
-            (debug_port::PORTS, Arc::new(DebugPort::default())),
-            (system_control::PORTS, Arc::new(SystemControl::default())),
-            (acpi_pm::PORTS, power.clone()),
-            (CONFIG_PORTS, root.clone()),
+        let devices: [(u16, u64, Arc<dyn IoDevice>); 7] = [
+            (layout::COM1_IO, serial::PORTS, serial.clone()),
+            (layout::KEYBOARD_DATA_IO, i8042::PORTS, keyboard.clone()),
+            (layout::RTC_IO, cmos::PORTS, clock.clone()),
+            (layout::DEBUG_IO, debug_port::PORTS, Arc::new(DebugPort::default())),
+            (layout::SYSTEM_CONTROL_IO, system_control::PORTS, Arc::new(SystemControl::default())),
+            (layout::PM1A_EVENT_IO, acpi_pm::PORTS, power.clone()),
+            (layout::PCI_CONFIG_IO, CONFIG_PORTS, root.clone()),
         ];
-        devices.into_iter().try_for_each(|(place, device)| insert(ports, place, device))?;
+        devices.into_iter().try_for_each(|(base, count, device)| insert(ports, base, count, device))?;
         clock.power_on(platform.lines.share(RTC_IRQ)?, memory - above_4g, above_4g);
         Ok(Self { serial, power, keyboard, clock })
     }
@@ -97,8 +90,8 @@ impl Drop for Chipset {
     }
 }
 
-/// Puts a device on its ports: the first, and their number.
-pub(super) fn insert(ports: &Bus, (base, size): (u64, u64), device: Arc<dyn IoDevice>) -> Result<(), SetupError> {
-    let range = Range::new(base, size).ok_or(SetupError::Internal("a device without ports"))?;
+/// Puts a device on its `count` ports from `base` on.
+pub(super) fn insert(ports: &Bus, base: u16, count: u64, device: Arc<dyn IoDevice>) -> Result<(), SetupError> {
+    let range = Range::new(base.into(), count).ok_or(SetupError::Internal("a device without ports"))?;
     Ok(ports.insert(range, device)?)
 }

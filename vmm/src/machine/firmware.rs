@@ -19,7 +19,7 @@ use crate::config::{FirmwareImage, Plan};
 use crate::kvm::{GuestRam, Vm};
 
 // The tables that systems read name its ports.
-const _: () = assert!(fw_cfg::PORTS.0 == layout::FW_CFG_IO.0 as u64 && fw_cfg::PORTS.1 == layout::FW_CFG_IO.1 as u64);
+const _: () = assert!(fw_cfg::PORTS == layout::FW_CFG_PORTS as u64);
 
 /// Slot of the ISA bridge: SeaBIOS's table of interrupt routing says that the router is there.
 const ISA_BRIDGE_SLOT: u8 = 1;
@@ -39,7 +39,8 @@ pub(super) fn add_devices(ports: &Bus, root: &PciRoot) -> Result<(), SetupError>
     root.add(ISA_BRIDGE_SLOT, Arc::new(Bridge::isa()))?;
     // Each character is an exit, so it is there for who wants to read them.
     if tracing::enabled!(tracing::Level::DEBUG) {
-        insert(ports, firmware_log::PORTS, Arc::new(FirmwareLog::new(|line| tracing::debug!("{line}"))))?;
+        let log = FirmwareLog::new(|line| tracing::debug!("{line}"));
+        insert(ports, layout::FIRMWARE_LOG_IO, firmware_log::PORTS, Arc::new(log))?;
     }
     Ok(())
 }
@@ -53,7 +54,7 @@ pub(super) fn add_fw_cfg(
     functions: (&[u8], &[PciInterrupt]),
 ) -> Result<(), SetupError> {
     let items = items(plan, image, functions)?;
-    insert(ports, fw_cfg::PORTS, Arc::new(FwCfg::new(items, ram.memory().clone())))
+    insert(ports, layout::FW_CFG_IO, fw_cfg::PORTS, Arc::new(FwCfg::new(items, ram.memory().clone())))
 }
 
 /// What SeaBIOS is told. It reads what is missing as zeros, and has defaults.

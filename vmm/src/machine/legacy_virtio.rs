@@ -11,7 +11,7 @@ use devices::admin::{AdminStats, PfClient, PfWatchdog, WatchedVf};
 use devices::bus::Width;
 use devices::function::detachable::Detachable;
 use devices::function::{Lifetime, Named, PciFunction};
-use devices::pci::{OptionRom, PciDevice, PciRoot, intx_irq};
+use devices::pci::{OptionRom, PciDevice, PciRoot};
 use devices::spec::pci::VENDOR_ID;
 use devices::transitional::{
     Deadlines, DeviceReport, DeviceType, EarlyKicks as DeviceEarlyKicks, Interface, IrqMode, KickConfig,
@@ -25,7 +25,7 @@ use super::observer::{ObservedClient, Observer};
 use super::removal::Watched;
 use super::vf::{self, Attachment, Pf, PfSection, Vf};
 use super::watchdog::PfWatch;
-use super::{INTA, Platform, RemapBars, SetupError, Subscriber};
+use super::{Platform, RemapBars, SetupError, Subscriber};
 use crate::config::{DevicePlan, Plan, RomPlan};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -108,8 +108,7 @@ impl LegacyVirtio {
 
     /// How the functions' INTA pins are wired.
     pub(super) fn interrupts(&self) -> Vec<PciInterrupt> {
-        let wired = |f: &Function| Some(PciInterrupt { slot: f.slot, pin: 0, gsi: intx_irq(f.slot, INTA)? });
-        self.functions.iter().filter_map(wired).collect()
+        self.functions.iter().map(|f| PciInterrupt::inta(f.slot)).collect()
     }
 
     /// Slots of the functions.
@@ -247,7 +246,7 @@ impl Builder<'_> {
         self.hardware.give_memory(function.as_ref()).map_err(|e| failed(e.into()))?;
         let vf = hardware::handle(function).map_err(failed)?;
         let slot = self.root.free_slot().ok_or(SetupError::Internal("no free PCI slot"))?;
-        let irq = intx_irq(slot, INTA).ok_or(SetupError::Internal("an interrupt pin that is not wired"))?;
+        let irq = PciInterrupt::inta(slot).gsi;
         let parts = Parts {
             vf: Arc::clone(&vf) as _,
             registers: attachment.registers(),

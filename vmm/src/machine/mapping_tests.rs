@@ -145,7 +145,7 @@ fn run(program: Program) -> Option<Ran> {
     let root = Arc::new(PciRoot::new());
     root.set_mapper(Arc::new(BarMapper::new(&guest.vm)));
     let notebook = Arc::new(Notebook::default());
-    ports.insert(Range::new(CONFIG_PORTS.0, CONFIG_PORTS.1).unwrap(), root.clone()).unwrap();
+    ports.insert(Range::new(0xcf8, CONFIG_PORTS).unwrap(), root.clone()).unwrap();
     ports.insert(Range::new(NOTEBOOK.into(), 4).unwrap(), notebook.clone()).unwrap();
     let msi = Arc::new(MsiRoutes::new(&guest.vm).unwrap());
     let mut functions = Vec::new();

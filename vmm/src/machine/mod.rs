@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arch::boot::Protocol;
-use arch::{cpuid, layout};
+use arch::{cpuid, irq, layout};
 use devices::bus::{Bus, Range};
 use devices::chipset::Vga;
 use devices::contract::threads::{self, ThreadKind};
@@ -50,9 +50,6 @@ use watchdog::PfWatch;
 
 /// How long the vCPUs may take to stop. Their device accesses end at once when the machine stops.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-
-/// INTA, as the interrupt pin register counts.
-const INTA: u8 = 1;
 
 /// Makes the buses and the guest's memory follow what functions decode.
 type RemapBars = Arc<dyn Fn() + Send + Sync>;
@@ -352,7 +349,7 @@ fn place_functions(root: &PciRoot) -> Result<(), SetupError> {
     let ports = Range::new(ports, u64::from(layout::PCI_IO_LAST) - ports + 1);
     let memory = Range::new(layout::PCI_MMIO_START, layout::PCI_MMIO_END - layout::PCI_MMIO_START);
     match (ports, memory) {
-        (Some(ports), Some(memory)) => Ok(root.assign_bars(ports, memory)?),
+        (Some(ports), Some(memory)) => Ok(root.assign_bars(ports, memory, irq::pci_line)?),
         _ => Err(SetupError::Internal("the windows for PCI BARs are empty")),
     }
 }

@@ -8,14 +8,15 @@ use devices::bus::Width;
 use devices::function::detachable::Detachable;
 use devices::function::{Lifetime, Named, PciFunction};
 use devices::passthrough::{PassthroughDevice, PassthroughParts, PassthroughReport};
-use devices::pci::{PciDevice, PciRoot, intx_irq};
+use devices::pci::{PciDevice, PciRoot};
+use devices::spec::pci::INTERRUPT_PIN;
 use devices::transitional::FaultChange;
 use serde::Serialize;
 
 use super::hardware::{self, Hardware};
 use super::observer::Observer;
 use super::removal::Watched;
-use super::{INTA, Platform, RemapBars, SetupError};
+use super::{Platform, RemapBars, SetupError};
 use crate::config::{FunctionPlan, PassthroughPlan};
 
 /// All functions passed through.
@@ -64,9 +65,8 @@ impl Passthrough {
 
     /// How the pins are wired of those functions that have one.
     pub(super) fn interrupts(&self) -> Vec<PciInterrupt> {
-        let has_pin = |f: &&Function| f.device.config_read(0x3d, Width::B1) == u32::from(INTA);
-        let wired = |f: &Function| Some(PciInterrupt { slot: f.slot, pin: 0, gsi: intx_irq(f.slot, INTA)? });
-        self.functions.iter().filter(has_pin).filter_map(wired).collect()
+        let has_pin = |f: &&Function| f.device.config_read(INTERRUPT_PIN, Width::B1) != 0;
+        self.functions.iter().filter(has_pin).map(|f| PciInterrupt::inta(f.slot)).collect()
     }
 
     /// What to do when functions are wanted back or fail.
@@ -137,7 +137,7 @@ fn function(
     hardware.give_memory(function.as_ref())?;
     let handle = hardware::handle(function)?;
     let slot = root.free_slot().ok_or("no free PCI slot")?;
-    let irq = intx_irq(slot, INTA).ok_or("an interrupt pin that is not wired")?;
+    let irq = PciInterrupt::inta(slot).gsi;
     let parts = PassthroughParts {
         function: Arc::clone(&handle) as _,
         msi: platform.msi.clone(),

@@ -17,6 +17,6 @@ pub(super) fn add(ports: &Bus, plan: Option<&ScreenPlan>, ram: &GuestRam) -> Res
         return Ok(None);
     }
     let screen = Arc::new(Vga::new(ram.memory().clone()));
-    insert(ports, vga::PORTS, screen.clone())?;
+    insert(ports, vga::FIRST_PORT, vga::PORTS, screen.clone())?;
     Ok(Some(screen))
 }

@@ -31,8 +31,8 @@ use crate::contract::threads::{self, ThreadKind};
 use crate::contract::{Saved, StateError};
 use state::CmosState;
 
-/// First port and number of ports.
-pub const PORTS: (u64, u64) = (0x70, 2);
+/// Number of ports.
+pub const PORTS: u64 = 2;
 
 /// The device.
 pub struct Cmos {

@@ -129,7 +129,7 @@ fn other_widths_and_offsets_do_nothing() {
     assert_eq!(bench.read(4, Width::B4), u64::from(u32::from_le_bytes(*b"QEMU")));
     assert_eq!(bench.read(11, Width::B2), u64::from(b'G') | 0xff00);
     bench.select(key::FILE_FIRST);
-    for offset in 0..PORTS.1 {
+    for offset in 0..PORTS {
         for width in [Width::B1, Width::B2, Width::B4] {
             if (offset, width) != (1, Width::B1) {
                 bench.read(offset, width);

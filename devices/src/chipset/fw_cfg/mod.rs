@@ -31,8 +31,8 @@ use crate::contract::{Saved, StateError};
 use dma::{Descriptor, Operation};
 pub use items::{FileError, Items, key};
 
-/// First port and number of ports.
-pub const PORTS: (u64, u64) = (0x510, 12);
+/// Number of ports.
+pub const PORTS: u64 = 12;
 /// Offsets in [`PORTS`].
 const SELECTOR: u64 = 0;
 const DATA: u64 = 1;

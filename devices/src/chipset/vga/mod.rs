@@ -19,16 +19,16 @@ mod screen;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestMemoryMmap};
 
-pub use self::registers::Registers;
+pub use self::registers::{FIRST_PORT, Registers};
 pub use self::screen::{Cell, Cursor, Screen};
 use super::bytewise;
 use crate::bus::{Access, Effect, IoDevice};
 use crate::contract::{Saved, StateError};
 
-/// First port and number of ports: both places of the registers that move, and all between.
-pub const PORTS: (u64, u64) = (registers::FIRST_PORT as u64, 0x30);
+/// Number of ports: both places of the registers that move, and all between.
+pub const PORTS: u64 = 0x30;
 
 /// The card.
 #[derive(Debug)]
@@ -46,10 +46,10 @@ impl Vga {
     /// What is to be seen now. The guest may be writing it.
     pub fn screen(&self) -> Screen {
         let geometry = self.registers().geometry();
-        let (base, size) = geometry.window;
-        let mut memory = vec![0; if geometry.graphics { 0 } else { size as usize }];
+        let window = geometry.window;
+        let mut memory = vec![0; if geometry.graphics { 0 } else { window.len }];
         // A machine has at least 1 MiB. Without memory there, the screen is dark.
-        if self.memory.read_slice(&mut memory, GuestAddress(base)).is_err() {
+        if self.memory.read_slice(&mut memory, window.base).is_err() {
             memory.clear();
         }
         Screen::new(&geometry, &memory)
@@ -62,7 +62,7 @@ impl Vga {
 
 /// The port of an offset in [`PORTS`].
 fn port(offset: u64) -> u16 {
-    registers::FIRST_PORT.wrapping_add(offset as u16)
+    FIRST_PORT.wrapping_add(offset as u16)
 }
 
 /// The registers. What is on the screen is in the machine's memory.

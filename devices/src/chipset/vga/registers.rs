@@ -4,11 +4,12 @@
 //! `include/video/vga.h`). Pure.
 
 use serde::{Deserialize, Serialize};
+use vm_memory::GuestAddress;
 
 use crate::contract::saved::array;
 
 /// First port of the range that [`Registers`] answers in.
-pub(super) const FIRST_PORT: u16 = 0x3b0;
+pub const FIRST_PORT: u16 = 0x3b0;
 /// Components of a colour.
 const COMPONENTS: u8 = 3;
 
@@ -250,13 +251,31 @@ pub(super) struct TextArea {
     pub start: u16,
 }
 
+/// Where the card's memory is in the address space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    /// Its first address.
+    pub base: GuestAddress,
+    /// Bytes, a power of two.
+    pub len: usize,
+}
+
+/// All of it.
+const ALL: Window = Window { base: GuestAddress(0xa_0000), len: 0x2_0000 };
+/// For graphics.
+const GRAPHICS: Window = Window { len: 0x1_0000, ..ALL };
+/// For monochrome text.
+const MONOCHROME: Window = Window { base: GuestAddress(0xb_0000), len: 0x8000 };
+/// For text in colour.
+const COLOUR: Window = Window { base: GuestAddress(0xb_8000), len: 0x8000 };
+
 /// What the registers say of the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Geometry {
     /// Dots instead of characters.
     pub graphics: bool,
-    /// Where memory is, and how much of it: bytes, a power of two.
-    pub window: (u64, u64),
+    /// Where memory is.
+    pub window: Window,
     /// Where characters are.
     pub text: TextArea,
     /// The character with the cursor, where there is one.
@@ -276,10 +295,10 @@ impl Registers {
         Geometry {
             graphics: self.graphics.values[GRAPHICS_MISC] & 1 != 0 || self.attribute.values[ATTRIBUTE_MODE] & 1 != 0,
             window: match self.graphics.values[GRAPHICS_MISC] >> 2 & 3 {
-                0 => (0xa_0000, 0x2_0000),
-                1 => (0xa_0000, 0x1_0000),
-                2 => (0xb_0000, 0x8000),
-                _ => (0xb_8000, 0x8000),
+                0 => ALL,
+                1 => GRAPHICS,
+                2 => MONOCHROME,
+                _ => COLOUR,
             },
             text: TextArea {
                 columns: crtc(1) + 1,

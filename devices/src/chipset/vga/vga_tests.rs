@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use proptest::prelude::*;
+use vm_memory::GuestAddress;
 
 use super::*;
 use crate::bus::Width;
@@ -20,7 +21,7 @@ impl Card {
     }
 
     fn access(port: u16, width: Width) -> Access {
-        Access { offset: u64::from(port) - PORTS.0, width, vcpu: 0 }
+        Access { offset: u64::from(port) - u64::from(FIRST_PORT), width, vcpu: 0 }
     }
 
     fn outb(&self, port: u16, value: u8) {

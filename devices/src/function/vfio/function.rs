@@ -25,9 +25,8 @@ use crate::function::{
     Bars, Configuration, Dma, DmaRegion, FunctionError, Interrupts, IntxEvents, KickLink, Lifetime, MappableArea,
     Named, Region, Result,
 };
-use crate::spec::pci::{COMMAND, Command};
+use crate::spec::pci::{COMMAND, Command, DEVICE_ID};
 
-const DEVICE_ID: u16 = 0x02;
 /// The variant driver whose region 0 is a legacy register space.
 pub(super) const LEGACY_DRIVER: &str = "virtio_vfio_pci";
 

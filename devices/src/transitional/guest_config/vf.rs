@@ -6,13 +6,12 @@
 use crate::bus::Width;
 use crate::function::capabilities::{self, Capability, CapabilityList};
 use crate::function::{FunctionError, PciFunction};
-use crate::spec::pci::id;
+use crate::spec::pci::{DEVICE_ID, VENDOR_ID, id};
 use crate::spec::virtio::cfg_type;
 use crate::spec::virtio::common::NUM_QUEUES;
 use crate::transitional::layout::identity::{DeviceType, VIRTIO_VENDOR_ID};
 use crate::transitional::layout::queue_set::MAX_QUEUES;
 
-const DEVICE_ID: u16 = 0x02;
 /// Last place for the 12 bytes of an MSI-X capability.
 const LAST_MSIX: u8 = 0xf4;
 
@@ -69,7 +68,7 @@ pub(crate) struct VfInfo {
 impl VfInfo {
     /// Looks at `vf`.
     pub(crate) fn read(vf: &dyn PciFunction) -> Result<Self, FunctionError> {
-        let vendor_id = vf.config_read(0, Width::B2)? as u16;
+        let vendor_id = vf.config_read(VENDOR_ID, Width::B2)? as u16;
         let device_id = vf.config_read(DEVICE_ID, Width::B2)? as u16;
         let device = DeviceType::from_modern_id(device_id).filter(|_| vendor_id == VIRTIO_VENDOR_ID).ok_or(device_id);
         let mut info = Self { device, msix: None, virtio: Vec::new(), config_len: None, queues: None };

@@ -169,7 +169,7 @@ struct OnBus {
 impl OnBus {
     fn new() -> Self {
         let (bench, root, ports) = (Bench::net(), Arc::new(PciRoot::new()), Bus::new("ports"));
-        let range = Range::new(CONFIG_PORTS.0, CONFIG_PORTS.1).unwrap();
+        let range = Range::new(0xcf8, CONFIG_PORTS).unwrap();
         ports.insert(range, root.clone() as Arc<dyn IoDevice>).unwrap();
         root.add(3, bench.device.clone()).unwrap();
         let bus = Self { bench, root, ports, memory: Bus::new("memory") };

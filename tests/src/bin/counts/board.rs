@@ -30,6 +30,8 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::Result;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// CONFIG_ADDRESS, where PCs have it.
+const CONFIG_IO: u16 = 0xcf8;
 /// Where BAR0 is.
 const BASE: u16 = 0xc000;
 /// The function's slot.
@@ -164,7 +166,7 @@ impl Board {
         let root = Arc::new(PciRoot::new());
         root.add(SLOT, device)?;
         let (ports, memory) = (Bus::new("ports"), Bus::new("memory"));
-        let config_ports = Range::new(CONFIG_PORTS.0, CONFIG_PORTS.1).ok_or("an empty range")?;
+        let config_ports = Range::new(CONFIG_IO.into(), CONFIG_PORTS).ok_or("an empty range")?;
         ports.insert(config_ports, Arc::clone(&root) as Arc<dyn IoDevice>)?;
         let mut board = Self {
             ports,
@@ -232,12 +234,12 @@ impl Board {
 
     /// Selects a register of the function's configuration space.
     pub(crate) fn config_address(&self, register: u8) -> Io {
-        Io::write(CONFIG_PORTS.0 as u16, 4, 1 << 31 | u32::from(SLOT) << 11 | u32::from(register))
+        Io::write(CONFIG_IO, 4, 1 << 31 | u32::from(SLOT) << 11 | u32::from(register))
     }
 
     /// Writes the register that is selected.
     pub(crate) fn config_data_write(&self, value: u32) -> Io {
-        Io::write(CONFIG_PORTS.0 as u16 + 4, 4, value)
+        Io::write(CONFIG_IO + 4, 4, value)
     }
 
     /// COMMAND: ports, memory and bus mastering.

@@ -11,6 +11,7 @@ use devices::bus::Width;
 use devices::function::PciFunction;
 use devices::function::vfio_user::{DEADLINE, VfioUserFunction};
 use devices::soft_pf::{NetBackend, SoftPf, VfSpec};
+use devices::spec::pci::DEVICE_ID;
 
 use super::checks::{Checks, chain};
 use super::deep::{self, Member, Resources};
@@ -19,8 +20,6 @@ use super::vf::{is_disk, msix};
 
 /// Any address does for a card that nobody uses.
 const MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x4c, 0x56, 0x00];
-/// Register of configuration space.
-const DEVICE_ID: u16 = 0x02;
 /// More VFs than a software PF has.
 const MOST_VFS: u16 = 255;
 
