@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The memory map as the firmware call INT 15h, E820h would give it. Pure.
 
+use std::ops::Range;
+
 use crate::layout;
 
 /// Usable RAM.
@@ -19,31 +21,29 @@ pub struct E820Entry {
     pub kind: u32,
 }
 
-/// The map of a machine with this RAM, given as ascending `(start, end)` that begin at 0. 0xA0000-0xDFFFF
+/// The map of a machine with this RAM, ascending from 0. 0xA0000-0xDFFFF
 /// is in no entry, as on a PC: it is neither usable nor firmware's.
-pub fn map(ram: &[(u64, u64)]) -> Vec<E820Entry> {
+pub fn map(ram: &[Range<u64>]) -> Vec<E820Entry> {
     let entry = |start: u64, end: u64, kind| E820Entry { start, size: end.saturating_sub(start), kind };
     let mut map = vec![
         entry(0, layout::EBDA.0, RAM),
         entry(layout::EBDA.0, layout::BASE_MEMORY_END, RESERVED),
         entry(layout::ACPI_TABLES.0, layout::HIGH_MEMORY, RESERVED),
     ];
-    let (low, high): (Vec<_>, Vec<_>) = ram.iter().partition(|r| r.0 < layout::HIGH_RAM);
-    for (start, end) in low {
-        map.push(entry(start.max(layout::HIGH_MEMORY), end, RAM));
-    }
+    let (low, high): (Vec<_>, Vec<_>) = ram.iter().partition(|r| r.start < layout::HIGH_RAM);
+    map.extend(low.iter().map(|r| entry(r.start.max(layout::HIGH_MEMORY), r.end, RAM)));
     // The pages that KVM uses inside guest-physical space, and the firmware above them.
     map.push(entry(layout::KVM_IDENTITY_MAP, layout::HIGH_RAM, RESERVED));
-    map.extend(high.into_iter().map(|(start, end)| entry(start, end, RAM)));
+    map.extend(high.iter().map(|r| entry(r.start, r.end, RAM)));
     map.retain(|e| e.size > 0);
     map
 }
 
 /// What firmware is told: RAM as whole ranges, and the pages that KVM uses. It reserves what it uses itself, its flash
 /// chip among it, and leaves the ISA hole out.
-pub fn for_firmware(ram: &[(u64, u64)]) -> Vec<E820Entry> {
+pub fn for_firmware(ram: &[Range<u64>]) -> Vec<E820Entry> {
     let kvm = E820Entry { start: layout::KVM_IDENTITY_MAP, size: 4 * layout::PAGE_SIZE, kind: RESERVED };
-    let ram = ram.iter().map(|&(start, end)| E820Entry { start, size: end.saturating_sub(start), kind: RAM });
+    let ram = ram.iter().map(|r| E820Entry { start: r.start, size: r.end.saturating_sub(r.start), kind: RAM });
     ram.chain([kvm]).collect()
 }
 

@@ -25,6 +25,8 @@
 //! 4 GiB        the rest of RAM
 //! ```
 
+use std::ops::Range;
+
 use thiserror::Error;
 use vm_memory::{Address, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
@@ -183,15 +185,15 @@ pub fn ram_ranges(memory: u64) -> Result<Vec<(GuestAddress, usize)>, LayoutError
     Ok(ranges)
 }
 
-/// RAM of `mem` as `(start, end)`, ascending, adjoining regions joined.
-pub(crate) fn ram_of<M: GuestMemoryBackend>(mem: &M) -> Vec<(u64, u64)> {
-    let mut ram: Vec<(u64, u64)> = Vec::new();
+/// RAM of `mem`, ascending, adjoining regions joined.
+pub(crate) fn ram_of<M: GuestMemoryBackend>(mem: &M) -> Vec<Range<u64>> {
+    let mut ram: Vec<Range<u64>> = Vec::new();
     for region in mem.iter() {
         let start = region.start_addr().raw_value();
         let end = start.saturating_add(region.len());
         match ram.last_mut() {
-            Some(last) if last.1 == start => last.1 = end,
-            _ => ram.push((start, end)),
+            Some(last) if last.end == start => last.end = end,
+            _ => ram.push(start..end),
         }
     }
     ram
@@ -200,7 +202,7 @@ pub(crate) fn ram_of<M: GuestMemoryBackend>(mem: &M) -> Vec<(u64, u64)> {
 /// End of the RAM that starts at address 0, at most [`PCI_MMIO_START`]; 0 if there is none.
 pub(crate) fn low_ram_end<M: GuestMemoryBackend>(mem: &M) -> u64 {
     match ram_of(mem).first() {
-        Some(&(0, end)) => end.min(PCI_MMIO_START),
+        Some(Range { start: 0, end }) => PCI_MMIO_START.min(*end),
         _ => 0,
     }
 }

@@ -125,7 +125,7 @@ pub(super) fn load<M: GuestMemoryBackend, I: Image>(
     if needed > low_end {
         return Err(BootError::KernelTooBig { needed, available: low_end });
     }
-    let ram_end = layout::ram_of(mem).last().map_or(0, |r| r.1);
+    let ram_end = layout::ram_of(mem).last().map_or(0, |r| r.end);
     if !headers.is_64 && ram_end > PAE_END {
         return Err(BootError::TooMuchMemory { end: ram_end });
     }

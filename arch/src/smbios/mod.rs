@@ -11,6 +11,8 @@
 mod structure;
 mod types;
 
+use std::ops::Range;
+
 use thiserror::Error;
 use vm_memory::{Address, Bytes, GuestMemoryBackend, GuestMemoryError};
 
@@ -137,13 +139,13 @@ fn checksum(bytes: &[u8]) -> u8 {
 ///
 /// # Errors
 /// A text of `identity`, or more processors and ranges than there is room for.
-pub fn build(identity: &Identity, cpus: u8, ram: &[(u64, u64)]) -> Result<Tables, SmbiosError> {
+pub fn build(identity: &Identity, cpus: u8, ram: &[Range<u64>]) -> Result<Tables, SmbiosError> {
     identity.check()?;
-    let size = ram.iter().fold(0u64, |sum, (start, end)| sum.saturating_add(end.saturating_sub(*start)));
+    let size = ram.iter().fold(0u64, |sum, r| sum.saturating_add(r.end.saturating_sub(r.start)));
     let mut structures = vec![types::bios(), types::system(identity), types::chassis(identity)];
     structures.extend((0..cpus).map(types::processor));
     structures.extend([types::memory_array(size), types::memory_device(size)]);
-    structures.extend((0..).zip(ram).map(|(index, range)| types::mapped_range(index, *range)));
+    structures.extend((0..).zip(ram).map(|(index, range)| types::mapped_range(index, range)));
     structures.extend([types::boot_status(), types::end()]);
 
     let count = structures.len();

@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use std::slice;
+
 use super::*;
 use crate::test_support::{Memory, memory, read, sum, u16_at, u32_at, u64_at};
 
@@ -102,7 +104,7 @@ fn bios_date_is_one_that_kernels_take() {
 
 #[test]
 fn memory_of_all_sizes_is_told() {
-    let at = |ram: &[(u64, u64)]| {
+    let at = |ram: &[Range<u64>]| {
         let tables = build(&identity(), 1, ram).unwrap();
         let all = walk(tables.structures(), tables.count.into());
         let [array, module] = [16, 17].map(|kind| of(&all, kind).remove(0).2);
@@ -110,15 +112,16 @@ fn memory_of_all_sizes_is_told() {
         let extended: Vec<_> = of(&all, 19).iter().map(|s| (u64_at(&s.2, 15), u64_at(&s.2, 23))).collect();
         ((u32_at(&array, 7), u64_at(&array, 15)), (u16_at(&module, 12), u32_at(&module, 28)), ranges, extended)
     };
-    let (array, module, ranges, extended) = at(&[(0, 64 << 20)]);
+    let small = 0..64 << 20;
+    let (array, module, ranges, extended) = at(&[small]);
     assert_eq!((array, module, &ranges[..], &extended[..]), ((65536, 0), (64, 0), &[(0, 0xffff)][..], &[(0, 0)][..]));
-    let (array, module, ranges, _) = at(&[(0, 3 << 30), (4 << 30, 65 << 30)]);
+    let (array, module, ranges, _) = at(&[0..3 << 30, 4 << 30..65 << 30]);
     assert_eq!((array, module), ((64 << 20, 0), (0x7fff, 64 << 10)));
     assert_eq!(ranges, [(0, 0x2f_ffff), (0x40_0000, 0x40f_ffff)]);
-    let high = (4 << 30, (4 << 30) + (8 << 40));
-    let (array, module, ranges, extended) = at(&[(0, 3 << 30), high]);
+    let high = 4 << 30..(4 << 30) + (8 << 40);
+    let (array, module, ranges, extended) = at(&[0..3 << 30, high.clone()]);
     assert_eq!((array, module), ((0x8000_0000, (8 << 40) + (3 << 30)), (0x7fff, (8 << 20) + (3 << 10))));
-    assert_eq!((ranges[1], extended[1]), ((u32::MAX, u32::MAX), (high.0, high.1 - 1)));
+    assert_eq!((ranges[1], extended[1]), ((u32::MAX, u32::MAX), (high.start, high.end - 1)));
 }
 
 #[test]
@@ -131,8 +134,9 @@ fn largest_machine_fits() {
 
 #[test]
 fn texts_that_tables_cannot_hold_are_refused() {
+    let ram = 0..1 << 26;
     for bad in ["x".repeat(MAX_TEXT + 1), "a\0b".to_owned(), "ümlaut".to_owned(), "two\nlines".to_owned()] {
-        let error = build(&Identity { serial: bad, ..identity() }, 1, &[(0, 1 << 26)]).unwrap_err();
+        let error = build(&Identity { serial: bad, ..identity() }, 1, slice::from_ref(&ram)).unwrap_err();
         assert!(matches!(error, SmbiosError::Text { field: "serial" }), "{error}");
     }
 }
@@ -140,7 +144,7 @@ fn texts_that_tables_cannot_hold_are_refused() {
 /// dmidecode reads a dump: the entry point at 0, its address made 0x20 as in the dump.
 #[test]
 fn dmidecode_understands_the_tables() {
-    let tables = build(&identity(), 2, &[(0, 3 << 30), (4 << 30, 9 << 30)]).unwrap();
+    let tables = build(&identity(), 2, &[0..3 << 30, 4 << 30..9 << 30]).unwrap();
     let mut dump = tables.anchor(0x20).to_vec();
     dump.resize(0x20, 0);
     dump.extend_from_slice(tables.structures());

@@ -2,6 +2,8 @@
 //! The structures themselves (DSP0134 2.8, chapter 7): field after field, each with the value of a machine
 //! that has nothing to say there. Pure.
 
+use std::ops::Range;
+
 use super::Identity;
 use super::structure::Structure;
 
@@ -153,7 +155,7 @@ pub(super) fn memory_device(size: u64) -> Vec<u8> {
 }
 
 /// Type 19: where RAM is.
-pub(super) fn mapped_range(index: u16, (start, end): (u64, u64)) -> Vec<u8> {
+pub(super) fn mapped_range(index: u16, &Range { start, end }: &Range<u64>) -> Vec<u8> {
     const SEE_EXTENDED: u32 = u32::MAX;
     let (first, last) = (start / KIB, (end / KIB).saturating_sub(1));
     let structure = Structure::new(19, 0x1300 + index);

@@ -28,6 +28,13 @@ struct Range {
     lost: AtomicBool,
 }
 
+/// Where a range was when the handler looked: its start, and bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Found {
+    start: usize,
+    len: usize,
+}
+
 impl Range {
     const fn free() -> Self {
         Self {
@@ -38,14 +45,14 @@ impl Range {
         }
     }
 
-    /// Start and length, if `address` is in it. A range that changes just now has nobody yet, or nobody any more, who
+    /// The range as it is, if `address` is in it. A range that changes just now has nobody yet, or nobody any more, who
     /// could make accesses to it.
-    fn around(&self, address: usize) -> Option<(usize, usize)> {
+    fn around(&self, address: usize) -> Option<Found> {
         let version = self.version.load(Ordering::Acquire);
         let (start, len) = (self.start.load(Ordering::Relaxed), self.len.load(Ordering::Relaxed));
         fence(Ordering::Acquire);
         let whole = version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version;
-        (whole && address.wrapping_sub(start) < len).then_some((start, len))
+        (whole && address.wrapping_sub(start) < len).then_some(Found { start, len })
     }
 
     /// Makes it another range. One at a time: the caller holds [`TAKING`].
@@ -61,7 +68,7 @@ impl Range {
 
     /// Puts private memory in the place of the range that [`Self::around`] found; `false` if there is none.
     #[allow(unsafe_code)]
-    fn replace(&self, (start, len): (usize, usize)) -> bool {
+    fn replace(&self, Found { start, len }: Found) -> bool {
         let prot = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
         // SAFETY: the range is a mapping that its guard's maker owns and has not ended, as somebody makes

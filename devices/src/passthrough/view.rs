@@ -10,7 +10,9 @@
 use crate::bus::Width;
 use crate::function::capabilities::{Capability, CapabilityList};
 use crate::function::{FunctionError, PciFunction};
-use crate::pci::{BAR_COUNT, BarKind, ConfigError, ConfigSpace, Identity, MsixLayout, MsixLayoutError, Subsystem};
+use crate::pci::{
+    BAR_COUNT, BarKind, ConfigError, ConfigSpace, Identity, MsixLayout, MsixLayoutError, MsixPlace, Subsystem,
+};
 use crate::spec::pci::{self, HEADER_END, HEADER_TYPE, REVISION_ID, STATUS, SUBSYSTEM_VENDOR_ID, express, id};
 use crate::spec::virtio::{VENDOR_ID, cfg_type};
 
@@ -180,11 +182,10 @@ impl View {
         if vectors == 0 || usize::from(at) + 12 > SPACE {
             return Ok(false);
         }
-        let place = |register: u32| ((register & 7) as u8, u64::from(register & !7));
-        let table = place(function.config_read(at + 4, Width::B4)?);
-        let pba = place(function.config_read(at + 8, Width::B4)?);
+        let table = MsixPlace::from_register(function.config_read(at + 4, Width::B4)?);
+        let pba = MsixPlace::from_register(function.config_read(at + 8, Width::B4)?);
         let layout = MsixLayout::new(vectors, table, pba)?;
-        for bar in [table.0, pba.0] {
+        for bar in [table.bar, pba.bar] {
             let size = function.region(bar).filter(|region| !region.is_io).map_or(0, |region| region.size);
             if layout.bar_size(bar).is_none_or(|needed| size < needed && needed > 4096) || size == 0 {
                 return Err(ViewError::MsixOutsideBar { name: function.name().to_owned(), bar });

@@ -38,7 +38,7 @@ pub use config_space::{Changed, ConfigSpace, ConfigSpaceState, Identity, Subsyst
 pub use device::{BarKind, BarWindow, PciDevice};
 pub use intx::IntxPin;
 pub use msix::{MSIX_CONTROL_OFFSET, Msix, MsixChange, MsixState};
-pub use msix_layout::{MSIX_MAX_VECTORS, MsixLayout, MsixLayoutError};
+pub use msix_layout::{MSIX_MAX_VECTORS, MsixLayout, MsixLayoutError, MsixPlace};
 pub use option_rom::{OptionRom, OptionRomError};
 pub use resources::AssignError;
 pub use root::{CONFIG_PORTS, PciRoot, PciRootState, SlotError};

@@ -19,14 +19,12 @@ pub enum MsixLayoutError {
     #[error("a function cannot have {0} MSI-X vectors; use 1 to 2048")]
     Vectors(u16),
     /// BAR number or offset that the capability cannot express.
-    #[error(
-        "MSI-X table or PBA at BAR {bar} offset {offset:#x}: needs a BAR of 0 to 5 and a multiple of 8 below 4 GiB"
-    )]
+    #[error("MSI-X table or PBA at BAR {bar} offset {offset:#x}: needs a BAR of 0 to 5 and a multiple of 8")]
     Place {
         /// BAR number.
         bar: u8,
         /// Bytes into the BAR.
-        offset: u64,
+        offset: u32,
     },
 }
 
@@ -37,31 +35,52 @@ pub(super) enum MsixPart {
     Pending(u64),
 }
 
+/// Where one of the two structures lies, as a register of the capability says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MsixPlace {
+    /// BAR number.
+    pub bar: u8,
+    /// Bytes into the BAR.
+    pub offset: u32,
+}
+
+impl MsixPlace {
+    /// From the register: 3 bits of BAR number below the offset.
+    pub const fn from_register(register: u32) -> Self {
+        Self { bar: (register & 7) as u8, offset: register & !7 }
+    }
+
+    fn register(self) -> u32 {
+        self.offset | u32::from(self.bar)
+    }
+}
+
 /// BAR numbers and offsets of table and pending bit array (PBA).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MsixLayout {
     vectors: u16,
-    table: (u8, u32),
-    pba: (u8, u32),
+    table: MsixPlace,
+    pba: MsixPlace,
 }
 
 impl MsixLayout {
     /// `vectors` (1..=2048) with table and PBA at given BARs (0..=5) and offsets (multiples of 8).
-    pub fn new(vectors: u16, table: (u8, u64), pba: (u8, u64)) -> Result<Self, MsixLayoutError> {
+    pub fn new(vectors: u16, table: MsixPlace, pba: MsixPlace) -> Result<Self, MsixLayoutError> {
         if vectors == 0 || vectors > MSIX_MAX_VECTORS {
             return Err(MsixLayoutError::Vectors(vectors));
         }
-        let place = |(bar, offset): (u8, u64)| match u32::try_from(offset) {
-            Ok(low) if bar < 6 && low.is_multiple_of(8) => Ok((bar, low)),
-            _ => Err(MsixLayoutError::Place { bar, offset }),
-        };
-        Ok(Self { vectors, table: place(table)?, pba: place(pba)? })
+        match [table, pba].into_iter().find(|place| place.bar > 5 || !place.offset.is_multiple_of(8)) {
+            Some(MsixPlace { bar, offset }) => Err(MsixLayoutError::Place { bar, offset }),
+            None => Ok(Self { vectors, table, pba }),
+        }
     }
 
     /// Table and PBA in a BAR of their own: the table at 0, the PBA in the upper half. Give the BAR
     /// [`Self::bar_size`] bytes.
     pub fn in_own_bar(vectors: u16, bar: u8) -> Result<Self, MsixLayoutError> {
-        Self::new(vectors, (bar, 0), (bar, Self::own_bar_size(vectors) / 2))
+        // At most 1 MiB.
+        let half = (Self::own_bar_size(vectors) / 2) as u32;
+        Self::new(vectors, MsixPlace { bar, offset: 0 }, MsixPlace { bar, offset: half })
     }
 
     fn own_bar_size(vectors: u16) -> u64 {
@@ -71,8 +90,8 @@ impl MsixLayout {
     /// Least size of BAR `bar` in bytes, a power of two and at least 4096; `None` if neither
     /// structure is in it.
     pub fn bar_size(&self, bar: u8) -> Option<u64> {
-        let table = (self.table.0 == bar).then(|| u64::from(self.table.1) + self.table_bytes());
-        let pba = (self.pba.0 == bar).then(|| u64::from(self.pba.1) + self.pba_bytes());
+        let table = (self.table.bar == bar).then(|| u64::from(self.table.offset) + self.table_bytes());
+        let pba = (self.pba.bar == bar).then(|| u64::from(self.pba.offset) + self.pba_bytes());
         Some(table.max(pba)?.next_power_of_two().max(LEAST_BAR))
     }
 
@@ -87,8 +106,8 @@ impl MsixLayout {
     pub fn capability(&self) -> ([u8; 10], [u8; 2]) {
         let mut body = [0; 10];
         body[0..2].copy_from_slice(&(self.vectors - 1).to_le_bytes());
-        body[2..6].copy_from_slice(&(self.table.1 | u32::from(self.table.0)).to_le_bytes());
-        body[6..10].copy_from_slice(&(self.pba.1 | u32::from(self.pba.0)).to_le_bytes());
+        body[2..6].copy_from_slice(&self.table.register().to_le_bytes());
+        body[6..10].copy_from_slice(&self.pba.register().to_le_bytes());
         (body, [0, 0xc0])
     }
 
@@ -102,10 +121,10 @@ impl MsixLayout {
 
     /// What an access to `bar` that starts at `offset` is for, if for one of the two at all.
     pub(super) fn part(&self, bar: u8, offset: u64, width: Width) -> Option<MsixPart> {
-        let inside = |place: (u8, u32), bytes: u64| {
-            let offset = offset.checked_sub(u64::from(place.1))?;
+        let inside = |place: MsixPlace, bytes: u64| {
+            let offset = offset.checked_sub(u64::from(place.offset))?;
             let end = offset.checked_add(width.bytes() as u64)?;
-            (place.0 == bar && end <= bytes).then_some(offset)
+            (place.bar == bar && end <= bytes).then_some(offset)
         };
         inside(self.table, self.table_bytes())
             .map(MsixPart::Table)

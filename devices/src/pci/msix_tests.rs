@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::contract::mock::MockMsi;
-use crate::pci::{Changed, ConfigSpace, Identity, MsixLayoutError, Subsystem};
+use crate::pci::{Changed, ConfigSpace, Identity, MsixLayoutError, MsixPlace, Subsystem};
 
 fn msix(vectors: u16) -> (Msix, MockMsi) {
     let source = MockMsi::default();
@@ -38,9 +38,10 @@ fn layout_of_an_own_bar() {
     assert_eq!(large.capability().0, [0xff, 7, 4, 0, 0, 0, 4, 0x80, 0, 0]);
     assert_eq!(MsixLayout::in_own_bar(0, 1), Err(MsixLayoutError::Vectors(0)));
     assert_eq!(MsixLayout::in_own_bar(2049, 1), Err(MsixLayoutError::Vectors(2049)));
-    assert!(MsixLayout::new(1, (6, 0), (1, 0)).is_err());
-    assert!(MsixLayout::new(1, (1, 4), (1, 0x800)).is_err());
-    assert!(MsixLayout::new(1, (1, 0), (1, 1 << 32)).is_err());
+    let place = |bar, offset| MsixPlace { bar, offset };
+    assert!(MsixLayout::new(1, place(6, 0), place(1, 0)).is_err());
+    assert!(MsixLayout::new(1, place(1, 4), place(1, 0x800)).is_err());
+    assert!(MsixLayout::new(1, place(1, 0), place(1, 0x801)).is_err());
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl Commands {
     /// changed nothing.
     pub(super) fn execute(&mut self, request: &Request<'_>, quirks: &Quirks, result: &mut [u8; MAX_RESULT]) -> Answer {
         let (header, data) = RequestHeader::parse(request.bytes);
-        let answer = self.carry_out((&header, data), request, quirks, result);
+        let answer = self.carry_out(&header, data, request, quirks, result);
         if answer == Err(AGAIN) {
             self.patience = Duration::ZERO;
         }
@@ -100,7 +100,8 @@ impl Commands {
 
     fn carry_out(
         &mut self,
-        (header, data): (&RequestHeader, &[u8]),
+        header: &RequestHeader,
+        data: &[u8],
         request: &Request<'_>,
         quirks: &Quirks,
         result: &mut [u8; MAX_RESULT],
@@ -128,13 +129,14 @@ impl Commands {
                 *used = list.ok_or(invalid(qualifier::INVALID_FIELD))?;
                 Ok(0)
             }
-            _ => self.member_command((header, data), request, quirks, result),
+            _ => self.member_command(header, data, request, quirks, result),
         }
     }
 
     fn member_command(
         &mut self,
-        (header, data): (&RequestHeader, &[u8]),
+        header: &RequestHeader,
+        data: &[u8],
         request: &Request<'_>,
         quirks: &Quirks,
         result: &mut [u8; MAX_RESULT],

@@ -83,7 +83,8 @@ impl From<RingError> for Stop {
 impl Disk {
     /// All whole sectors of a file with its size, if that is known; `id` is cut to 20 bytes.
     pub(super) fn new(
-        (file, size): (File, Option<u64>),
+        file: File,
+        size: Option<u64>,
         read_only: bool,
         id: &str,
         errors: HostErrors,

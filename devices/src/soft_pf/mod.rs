@@ -288,7 +288,7 @@ impl Drop for SoftPf {
 fn model(spec: VfSpec, member: usize, figures: &Arc<Figures>) -> Result<Box<dyn model::Model>, SoftPfError> {
     Ok(match spec {
         VfSpec::Blk { size, file, read_only, id } => {
-            let disk = disk::Disk::new((file, size), read_only, &id, HostErrors::new(figures.clone()));
+            let disk = disk::Disk::new(file, size, read_only, &id, HostErrors::new(figures.clone()));
             Box::new(blk::Blk::new(disk.map_err(|source| SoftPfError::Disk { member, source })?))
         }
         VfSpec::Net { backend, mac } => Box::new(net::Net::new(backend, mac)),

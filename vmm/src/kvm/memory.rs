@@ -40,12 +40,12 @@ pub struct GuestRam {
 }
 
 impl GuestRam {
-    /// RAM at `ranges` (first address and bytes; sorted, page-aligned, no overlap).
+    /// RAM at `ranges` (first address and bytes, as `vm-memory` takes them; sorted, page-aligned, no overlap).
     ///
     /// # Errors
     /// When a range is malformed, or the host cannot give that much memory. Nothing has been
     /// given to a guest then.
-    pub fn new(ranges: &[(u64, u64)], options: RamOptions) -> Result<Self, KvmError> {
+    pub fn new(ranges: &[(GuestAddress, usize)], options: RamOptions) -> Result<Self, KvmError> {
         let wanted = check_ranges(ranges)?;
         match (options.hugetlb, HostMemory::read()) {
             // They are not part of what else is available.
@@ -58,7 +58,7 @@ impl GuestRam {
         let regions = ranges.iter().map(|&(base, size)| map(base, size, options)).collect::<Result<Vec<_>, _>>()?;
         let memory = GuestMemoryMmap::from_arc_regions(regions.clone()).map_err(|error| {
             let (base, size) = ranges.first().copied().unwrap_or_default();
-            KvmError::MemoryRange { base, size, problem: error.to_string() }
+            KvmError::MemoryRange { base: base.0, size: size as u64, problem: error.to_string() }
         })?;
         if options.prefault {
             prefault(&regions)?;
@@ -70,9 +70,9 @@ impl GuestRam {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn separate(base: u64, content: &[u8]) -> Result<DmaRegion, KvmError> {
-        let size = check_ranges(&[(base, content.len() as u64)])?;
-        let region = map(base, size, RamOptions::default())?;
+    pub fn separate(base: GuestAddress, content: &[u8]) -> Result<DmaRegion, KvmError> {
+        let size = check_ranges(&[(base, content.len())])?;
+        let region = map(base, content.len(), RamOptions::default())?;
         let failed = |error: vm_memory::GuestMemoryError| KvmError::MapMemory {
             size_mib: size >> 20,
             source: io::Error::other(error),
@@ -98,10 +98,11 @@ impl GuestRam {
 }
 
 /// Sum of all sizes.
-fn check_ranges(ranges: &[(u64, u64)]) -> Result<u64, KvmError> {
+fn check_ranges(ranges: &[(GuestAddress, usize)]) -> Result<u64, KvmError> {
     let mut total = 0u64;
     let mut free_from = 0;
-    for &(base, size) in ranges {
+    for &(GuestAddress(base), size) in ranges {
+        let size = size as u64;
         let refuse = |problem: &str| KvmError::MemoryRange { base, size, problem: problem.to_owned() };
         if size == 0 {
             return Err(refuse("is empty"));
@@ -125,14 +126,13 @@ fn check_ranges(ranges: &[(u64, u64)]) -> Result<u64, KvmError> {
     }
 }
 
-fn map(base: u64, size: u64, options: RamOptions) -> Result<DmaRegion, KvmError> {
-    let failed = |source| KvmError::MapMemory { size_mib: size >> 20, source };
-    let length = usize::try_from(size).map_err(|_| failed(io::ErrorKind::OutOfMemory.into()))?;
+fn map(base: GuestAddress, length: usize, options: RamOptions) -> Result<DmaRegion, KvmError> {
+    let failed = |source| KvmError::MapMemory { size_mib: length as u64 >> 20, source };
     let mut builder = MmapRegionBuilder::<()>::new(length)
         .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
         .with_mmap_flags(flags(options));
     if options.shared {
-        let file = memory_file(size, options.hugetlb).map_err(failed)?;
+        let file = memory_file(length as u64, options.hugetlb).map_err(failed)?;
         builder = builder.with_file_offset(FileOffset::new(file, 0));
     }
     let mapping = builder.build().map_err(|error| match error {
@@ -143,7 +143,7 @@ fn map(base: u64, size: u64, options: RamOptions) -> Result<DmaRegion, KvmError>
     if options.huge_pages && options.hugetlb.is_none() {
         advise_huge_pages(mapping.as_ptr(), length);
     }
-    let region = GuestRegionMmap::new(mapping, GuestAddress(base));
+    let region = GuestRegionMmap::new(mapping, base);
     region.map(Arc::new).ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))
 }
 

@@ -3,15 +3,18 @@ use vm_memory::{Bytes, GuestMemoryBackend};
 
 use super::*;
 
-fn error(ranges: &[(u64, u64)]) -> String {
-    GuestRam::new(ranges, RamOptions::default()).unwrap_err().to_string()
+fn new(ranges: &[(u64, usize)], options: RamOptions) -> Result<GuestRam, KvmError> {
+    GuestRam::new(&ranges.iter().map(|(base, size)| (GuestAddress(*base), *size)).collect::<Vec<_>>(), options)
+}
+
+fn error(ranges: &[(u64, usize)]) -> String {
+    new(ranges, RamOptions::default()).unwrap_err().to_string()
 }
 
 #[test]
 fn ranges_become_memory_at_their_addresses() {
     let ram =
-        GuestRam::new(&[(0, 0xa0000), (0x10_0000, 0x20_0000)], RamOptions { huge_pages: true, ..Default::default() })
-            .unwrap();
+        new(&[(0, 0xa0000), (0x10_0000, 0x20_0000)], RamOptions { huge_pages: true, ..Default::default() }).unwrap();
     assert_eq!(ram.size(), 0x2a_0000);
     assert_eq!(ram.regions().len(), 2);
     assert_eq!(ram.memory().last_addr(), GuestAddress(0x2f_ffff));
@@ -41,21 +44,21 @@ fn more_than_the_host_has_is_refused_before_mapping() {
 
 #[test]
 fn shared_memory_has_a_file_with_the_same_bytes() {
-    let ram = GuestRam::new(&[(0, 0x4000)], RamOptions { shared: true, ..Default::default() }).unwrap();
+    let ram = new(&[(0, 0x4000)], RamOptions { shared: true, ..Default::default() }).unwrap();
     ram.memory().write_obj(0x1234_5678u32, GuestAddress(0x2000)).unwrap();
     let region = &ram.regions()[0];
     let offset = region.file_offset().expect("a file");
     let mut bytes = [0; 4];
     std::os::unix::fs::FileExt::read_exact_at(offset.file(), &mut bytes, offset.start() + 0x2000).unwrap();
     assert_eq!(bytes, [0x78, 0x56, 0x34, 0x12]);
-    let private = GuestRam::new(&[(0, 0x4000)], RamOptions::default()).unwrap();
+    let private = new(&[(0, 0x4000)], RamOptions::default()).unwrap();
     assert!(private.regions()[0].file_offset().is_none());
 }
 
 /// Whoever is given the file as well could make a page of the guest's memory go away under this process.
 #[test]
 fn b5_shared_memory_keeps_its_size() {
-    let ram = GuestRam::new(&[(0, 0x4000)], RamOptions { shared: true, ..Default::default() }).unwrap();
+    let ram = new(&[(0, 0x4000)], RamOptions { shared: true, ..Default::default() }).unwrap();
     let peer = ram.regions()[0].file_offset().unwrap().file().try_clone().unwrap();
     for size in [0, 0x3000, 0x5000] {
         assert_eq!(peer.set_len(size).unwrap_err().raw_os_error(), Some(libc::EPERM), "{size:#x}");
@@ -70,7 +73,7 @@ fn huge_pages_are_used_or_the_way_to_reserve_them_is_told() {
     const PAGE: u64 = 2 << 20;
     for shared in [false, true] {
         let options = RamOptions { hugetlb: Some(PAGE), shared, prefault: true, ..Default::default() };
-        match GuestRam::new(&[(0, 2 * PAGE)], options) {
+        match new(&[(0, 2 * PAGE as usize)], options) {
             Ok(ram) => {
                 ram.memory().write_obj(1u8, GuestAddress(2 * PAGE - 1)).unwrap();
                 let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
@@ -107,7 +110,7 @@ fn number(digits: &str) -> Option<u64> {
 #[test]
 fn f23_guest_memory_is_in_no_core_dump() {
     for shared in [false, true] {
-        let ram = GuestRam::new(&[(0, 0x20_0000)], RamOptions { shared, ..Default::default() }).unwrap();
+        let ram = new(&[(0, 0x20_0000)], RamOptions { shared, ..Default::default() }).unwrap();
         match mapping_flags(ram.regions()[0].as_ptr() as u64) {
             Some(flags) => assert!(flags.split_whitespace().any(|flag| flag == "dd"), "{shared}: {flags}"),
             None => println!("SKIPPED: f23_guest_memory_is_in_no_core_dump: the kernel tells no flags of mappings"),

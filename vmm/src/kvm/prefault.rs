@@ -92,6 +92,8 @@ fn touch(region: &DmaRegion, offset: u64, size: u64) -> Result<(), KvmError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vm_memory::GuestAddress;
+
     use crate::kvm::{GuestRam, RamOptions};
 
     /// Kilobytes of this process's mapping at `address` that are there.
@@ -113,7 +115,9 @@ mod tests {
 
     #[test]
     fn all_pages_are_there_afterwards_by_either_way() {
-        let ram = |size| GuestRam::new(&[(0, size)], RamOptions { shared: true, ..Default::default() }).unwrap();
+        let ram = |size| {
+            GuestRam::new(&[(GuestAddress(0), size)], RamOptions { shared: true, ..Default::default() }).unwrap()
+        };
         let (first, second) = (ram(4 << 20), ram(3 << 20));
         let address = |ram: &GuestRam| ram.regions()[0].as_ptr() as u64;
         assert_eq!(resident(address(&first)), 0);

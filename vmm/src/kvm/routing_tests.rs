@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use devices::bus::Width;
-use devices::pci::{Msix, MsixChange, MsixLayout};
+use devices::pci::{Msix, MsixChange, MsixLayout, MsixPlace};
 
 use super::*;
 use crate::kvm::test_guest::{TestGuest, vm};
@@ -191,7 +191,8 @@ fn b8_enabling_msix_installs_one_table_for_all_vectors() {
     let apic = Apic::new(&guest);
     let routes = MsiRoutes::new(&guest.vm).unwrap();
     let installed = || routes.shared.table().installed;
-    let layout = MsixLayout::new(VECTORS, (4, 0), (4, 0x800)).unwrap();
+    let layout =
+        MsixLayout::new(VECTORS, MsixPlace { bar: 4, offset: 0 }, MsixPlace { bar: 4, offset: 0x800 }).unwrap();
     let msix = Msix::new("test", layout, &routes).unwrap();
     let program = |vector: u16, data: u32| {
         let at = 16 * u64::from(vector);

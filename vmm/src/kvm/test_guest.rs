@@ -33,7 +33,7 @@ impl TestGuest {
     /// With `code` at [`CODE`]; `None` if skipped.
     pub(crate) fn new(code: &[u8]) -> Option<Self> {
         let vm = vm()?;
-        let ram = GuestRam::new(&[(0, RAM)], RamOptions::default()).unwrap();
+        let ram = GuestRam::new(&[(GuestAddress(0), RAM as usize)], RamOptions::default()).unwrap();
         vm.map_ram(&ram).unwrap();
         let guest = Self { vm, ram };
         guest.write(CODE, code);

@@ -21,7 +21,7 @@ fn pci_interrupts_are_level_triggered_in_the_pics() {
 #[test]
 fn memory_of_a_slot_is_read_and_can_be_taken_back() {
     let Some(vm) = vm() else { return };
-    let ram = GuestRam::new(&[(0x4000, 0x2000)], RamOptions::default()).unwrap();
+    let ram = GuestRam::new(&[(GuestAddress(0x4000), 0x2000)], RamOptions::default()).unwrap();
     ram.memory().write_slice(&[1, 2, 3, 4], GuestAddress(0x5ffc)).unwrap();
     let slot = vm.map_region(ram.regions()[0].clone()).unwrap();
     let mut bytes = [0; 8];

@@ -268,7 +268,7 @@ impl Engine {
         let vm = self.vm()?;
         vm.build(observer, &opener)?;
         let (serial, screen) = (vm.config.serial.mode, vm.config.screen.mode);
-        self.operator.take((serial, screen), &stop_request)?;
+        self.operator.take(serial, screen, &stop_request)?;
         let Some(machine) = self.vm.as_mut().and_then(|vm| vm.machine.as_mut()) else {
             return Err(SetupError::Internal("a machine that was built is not there").into());
         };

@@ -83,7 +83,8 @@ impl Operator {
     /// Takes the terminal for a machine whose serial port or screen is there; Ctrl-A X asks to stop.
     pub(super) fn take(
         &mut self,
-        (serial, screen): (ConsoleMode, ScreenMode),
+        serial: ConsoleMode,
+        screen: ScreenMode,
         stop_request: &Arc<StopRequest>,
     ) -> Result<(), SetupError> {
         let has_screen = screen == ScreenMode::Tty;

@@ -29,7 +29,7 @@ const BOOT_FAIL_WAIT: u32 = u32::MAX;
 /// Puts `image` where the first processor starts.
 pub(super) fn install(vm: &Vm, ram: &GuestRam, image: &FirmwareImage) -> Result<(), SetupError> {
     // No part of the RAM: devices do not reach a flash chip.
-    vm.map_rom(GuestRam::separate(flash::address(image.bytes.len()).0, &image.bytes)?)?;
+    vm.map_rom(GuestRam::separate(flash::address(image.bytes.len()), &image.bytes)?)?;
     flash::write_low_copy(ram.memory(), &image.bytes)
         .map_err(|source| SetupError::Firmware { path: image.path.display().to_string(), source })
 }
@@ -48,7 +48,8 @@ pub(super) fn add_devices(ports: &Bus, root: &PciRoot) -> Result<(), SetupError>
 /// Adds the device that tells firmware of the machine: when its functions are known, and before the guest runs.
 /// `functions` are the slots in boot order, and the wiring of interrupts.
 pub(super) fn add_fw_cfg(
-    (ports, ram): (&Bus, &GuestRam),
+    ports: &Bus,
+    ram: &GuestRam,
     plan: &Plan,
     image: &FirmwareImage,
     functions: (&[u8], &[PciInterrupt]),
@@ -65,7 +66,7 @@ fn items(
 ) -> Result<Items, SetupError> {
     let cpus = plan.cpus.count.get();
     let ram = layout::ram_ranges(plan.memory.size)?;
-    let ram: Vec<_> = ram.into_iter().map(|(start, size)| (start.0, start.0 + size as u64)).collect();
+    let ram: Vec<_> = ram.into_iter().map(|(base, size)| base.0..base.0 + size as u64).collect();
     let mut items = Items::new();
     // It waits until as many have started, so the number has to be exact.
     items.set_u16(key::NB_CPUS, cpus.into());

@@ -111,7 +111,7 @@ impl Machine {
         let interrupts: Vec<_> = legacy.interrupts().into_iter().chain(passthrough.interrupts()).collect();
         if let PayloadPlan::Firmware(image) = &plan.payload {
             let order = slots_in_boot_order(plan, &legacy, &passthrough);
-            firmware::add_fw_cfg((&ports, &ram), plan, image, (&order, &interrupts))?;
+            firmware::add_fw_cfg(&ports, &ram, plan, image, (&order, &interrupts))?;
         }
         let remap = remapper(&root, &ports, &mmio);
         remap();
@@ -323,10 +323,9 @@ impl Platform {
 }
 
 fn memory(vm: &Vm, plan: &Plan) -> Result<GuestRam, SetupError> {
-    let ranges: Vec<_> =
-        layout::ram_ranges(plan.memory.size)?.into_iter().map(|(base, size)| (base.0, size as u64)).collect();
+    let ranges = layout::ram_ranges(plan.memory.size)?;
     let bits = cpuid::physical_bits(&processors::cpuid_of(vm, plan.cpus.profile, 0)?);
-    let end = ranges.last().map_or(0, |(base, size)| base + size);
+    let end = ranges.last().map_or(0, |(base, size)| base.0 + *size as u64);
     if end > 1u64.checked_shl(bits.into()).unwrap_or(u64::MAX) {
         return Err(SetupError::AddressWidth { memory: api::format_size(plan.memory.size), bits });
     }

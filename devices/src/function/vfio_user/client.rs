@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -142,14 +143,14 @@ impl VfioUserFunction {
         FunctionError::OutOfRange { name: self.name.clone(), what, offset, width: width.bytes() }
     }
 
-    fn set_irqs(&self, index: u32, flags: u32, range: (usize, usize), fds: &[BorrowedFd<'_>]) -> Result<()> {
-        let (start, count) = (range.0 as u32, range.1 as u32);
+    fn set_irqs(&self, index: u32, flags: u32, vectors: Range<usize>, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        let (start, count) = (vectors.start as u32, vectors.len() as u32);
         let set = SetIrqs { flags, index, start, count, data: &[] };
         self.tell("set up interrupts through", &Request::SetIrqs(set), fds)
     }
 
     fn disable(&self, index: u32) -> Result<()> {
-        self.set_irqs(index, set_irqs_flag::NONE | set_irqs_flag::TRIGGER, (0, 0), &[])
+        self.set_irqs(index, set_irqs_flag::NONE | set_irqs_flag::TRIGGER, 0..0, &[])
     }
 
     /// Gives the vectors from 0 these events, in messages of as many as the server takes, and takes theirs
@@ -159,7 +160,7 @@ impl VfioUserFunction {
         let most = (self.theirs.max_fds as usize).clamp(1, MOST_FDS);
         let mut start = 0;
         let mut run = |fds: &mut Vec<BorrowedFd<'_>>, count: usize| {
-            let done = if count == 0 { Ok(()) } else { self.set_irqs(index, flags, (start, count), fds) };
+            let done = if count == 0 { Ok(()) } else { self.set_irqs(index, flags, start..start + count, fds) };
             start += count;
             fds.clear();
             done
@@ -298,8 +299,8 @@ impl Interrupts for VfioUserFunction {
     fn set_intx(&self, events: Option<IntxEvents<'_>>) -> Result<()> {
         let Some(IntxEvents { trigger, unmask }) = events else { return self.disable(irqs::INTX) };
         let eventfd = set_irqs_flag::EVENTFD;
-        self.set_irqs(irqs::INTX, eventfd | set_irqs_flag::UNMASK, (0, 1), &[eventfds::borrow(unmask)])?;
-        self.set_irqs(irqs::INTX, eventfd | set_irqs_flag::TRIGGER, (0, 1), &[eventfds::borrow(trigger)])
+        self.set_irqs(irqs::INTX, eventfd | set_irqs_flag::UNMASK, 0..1, &[eventfds::borrow(unmask)])?;
+        self.set_irqs(irqs::INTX, eventfd | set_irqs_flag::TRIGGER, 0..1, &[eventfds::borrow(trigger)])
     }
 }
 

@@ -27,7 +27,8 @@ impl BackEnd {
     /// The `registers` of the function `id`, a `device`, in service. Each access ends at `deadline`, and all when
     /// `cancelled` is set.
     pub(crate) fn new(
-        (id, device): (&str, DeviceType),
+        id: &str,
+        device: DeviceType,
         registers: Arc<dyn LegacyRegisters>,
         deadline: Duration,
         cancelled: Arc<AtomicBool>,

@@ -68,7 +68,7 @@ impl TransitionalDevice {
         stats.by_register().count(&target, Direction::Write);
         seen(&target);
         let (cache, mut others) = Others::of(self, &mut core);
-        match self.registers.write(cache, &target, (width, value as u32), &mut others) {
+        match self.registers.write(cache, &target, width, value as u32, &mut others) {
             Wrote::All => {}
             Wrote::Reset => self.reset_device(&mut core),
         }

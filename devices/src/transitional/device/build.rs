@@ -39,12 +39,12 @@ impl TransitionalDevice {
             return Err(TransitionalError::Bar0Taken(vf.name().to_owned()));
         }
         let offers = Offers::new(&config, &parts, &info)?;
-        let (built, msix) = build_config(&config, &parts, (device, &info), &offers)?;
-        let back_end = BackEnd::new((&config.id, device), parts.registers, config.deadlines.access, parts.cancelled);
+        let (built, msix) = build_config(&config, &parts, device, &info, &offers)?;
+        let back_end = BackEnd::new(&config.id, device, parts.registers, config.deadlines.access, parts.cancelled);
         let back_end = Arc::new(back_end);
         let guest_config = Arc::new(GuestConfig::new(built.space, parts.platform.irq_line.filter(|_| offers.intx)));
         let queues = info.queues.unwrap_or(1);
-        let interrupts = Interrupts::new((&vf, queues), offers.intx, msix, &guest_config, &back_end)
+        let interrupts = Interrupts::new(&vf, queues, offers.intx, msix, &guest_config, &back_end)
             .map_err(TransitionalError::Interrupts)?;
         let port_events = parts.platform.port_events.filter(|_| config.kicks.notify_mode != NotifyMode::Exit);
         let has_port_events = port_events.is_some();
@@ -94,7 +94,8 @@ impl TransitionalDevice {
 fn build_config(
     config: &TransitionalConfig,
     parts: &Parts,
-    (device, info): (DeviceType, &VfInfo),
+    device: DeviceType,
+    info: &VfInfo,
     offers: &Offers,
 ) -> Result<(Built, Option<GuestMsix>), TransitionalError> {
     let vf = parts.vf.as_ref();

@@ -87,8 +87,7 @@ pub(crate) fn msix_layout(
     at: MsixLocation,
     vectors: u16,
 ) -> Result<MsixLayout, TransitionalError> {
-    let place = |location: super::vf::Location| (location.bar, u64::from(location.offset));
-    let layout = MsixLayout::new(vectors, place(at.table), place(at.pba))?;
+    let layout = MsixLayout::new(vectors, at.table, at.pba)?;
     for bar in [at.table.bar, at.pba.bar] {
         let size = if bar == 0 { None } else { vf.region(bar).map(|region| region.size) };
         let needed = layout.bar_size(bar).unwrap_or(0);

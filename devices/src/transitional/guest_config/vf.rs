@@ -6,6 +6,7 @@
 use crate::bus::Width;
 use crate::function::capabilities::{self, Capability, CapabilityList};
 use crate::function::{FunctionError, PciFunction};
+use crate::pci::MsixPlace;
 use crate::spec::pci::{DEVICE_ID, VENDOR_ID, id};
 use crate::spec::virtio::cfg_type;
 use crate::spec::virtio::common::NUM_QUEUES;
@@ -17,27 +18,20 @@ const LAST_MSIX: u8 = 0xf4;
 
 /// Where a structure lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Location {
+struct Location {
     /// BAR number.
-    pub bar: u8,
+    bar: u8,
     /// Bytes into the BAR.
-    pub offset: u32,
-}
-
-impl Location {
-    /// Decodes an MSI-X table or PBA register: 3 bits of BAR number below the offset.
-    const fn from_msix(register: u32) -> Self {
-        Self { bar: (register & 7) as u8, offset: register & !7 }
-    }
+    offset: u32,
 }
 
 /// Where the VF has its MSI-X structures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MsixLocation {
     /// The vector table.
-    pub table: Location,
+    pub table: MsixPlace,
     /// The pending bits.
-    pub pba: Location,
+    pub pba: MsixPlace,
 }
 
 /// One virtio vendor capability.
@@ -76,8 +70,8 @@ impl VfInfo {
         for Capability { id, offset } in CapabilityList::read(vf)?.found {
             match id {
                 id::MSIX if info.msix.is_none() && offset <= LAST_MSIX => {
-                    let table = Location::from_msix(vf.config_read(u16::from(offset) + 4, Width::B4)?);
-                    let pba = Location::from_msix(vf.config_read(u16::from(offset) + 8, Width::B4)?);
+                    let table = MsixPlace::from_register(vf.config_read(u16::from(offset) + 4, Width::B4)?);
+                    let pba = MsixPlace::from_register(vf.config_read(u16::from(offset) + 8, Width::B4)?);
                     info.msix = Some(MsixLocation { table, pba });
                 }
                 id::VENDOR => info.virtio.extend(virtio_capability(vf, offset)?),

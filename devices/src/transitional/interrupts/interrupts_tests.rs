@@ -3,7 +3,7 @@
 use super::*;
 use crate::contract::mock::MockMsi;
 use crate::contract::platform::IrqLine;
-use crate::pci::{Command, ConfigSpace, MsixLayout};
+use crate::pci::{Command, ConfigSpace, MsixLayout, MsixPlace};
 use crate::spec::pci::id;
 use crate::transitional::layout::identity::DeviceType;
 use crate::transitional::tests::bench::{Below, Setup as Made, refused};
@@ -18,7 +18,7 @@ struct Desk {
 
 fn desk() -> Desk {
     let below = Below::new(&Made::net());
-    let layout = MsixLayout::new(4, (4, 0), (4, 0x800)).unwrap();
+    let layout = MsixLayout::new(4, MsixPlace { bar: 4, offset: 0 }, MsixPlace { bar: 4, offset: 0x800 }).unwrap();
     let mut space = ConfigSpace::new(&DeviceType::Net.identity());
     space.set_interrupt(1, 11);
     let (body, writable) = layout.capability();
@@ -27,7 +27,7 @@ fn desk() -> Desk {
     let msix = GuestMsix::new(Msix::new("desk", layout, &MockMsi::default()).unwrap(), capability);
     let function = below.function();
     function.config_write(4, Width::B2, Command::BUS_MASTER.bits().into()).unwrap();
-    let interrupts = Interrupts::new((&function, 3), true, Some(msix), &config, &below.back_end).unwrap();
+    let interrupts = Interrupts::new(&function, 3, true, Some(msix), &config, &below.back_end).unwrap();
     below.log.take();
     Desk { below, interrupts, state: InterruptState::default(), config, control: capability + 2 }
 }

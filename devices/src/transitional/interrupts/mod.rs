@@ -120,7 +120,8 @@ pub(super) struct Interrupts {
 impl Interrupts {
     /// Everything off. With `intx`, hidden vectors are made for `queues` queues.
     pub(super) fn new(
-        (vf, queues): (&Arc<dyn PciFunction>, u16),
+        vf: &Arc<dyn PciFunction>,
+        queues: u16,
         intx: bool,
         msix: Option<GuestMsix>,
         guest_config: &Arc<GuestConfig>,

@@ -119,7 +119,8 @@ impl Registers {
         &self,
         cache: &mut RegisterCache,
         target: &Target,
-        (width, value): (Width, u32),
+        width: Width,
+        value: u32,
         then: &mut impl Consequences,
     ) -> Wrote {
         match *target {

@@ -58,7 +58,7 @@ impl Desk {
 
     fn write(&mut self, offset: u64, width: Width, value: u32) -> Wrote {
         let target = self.registers.decode(offset, width, Direction::Write, false);
-        self.registers.write(&mut self.cache, &target, (width, value), &mut self.others)
+        self.registers.write(&mut self.cache, &target, width, value, &mut self.others)
     }
 
     fn all(&mut self, offset: u64, width: Width, value: u32) {

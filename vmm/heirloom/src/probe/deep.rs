@@ -230,7 +230,7 @@ fn early_kicks(checks: &mut Checks, driver: &Arc<PfDriver>, member: &Member, ope
     let cancelled = AtomicBool::new(false);
     let wait = Wait { deadline: Instant::now() + limit + 2 * early::PATIENCE, cancelled: &cancelled };
     match open(member) {
-        Ok(vf) => early::check(checks, driver, (member.number, &vf), &wait),
+        Ok(vf) => early::check(checks, driver, member.number, &vf, &wait),
         Err(error) => checks.unknown("early_kicks", format!("the VF cannot be opened: {error}"), None),
     }
 }

@@ -51,7 +51,8 @@ enum Found {
 pub(super) fn check(
     checks: &mut Checks,
     driver: &Arc<PfDriver>,
-    (member, vf): (NonZeroU16, &Arc<dyn PciFunction>),
+    member: NonZeroU16,
+    vf: &Arc<dyn PciFunction>,
     wait: &Wait<'_>,
 ) {
     match ask(driver, member, vf, wait) {

@@ -28,7 +28,7 @@ impl Below {
         let reset = Arc::downgrade(&model);
         vf.on_reset(move || reset.upgrade().iter().for_each(|model| model.reset()));
         let cancelled = Arc::new(AtomicBool::new(false));
-        let back_end = BackEnd::new(("below", DeviceType::Net), model.clone(), Duration::from_secs(10), cancelled);
+        let back_end = BackEnd::new("below", DeviceType::Net, model.clone(), Duration::from_secs(10), cancelled);
         Self { vf, model, line: Arc::default(), back_end: Arc::new(back_end), log }
     }
 
