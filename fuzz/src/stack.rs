@@ -13,7 +13,7 @@ use devices::bus::Width;
 use devices::contract::mock::{MockLine, MockMsi, MockPorts, Proxy};
 use devices::contract::{LegacyRegisters, NotifyAddress, Wait};
 use devices::function::{DmaRegion, PciFunction};
-use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
+use devices::soft_pf::{NetBackend, NotifyQuirk, Quirks, ReplyQuirks, SoftPf, VfQuirks, VfSpec};
 use devices::transitional::{
     EarlyKicks, Interface, IrqMode, NotifyMode, Parts, PlatformParts, TransitionalConfig, TransitionalDevice,
 };
@@ -61,7 +61,10 @@ impl Host {
         driver.negotiate_commands(&wait).expect("the commands are there");
         let mut notify = [[None; 2]; 2];
         for (owner, addresses) in [false, true].into_iter().zip(&mut notify) {
-            soft.set_quirks(Quirks { owner_doorbells: owner, ..Quirks::default() });
+            soft.set_quirks(Quirks {
+                notify: if owner { NotifyQuirk::Owner } else { NotifyQuirk::Member },
+                ..Quirks::default()
+            });
             for (member, address) in (1..).zip(addresses) {
                 let member = NonZeroU16::new(member).expect("from 1");
                 let vf = soft.vf(usize::from(member.get()) - 1).expect("two VFs");
@@ -106,10 +109,9 @@ impl Guest {
         let member = NonZeroU16::new(if kind == Kind::Net { 1 } else { 2 }).expect("not 0");
         let odd = script.u8();
         host.soft.set_quirks(Quirks {
-            loses_early_kicks: odd & 1 != 0,
-            pfn_zero_resets: odd & 2 != 0,
-            busy_every: if odd & 4 != 0 { 5 } else { 0 },
-            owner_doorbells: odd & 8 != 0,
+            vf: VfQuirks { loses_early_kicks: odd & 1 != 0, pfn_zero_resets: odd & 2 != 0, ..VfQuirks::default() },
+            reply: ReplyQuirks { busy_every: if odd & 4 != 0 { 5 } else { 0 }, ..ReplyQuirks::default() },
+            notify: if odd & 8 != 0 { NotifyQuirk::Owner } else { NotifyQuirk::Member },
             ..Quirks::default()
         });
         let vf = host.soft.vf(usize::from(member.get()) - 1).expect("it exists");

@@ -11,7 +11,7 @@ use devices::admin::PfDriver;
 use devices::bus::Width;
 use devices::contract::Wait;
 use devices::function::{DmaRegion, PciFunction};
-use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
+use devices::soft_pf::{ListQuirks, NetBackend, NotifyQuirk, Quirks, ReplyQuirks, SoftPf, VfQuirks, VfSpec};
 use fuzz::script::{MAX_OPERATIONS, Script};
 use libfuzzer_sys::fuzz_target;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
@@ -177,18 +177,26 @@ fn step(bench: &Bench, functions: &[Arc<dyn PciFunction>; 3], memory: &GuestMemo
         17 => {
             let (odd, busy) = (script.u8(), script.u8());
             bench.soft.set_quirks(Quirks {
-                loses_early_kicks: odd & 1 != 0,
-                pfn_zero_resets: odd & 2 != 0,
-                list_before_vf_enable: odd & 4 != 0,
-                no_notify_info: odd & 8 != 0,
-                owner_doorbells: odd & 16 != 0,
-                hang: odd & 32 != 0,
-                empty_replies: odd & 64 != 0,
-                busy_every: (busy & 0x7f).into(),
-                vectors_kept: (busy & 0x80 != 0).then_some(u16::from(busy) % 4),
-                notify_entries: Vec::new(),
-                extra_opcode: (odd & 128 != 0).then_some(script.u16() % 1024),
-                answer: None,
+                vf: VfQuirks {
+                    loses_early_kicks: odd & 1 != 0,
+                    pfn_zero_resets: odd & 2 != 0,
+                    vectors_kept: (busy & 0x80 != 0).then_some(u16::from(busy) % 4),
+                },
+                list: ListQuirks {
+                    before_vf_enable: odd & 4 != 0,
+                    extra_opcode: (odd & 128 != 0).then_some(script.u16() % 1024),
+                },
+                reply: ReplyQuirks {
+                    hang: odd & 32 != 0,
+                    empty: odd & 64 != 0,
+                    busy_every: (busy & 0x7f).into(),
+                    answer: None,
+                },
+                notify: match (odd & 8 != 0, odd & 16 != 0) {
+                    (true, _) => NotifyQuirk::Unsupported,
+                    (_, true) => NotifyQuirk::Owner,
+                    _ => NotifyQuirk::Member,
+                },
             });
         }
         _ => {

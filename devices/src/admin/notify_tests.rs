@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::admin::PfDriver;
 use crate::contract::Wait;
-use crate::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
+use crate::soft_pf::{NetBackend, NotifyQuirk, Quirks, SoftPf, VfSpec};
 use proptest::prelude::*;
 
 const MEMBER_2_1000: [u8; 16] = [2, 2, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0];
@@ -77,7 +77,7 @@ fn b7_no_notification_goes_to_a_structure() {
     driver.negotiate_commands(&wait).unwrap();
     let told = |flags, bar, offset| {
         let entry = NotifyEntry { flags, bar, offset };
-        soft.set_quirks(Quirks { notify_entries: vec![entry], ..Quirks::default() });
+        soft.set_quirks(Quirks { notify: NotifyQuirk::Entries(vec![entry]), ..Quirks::default() });
         driver.notify_info(NonZeroU16::MIN, soft.vf(0).unwrap().as_ref(), &wait).unwrap().into_iter().next()
     };
     for flags in [NotifyEntry::OWNER, NotifyEntry::MEMBER] {

@@ -11,7 +11,7 @@ use crate::admin::faulty::{Fault, FaultyPf, Rule};
 use crate::admin::{AdminRegisters, opcode};
 use crate::contract::mock::{make_up_states, move_state};
 use crate::contract::{Area, LegacyRegisters, Wait, Width};
-use crate::soft_pf::{HiddenConfig, NetBackend, Quirks, SoftPf, VfSpec};
+use crate::soft_pf::{HiddenConfig, NetBackend, NotifyQuirk, Quirks, SoftPf, VfSpec};
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
@@ -22,7 +22,7 @@ fn wait() -> Wait<'static> {
 fn soft(no_notify_info: bool) -> SoftPf {
     let card = |last| VfSpec::Net { backend: NetBackend::Loopback, mac: [2, 0, 0, 0, 0, last] };
     let soft = SoftPf::new("soft", vec![card(1), card(2)]).unwrap();
-    soft.set_quirks(Quirks { no_notify_info, ..Quirks::default() });
+    soft.set_quirks(Quirks { notify: NotifyQuirk::unsupported(no_notify_info), ..Quirks::default() });
     soft
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::layout::{NOTIFY, OWNER_DOORBELLS, REGISTER_BAR};
-use super::quirks::Quirks;
+use super::quirks::{NotifyQuirk, Quirks};
 use super::report::CommandCounts;
 use super::sriov::EnabledVfs;
 use super::vf::{MemberError, Vf};
@@ -56,7 +56,7 @@ pub(super) struct Commands {
     used_self: CommandList,
     used_sriov: CommandList,
     counts: Arc<CommandCounts>,
-    /// Member commands so far, for [`Quirks::busy_every`].
+    /// Member commands so far, for [`ReplyQuirks::busy_every`](super::quirks::ReplyQuirks::busy_every).
     count: u32,
     /// How long the next command waits for a member that is busy.
     patience: Duration,
@@ -145,10 +145,10 @@ impl Commands {
         let vf = index.and_then(|index| self.vfs.get(usize::try_from(index).ok()?));
         let (Some(vf), Some(index)) = (vf, index) else { return Err(invalid(qualifier::INVALID_MEMBER)) };
         self.count = self.count.wrapping_add(1);
-        if quirks.busy_every != 0 && self.count.is_multiple_of(quirks.busy_every) {
+        if quirks.reply.busy_every != 0 && self.count.is_multiple_of(quirks.reply.busy_every) {
             return Err(AGAIN);
         }
-        if let Some((status, qualifier)) = quirks.answer {
+        if let Some((status, qualifier)) = quirks.reply.answer {
             return Err(ReplyHeader { status, qualifier });
         }
         match header.opcode {
@@ -195,13 +195,13 @@ fn read_width<'a>(request: &Request<'_>, result: &'a mut [u8; MAX_RESULT]) -> Re
 
 /// Linux asks for the list before VFs exist; by the letter of the standard that must fail.
 fn asks_list_early(quirks: &Quirks, header: &RequestHeader) -> bool {
-    quirks.list_before_vf_enable && matches!(header.opcode, opcode::LIST_QUERY | opcode::LIST_USE)
+    quirks.list.before_vf_enable && matches!(header.opcode, opcode::LIST_QUERY | opcode::LIST_USE)
 }
 
 fn supported_sriov(quirks: &Quirks) -> CommandList {
-    let notify = if quirks.no_notify_info { 0 } else { opcode::MASK_NOTIFY_INFO };
+    let notify = if quirks.notify == NotifyQuirk::Unsupported { 0 } else { opcode::MASK_NOTIFY_INFO };
     let mut list = CommandList::from_word(opcode::MASK_LIST | opcode::MASK_LEGACY_ACCESS | notify);
-    if let Some(extra) = quirks.extra_opcode {
+    if let Some(extra) = quirks.list.extra_opcode {
         list.insert(extra);
     }
     list
@@ -217,15 +217,15 @@ fn is_consistent(list: &CommandList) -> bool {
 /// Where the VF with this index, from 0, takes queue notifications.
 fn notify_info(quirks: &Quirks, index: u64) -> NotifyInfo {
     let mut info = NotifyInfo::default();
-    if !quirks.notify_entries.is_empty() {
-        info.entries.iter_mut().zip(&quirks.notify_entries).for_each(|(to, from)| *to = *from);
-        return info;
+    info.entries[0] = NotifyEntry { flags: NotifyEntry::MEMBER, bar: REGISTER_BAR, offset: NOTIFY };
+    match &quirks.notify {
+        NotifyQuirk::Owner => {
+            let offset = OWNER_DOORBELLS + 2 * index;
+            info.entries[0] = NotifyEntry { flags: NotifyEntry::OWNER, bar: REGISTER_BAR, offset };
+        }
+        NotifyQuirk::Entries(entries) => info.entries.iter_mut().zip(entries).for_each(|(to, from)| *to = *from),
+        NotifyQuirk::Member | NotifyQuirk::Unsupported => {}
     }
-    info.entries[0] = if quirks.owner_doorbells {
-        NotifyEntry { flags: NotifyEntry::OWNER, bar: REGISTER_BAR, offset: OWNER_DOORBELLS + 2 * index }
-    } else {
-        NotifyEntry { flags: NotifyEntry::MEMBER, bar: REGISTER_BAR, offset: NOTIFY }
-    };
     info
 }
 

@@ -2,8 +2,8 @@
 //! The device's side of the test vectors: A01-A19 (admin primitives) and D01-D05 (widths). Member 3 of
 //! eight network VFs.
 
-use super::super::Quirks;
 use super::super::testing::{Bench, bytes, hex, kick};
+use super::super::{ListQuirks, NotifyQuirk, Quirks, ReplyQuirks};
 use crate::bus::Width;
 
 const QUERY: &str = "00000100 Z12 0000000000000000";
@@ -33,7 +33,10 @@ fn a01_query_lists_the_legacy_commands() {
 #[test]
 fn a02_a03_a_longer_list_is_cut_to_the_room() {
     let mut bench = fresh();
-    bench.soft.set_quirks(Quirks { extra_opcode: Some(64), ..Quirks::default() });
+    bench.soft.set_quirks(Quirks {
+        list: ListQuirks { extra_opcode: Some(64), ..ListQuirks::default() },
+        ..Quirks::default()
+    });
     assert_eq!(bench.command(QUERY, 24), "00000000000000007f000000000000000100000000000000");
     assert_eq!(bench.command(QUERY, 16), "00000000000000007f00000000000000");
 }
@@ -119,7 +122,10 @@ fn a14_without_vf_enable_there_is_no_group() {
     bench.soft.enable_vfs(0).unwrap();
     assert_eq!(bench.command(READ_STATUS, 9), INVALID_GROUP);
     assert_eq!(bench.command(QUERY, 16), INVALID_GROUP);
-    bench.soft.set_quirks(Quirks { list_before_vf_enable: true, ..Quirks::default() });
+    bench.soft.set_quirks(Quirks {
+        list: ListQuirks { before_vf_enable: true, ..ListQuirks::default() },
+        ..Quirks::default()
+    });
     assert_eq!(bench.command(QUERY, 16), "00000000000000007f00000000000000");
     assert_eq!(bench.command(READ_STATUS, 9), INVALID_GROUP);
 }
@@ -127,7 +133,9 @@ fn a14_without_vf_enable_there_is_no_group() {
 #[test]
 fn a15_busy_has_no_side_effect() {
     let mut bench = bench();
-    bench.soft.set_quirks(Quirks { busy_every: 2, ..Quirks::default() });
+    bench
+        .soft
+        .set_quirks(Quirks { reply: ReplyQuirks { busy_every: 2, ..ReplyQuirks::default() }, ..Quirks::default() });
     assert_eq!(bench.command("02000100 Z12 0300000000000000 12 Z7 01", 8), OK);
     assert_eq!(bench.command("02000100 Z12 0300000000000000 12 Z7 03", 8), "0b00070000000000");
     assert_eq!(bench.command(READ_STATUS, 9), "000000000000000001");
@@ -136,11 +144,14 @@ fn a15_busy_has_no_side_effect() {
 #[test]
 fn a16_a17_misbehaving_devices_can_be_had() {
     let mut bench = bench();
-    bench.soft.set_quirks(Quirks { answer: Some((0x63, 0x30)), ..Quirks::default() });
+    bench.soft.set_quirks(Quirks {
+        reply: ReplyQuirks { answer: Some((0x63, 0x30)), ..ReplyQuirks::default() },
+        ..Quirks::default()
+    });
     assert_eq!(bench.command(READ_STATUS, 9), "6300300000000000");
-    bench.soft.set_quirks(Quirks { empty_replies: true, ..Quirks::default() });
+    bench.soft.set_quirks(Quirks { reply: ReplyQuirks { empty: true, ..ReplyQuirks::default() }, ..Quirks::default() });
     assert_eq!(bench.command(READ_STATUS, 9), "");
-    bench.soft.set_quirks(Quirks { hang: true, ..Quirks::default() });
+    bench.soft.set_quirks(Quirks { reply: ReplyQuirks { hang: true, ..ReplyQuirks::default() }, ..Quirks::default() });
     bench.admin.add(&[(0x10_8000, 24, false), (0x10_c000, 9, true)]);
     kick(bench.pf.as_ref(), bench.admin_queue);
     assert_eq!(bench.admin.poll(), None);
@@ -218,7 +229,7 @@ fn notify_info_names_the_doorbell() {
     let mut bench = bench();
     let member = bench.command("06000100 Z12 0300000000000000", 72);
     assert_eq!(member, format!("{OK}02020000000000000030000000000000{}", "0".repeat(96)));
-    bench.soft.set_quirks(Quirks { owner_doorbells: true, ..Quirks::default() });
+    bench.soft.set_quirks(Quirks { notify: NotifyQuirk::Owner, ..Quirks::default() });
     let owner = bench.command("06000100 Z12 0300000000000000", 24);
     assert_eq!(owner, format!("{OK}01020000000000000438000000000000"));
 }

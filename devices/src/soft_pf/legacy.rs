@@ -85,14 +85,14 @@ impl VirtioDevice {
         merged.iter_mut().skip(skip).zip(bytes).for_each(|(to, from)| *to = *from);
         let value = u32::from_le_bytes(merged);
         let vector = self.checked_vector(value as u16);
-        let vector = if quirks.vectors_kept.is_some_and(|kept| vector >= kept) { NO_VECTOR } else { vector };
+        let vector = if quirks.vf.vectors_kept.is_some_and(|kept| vector >= kept) { NO_VECTOR } else { vector };
         let offered = self.offered_legacy();
         let settling = self.is_settling();
         let queue = self.queues.get_mut(usize::from(self.legacy_queue));
         match field.offset {
             // Bits from 32 on are not there for a legacy driver, whoever set them before.
             at::DRIVER_FEATURES => self.common.driver_features = (value & offered).into(),
-            at::QUEUE_ADDRESS if value == 0 && quirks.pfn_zero_resets => self.reset(),
+            at::QUEUE_ADDRESS if value == 0 && quirks.vf.pfn_zero_resets => self.reset(),
             at::QUEUE_ADDRESS => {
                 queue.into_iter().for_each(|q| q.set_pfn(value));
                 self.queue_restarts();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Legacy registers of a network VF, through administration commands.
 
-use super::super::Quirks;
 use super::super::testing::{Bench, eventually, kick, read, settle};
+use super::super::{NotifyQuirk, Quirks, VfQuirks};
 use super::*;
 use crate::bus::Width;
 
@@ -74,7 +74,10 @@ fn status_takes_any_order_and_zero_resets_all() {
 fn address_0_disables_the_queue_or_resets_the_device() {
     for resets in [false, true] {
         let mut bench = bench();
-        bench.soft.set_quirks(Quirks { pfn_zero_resets: resets, ..Quirks::default() });
+        bench.soft.set_quirks(Quirks {
+            vf: VfQuirks { pfn_zero_resets: resets, ..VfQuirks::default() },
+            ..Quirks::default()
+        });
         let (vf, ram) = bench.vf(0, 0x40000);
         let mut ring = bench.legacy_queue(1, 1, &ram, 0x1000);
         bench.legacy_write(1, at::DEVICE_STATUS, 1, 7);
@@ -104,7 +107,7 @@ fn a_write_to_notify_kicks() {
     assert_eq!(ring.poll(), None);
     bench.legacy_write(1, at::QUEUE_NOTIFY, 2, 1);
     ring.wait();
-    bench.soft.set_quirks(Quirks { owner_doorbells: true, ..Quirks::default() });
+    bench.soft.set_quirks(Quirks { notify: NotifyQuirk::Owner, ..Quirks::default() });
     ring.add(&[(0x3_0000, 10, false)]);
     bench.pf.region_write(2, 0x3800, Width::B2, 1).unwrap();
     ring.wait();

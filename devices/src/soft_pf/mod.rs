@@ -76,7 +76,7 @@ use self::host_errors::HostErrors;
 use crate::function::{PciFunction, Result as FunctionResult};
 use crate::pci::ConfigError;
 pub use figures::HostErrorListener;
-pub use quirks::Quirks;
+pub use quirks::{ListQuirks, NotifyQuirk, Quirks, ReplyQuirks, VfQuirks};
 pub use report::{CommandReport, FunctionReport, SoftPfReport};
 pub use slot::HiddenConfig;
 pub use wire::NetBackend;

@@ -15,7 +15,7 @@ use super::super::testing::{
     Bench, Ram, Vring, device_config, driver_ok, eventually, kick, modern_queue, negotiate, offered, settle,
 };
 use super::super::wire::MAX_WAITING;
-use super::super::{Quirks, VfSpec};
+use super::super::{Quirks, VfQuirks, VfSpec};
 use super::*;
 use crate::bus::Width;
 use crate::contract::mock::give_it_time;
@@ -205,7 +205,10 @@ fn early_kicks_are_served_unless_the_quirk_says_otherwise() {
     for honoured in [true, false] {
         let mut nic = legacy(0);
         if !honoured {
-            nic.bench.soft.set_quirks(Quirks { loses_early_kicks: true, ..Quirks::default() });
+            nic.bench.soft.set_quirks(Quirks {
+                vf: VfQuirks { loses_early_kicks: true, ..VfQuirks::default() },
+                ..Quirks::default()
+            });
         }
         nic.bench.legacy_write(1, 18, 1, 3);
         nic.tx.add(&[(TX_AT, 10, false)]);
@@ -320,7 +323,9 @@ fn offload_requests_reach_a_tap_that_takes_them() {
 fn a_card_that_loses_early_kicks_receives_nothing_without_driver_ok() {
     let (specs, peer) = tap_pair(false);
     let mut nic = legacy_on(specs, 0);
-    nic.bench.soft.set_quirks(Quirks { loses_early_kicks: true, ..Quirks::default() });
+    nic.bench
+        .soft
+        .set_quirks(Quirks { vf: VfQuirks { loses_early_kicks: true, ..VfQuirks::default() }, ..Quirks::default() });
     nic.add_buffers(2, 1600);
     peer.send(&ping(10)).unwrap();
     assert_eq!(nic.receive(0).1, ping(10));

@@ -43,7 +43,7 @@ impl PfModel {
             if !ring.pop()? {
                 return Ok(Progress::Drained);
             }
-            if quirks.hang {
+            if quirks.reply.hang {
                 continue;
             }
             let written = self.run_command(ring, &quirks)?;
@@ -62,7 +62,7 @@ impl PfModel {
             Ok(len) => (ReplyHeader::OK, len),
             Err(header) => (header, 0),
         };
-        if quirks.empty_replies {
+        if quirks.reply.empty {
             return Ok(0);
         }
         let mut reply = [0; REPLY_LEN + MAX_RESULT];

@@ -171,7 +171,7 @@ impl Threaded {
     }
 
     fn serves_early_kicks(&self) -> bool {
-        !self.quirks.load().loses_early_kicks
+        !self.quirks.load().vf.loses_early_kicks
     }
 
     /// Carries `jobs` out: here what can be done without waiting, by a thread of the pool what cannot. Holds no lock.

@@ -10,7 +10,7 @@ use vm_memory::{Bytes, GuestAddress};
 
 use crate::bus::{Access, Width};
 use crate::pci::PciDevice;
-use crate::soft_pf::{NetBackend, Quirks, VfSpec};
+use crate::soft_pf::{NetBackend, NotifyQuirk, Quirks, VfQuirks, VfSpec};
 use crate::transitional::DeviceCounter;
 use crate::transitional::tests::bench::{DEVICE_WRITES, Ring, Stack};
 
@@ -191,7 +191,7 @@ proptest! {
         no_notify_info in any::<bool>(),
         vectors_kept in prop::option::weighted(0.2, 1..4_u16),
     ) {
-        let quirks = Quirks { pfn_zero_resets, loses_early_kicks, no_notify_info, vectors_kept, ..Quirks::default() };
+        let quirks = Quirks { vf: VfQuirks { pfn_zero_resets, loses_early_kicks, vectors_kept }, notify: NotifyQuirk::unsupported(no_notify_info), ..Quirks::default() };
         let mut with = stack(is_disk, &quirks, true);
         let mut without = stack(is_disk, &quirks, false);
         for (step, op) in ops.iter().enumerate() {

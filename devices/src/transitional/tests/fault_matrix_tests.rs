@@ -11,7 +11,7 @@ use crate::admin::faulty::{Fault, Rule};
 use crate::admin::{QueueCounter, opcode};
 use crate::bus::Width;
 use crate::contract::mock::{PATIENCE, wait_until};
-use crate::soft_pf::Quirks;
+use crate::soft_pf::{NotifyQuirk, Quirks};
 use crate::transitional::DeviceCounter;
 use crate::transitional::tests::faulty_stack::{LONGEST, QUEUE, RING, Setup, Stack};
 
@@ -108,7 +108,7 @@ fn stack() -> Stack {
 
 fn stack_within(deadline: Duration, shadow: bool) -> Stack {
     // Kicks by command, so that these meet faults as well.
-    let quirks = Quirks { no_notify_info: true, ..Quirks::default() };
+    let quirks = Quirks { notify: NotifyQuirk::Unsupported, ..Quirks::default() };
     Stack::new(&Setup { deadline, reset_deadline: deadline, quirks, shadow, ..Setup::default() })
 }
 

@@ -11,7 +11,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use crate::admin::faulty::{Fault, Rule};
 use crate::bus::Width;
 use crate::contract::mock::wait_until;
-use crate::soft_pf::Quirks;
+use crate::soft_pf::{Quirks, VfQuirks};
 use crate::transitional::DeviceCounter;
 use crate::transitional::tests::faulty_stack::{DATA, QUEUE, RING, STATUS, Setup, Stack};
 
@@ -102,7 +102,7 @@ fn f10_a_storm_without_a_reset_does_write() {
 #[test]
 fn f10_a_reset_by_commands() {
     for loses_early_kicks in [false, true] {
-        let quirks = Quirks { loses_early_kicks, ..Quirks::default() };
+        let quirks = Quirks { vf: VfQuirks { loses_early_kicks, ..VfQuirks::default() }, ..Quirks::default() };
         let mut stack = Stack::new(&Setup { quirks, ..Setup::default() });
         for _ in 0..ROUNDS {
             nothing_is_written_after(&mut stack, |stack| stack.write(18, Width::B1, 0));

@@ -7,7 +7,7 @@ use crate::bus::{Access, Width};
 use crate::contract::NotifyAddress;
 use crate::contract::mock::Call;
 use crate::pci::PciDevice;
-use crate::soft_pf::Quirks;
+use crate::soft_pf::{NotifyQuirk, Quirks};
 use crate::transitional::DeviceCounter;
 use crate::transitional::tests::bench::{Bench, Setup, counts};
 use crate::transitional::tests::faulty_stack::{Setup as StackSetup, Stack};
@@ -94,7 +94,7 @@ fn c03_entries_are_validated_one_by_one_and_sectors_move() {
         (&[entry(0xff, 0xff, u64::MAX); 4], "register"),
     ];
     for (entries, place) in cases {
-        let quirks = Quirks { notify_entries: entries.to_vec(), ..Quirks::default() };
+        let quirks = Quirks { notify: NotifyQuirk::Entries(entries.to_vec()), ..Quirks::default() };
         let mut stack = Stack::new(&StackSetup { quirks, ..StackSetup::default() });
         assert_eq!(stack.device.report().notify, place, "{entries:?}");
         stack.run_intx(4);

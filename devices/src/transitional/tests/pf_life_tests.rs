@@ -9,7 +9,7 @@ use crate::bus::{Access, Width};
 use crate::contract::NotifyAddress;
 use crate::contract::mock::{eventually, give_it_time};
 use crate::pci::PciDevice;
-use crate::soft_pf::Quirks;
+use crate::soft_pf::{NotifyQuirk, Quirks};
 use crate::transitional::DeviceCounter;
 use crate::transitional::tests::bench::Setup as BenchSetup;
 use crate::transitional::tests::faulty_stack::{DATA, LONGEST, RING, Setup, Stack};
@@ -18,10 +18,10 @@ fn member() -> Quirks {
     Quirks::default()
 }
 fn owner() -> Quirks {
-    Quirks { owner_doorbells: true, ..member() }
+    Quirks { notify: NotifyQuirk::Owner, ..member() }
 }
 fn none() -> Quirks {
-    Quirks { no_notify_info: true, ..member() }
+    Quirks { notify: NotifyQuirk::Unsupported, ..member() }
 }
 
 /// A PF that comes back may have its doorbells elsewhere: new firmware does that.

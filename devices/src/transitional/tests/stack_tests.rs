@@ -8,7 +8,7 @@ use vm_memory::{Bytes, GuestAddress};
 
 use crate::bus::Width;
 use crate::contract::mock::{give_it_time, wait_until};
-use crate::soft_pf::{NetBackend, Quirks, VfSpec};
+use crate::soft_pf::{NetBackend, NotifyQuirk, Quirks, ReplyQuirks, VfQuirks, VfSpec};
 use crate::transitional::DeviceCounter;
 use crate::transitional::tests::bench::{DEVICE_WRITES, Ring, Stack, counts};
 use crate::transitional::*;
@@ -89,7 +89,10 @@ fn a_driver_with_intx_reads_and_writes_a_disk() {
 
 /// Both kinds of VF: those that serve kicks before DRIVER_OK, and those that lose them.
 fn early_quirks() -> [Quirks; 2] {
-    [false, true].map(|loses_early_kicks| Quirks { loses_early_kicks, ..Quirks::default() })
+    [false, true].map(|loses_early_kicks| Quirks {
+        vf: VfQuirks { loses_early_kicks, ..VfQuirks::default() },
+        ..Quirks::default()
+    })
 }
 
 fn stack_with(spec: VfSpec, quirks: Quirks, early: EarlyKicks) -> Stack {
@@ -136,7 +139,7 @@ fn h12_a_disk_answers_before_driver_ok_before_features_and_before_any_status() {
 #[test]
 fn h12_early_pass_leaves_it_to_the_device_and_repeats_at_driver_ok() {
     for quirks in early_quirks() {
-        let loses = quirks.loses_early_kicks;
+        let loses = quirks.vf.loses_early_kicks;
         let (_file, spec) = disk();
         let mut stack = stack_with(spec, quirks, EarlyKicks::Pass);
         stack.write(18, Width::B1, 3);
@@ -164,7 +167,8 @@ fn h12_early_pass_leaves_it_to_the_device_and_repeats_at_driver_ok() {
 fn the_disk_works_after_a_reset_and_with_pfn_0_as_a_reset() {
     for pfn_zero_resets in [false, true] {
         let (_file, spec) = disk();
-        let mut stack = Stack::new(spec, Quirks { pfn_zero_resets, ..Quirks::default() });
+        let mut stack =
+            Stack::new(spec, Quirks { vf: VfQuirks { pfn_zero_resets, ..VfQuirks::default() }, ..Quirks::default() });
         for round in 0..3 {
             let mut ring = start_disk(&stack);
             request(&stack, &mut ring, 0, round, SECTOR as u32);
@@ -181,8 +185,8 @@ fn the_disk_works_after_a_reset_and_with_pfn_0_as_a_reset() {
 
 #[test]
 fn doorbells_in_the_owners_bar_and_kicks_by_command_work_too() {
-    let owner = Quirks { owner_doorbells: true, ..Quirks::default() };
-    let none = Quirks { no_notify_info: true, ..Quirks::default() };
+    let owner = Quirks { notify: NotifyQuirk::Owner, ..Quirks::default() };
+    let none = Quirks { notify: NotifyQuirk::Unsupported, ..Quirks::default() };
     for (quirks, by_command) in [(owner, false), (none, true)] {
         let (_file, spec) = disk();
         let mut stack = Stack::new(spec, quirks);
@@ -253,7 +257,10 @@ fn f12_a_hanging_pf_ends_service_and_nothing_else() {
     let (_file, spec) = disk();
     let stack = Stack::new(spec, Quirks::default());
     start_disk(&stack);
-    stack.pf.set_quirks(Quirks { answer: Some((22, 5)), ..Quirks::default() });
+    stack.pf.set_quirks(Quirks {
+        reply: ReplyQuirks { answer: Some((22, 5)), ..ReplyQuirks::default() },
+        ..Quirks::default()
+    });
     assert_eq!(stack.read(20, Width::B1), 0xff);
     assert!(stack.device.report().faulted.is_some(), "the member is gone");
     let before = stack.commands();

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::admin::faulty::Seen;
 use crate::bus::{Access, Width};
 use crate::pci::PciDevice;
-use crate::soft_pf::Quirks;
+use crate::soft_pf::{NotifyQuirk, Quirks};
 use crate::transitional::tests::faulty_stack::{QUEUE, Setup, Stack};
 
 /// Sizes of the fields in order, from the standard's structures: registers, and a disk's configuration.
@@ -79,7 +79,7 @@ proptest! {
         shadow in any::<bool>(),
         no_notify_info in any::<bool>(),
     ) {
-        let quirks = Quirks { no_notify_info, ..Quirks::default() };
+        let quirks = Quirks { notify: NotifyQuirk::unsupported(no_notify_info), ..Quirks::default() };
         let mut stack = Stack::new(&Setup { quirks, shadow, ..Setup::default() });
         for op in &ops {
             match *op {

@@ -2,7 +2,7 @@
 
 use api::types::{ProbeCheck, ProbeResult};
 use devices::admin::wire::NotifyEntry;
-use devices::soft_pf::{NetBackend, Quirks, SoftPf, VfSpec};
+use devices::soft_pf::{NetBackend, NotifyQuirk, Quirks, ReplyQuirks, SoftPf, VfQuirks, VfSpec};
 
 use super::deep::{Member, Resources};
 use super::*;
@@ -301,7 +301,11 @@ fn ask_soft_of(spec: Spec, quirks: Quirks) -> ProbeReport {
 fn a_disk_is_asked_whether_it_serves_early_kicks() {
     for no_notify_info in [false, true] {
         let early = |loses_early_kicks| {
-            let quirks = Quirks { loses_early_kicks, no_notify_info, ..Quirks::default() };
+            let quirks = Quirks {
+                vf: VfQuirks { loses_early_kicks, ..VfQuirks::default() },
+                notify: NotifyQuirk::unsupported(no_notify_info),
+                ..Quirks::default()
+            };
             find(&ask_soft_of(Spec::Disk, quirks), "early_kicks", "vf").clone()
         };
         let serves = early(false);
@@ -326,31 +330,34 @@ fn deep_looks_at_all() {
 #[test]
 fn notify_addresses_of_each_kind() {
     let notify = |quirks| find(&ask_soft(quirks), "notify_info", "vf").clone();
-    let none = notify(Quirks { no_notify_info: true, ..Quirks::default() });
+    let none = notify(Quirks { notify: NotifyQuirk::Unsupported, ..Quirks::default() });
     assert_eq!((none.result, none.detail.contains("not offered")), (Warn, true), "{none:?}");
-    let owner = notify(Quirks { owner_doorbells: true, ..Quirks::default() });
+    let owner = notify(Quirks { notify: NotifyQuirk::Owner, ..Quirks::default() });
     assert_eq!((owner.result, owner.detail.contains("through the PF's BAR")), (Pass, true), "{owner:?}");
     let odd = NotifyEntry { flags: NotifyEntry::MEMBER, bar: 2, offset: 0x3001 };
     let outside = NotifyEntry { flags: NotifyEntry::MEMBER, bar: 2, offset: u64::MAX };
     let reserved = NotifyEntry { flags: 9, bar: 2, offset: 0 };
-    let bad = notify(Quirks { notify_entries: vec![odd, outside, reserved], ..Quirks::default() });
+    let bad = notify(Quirks { notify: NotifyQuirk::Entries(vec![odd, outside, reserved]), ..Quirks::default() });
     assert_eq!(bad.result, Warn);
     assert!(bad.detail.contains("0 of 3 can be used") && bad.detail.contains("flags 0x9 BAR 2"), "{bad:?}");
 }
 
 #[test]
 fn pfs_that_refuse() {
-    let report = ask_soft(Quirks { answer: Some((22, 1)), ..Quirks::default() });
+    let report = ask_soft(Quirks {
+        reply: ReplyQuirks { answer: Some((22, 1)), ..ReplyQuirks::default() },
+        ..Quirks::default()
+    });
     assert_eq!(find(&report, "notify_info", "vf").result, Warn);
     assert_eq!(find(&report, "queue_sizes", "vf").result, Fail);
-    let report = ask_soft(Quirks { empty_replies: true, ..Quirks::default() });
+    let report = ask_soft(Quirks { reply: ReplyQuirks { empty: true, ..ReplyQuirks::default() }, ..Quirks::default() });
     assert_eq!(find(&report, "admin_commands", "pf").result, Fail, "{report:#?}");
 }
 
 /// All of it has to end, and to be a result.
 #[test]
 fn pf_that_never_answers() {
-    let report = ask_soft(Quirks { hang: true, ..Quirks::default() });
+    let report = ask_soft(Quirks { reply: ReplyQuirks { hang: true, ..ReplyQuirks::default() }, ..Quirks::default() });
     assert_eq!(find(&report, "admin_commands", "pf").result, Fail, "{report:#?}");
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use api::{MacAddress, NetBackend, SoftDevice};
 use devices::function::tap;
-use devices::soft_pf::{self, Quirks, SoftPf, VfSpec};
+use devices::soft_pf::{self, ListQuirks, Quirks, SoftPf, VfQuirks, VfSpec};
 
 use super::ServeError;
 use crate::cli::{SoftPfArgs, SoftQuirk};
@@ -35,7 +35,11 @@ pub(super) fn build(args: &SoftPfArgs) -> Result<SoftPf, ServeError> {
     .map_err(|error| ServeError::Device(error.into()))?;
     // Linux chooses the command list before it enables VFs.
     let loses_early_kicks = args.quirks().contains(&SoftQuirk::LosesEarlyKicks);
-    soft.set_quirks(Quirks { list_before_vf_enable: true, loses_early_kicks, ..Quirks::default() });
+    soft.set_quirks(Quirks {
+        vf: VfQuirks { loses_early_kicks, ..VfQuirks::default() },
+        list: ListQuirks { before_vf_enable: true, ..ListQuirks::default() },
+        ..Quirks::default()
+    });
     Ok(soft)
 }
 

@@ -34,7 +34,7 @@ use vm_memory::{Bytes, GuestAddress};
 
 use crate::bus::{Access, Width};
 use crate::pci::PciDevice;
-use crate::soft_pf::{NetBackend, Quirks, VfSpec};
+use crate::soft_pf::{NetBackend, Quirks, VfQuirks, VfSpec};
 use crate::transitional::TransitionalDevice;
 use crate::transitional::tests::bench::{Ring, Stack};
 
@@ -81,7 +81,10 @@ impl Guest {
 
     /// A network VF that keeps vectors below `kept` and refuses the others of its table.
     fn net_keeping(kept: u16, shadow: bool) -> Self {
-        Self::net_with(Quirks { vectors_kept: Some(kept), ..Quirks::default() }, shadow)
+        Self::net_with(
+            Quirks { vf: VfQuirks { vectors_kept: Some(kept), ..VfQuirks::default() }, ..Quirks::default() },
+            shadow,
+        )
     }
 
     fn net_with(quirks: Quirks, shadow: bool) -> Self {
