@@ -107,7 +107,7 @@ fn check_ranges(ranges: &[(GuestAddress, usize)]) -> Result<u64, KvmError> {
         if size == 0 {
             return Err(refuse("is empty"));
         }
-        if base % PAGE_SIZE != 0 || size % PAGE_SIZE != 0 {
+        if !base.is_multiple_of(PAGE_SIZE) || !size.is_multiple_of(PAGE_SIZE) {
             return Err(refuse("is not a whole number of 4096-byte pages"));
         }
         if base < free_from {
