@@ -2,7 +2,6 @@
 //! The tables are found and walked as kernels do (`dmi_scan.c`), and read by dmidecode where it is installed.
 
 use std::process::Command;
-
 use std::slice;
 
 use super::*;
