@@ -16,8 +16,9 @@ use super::super::vm::Failure;
 use super::super::{Ended, EventKind, view};
 use super::Engine;
 
-/// Looks and keystrokes.
-const QUICK: Duration = Duration::from_secs(2);
+/// Looks and keystrokes. Longer than the end of a machine takes whose storage does not answer: 1 s for its disks, 2 s for
+/// the rest of the serial output.
+const QUICK: Duration = Duration::from_secs(5);
 /// Stopping guest code waits 1 s for processors.
 const PAUSE: Duration = Duration::from_secs(5);
 /// Opening and locking files.
