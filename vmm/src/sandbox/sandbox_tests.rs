@@ -14,11 +14,12 @@ use super::*;
 const CHILD: &str = "HEIRLOOM_TEST_SANDBOX";
 
 /// The end of a child that does `what`: the body of [`child`], in a process of its own.
+// One arena from the start, as in a program: the runner of tests has threads, and so arenas, before the sandbox begins.
 fn end_of(what: &str) -> Output {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "sandbox::tests::child", "--nocapture", "--test-threads=1"]);
     // The backtrace of a panic would read files, which the program does not print.
-    command.env(CHILD, what).env("RUST_BACKTRACE", "0").output().unwrap()
+    command.env("MALLOC_ARENA_MAX", "1").env(CHILD, what).env("RUST_BACKTRACE", "0").output().unwrap()
 }
 
 fn is_killed(output: &Output) -> bool {
