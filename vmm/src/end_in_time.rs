@@ -20,7 +20,7 @@ pub fn end_in_time(code: u8) {
     let watch = move || {
         thread::sleep(END_LIMIT);
         terminal::restore();
-        let rest = waits::current().unwrap_or_else(|| "the rest".to_owned());
+        let rest = waits::current_or("the rest");
         last_words(format!("heirloom: it did not stop within {END_LIMIT:?}: giving up on {rest}"));
         process::exit(code.into())
     };

@@ -10,8 +10,10 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// What threads of this process do now that may wait, the oldest first, each with its number.
 ///
@@ -22,6 +24,9 @@ static NOW: Mutex<Vec<(u64, String)>> = Mutex::new(Vec::new());
 static APART: AtomicUsize = AtomicUsize::new(0);
 /// Most of them: clients that ask again and again cost no more.
 const MOST: usize = 8;
+
+/// After this time it is said what is waited for.
+const SAID_AFTER: Duration = Duration::from_secs(1);
 
 /// The number of the next.
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -46,10 +51,27 @@ pub fn during<T>(what: &str, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// What this process waits for, if it is known.
-pub fn current() -> Option<String> {
+/// What this process waits for; `otherwise` where that is not known.
+pub fn current_or(otherwise: &str) -> String {
     let all: Vec<_> = now().iter().map(|(_, what)| what.clone()).collect();
-    (!all.is_empty()).then(|| all.join(", "))
+    if all.is_empty() { otherwise.to_owned() } else { all.join(", ") }
+}
+
+/// Waits for news of work [`apart`], at most for `limit`. After a second it says what is waited for, by [`current_or`].
+///
+/// # Errors
+/// When there are none in time, or none can come any more.
+pub fn news<T>(news: &Receiver<T>, limit: Option<Duration>, otherwise: &str) -> Result<T, RecvTimeoutError> {
+    let first = limit.map_or(SAID_AFTER, |limit| limit.min(SAID_AFTER));
+    match news.recv_timeout(first) {
+        Err(RecvTimeoutError::Timeout) => {}
+        ended => return ended,
+    }
+    tracing::warn!("still {}: the storage does not answer", current_or(otherwise));
+    match limit {
+        Some(limit) => news.recv_timeout(limit - first),
+        None => news.recv().map_err(RecvTimeoutError::from),
+    }
 }
 
 /// Does `work` on a thread of its own, which gives `done` what came of it: a panic's message, if one did. Nobody has to
@@ -82,7 +104,7 @@ mod tests {
 
     #[test]
     fn what_is_waited_for_is_known_until_it_ends_however_it_does() {
-        let known = |what: &str| current().is_some_and(|all| all.contains(what));
+        let known = |what: &str| current_or("nothing").contains(what);
         assert!(!known("opening x"));
         during("opening x", || during("reading y", || assert!(known("opening x, reading y"))));
         let _ = catch_unwind(|| during("opening x", || panic!("on purpose")));

@@ -4,8 +4,8 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use api::VmConfig;
 
@@ -15,8 +15,8 @@ use crate::waits;
 
 /// How long files may take to open for a request. A little less than its client waits, which is told why.
 pub(super) const LIMIT: Duration = Duration::from_secs(8);
-/// After this time it is said what is waited for.
-const SAID_AFTER: Duration = Duration::from_secs(1);
+/// What takes the time where it is no file.
+const OTHERWISE: &str = "checking the configuration";
 
 /// Opens what configurations name.
 #[derive(Clone)]
@@ -75,20 +75,7 @@ impl Opener {
 }
 
 fn wait(news: &mpsc::Receiver<News>, limit: Option<Duration>) -> Result<Checked, ConfigError> {
-    let begun = Instant::now();
-    let next = |patience: Duration| match limit.map(|limit| limit.saturating_sub(begun.elapsed())) {
-        Some(left) if left < patience => news.recv_timeout(left),
-        _ => news.recv_timeout(patience),
-    };
-    let mut first = next(SAID_AFTER);
-    if matches!(first, Err(RecvTimeoutError::Timeout)) {
-        tracing::warn!("still {}: the storage does not answer", what());
-        first = match limit {
-            Some(limit) => next(limit),
-            None => news.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-    }
-    let kind = match first {
+    let kind = match waits::news(news, limit, OTHERWISE) {
         Ok(News::Checked(checked)) => return *checked,
         Ok(News::Panicked(panic)) => return Err(unanswered(std::io::Error::other(panic))),
         Ok(News::Stop) => std::io::Error::other("the process is to end"),
@@ -97,10 +84,6 @@ fn wait(news: &mpsc::Receiver<News>, limit: Option<Duration>) -> Result<Checked,
     Err(unanswered(kind))
 }
 
-fn what() -> String {
-    waits::current().unwrap_or_else(|| "checking the configuration".to_owned())
-}
-
 fn unanswered(source: std::io::Error) -> ConfigError {
-    ConfigError::Unanswered { what: what(), source }
+    ConfigError::Unanswered { what: waits::current_or(OTHERWISE), source }
 }

@@ -18,7 +18,6 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Once};
-use std::time::Duration;
 
 use devices::function::PciFunction;
 use devices::function::vfio_user::{Server, ServerError};
@@ -121,8 +120,8 @@ enum End {
 
 /// Exit code of a server that does not come to its end in time.
 const LATE: u8 = 1;
-/// After this time it is said what is waited for.
-const SAID_AFTER: Duration = Duration::from_secs(1);
+/// What takes the time where it is no file.
+const OPENING: &str = "opening";
 
 /// Opens what the server needs on a thread of its own: storage that does not answer keeps nobody from ending this. `None`
 /// if a signal did.
@@ -141,16 +140,11 @@ fn open<T: Send + 'static>(
         drop(opened.send(end));
     };
     waits::apart(work, done).map_err(|source| ServeError::System { what: "open the disks", source })?;
-    let waits_for = || waits::current().unwrap_or_else(|| "opening".to_owned());
-    let end = ends.recv_timeout(SAID_AFTER).or_else(|_| {
-        tracing::warn!("still {}: the storage does not answer", waits_for());
-        ends.recv()
-    });
-    match end {
+    match waits::news(ends, None, OPENING) {
         Ok(End::Opened) => take.recv().map_err(|_| ServeError::Internal)?.map(Some),
         Ok(End::Panic(reason)) => Err(ServeError::Panicked(reason)),
         Ok(End::Signal(number)) => {
-            tracing::warn!("ended by signal {number} while {}", waits_for());
+            tracing::warn!("ended by signal {number} while {}", waits::current_or(OPENING));
             Ok(None)
         }
         Err(_) => Err(ServeError::Internal),
