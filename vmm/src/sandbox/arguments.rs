@@ -57,15 +57,16 @@ const UNIX: &[Rule] = &[(0, WHOLE, AF_UNIX as u32)];
 /// Nothing is made or cut: host.probe reads sysfs and opens /dev/kvm.
 const NOTHING_NEW: &[Rule] = &[(2, (O_CREAT | O_TRUNC) as u32, 0)];
 
-/// A terminal that is restored, and its size; waiting or not.
-const TERMINALS: [Rule; 6] = [
+/// A terminal that is restored; waiting or not.
+const TERMINALS: &[Rule] = &[
     request(TERMINAL, 0x01), // TCGETS
     request(TERMINAL, 0x02), // TCSETS
     request(TERMINAL, 0x03), // TCSETSW
     request(TERMINAL, 0x04), // TCSETSF
-    request(TERMINAL, 0x13), // TIOCGWINSZ
     request(TERMINAL, 0x21), // FIONBIO
 ];
+/// Its size.
+const WINDOW: &[Rule] = &[request(TERMINAL, 0x13)]; // TIOCGWINSZ
 
 /// What a virtual processor asks of KVM: to run; what a crash report and a pause need of it; and what its exits change
 /// of the machine: memory slots, routes, eventfds.
@@ -89,24 +90,12 @@ const VCPU: &[Rule] = &[
     request(VFIO, 111), // VFIO_DEVICE_RESET
     request(VFIO, 116), // VFIO_DEVICE_IOEVENTFD
     request(VFIO, 117), // VFIO_DEVICE_FEATURE
-    TERMINALS[0],
-    TERMINALS[1],
-    TERMINALS[2],
-    TERMINALS[3],
-    TERMINALS[4],
-    TERMINALS[5],
 ];
 
 /// The thread that builds machines.
 const BUILDER: &[Rule] = &[
     requests(KVM),
     requests(VFIO),
-    TERMINALS[0],
-    TERMINALS[1],
-    TERMINALS[2],
-    TERMINALS[3],
-    TERMINALS[4],
-    TERMINALS[5],
     request(TERMINAL, 0xca), // TUNSETIFF
     request(TERMINAL, 0xd0), // TUNSETOFFLOAD
     request(TERMINAL, 0xd2), // TUNGETIFF
@@ -119,50 +108,41 @@ const BUILDER: &[Rule] = &[
 ];
 
 /// A PF that starts over: its interrupts, its reset, its DMA mappings.
-const PF: &[Rule] = &[
-    requests(VFIO),
-    request(KVM, 0x61),
-    request(KVM, 0x76),
-    TERMINALS[0],
-    TERMINALS[1],
-    TERMINALS[2],
-    TERMINALS[3],
-    TERMINALS[5],
-];
+const PF: &[Rule] = &[requests(VFIO), request(KVM, 0x61), request(KVM, 0x76)];
 
 /// The clock, the terminal's keys and a serial port's input interrupt the guest: KVM_IRQ_LINE.
-const LINES: &[Rule] =
-    &[request(KVM, 0x61), TERMINALS[0], TERMINALS[1], TERMINALS[2], TERMINALS[3], TERMINALS[4], TERMINALS[5]];
+const LINES: &[Rule] = &[request(KVM, 0x61)];
 
 /// host.probe measures KVM.
-const API: &[Rule] = &[requests(KVM), TERMINALS[0], TERMINALS[1], TERMINALS[2], TERMINALS[3], TERMINALS[5]];
+const API: &[Rule] = &[requests(KVM)];
 
-/// A call and the rules for it, one of which must hold.
-type Bound = (c_long, &'static [Rule]);
+/// A call and the groups of rules for it, one of which must hold.
+pub(super) type Bound = (c_long, &'static [&'static [Rule]]);
 
 /// What every thread may call within bounds.
 const EVERY: [Bound; 5] = [
-    (SYS_mmap, NO_CODE),
-    (SYS_mprotect, NO_CODE),
-    (SYS_clone, THREADS),
-    (SYS_prctl, NAMES),
-    (SYS_fcntl, FILE_CONTROLS),
+    (SYS_mmap, &[NO_CODE]),
+    (SYS_mprotect, &[NO_CODE]),
+    (SYS_clone, &[THREADS]),
+    (SYS_prctl, &[NAMES]),
+    (SYS_fcntl, &[FILE_CONTROLS]),
 ];
 
-/// What the whole process may call within bounds; `None` for what it may call without.
+/// What the whole process may call within bounds.
 pub(super) fn of_process() -> Vec<Bound> {
-    [&EVERY[..], &[(SYS_ioctl, BUILDER), (SYS_socket, UNIX), (SYS_socketpair, UNIX)]].concat()
+    let own: &[Bound] = &[(SYS_ioctl, &[BUILDER, TERMINALS, WINDOW]), (SYS_socket, &[UNIX]), (SYS_socketpair, &[UNIX])];
+    [&EVERY[..], own].concat()
 }
 
 /// What a kind of thread may call within bounds.
 pub(super) fn of(kind: ThreadKind) -> Vec<Bound> {
     let own: &[Bound] = match kind {
-        ThreadKind::Vcpu => &[(SYS_ioctl, VCPU)],
-        ThreadKind::PfWatch => &[(SYS_ioctl, PF)],
-        ThreadKind::Api => &[(SYS_ioctl, API), (SYS_openat, NOTHING_NEW), (SYS_socket, UNIX)],
-        ThreadKind::Helper => &[(SYS_ioctl, LINES)],
+        ThreadKind::Vcpu => &[(SYS_ioctl, &[VCPU, TERMINALS, WINDOW])],
+        ThreadKind::PfWatch => &[(SYS_ioctl, &[PF, TERMINALS])],
+        ThreadKind::Api => &[(SYS_ioctl, &[API, TERMINALS]), (SYS_openat, &[NOTHING_NEW]), (SYS_socket, &[UNIX])],
+        ThreadKind::Helper => &[(SYS_ioctl, &[LINES, TERMINALS, WINDOW])],
         ThreadKind::Function | ThreadKind::Storage | ThreadKind::VfioUser | ThreadKind::Writer => {
-            &[(SYS_ioctl, &TERMINALS)]
+            &[(SYS_ioctl, &[TERMINALS, WINDOW])]
         }
     };
     [&EVERY[..], own].concat()

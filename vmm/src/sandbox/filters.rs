@@ -64,13 +64,14 @@ fn no_clone3() -> Result<BpfProgram, SandboxError> {
 
 fn compile(
     free: &[&[libc::c_long]],
-    bound: &[(libc::c_long, &[arguments::Rule])],
+    bound: &[arguments::Bound],
     mode: SandboxMode,
 ) -> Result<BpfProgram, SandboxError> {
     let free = free.iter().flat_map(|group| group.iter()).map(|call| (*call, Vec::new()));
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = free.collect();
     for (call, allowed) in bound {
-        let allowed = allowed.iter().map(|rule| one(*rule)).collect::<Result<Vec<_>, _>>()?;
+        let allowed =
+            allowed.iter().flat_map(|group| group.iter()).map(|rule| one(*rule)).collect::<Result<Vec<_>, _>>()?;
         rules.insert(*call, allowed);
     }
     let otherwise = match mode {
