@@ -40,6 +40,16 @@ impl Drop for Server {
 }
 
 impl Server {
+    /// A driver of its PF that enabled `vfs` VFs, and how long its commands may take.
+    fn driver(&self, vfs: u16) -> (PfDriver, Wait<'static>) {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        let wait = Wait { deadline: Instant::now() + PATIENCE, cancelled: &NEVER };
+        let driver = PfDriver::start(Arc::new(self.function("pf.sock")), wait.deadline).unwrap();
+        driver.enable_vfs(vfs).unwrap();
+        driver.negotiate_commands(&wait).unwrap();
+        (driver, wait)
+    }
+
     /// A server that listens.
     fn start(folder: &TempDir, words: &[&str]) -> Self {
         Self::start_with(folder, words, Stdio::null())
@@ -137,11 +147,7 @@ fn our_pf_driver_drives_it_through_the_sockets_and_the_report_tells() {
     vf.region_write(2, 20, Width::B1, 1).unwrap();
     assert_eq!(vf.region_read(2, 20, Width::B1).unwrap(), 0, "and does nothing");
 
-    let driver = PfDriver::start(Arc::new(server.function("pf.sock")), Instant::now() + PATIENCE).unwrap();
-    driver.enable_vfs(2).unwrap();
-    let cancelled = AtomicBool::new(false);
-    let wait = Wait { deadline: Instant::now() + PATIENCE, cancelled: &cancelled };
-    driver.negotiate_commands(&wait).unwrap();
+    let (driver, wait) = server.driver(2);
     assert!(driver.supports_legacy());
     let channel: Arc<dyn AdminChannel> = driver.channel();
     let registers = AdminRegisters::new(channel, NonZeroU16::new(2).unwrap(), None);
@@ -286,11 +292,7 @@ fn c10_writes_of_a_driver_without_flush_are_stable_when_they_are_answered() {
     let folder = TempDir::new().unwrap();
     let words = ["--vf", &format!("blk,file={}", FuseDisk::PATH)];
     let server = Server::start_with(&folder, &words, storage.stdin().unwrap());
-    let driver = PfDriver::start(Arc::new(server.function("pf.sock")), Instant::now() + PATIENCE).unwrap();
-    driver.enable_vfs(1).unwrap();
-    let cancelled = AtomicBool::new(false);
-    let wait = Wait { deadline: Instant::now() + PATIENCE, cancelled: &cancelled };
-    driver.negotiate_commands(&wait).unwrap();
+    let (driver, wait) = server.driver(1);
     let mut disk = Disk::new(&server, &driver, 1, 0, &wait);
     for count in 1..=3 {
         assert_eq!(disk.request(1), 0);
@@ -341,11 +343,7 @@ fn c12_a_full_disk_of_the_host_is_told_and_it_goes_on_when_there_is_room_again()
     // The server finds it at its standard input: it looks into no other process when it is confined.
     let words = ["blk,file=/proc/self/fd/0/disk.img".to_owned(), format!("--report={}", report.display())];
     let server = Server::start_with(&folder, &["--vf", &words[0], &words[1]], small.try_clone().unwrap().into());
-    let driver = PfDriver::start(Arc::new(server.function("pf.sock")), Instant::now() + PATIENCE).unwrap();
-    driver.enable_vfs(1).unwrap();
-    let cancelled = AtomicBool::new(false);
-    let wait = Wait { deadline: Instant::now() + PATIENCE, cancelled: &cancelled };
-    driver.negotiate_commands(&wait).unwrap();
+    let (driver, wait) = server.driver(1);
     let mut disk = Disk::new(&server, &driver, 1, 0, &wait);
     assert_eq!([disk.request(1), disk.request(1), disk.request(0)], [1, 1, 0], "VIRTIO_BLK_S_IOERR for writes");
     std::fs::remove_file(&filler).unwrap();
