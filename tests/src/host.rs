@@ -43,12 +43,17 @@ pub fn free_memory() -> u64 {
 
 /// Waits until something is so; an error after `limit`, a safety net and no measure.
 pub fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> Result<(), String> {
+    wait_until_ok(limit, || Ok(done()))
+}
+
+/// As [`wait_until`], where a look may fail, which ends it.
+pub fn wait_until_ok(limit: Duration, mut done: impl FnMut() -> Result<bool, String>) -> Result<(), String> {
     let end = Instant::now() + limit;
-    while !done() {
+    while !done()? {
         if Instant::now() > end {
             return Err(format!("not within {limit:?}"));
         }
-        thread::sleep(Duration::from_millis(5)); // Clock: between two looks.
+        thread::sleep(Duration::from_millis(20)); // Clock: between two looks.
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ pub mod trials;
 pub use boot_sector::BootSector;
 pub use console::Console;
 pub use disk::{TestDisk, fnv1a};
-pub use host::{Kvm, free_memory, small_guest, wait_until, workspace};
+pub use host::{Kvm, free_memory, small_guest, wait_until, wait_until_ok, workspace};
 pub use machine::{Finished, Heirloom, Messages, Running, binary, signal_mask};
 pub use old_kernel::OldKernel;
 pub use real_mode_kernel::real_mode_kernel;

@@ -9,11 +9,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tests::report::{check as checked, device};
 use tests::sysfs::{self, bind, write};
+use tests::wait_until_ok;
 
 use crate::Outcome;
-use crate::rig::{
-    PATIENCE, Spinning, address, bound, check, ours, reported, small, text, until, vf, works, write_soon,
-};
+use crate::rig::{PATIENCE, Spinning, address, bound, check, ours, reported, small, text, vf, works, write_soon};
 
 /// A device of the machine that has nothing to do with the PF.
 const STAYS: &str = "--legacy-virtio=soft=net,loopback,id=stays";
@@ -121,11 +120,11 @@ pub(crate) fn server_killed() -> Outcome {
             .flatten()
             .find_map(|entry| entry.file_name().into_string().ok().filter(|name| name.starts_with("vd")))
     };
-    until(PATIENCE, || Ok(disk().is_some()))?;
+    wait_until_ok(PATIENCE, || Ok(disk().is_some()))?;
     let node = Path::new("/dev").join(disk().unwrap_or_default());
     let mut signal = File::options().write(true).open(node).map_err(text)?;
     signal.write_all(&[b'K'; 512]).and_then(|()| signal.sync_all()).map_err(text)?;
-    let noticed = until(Duration::from_secs(40), || {
+    let noticed = wait_until_ok(Duration::from_secs(40), || {
         machine.runs()?;
         Ok(Spinning::log().contains("out of service"))
     });

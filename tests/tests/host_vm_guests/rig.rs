@@ -6,12 +6,12 @@ use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tests::report::last_boot;
 use tests::sysfs::{self, bind, driver, set_vfs, write};
-use tests::{Finished, Heirloom, Running, Signal};
+use tests::{Finished, Heirloom, Running, Signal, wait_until_ok};
 
 use crate::Outcome;
 
@@ -154,7 +154,7 @@ impl Spinning {
         let run = small("test=spin", devices)?.args(&["--serial=none", "-v", "--log-file"]).arg(&log);
         let mut machine = run.stderr(fs::File::create(file("spinning.err")).map_err(text)?).start()?;
         let loaded = || fs::read_to_string(&log).is_ok_and(|log| log.contains("kernel loaded"));
-        until(PATIENCE, || {
+        wait_until_ok(PATIENCE, || {
             if let Some(status) = machine.try_wait().map_err(text)? {
                 let error = fs::read_to_string(file("spinning.err")).unwrap_or_default();
                 return Err(format!("it ended at once: {status}\n{error}"));
@@ -191,7 +191,7 @@ impl Spinning {
     pub(crate) fn end(mut self) -> Outcome<Value> {
         self.runs()?;
         self.machine.signal(Signal::TERM)?;
-        until(PATIENCE, || Ok(self.machine.try_wait().map_err(text)?.is_some()))?;
+        wait_until_ok(PATIENCE, || Ok(self.machine.try_wait().map_err(text)?.is_some()))?;
         let code = self.machine.wait().map_err(text)?.code();
         check(code == Some(143), format!("exit code {code:?}"))?;
         reported()
@@ -203,21 +203,11 @@ impl Spinning {
     }
 }
 
-/// Waits until `done`, which may fail, but not for ever.
-pub(crate) fn until(limit: Duration, mut done: impl FnMut() -> Outcome<bool>) -> Outcome {
-    let end = Instant::now() + limit;
-    while !done()? {
-        check(Instant::now() < end, format!("not after {limit:?}"))?;
-        thread::sleep(Duration::from_millis(50)); // Clock: between two looks.
-    }
-    Ok(())
-}
-
 /// Writes to sysfs, which may wait for a machine to let go of a function: a machine that does not is not waited for
 /// for ever.
 pub(crate) fn write_soon(path: &Path, what: &str) -> Outcome {
     let (path, what) = (path.to_owned(), what.to_owned());
     let writer = thread::spawn(move || write(&path, &what));
-    until(PATIENCE, || Ok(writer.is_finished()))?;
+    wait_until_ok(PATIENCE, || Ok(writer.is_finished()))?;
     writer.join().map_err(|_| "the thread died")?
 }

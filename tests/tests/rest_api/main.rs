@@ -15,27 +15,20 @@ use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::sync::LazyLock;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{Finished, Heirloom, Kvm, Running, TestDisk, small_guest, trials};
+use tests::{Finished, Heirloom, Kvm, Running, TestDisk, small_guest, trials, wait_until_ok};
 
 static GUEST: LazyLock<Result<PathBuf, String>> = LazyLock::new(small_guest);
 
 /// Longest anything may take here. A safety net.
 const LIMIT: Duration = Duration::from_secs(120);
 
-fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool, String>) -> Result<(), String> {
-    let end = Instant::now() + LIMIT;
-    while !condition()? {
-        if Instant::now() > end {
-            return Err(format!("after {LIMIT:?} still not: {what}"));
-        }
-        thread::sleep(Duration::from_millis(20)); // Clock: between two looks.
-    }
-    Ok(())
+fn wait_until(what: &str, condition: impl FnMut() -> Result<bool, String>) -> Result<(), String> {
+    wait_until_ok(LIMIT, condition).map_err(|error| format!("{what}: {error}"))
 }
 
 /// A server, and a folder for its files.
